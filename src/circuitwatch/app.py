@@ -1,0 +1,217 @@
+"""The command line: a thin entry point for each thing a person does.
+
+    circuitwatch model=nano-400k task=ioi          watch one cell
+    circuitwatch -m model=a,b task=c,d             sweep over cells
+    circuitwatch train model=nano-400k             train a nano suite without watching it
+    circuitwatch summarize sweep=default           emergence, scaling, figures and report of a sweep
+
+Errors that a user can mend are one line on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from circuitwatch import __version__
+from circuitwatch.errors import UserError
+
+HELP = """circuitwatch {version}: when does an ability emerge in training, which circuit computes it, and does that stay?
+
+  circuitwatch [watch] [-m] [key=value ...]     watch one cell (model × task), or with -m sweep over lists of values
+  circuitwatch train model=<nano model>         train a nano suite into the cache without watching it
+  circuitwatch summarize sweep=<name>           emergence table, scaling, figures and report.html of a sweep  [out=multirun]
+  circuitwatch --help | --version
+
+Examples
+  circuitwatch model=nano-400k task=ioi
+  circuitwatch -m model=nano-200k,nano-400k task=ioi,greater_than sweep=mine
+  circuitwatch -m experiment=demo
+  circuitwatch model=folder model.path=runs/mine model.name=mine model.tokens_per_step=524288 task=ioi
+  circuitwatch -m model=nano-200k,nano-400k hydra/launcher=joblib        (or submitit_slurm, ray)
+
+Choices
+{choices}
+Options
+{options}
+A cell that is done is skipped, and one that was killed goes on where it stopped: run the same command again.
+Without a W&B account nothing leaves this machine (tracking=off: W&B is not used at all). Add --cfg job to see the resolved configuration.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], None]] = {"watch": _watch, "train": _train, "summarize": _summarize}
+    if arguments and arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return
+    if arguments == ["--version"]:
+        print(f"circuitwatch {__version__}")
+        return
+    if (
+        arguments
+        and re.fullmatch(r"[\w-]+", arguments[0])
+        and not arguments[0].startswith("-")
+        and arguments[0] not in commands
+    ):
+        _fail(f"{arguments[0]}: no such command; there are {', '.join(commands)}, and --help")
+    command = commands[arguments.pop(0)] if arguments and arguments[0] in commands else _watch
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        command(arguments)
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("circuitwatch: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def conf_dir() -> Path:
+    """The configuration groups: the installed package's own, else the repository's."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def _watch(arguments: list[str]) -> None:
+    failed: list[str] = []
+
+    def job(cell: object) -> None:
+        from circuitwatch.config import cell_folder, validate
+
+        config = validate(cell)
+        if not config.task.name or not config.model.name:
+            raise UserError("model and task must be given")
+        try:
+            from circuitwatch.monitor import watch_cell
+
+            watch_cell(config, cell_folder(config))
+        except UserError as error:
+            # In a sweep the other cells go on; what failed is said at once and again at the end.
+            failed.append(f"{config.model.name} × {config.task.name}: {error}")
+            print(f"circuitwatch: error: {failed[-1]}", file=sys.stderr)
+
+    _with_hydra(arguments, job)
+    if failed:
+        print(
+            f"circuitwatch: {len(failed)} cell{'s' * (len(failed) > 1)} failed:\n  " + "\n  ".join(failed),
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+def _train(arguments: list[str]) -> None:
+    def job(cell: object) -> None:
+        from circuitwatch.config import validate
+        from circuitwatch.monitor import trained_suite
+
+        config = validate(cell)
+        if config.model.source != "nano":
+            raise UserError(f"model={config.model.name}: only nano models are trained here")
+        print(trained_suite(config))
+
+    _with_hydra([*arguments, "hydra.run.dir=.", "hydra.output_subdir=null"], job)
+
+
+def _with_hydra(arguments: list[str], job: Callable[[object], None]) -> None:
+    """Compose the configuration and run the job on it, or on each of a sweep's; configuration errors become a UserError."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to us instead of a traceback and exit code 1
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from circuitwatch.config import register
+
+    register()
+    sys.argv = ["circuitwatch", *arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from error
+    except OSError as error:
+        raise UserError(f"{error.filename or ''}: {error.strerror or error}") from error
+
+
+def _summarize(arguments: list[str]) -> None:
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    unknown = [argument for argument in arguments if argument.split("=", 1)[0] not in ("sweep", "out")]
+    if unknown or not given.get("sweep"):
+        raise UserError(f"summarize {' '.join(arguments)}: give sweep=<name>, and out=<folder> if it is not multirun")
+    from rich.console import Console
+
+    from circuitwatch.summary import print_summary, summarize
+
+    folder = Path(given.get("out", "multirun")).expanduser() / given["sweep"]
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) if folder.parent.is_dir() else []
+        raise UserError(f"{folder}: no such sweep; there {'are ' + ', '.join(there) if there else 'is none'}")
+    try:
+        print_summary(summarize(folder), Console())
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error
+
+
+def _one_line(error: BaseException) -> str:
+    """What is wrong, and what there is to choose from, of Hydra's several lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
+        group, name = missing.groups()
+        there = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        return f"{group}={name}: no such {group}; choose one of {', '.join(there)}"
+    if unknown := re.search(r"Key '([^']+)' (?:not in|is not in struct)", lines[0]) or re.search(
+        r"Could not override '([^']+)'", lines[0]
+    ):
+        return f"{unknown[1]}: no such option; circuitwatch --help lists them"
+    if wrong := re.search(r"Error merging override (\S+)", lines[0]):
+        return f"{wrong.group(1)}: {lines[1] if len(lines) > 1 else 'wrong type'}"
+    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+    return f"{key}: {lines[0]}" if key else lines[0]
+
+
+def _help() -> str:
+    import ast
+    import dataclasses
+    import inspect
+
+    from circuitwatch import config
+
+    choices = ""
+    for group in ("model", "task", "schedule", "circuit", "tracking", "experiment"):
+        choices += (
+            f"  {group}=".ljust(14)
+            + " | ".join(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")))
+            + "\n"
+        )
+    groups = {"": config.Config} | {
+        f"{part}.": getattr(config, f"{part.capitalize()}Config")
+        for part in ("model", "task", "schedule", "circuit", "heads", "tracking")
+    }
+    options = ""
+    for prefix, kind in groups.items():
+        body = ast.parse(inspect.getsource(kind)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        documented = {
+            before.target.id: str(after.value.value)
+            for before, after in zip(body.body, body.body[1:], strict=False)
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        }
+        for field in dataclasses.fields(kind):
+            if field.name in documented:
+                options += f"  {prefix}{field.name}".ljust(26) + f" {documented[field.name]}\n"
+    return HELP.format(version=__version__, choices=choices, options=options)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Leave as after Ctrl-C, so that files are closed and W&B writes out what it holds."""
+    raise KeyboardInterrupt
+
+
+def _fail(message: str) -> None:
+    print(f"circuitwatch: error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

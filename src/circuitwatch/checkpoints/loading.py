@@ -1,0 +1,199 @@
+"""From a checkpoint's folder to a `Transformer`: Hugging Face loads it, TransformerLens reads its weights in one layout, the logits are compared.
+
+Weights are read from safetensors only, and no code of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that
+one model is in memory afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from circuitwatch.errors import UserError
+from circuitwatch.transformer import MLP, Attention, Block, LayerNorm, Rotary, Transformer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PARALLEL = {"GPTNeoXForCausalLM"}
+SEQUENTIAL = {"GPT2LMHeadModel"}
+MAX_ROTARY_POSITIONS = 2048
+LOGIT_TOLERANCE = 1e-3
+"""Largest difference of logits accepted between our forward pass and Hugging Face's, relative to their largest magnitude: float32 rounding over
+dozens of layers stays below it, while any real difference of architecture is far above."""
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer saved in a checkpoint's folder."""
+    from transformers import AutoTokenizer
+
+    _require(folder, "config.json")
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False
+    )
+    return tokenizer
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 over the folder's safetensors files in order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def model_facts(folder: Path) -> dict[str, Any]:
+    """Shape and size of a checkpoint's model, without loading its weights.
+
+    Keys: architecture, n_layers, n_heads, d_model, parallel, params_total, params_non_embedding (without embeddings and unembedding).
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _require(folder, "config.json")
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}  # tied weights are counted once
+    embeddings = ("embed_in", "embed_out", "wte", "wpe", "embed_tokens", "lm_head")
+    architecture = type(model).__name__
+    return {
+        "architecture": architecture,
+        "n_layers": config.num_hidden_layers,
+        "n_heads": config.num_attention_heads,
+        "d_model": config.hidden_size,
+        "parallel": _is_parallel(architecture, config),
+        "params_total": sum(sizes.values()),
+        "params_non_embedding": sum(
+            size for name, size in sizes.items() if not any(part in name for part in embeddings)
+        ),
+    }
+
+
+def _is_parallel(architecture: str, config: Any) -> bool:
+    return architecture in PARALLEL and bool(config.use_parallel_residual)
+
+
+@torch.no_grad()
+def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
+    """Load a checkpoint for analysis.
+
+    Raises UserError for a folder without weights, an architecture that is not supported, weights that are NaN or infinite (with the tensor's name), and
+    logits that differ from the Hugging Face model's.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers.utils import logging
+
+    _require(folder, "config.json", "*.safetensors")
+    logging.disable_progress_bar()
+    hf_model = AutoModelForCausalLM.from_pretrained(
+        str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
+    ).eval()
+    hf_model.requires_grad_(False)
+    architecture = type(hf_model).__name__
+    config = hf_model.config
+    if architecture not in PARALLEL | SEQUENTIAL:
+        known = ", ".join(sorted(PARALLEL | SEQUENTIAL))
+        raise UserError(f"{folder}: architecture {architecture} is not supported; supported are {known}")
+    for name, tensor in hf_model.named_parameters():
+        if not tensor.isfinite().all():
+            raise UserError(f"{folder}: the weights are damaged: {name} holds NaN or infinite values")
+    probe = torch.arange(min(8, config.vocab_size))[None]
+    expected = hf_model(probe).logits
+    rotary = _rotary_tables(hf_model, config)
+    # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading a large one for each checkpoint.
+    empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
+    bridge = TransformerBridge.boot_transformers(
+        str(folder), hf_model=hf_model, tokenizer=empty, device="cpu", dtype=dtype
+    )
+    model = _to_transformer(bridge, rotary, parallel=_is_parallel(architecture, config))
+    difference = (model.unembed(model.run(model.embed(probe)).final) - expected).abs().max()
+    if difference > LOGIT_TOLERANCE * expected.abs().max():
+        raise UserError(
+            f"{folder}: our forward pass differs from Hugging Face's by {difference:.2g} in the logits; not analysed"
+        )
+    return model if device == "cpu" else _moved(model, torch.device(device))
+
+
+def _require(folder: Path, *patterns: str) -> None:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such checkpoint folder")
+    for pattern in patterns:
+        if not any(folder.glob(pattern)):
+            raise UserError(
+                f"{folder}: no {pattern} in this folder; a Hugging Face checkpoint with safetensors weights is needed"
+            )
+
+
+def _rotary_tables(hf_model: Any, config: Any) -> Rotary | None:
+    """The model's own cosines and sines, so that every kind of rotary scaling is taken over exactly."""
+    module = getattr(hf_model.base_model, "rotary_emb", None)
+    if module is None:
+        return None
+    positions = torch.arange(min(config.max_position_embeddings, MAX_ROTARY_POSITIONS))[None]
+    cos, sin = module(torch.zeros(1, dtype=hf_model.dtype), positions)
+    return Rotary(cos[0].clone(), sin[0].clone())
+
+
+def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Transformer:
+    from transformers.activations import ACT2FN
+
+    # The bridge stacks a weight over layers each time it is asked for one, so each is asked for once.
+    w_q, w_k, w_v, w_o = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O
+    b_q, b_k, b_v, b_o = bridge.b_Q, bridge.b_K, bridge.b_V, bridge.b_O
+    w_in, b_in, w_out, b_out = bridge.W_in, bridge.b_in, bridge.W_out, bridge.b_out
+    config = bridge.original_model.config
+    activation = config.hidden_act if rotary else config.activation_function
+    blocks = []
+    for layer, block in enumerate(bridge.blocks):
+        attention = Attention(*(_own(part[layer]) for part in (w_q, w_k, w_v, w_o, b_q, b_k, b_v, b_o)))
+        mlp = MLP(_own(w_in[layer]), _own(b_in[layer]), _own(w_out[layer]), _own(b_out[layer]), ACT2FN[activation])
+        blocks.append(Block(_norm(block.ln1), attention, _norm(block.ln2), mlp))
+    return Transformer(
+        blocks=tuple(blocks),
+        W_E=_own(bridge.W_E),
+        W_pos=None if rotary else _own(bridge.W_pos),
+        rotary=rotary,
+        final_norm=_norm(bridge.ln_final),
+        W_U=_own(bridge.W_U),
+        b_U=_own(bridge.b_U),
+        parallel=parallel,
+        attention_scale=float(blocks[0].attention.W_Q.shape[-1] ** -0.5),
+    )
+
+
+def _own(tensor: Tensor) -> Tensor:
+    """A contiguous copy that keeps nothing else alive."""
+    return tensor.detach().contiguous().clone()
+
+
+def _norm(module: Any) -> LayerNorm:
+    original = module.original_component
+    return LayerNorm(_own(original.weight), _own(original.bias), float(original.eps))
+
+
+def _moved(model: Transformer, device: torch.device) -> Transformer:
+    """The same model on another device."""
+
+    def move(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(device)
+        if isinstance(value, tuple):
+            return tuple(move(part) for part in value)
+        if hasattr(value, "__dataclass_fields__"):
+            arguments = {
+                name: move(getattr(value, name)) for name, field in value.__dataclass_fields__.items() if field.init
+            }
+            return type(value)(**arguments)
+        return value
+
+    moved: Transformer = move(model)
+    return moved

@@ -1,0 +1,147 @@
+"""The smallest circuit that does what the model does: greedy order, pruning, and the search over sizes.
+
+Edges enter from `logits` backwards, always the one with the largest |score| among those whose receiver's node is in the circuit already (Hanna et al.,
+arXiv 2403.17806, following Conmy et al., 2304.14997). A circuit of n edges is the first n of that order, less the nodes that nothing reaches from `input`.
+
+F(n), the behaviour of that circuit, is noisy and not monotone, so "the smallest n that reaches the threshold" is only certain when every smaller n has been
+evaluated. The search goes from coarse to fine, evaluates no circuit twice, keeps the whole curve, and says whether it was exhaustive below its answer.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from circuitwatch.circuits.graph import Graph
+
+Mask = npt.NDArray[np.bool_]
+Criterion = Literal["faithfulness", "recovery"]
+SearchKind = Literal["coarse_to_fine", "exhaustive"]
+COARSE_SIZES = 16
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a search. `mask` [sender, receiver] and `edges_asked` are None where no size reached the threshold.
+
+    curve: one row a size evaluated, columns edges_asked, edges (after pruning), value, recovery, faithfulness.
+    exhaustive: every size below the answer (or every size at all, if there is none) was evaluated.
+    """
+
+    mask: Mask | None
+    edges_asked: int | None
+    curve: pd.DataFrame
+    exhaustive: bool
+
+
+def greedy_order(graph: Graph, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Edges in the order they enter the circuit: [edge, 2] of (sender, receiver). Ties go to the earlier sender, then receiver."""
+    receivers_of: list[list[int]] = [[] for _ in graph.nodes]
+    for receiver, node in enumerate(graph.node_of_receiver):
+        receivers_of[node].append(receiver)
+    strength = np.abs(scores)
+    order, entered = [], {len(graph.nodes) - 1}
+    candidates = [(-strength[s, r], s, r) for r in receivers_of[-1] for s in range(graph.visible[r])]
+    heapq.heapify(candidates)
+    while candidates:
+        _, sender, receiver = heapq.heappop(candidates)
+        order.append((sender, receiver))
+        if sender not in entered:
+            entered.add(sender)
+            for new in receivers_of[sender]:
+                for earlier in range(graph.visible[new]):
+                    heapq.heappush(candidates, (-strength[earlier, new], earlier, new))
+    return np.array(order)
+
+
+def prune(graph: Graph, mask: Mask) -> Mask:
+    """Drop edges of nodes that do not lie between `input` and `logits`, until nothing changes: a new mask [sender, receiver]."""
+    mask = mask.copy()
+    while True:
+        has_input = np.zeros(len(graph.nodes), dtype=bool)
+        has_input[0] = True
+        has_input[graph.node_of_receiver[mask.any(0)]] = True
+        has_output = np.append(mask.any(1), True)
+        alive = has_input & has_output
+        kept = mask & alive[: len(graph.senders), None] & alive[graph.node_of_receiver][None, :]
+        if (kept == mask).all():
+            return mask
+        mask = kept
+
+
+def circuit_of_size(graph: Graph, order: npt.NDArray[np.int64], n: int) -> Mask:
+    """The first n edges of a greedy order, pruned."""
+    mask = np.zeros(graph.edges.shape, dtype=bool)
+    mask[order[:n, 0], order[:n, 1]] = True
+    return prune(graph, mask)
+
+
+def recovery(value: float, model: float) -> float | None:
+    """F(circuit) / F(model), the share of Tigges et al. (arXiv 2407.10827); None if the model's behaviour is 0."""
+    return value / model if model else None
+
+
+def faithfulness(value: float, model: float, corrupted: float) -> float | None:
+    """(F(circuit) − F(corrupted)) / (F(model) − F(corrupted)), as in MIB (arXiv 2504.13151); None if the two runs do not differ."""
+    return (value - corrupted) / (model - corrupted) if model != corrupted else None
+
+
+def smallest_circuit(
+    graph: Graph,
+    scores: npt.NDArray[np.float32],
+    evaluate: Callable[[Mask], float],
+    *,
+    model: float,
+    corrupted: float,
+    threshold: float = 0.8,
+    criterion: Criterion = "faithfulness",
+    search: SearchKind = "coarse_to_fine",
+    on_evaluation: Callable[[int], None] | None = None,
+) -> Found:
+    """Find the smallest greedy circuit whose criterion reaches the threshold, 0 < threshold.
+
+    `model` and `corrupted` are the mean behaviour of the full model on clean and on corrupted prompts. Coarse to fine: sizes in geometric
+    progression up to all edges; then the gap below the smallest size that passes is divided, again and again, until it is closed.
+    """
+    order = greedy_order(graph, scores)
+    rows: dict[int, dict[str, float]] = {}
+    values: dict[bytes, float] = {}  # by circuit: different sizes may prune to the same one
+
+    def passes(n: int) -> bool:
+        if n not in rows:
+            mask = circuit_of_size(graph, order, n)
+            key = mask.tobytes()
+            if key not in values:
+                values[key] = evaluate(mask)
+                if on_evaluation:
+                    on_evaluation(len(values))
+            value = values[key]
+            shares = {"recovery": recovery(value, model), "faithfulness": faithfulness(value, model, corrupted)}
+            known = {name: share for name, share in shares.items() if share is not None}
+            rows[n] = {"edges_asked": n, "edges": int(mask.sum()), "value": value, **known}
+        return rows[n].get(criterion, -np.inf) >= threshold
+
+    total = len(order)
+    if search == "exhaustive":
+        passing = [n for n in range(1, total + 1) if passes(n)]
+        answer = min(passing, default=None)
+    else:
+        coarse = np.unique(np.geomspace(1, total, COARSE_SIZES).round().astype(int)).tolist()
+        answer = next((n for n in coarse if passes(n)), None)
+        while answer is not None:
+            below = max((n for n in rows if n < answer), default=0)
+            inside = np.unique(np.linspace(below, answer, 4).round().astype(int))[1:-1].tolist()
+            smaller = next((n for n in inside if n > below and passes(n)), None)
+            if smaller is None and not inside:
+                break
+            answer = smaller or answer
+    columns = ["edges_asked", "edges", "value", "recovery", "faithfulness"]
+    curve = pd.DataFrame([rows[n] for n in sorted(rows)]).reindex(columns=columns)
+    mask = None if answer is None else circuit_of_size(graph, order, answer)
+    return Found(mask, answer, curve, exhaustive=set(range(1, answer or total + 1)) <= rows.keys())

@@ -1,0 +1,196 @@
+"""The configuration: every option with its meaning, its unit and what it may be. The YAML groups in conf/ fill these classes.
+
+Hydra checks types and refuses keys that are not here; `validate` checks the values, before anything is loaded or written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from circuitwatch.errors import UserError
+
+SOURCES = ("nano", "folder")
+SCHEDULES = ("all", "log", "sparse", "steps", "every")
+METHODS = ("eap-ig", "eap", "exact")
+QUADRATURES = ("right", "left", "midpoint")
+CRITERIA = ("faithfulness", "recovery")
+SEARCHES = ("coarse_to_fine", "exhaustive")
+CORRUPTIONS = ("swap", "abc")
+MODES = ("auto", "online", "offline", "off")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("float32", "float64", "bfloat16")
+
+
+@dataclass
+class ModelConfig:
+    """Where the checkpoints come from."""
+
+    name: str = MISSING
+    """What the model is called in folders, tables and figures."""
+    source: str = "nano"
+    """`nano`: trained here, kept in the cache. `folder`: a directory of Hugging Face checkpoints."""
+    path: str | None = None
+    """For `folder`: the directory that holds step128/ or checkpoint-128/ folders."""
+    tokens_per_step: int | None = None
+    """For `folder`: training tokens of one optimiser step; read from suite.json if that is there."""
+
+
+@dataclass
+class TaskConfig:
+    """The behaviour that is watched."""
+
+    name: str = MISSING
+    """ioi, greater_than, gendered_pronoun or agreement."""
+    n_prompts: int = 64
+    """Pairs of prompts, at least 2."""
+    prepend_bos: bool = True
+    """Begin every prompt with the tokenizer's beginning-of-text token."""
+    corruption: str = "swap"
+    """ioi only: `swap` repeats the other name, `abc` puts three other names."""
+
+
+@dataclass
+class ScheduleConfig:
+    """Which of the model's checkpoints are watched; the first and the last are always among them."""
+
+    kind: str = "all"
+    """all; log: those nearest to steps that double; sparse: about 12 of them, evenly in log steps; steps: the ones listed; every: each n-th."""
+    steps: list[int] | None = None
+    """For `steps`: optimiser steps."""
+    every: int | None = None
+    """For `every`: n."""
+    from_step: int | None = None
+    """Leave out checkpoints before this optimiser step."""
+    to_step: int | None = None
+    """Leave out checkpoints after this optimiser step."""
+
+
+@dataclass
+class CircuitConfig:
+    """How edges are scored and the smallest circuit is found."""
+
+    method: str = "eap-ig"
+    """eap-ig; eap: one step at the clean input; exact: patch every edge in turn, for small models."""
+    ig_steps: int = 5
+    """Steps of integrated gradients, for eap-ig."""
+    quadrature: str = "right"
+    """Where the steps lie: right (the published formula), left (EAP-IG's code), midpoint (closest to the integral)."""
+    threshold: float = 0.8
+    """Share of the model's behaviour that a circuit must reach, in (0, 1]."""
+    criterion: str = "faithfulness"
+    """Which share: faithfulness (MIB) counts from the corrupted behaviour, recovery (the paper) from 0."""
+    search: str = "coarse_to_fine"
+    """coarse_to_fine, or exhaustive: evaluate every size."""
+    batch_size: int = 32
+    """Prompts scored at a time."""
+
+
+@dataclass
+class HeadsConfig:
+    """What head roles are measured on."""
+
+    length: int = 12
+    """Tokens of the random segment that is repeated, at least 2."""
+    n_sequences: int = 32
+    """Repeated segments."""
+    n_prompts: int = 64
+    """IOI prompts for the name-mover scores, whatever task is watched."""
+
+
+@dataclass
+class TrackingConfig:
+    """Weights & Biases."""
+
+    mode: str = "auto"
+    """auto: online if an account is set up here, else offline; online; offline; off."""
+    project: str = "circuitwatch"
+    """W&B project."""
+    entity: str | None = None
+    """W&B user or team; your default if null."""
+
+
+@dataclass
+class Config:
+    """One cell of a sweep."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    circuit: CircuitConfig = field(default_factory=CircuitConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    experiment: str | None = None
+    """Name of the experiment preset in use, for the record."""
+    sweep: str = "default"
+    """Name of the sweep: its folder below `out`, and the group of its runs."""
+    out: str = "multirun"
+    """Folder that sweeps are written to."""
+    cache: str = "~/.cache/circuitwatch"
+    """Folder that trained nano models are kept in."""
+    seed: int = 0
+    """Seed of the prompts, the bootstrap, and a nano model's weights and data."""
+    n_bootstrap: int = 1000
+    """Resamples of a bootstrap interval."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    dtype: str = "float32"
+    """Precision of the analysis: float32, float64, or bfloat16 (weak edges are then noise)."""
+    threads: int | None = 1
+    """CPU threads; null for all. Records are equal bit for bit only at the same number."""
+
+
+def register() -> None:
+    """Tell Hydra about the schema."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def validate(config: Any) -> Config:
+    """The configuration as an object, its values checked. Raises UserError naming the key, the value and what would be right."""
+    config = OmegaConf.to_object(config)
+    assert isinstance(config, Config)
+    choices: dict[str, tuple[str, ...]] = {
+        "model.source": SOURCES, "schedule.kind": SCHEDULES, "circuit.method": METHODS, "circuit.quadrature": QUADRATURES,
+        "circuit.criterion": CRITERIA, "circuit.search": SEARCHES, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
+        "device": DEVICES, "dtype": DTYPES,
+    }  # fmt: skip
+    for key, allowed in choices.items():
+        if _get(config, key) not in allowed:
+            raise UserError(f"{key}={_get(config, key)}: choose one of {', '.join(allowed)}")
+    least = {
+        "task.n_prompts": 2, "circuit.ig_steps": 1, "circuit.batch_size": 1, "heads.length": 2, "heads.n_sequences": 1, "heads.n_prompts": 1,
+        "n_bootstrap": 10, "seed": 0, "threads": 1, "schedule.every": 1, "model.tokens_per_step": 1,
+    }  # fmt: skip
+    for key, smallest in least.items():
+        value = _get(config, key)
+        if value is not None and value < smallest:
+            raise UserError(f"{key}={value}: must be at least {smallest}")
+    if not 0 < config.circuit.threshold <= 1:
+        raise UserError(f"circuit.threshold={config.circuit.threshold}: must be above 0 and at most 1, e.g. 0.8")
+    for key in ("model.name", "sweep"):
+        name = _get(config, key)
+        if not name or name in (".", "..") or "/" in name:
+            raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
+    if config.model.source == "folder" and not config.model.path:
+        raise UserError("model.path is missing: model=folder needs model.path=<directory of checkpoints>")
+    for kind in ("steps", "every"):
+        given = getattr(config.schedule, kind) is not None
+        if given != (config.schedule.kind == kind):
+            raise UserError(f"schedule.{kind} goes with schedule={kind}: give both, or neither")
+    return config
+
+
+def cell_folder(config: Config) -> Path:
+    """Where a cell's records are."""
+    return Path(config.out).expanduser() / config.sweep / config.model.name / config.task.name / f"seed{config.seed}"
+
+
+def _get(config: Config, key: str) -> Any:
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value

@@ -1,0 +1,46 @@
+"""Roles that show in where a head looks: induction, previous-token and duplicate-token heads (Olsson et al., arXiv 2209.11895).
+
+On a random segment of L tokens written twice, at position i of the second copy, the score is the mean attention
+
+- induction: to i − (L − 1), the token after the earlier occurrence of the present one;
+- previous token: to i − 1;
+- duplicate token: to i − L, the earlier occurrence itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from circuitwatch.errors import UserError
+from circuitwatch.transformer import Transformer
+
+
+def repeated_segments(token_ids: Tensor, *, length: int, n_sequences: int, bos_id: int | None, seed: int) -> Tensor:
+    """Random segments of distinct tokens from `token_ids`, each written twice behind `bos_id`: [sequence, (1 +) 2 · length].
+
+    Raises UserError if there are fewer than `length` tokens to draw from.
+    """
+    if len(token_ids) < length:
+        raise UserError(f"heads.length={length}: only {len(token_ids)} tokens to draw from; choose a smaller length")
+    generator = torch.Generator().manual_seed(seed)
+    rows = [
+        token_ids[torch.randperm(len(token_ids), generator=generator)[:length]].repeat(2) for _ in range(n_sequences)
+    ]
+    sequences = torch.stack(rows)
+    if bos_id is None:
+        return sequences
+    return torch.cat([torch.full((n_sequences, 1), bos_id), sequences], dim=1)
+
+
+@torch.no_grad()
+def attention_scores(model: Transformer, sequences: Tensor, *, length: int, batch_size: int = 16) -> dict[str, Tensor]:
+    """Scores of the three roles, each [layer, head] on the CPU, on sequences [sequence, pos] that end in two copies of `length` tokens."""
+    second = torch.arange(sequences.shape[1] - length, sequences.shape[1])
+    targets = {"induction": second - (length - 1), "previous_token": second - 1, "duplicate_token": second - length}
+    totals = {role: torch.zeros(model.n_layers, model.n_heads) for role in targets}
+    for batch in sequences.split(batch_size):
+        patterns = model.attention_patterns(batch.to(model.device))
+        for role, attended in targets.items():
+            totals[role] += patterns[:, :, :, second, attended].sum((1, 3)).cpu()
+    return {role: total / (len(sequences) * length) for role, total in totals.items()}

@@ -1,0 +1,301 @@
+"""One cell: a model and a task, watched over the model's checkpoints. Read this and you know the program.
+
+At each checkpoint: weights → behaviour on the task's prompts → edge scores → the smallest faithful circuit → its overlap with the one
+before → the role of every head → a record on disk → tracking. A checkpoint that has its record is not looked at again, so a run that was
+killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from circuitwatch import __version__
+from circuitwatch.checkpoints.folder import list_checkpoints
+from circuitwatch.checkpoints.loading import load_model, load_tokenizer, model_facts, weights_sha256
+from circuitwatch.checkpoints.schedule import Checkpoint, select
+from circuitwatch.circuits.attribution import edge_scores, graph_of
+from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
+from circuitwatch.circuits.graph import Graph
+from circuitwatch.circuits.overlap import jaccard, node_jaccard, weighted_edge_jaccard
+from circuitwatch.circuits.prompts import Metric
+from circuitwatch.circuits.search import Found, smallest_circuit
+from circuitwatch.config import CircuitConfig, Config
+from circuitwatch.errors import UserError
+from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
+from circuitwatch.nano.training import ensure_trained
+from circuitwatch.progress import CellProgress, cell_table
+from circuitwatch.records import Cell, CheckpointRecord, Scalar
+from circuitwatch.tasks import PromptSet, build_prompts
+from circuitwatch.tasks.behaviour import measure, metric_per_prompt
+from circuitwatch.tracking import Tracker
+from circuitwatch.transformer import Transformer
+
+Say = Callable[[str], None]
+NOT_ABOVE_CHANCE = "none: behaviour not above chance"
+NOT_REACHED = "none: threshold not reached"
+DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
+
+
+def watch_cell(config: Config, folder: Path) -> Cell:
+    """Watch one cell into its folder, print its table, and return it. A cell that is done is only shown."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    checkpoints = checkpoints_to_watch(config)
+    tokenizer = load_tokenizer(checkpoints[0].path)
+    options = {"corruption": config.task.corruption} if config.task.name == "ioi" else {}
+    prompts = build_prompts(
+        config.task.name,
+        tokenizer,
+        n_prompts=config.task.n_prompts,
+        seed=config.seed,
+        prepend_bos=config.task.prepend_bos,
+        **options,
+    )
+    cell = Cell.create(folder, header(config, checkpoints))
+    console = Console()
+    if cell.is_done():
+        console.print(
+            f"{folder}: done already, {len(cell.steps_done())} checkpoints; skipped", highlight=False, soft_wrap=True
+        )
+        return cell
+    heads = config.heads
+    probes = role_probes(
+        tokenizer, length=heads.length, n_sequences=heads.n_sequences, n_prompts=heads.n_prompts, seed=config.seed
+    )
+    recorded = set(cell.steps_done())
+    title = f"{config.model.name} {config.task.name}"
+    previous: CheckpointRecord | None = None
+    with (
+        Tracker(cell, config.tracking, sweep=config.sweep) as tracker,
+        CellProgress(title, len(checkpoints), done=len(recorded)) as progress,
+    ):
+        for checkpoint in checkpoints:
+            if checkpoint.step in recorded:
+                record = cell.read(checkpoint.step)
+            else:
+                say = partial(_say, progress, checkpoint)
+                record = examine(checkpoint, prompts, probes, config, previous, say)
+                cell.write(record)
+                tracker.log(record)
+                progress.advance(_line(record))
+            if record.mask is not None:
+                previous = record
+    cell.mark_done()
+    console.print(cell_table(cell))
+    return cell
+
+
+def _say(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
+    progress.at(f"{checkpoint.revision}: {what}")
+
+
+def checkpoints_to_watch(config: Config) -> list[Checkpoint]:
+    """The model's checkpoints that the schedule selects; a nano model is trained first if the cache lacks it."""
+    if config.model.source == "nano":
+        available = list_checkpoints(trained_suite(config))
+    else:
+        available = list_checkpoints(
+            Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step
+        )
+    return select(available, **asdict(config.schedule))
+
+
+def trained_suite(config: Config) -> Path:
+    """The folder of a trained nano suite, training it now if need be."""
+    progress: CellProgress | None = None
+
+    def advance(step: int, n_steps: int) -> None:
+        nonlocal progress
+        if progress is None:
+            progress = CellProgress(f"training {config.model.name}", n_steps, done=step - 1).__enter__()
+        progress.advance_quietly(step)
+
+    try:
+        return ensure_trained(
+            config.model.name,
+            seed=config.seed,
+            cache=Path(config.cache).expanduser(),
+            progress=advance,
+            threads=config.threads,
+        )
+    except OSError as error:
+        raise UserError(
+            f"cache={config.cache}: can't be used ({error.strerror}); choose another folder with cache="
+        ) from error
+    finally:
+        if progress is not None:
+            progress.__exit__(None, None, None)
+
+
+def header(config: Config, checkpoints: list[Checkpoint]) -> dict[str, Any]:
+    """What cell.json says: all that decides the records, and what made them."""
+    facts = model_facts(checkpoints[0].path)
+    graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
+    return {
+        "config": asdict(config),
+        "code_version": __version__,
+        "versions": {name: importlib.metadata.version(name) for name in DEPENDENCIES},
+        "model": {"name": config.model.name, **facts},
+        "task": config.task.name,
+        "seed": config.seed,
+        "schedule": [{"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints],
+        "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},
+    }
+
+
+def examine(
+    checkpoint: Checkpoint,
+    prompts: PromptSet,
+    probes: RoleProbes,
+    config: Config,
+    previous: CheckpointRecord | None,
+    say: Say,
+) -> CheckpointRecord:
+    """Everything about one checkpoint; `previous` is the last record before it that has a circuit."""
+    say("loading")
+    model = load_model(checkpoint.path, device=_device(config.device), dtype=getattr(torch, config.dtype))
+    say("behaviour")
+    ends = (prompts.lengths - 1).to(model.device)
+    with torch.no_grad():
+        logits, corrupted_logits = (
+            model.logits_at(tokens.to(model.device), ends) for tokens in (prompts.clean, prompts.corrupted)
+        )
+    behaviour = measure(logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
+    corrupted = float(metric_per_prompt(corrupted_logits, prompts).double().mean())
+    values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
+    scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
+    scalars |= {"behaviour/corrupted": corrupted, "behaviour/above_chance": behaviour.above_chance}
+    scalars["weights/sha256"] = weights_sha256(checkpoint.path)
+
+    found, scores, mask = None, None, None
+    if behaviour.above_chance:
+        graph = graph_of(model)
+        found, scores = find_circuit(model, prompts, config.circuit, behaviour.value, corrupted, say)
+        mask = found.mask
+        scalars |= circuit_scalars(graph, found)
+        if mask is not None and previous is not None:
+            scalars |= overlap_scalars(graph, mask, scores, previous)
+    else:
+        scalars["circuit/status"] = NOT_ABOVE_CHANCE
+
+    say("heads")
+    roles = role_scores(model, probes)
+    for role, table in roles.groupby("role", sort=False):
+        best = table.loc[table["score"].idxmax()]
+        scalars |= {
+            f"roles/{role}/max": float(best["score"]),
+            f"roles/{role}/head": f"a{best['layer']}.h{best['head']}",
+        }
+    curve = found.curve if found else None
+    return CheckpointRecord(
+        checkpoint.step,
+        checkpoint.tokens,
+        checkpoint.revision,
+        scalars,
+        behaviour.per_prompt,
+        roles,
+        curve,
+        scores,
+        mask,
+    )
+
+
+def find_circuit(
+    model: Transformer, prompts: PromptSet, config: CircuitConfig, behaviour: float, corrupted: float, say: Say
+) -> tuple[Found, npt.NDArray[np.float32]]:
+    """Score the edges and search the smallest circuit; `behaviour` and `corrupted` are the full model's mean metrics."""
+
+    def metric(logits: Tensor, indices: Tensor) -> Tensor:
+        return metric_per_prompt(logits, prompts, indices)
+
+    say("scoring edges")
+    scores = score_edges(model, prompts, metric, config)
+    evaluate = CircuitEvaluator(model, prompts, metric)
+    found = smallest_circuit(
+        evaluate.graph,
+        scores,
+        evaluate,
+        model=behaviour,
+        corrupted=corrupted,
+        threshold=config.threshold,
+        criterion=config.criterion,  # type: ignore[arg-type]  # checked by config.validate
+        search=config.search,  # type: ignore[arg-type]
+        on_evaluation=lambda n: say(f"circuit {n}"),
+    )
+    return found, scores
+
+
+def score_edges(
+    model: Transformer, prompts: PromptSet, metric: Metric, config: CircuitConfig
+) -> npt.NDArray[np.float32]:
+    """Edge scores [sender, receiver] by the configured method."""
+    if config.method == "exact":
+        return exact_edge_scores(model, prompts, metric)
+    steps, quadrature = (1, "right") if config.method == "eap" else (config.ig_steps, config.quadrature)
+    return edge_scores(model, prompts, metric, steps=steps, quadrature=quadrature, batch_size=config.batch_size)  # type: ignore[arg-type]
+
+
+def circuit_scalars(graph: Graph, found: Found) -> dict[str, Scalar]:
+    """Size and faithfulness of the circuit found, or why there is none."""
+    scalars: dict[str, Scalar] = {"circuit/evaluations": len(found.curve), "circuit/exhaustive": found.exhaustive}
+    if found.mask is None or found.edges_asked is None:
+        return scalars | {"circuit/status": NOT_REACHED}
+    nodes = int(graph.nodes_in(found.mask).sum())
+    edges = int(found.mask.sum())
+    row = found.curve.set_index("edges_asked").loc[found.edges_asked]
+    shares = {f"circuit/{name}": float(row[name]) for name in ("recovery", "faithfulness") if pd.notna(row[name])}
+    return (
+        scalars
+        | shares
+        | {
+            "circuit/status": "found",
+            "circuit/edges": edges,
+            "circuit/edges_share": edges / graph.n_edges,
+            "circuit/edges_asked": found.edges_asked,
+            "circuit/nodes": nodes,
+            "circuit/nodes_share": nodes / len(graph.nodes),
+        }
+    )
+
+
+def overlap_scalars(
+    graph: Graph, mask: npt.NDArray[np.bool_], scores: npt.NDArray[np.float32], previous: CheckpointRecord
+) -> dict[str, Scalar]:
+    """Overlap with the last circuit found before; what does not exist is left out."""
+    if previous.mask is None or previous.scores is None:
+        return {}
+    overlaps = {
+        "overlap/node_jaccard": node_jaccard(graph, mask, previous.mask),
+        "overlap/edge_jaccard": jaccard(mask, previous.mask),
+        "overlap/weighted_edge_jaccard": weighted_edge_jaccard(mask, scores, previous.mask, previous.scores),
+    }
+    return {name: value for name, value in overlaps.items() if value is not None}
+
+
+def _device(name: str) -> str:
+    """The device meant; `auto` is a GPU if there is one."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise UserError(f"device={name}: there is none on this machine; choose device=cpu or auto")
+    return name
+
+
+def _line(record: CheckpointRecord) -> str:
+    """One checkpoint in one line, for logs."""
+    scalars = record.scalars
+    circuit = f"{scalars['circuit/edges']} edges" if "circuit/edges" in scalars else str(scalars["circuit/status"])
+    return f"step {record.step}: behaviour {scalars['behaviour/value']:.3f}, circuit {circuit}"

@@ -1,0 +1,118 @@
+"""What a person sees while a cell is watched: a bar with the checkpoint, what is being done and the time left; a table at the end."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from circuitwatch.records import Cell
+
+TABLE_ROWS = 14
+ROLES = ("previous_token", "induction", "successor", "name_mover")
+
+
+class CellProgress:
+    """A bar over units of work. On something that is not a terminal it prints one line a unit instead."""
+
+    def __init__(self, title: str, total: int, *, done: int = 0, console: Console | None = None) -> None:
+        self.title, self.total, self.done = title, total, done
+        self.console = console or Console(stderr=True)
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[where]}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self.console,
+            transient=True,
+        )
+        self._task = self._bar.add_task(title, total=total, completed=done, where="")
+
+    def __enter__(self) -> CellProgress:
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def at(self, where: str) -> None:
+        """Say what is being worked on now."""
+        self._bar.update(self._task, where=where)
+
+    def advance(self, line: str) -> None:
+        """One unit is done; `line` says what came of it."""
+        self.done += 1
+        self._bar.update(self._task, completed=self.done)
+        if not self.console.is_terminal:
+            self.console.print(f"{self.title} {self.done}/{self.total} {line}", highlight=False, soft_wrap=True)
+
+    def advance_quietly(self, done: int) -> None:
+        """`done` units are done; without a terminal only each tenth of the whole is worth a line."""
+        self.done = done
+        self._bar.update(self._task, completed=done)
+        if not self.console.is_terminal and done * 10 // self.total > (done - 1) * 10 // self.total:
+            self.console.print(f"{self.title} {done}/{self.total}", highlight=False, soft_wrap=True)
+
+
+def format_tokens(tokens: float) -> str:
+    """1234 → 1.23k."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.3g}{letter}"
+    return f"{tokens:.0f}"
+
+
+def cell_table(cell: Cell) -> Table:
+    """About a dozen of a cell's checkpoints, the first and last among them."""
+    scalars = cell.scalars_table().astype(object)
+    title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
+    table = Table(
+        title=title,
+        caption=f"{len(scalars)} checkpoints in {cell.folder}",
+        title_justify="left",
+        caption_justify="left",
+    )
+    columns = [
+        "step",
+        "tokens",
+        "behaviour [95 %]",
+        "accuracy",
+        "circuit",
+        "of all edges",
+        "faithfulness",
+        "edge Jaccard",
+    ]
+    for name in [*columns, *(role.replace("_", " ") for role in ROLES)]:
+        table.add_column(name, justify="right")
+    shown = np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))
+    for _, row in scalars.iloc[shown].iterrows():
+        heads = [f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}" for role in ROLES]
+        table.add_row(
+            str(row["step"]),
+            format_tokens(row["tokens"]),
+            f"{_number(row, 'behaviour/value')} [{_number(row, 'behaviour/low')}, {_number(row, 'behaviour/high')}]",
+            _number(row, "behaviour/accuracy"),
+            _number(row, "circuit/edges", "d"),
+            _number(row, "circuit/edges_share", ".1%"),
+            _number(row, "circuit/faithfulness"),
+            _number(row, "overlap/edge_jaccard"),
+            *heads,
+        )
+    return table
+
+
+def _number(row: pd.Series, name: str, form: str = ".2f") -> str:
+    value = row.get(name)
+    if value is None or pd.isna(value):
+        return "–"
+    return format(int(value) if form == "d" else float(value), form)

@@ -1,0 +1,241 @@
+"""What is on disk: a folder for each cell (model × task × seed), and in it a record for each checkpoint.
+
+    cell.json                  what is watched: resolved config, versions, model, schedule, graph
+    checkpoints/step000128/    scalars.json, prompts.parquet, roles.parquet, and where a circuit was searched curve.parquet and edges.safetensors
+                               ("scores" float32 and "mask" uint8, both [sender, receiver]); manifest.json, written last, has every file's size and hash
+    done.json                  once every checkpoint of the schedule has its record
+
+A record is written under a temporary name and renamed, so it is there whole or not at all, and nothing in it depends on the clock: the
+same run gives the same bytes. The records are the truth; what W&B shows can be rebuilt from them. This module imports no torch, so that
+summaries start quickly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from safetensors.numpy import load, save
+
+from circuitwatch.errors import UserError
+
+FORMAT = 1
+Scalar = float | int | str | bool
+NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment")
+"""Parts of the configuration that do not decide what a record says, and so may differ when a cell is resumed."""
+
+
+@dataclass(frozen=True)
+class CheckpointRecord:
+    """Everything known of one checkpoint. scalars: flat names such as `behaviour/value`; a value that does not exist is left out, never NaN.
+
+    prompts: columns prompt, value, correct, log_prob. roles: role, layer, head, score. curve: edges_asked, edges, value, recovery, faithfulness.
+    scores, mask: [sender, receiver].
+    """
+
+    step: int
+    tokens: int
+    revision: str
+    scalars: dict[str, Scalar]
+    prompts: pd.DataFrame
+    roles: pd.DataFrame
+    curve: pd.DataFrame | None = None
+    scores: npt.NDArray[np.float32] | None = None
+    mask: npt.NDArray[np.bool_] | None = None
+
+
+class Cell:
+    """A cell's folder. Make it with `create` or `open`."""
+
+    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
+        self.folder = folder
+        self.header = header
+
+    @classmethod
+    def create(cls, folder: Path, header: dict[str, Any]) -> Cell:
+        """Start a cell, or go on with one that was started with the same configuration; what a killed write left behind is removed.
+
+        Raises UserError if the folder holds a cell of another configuration, or can't be written.
+        """
+        header = json.loads(json.dumps({"format": FORMAT, **header}))
+        path = folder / "cell.json"
+        try:
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+            if path.exists():
+                _require_same(cls.open(folder).header, header, folder)
+            for leftover in (folder / "checkpoints").glob("*.partial"):
+                shutil.rmtree(leftover)
+            _write_json(path, header)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: can't be written ({error.strerror}); choose another folder with out="
+            ) from error
+        return cls(folder, header)
+
+    @classmethod
+    def open(cls, folder: Path) -> Cell:
+        """An existing cell. Raises UserError if there is none or it is of another format."""
+        path = folder / "cell.json"
+        if not path.is_file():
+            raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
+        header = json.loads(path.read_text(encoding="utf-8"))
+        if header.get("format") != FORMAT:
+            raise UserError(f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads")
+        return cls(folder, header)
+
+    def steps_done(self) -> list[int]:
+        """Steps that have a whole record, ascending."""
+        return sorted(
+            int(path.parent.name.removeprefix("step")) for path in self.folder.glob("checkpoints/step*/manifest.json")
+        )
+
+    def write(self, record: CheckpointRecord) -> None:
+        """Write one checkpoint's record, whole or not at all. Raises ValueError if a scalar is NaN or infinite."""
+        for name, value in record.scalars.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"scalar {name} at step {record.step} is {value}; leave out what does not exist")
+        final = self._folder_of(record.step)
+        partial = final.with_name(final.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        about = {"step": record.step, "tokens": record.tokens, "revision": record.revision, "scalars": record.scalars}
+        _write_json(partial / "scalars.json", about)
+        record.prompts.to_parquet(partial / "prompts.parquet", index=False)
+        record.roles.to_parquet(partial / "roles.parquet", index=False)
+        if record.curve is not None:
+            record.curve.to_parquet(partial / "curve.parquet", index=False)
+        if record.scores is not None:
+            arrays = {"scores": np.ascontiguousarray(record.scores, dtype=np.float32)}
+            if record.mask is not None:
+                arrays["mask"] = np.ascontiguousarray(record.mask, dtype=np.uint8)
+            (partial / "edges.safetensors").write_bytes(save(arrays))
+        files = sorted(partial.iterdir())
+        for path in files:
+            _sync(path)
+        _write_json(
+            partial / "manifest.json",
+            {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
+        )
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        _sync(final.parent)
+
+    def read(self, step: int) -> CheckpointRecord:
+        """One checkpoint's record. Raises UserError if a file is missing or is not what the manifest says."""
+        folder = self._folder_of(step)
+        if not (folder / "manifest.json").is_file():
+            raise UserError(f"{folder}: no record of step {step}")
+        for name, known in json.loads((folder / "manifest.json").read_text(encoding="utf-8")).items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != known["bytes"] or _sha256(path) != known["sha256"]:
+                raise UserError(f"{path}: damaged; delete {folder} and run the same command again to make it anew")
+        about = json.loads((folder / "scalars.json").read_text(encoding="utf-8"))
+        edges = folder / "edges.safetensors"
+        arrays = load(edges.read_bytes()) if edges.exists() else {}
+        curve = folder / "curve.parquet"
+        return CheckpointRecord(
+            **about,
+            prompts=pd.read_parquet(folder / "prompts.parquet"),
+            roles=pd.read_parquet(folder / "roles.parquet"),
+            curve=pd.read_parquet(curve) if curve.exists() else None,
+            scores=arrays.get("scores"),
+            mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
+        )
+
+    def records(self) -> Iterator[CheckpointRecord]:
+        """All records in the order of their steps."""
+        return (self.read(step) for step in self.steps_done())
+
+    def scalars_table(self) -> pd.DataFrame:
+        """One row a checkpoint: step, tokens, then the scalars."""
+        rows = [{"step": r.step, "tokens": r.tokens, **r.scalars} for r in self.records()]
+        return pd.DataFrame(rows, columns=None if rows else ["step", "tokens"])
+
+    def roles_table(self) -> pd.DataFrame:
+        """Columns step, tokens, role, layer, head, score."""
+        return self._stacked("roles")
+
+    def prompts_table(self) -> pd.DataFrame:
+        """Columns step, tokens, prompt, value, correct, log_prob."""
+        return self._stacked("prompts")
+
+    def mark_done(self) -> None:
+        """Say that every checkpoint of the schedule has its record."""
+        _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
+
+    def is_done(self) -> bool:
+        """Whether every checkpoint of the schedule has its record."""
+        scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
+        return (self.folder / "done.json").is_file() and scheduled <= set(self.steps_done())
+
+    def _stacked(self, table: str) -> pd.DataFrame:
+        frames = [getattr(r, table).assign(step=r.step, tokens=r.tokens) for r in self.records()]
+        if not frames:
+            return pd.DataFrame(columns=["step", "tokens"])
+        stacked = pd.concat(frames, ignore_index=True)
+        return stacked[["step", "tokens", *(name for name in stacked.columns if name not in ("step", "tokens"))]]
+
+    def _folder_of(self, step: int) -> Path:
+        return self.folder / "checkpoints" / f"step{step:06}"
+
+
+def find_cells(sweep: Path) -> list[Cell]:
+    """All cells of a sweep's folder, by path."""
+    return [Cell.open(path.parent) for path in sorted(sweep.glob("*/*/seed*/cell.json"))]
+
+
+def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+    before, now = (
+        _flat({key: value for key, value in h["config"].items() if key not in NOT_COMPARED}) for h in (old, new)
+    )
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{folder} was made with {key}={before.get(key)}, you ask for {now.get(key)}; choose another sweep= name or delete that folder"
+            )
+    if old["schedule"] != new["schedule"]:
+        raise UserError(
+            f"{folder} was made with another list of checkpoints; choose another sweep= name or delete that folder"
+        )
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as dotted keys."""
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    return {
+        key: value
+        for name, branch in tree.items()
+        for key, value in _flat(branch, f"{prefix}.{name}" if prefix else name).items()
+    }
+
+
+def _write_json(path: Path, content: Any) -> None:
+    """Replace a file in one motion."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    _sync(partial)
+    os.replace(partial, path)
+
+
+def _sync(path: Path) -> None:
+    """Make sure that a file, or a folder's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,298 @@
+"""When an ability or a role appears: the token count at which its curve rises, with an interval and a status.
+
+Two answers stand beside each other. The fitted one: a robust logistic curve in log tokens (`logistic`), with a bootstrap interval
+over prompts, or over the fit's residuals where there are no values per prompt. The model-free one: the first crossing that holds
+(`crossings`), between the two checkpoints around it. A curve for which a constant or a straight line does as well (AICc) has not
+emerged at any one moment, and nothing is said about token counts outside of the checkpoints seen.
+
+The bootstrap over prompts covers the choice of prompts; the bootstrap over residuals covers noise between checkpoints. Neither covers
+what another training seed would give: that is the spread over seeds in the summary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from circuitwatch.summary.crossings import (
+    CLEAR,
+    TAIL,
+    Array,
+    held_crossing,
+    interpolate,
+    longest_run,
+    noise,
+    rise_and_fall,
+)
+from circuitwatch.summary.logistic import (
+    MIN_POINTS,
+    LogisticFit,
+    crossing,
+    curve,
+    fit_logistic,
+    leverage,
+    log_tokens,
+    refit,
+)
+
+Status = Literal["emerged", "already", "never", "transient", "ambiguous"]
+
+AICC_MARGIN = 2.0
+"""A rise must beat the constant and the straight line by more than this (differences up to 2 count as equally good)."""
+MIN_SUPPORT = 0.8
+"""Share of bootstrap samples in which the crossing must hold for the status to be clear."""
+COVERAGE = 0.95
+RISE = float(np.log(9))
+"""A logistic curve goes from 10 % to 90 % of its rise between this many widths before and after its middle."""
+
+
+@dataclass(frozen=True)
+class Emergence:
+    """What is known about the moment a curve rose. Token counts are missing (none) where the status doesn't give one.
+
+    Attributes:
+        status: `emerged`; `already` (above at the first checkpoint); `never` (not by the last one: censored there); `transient`
+            (rose and fell); `ambiguous` (the note says why).
+        rule: `half rise` or `threshold`.
+        level: the value that is crossed: the threshold, or half-way between the fitted levels.
+        tokens: best estimate of the moment: where the fitted curve crosses the level, or the interpolated crossing where the fit can't tell.
+        low, high: 95 % bootstrap interval of `tokens`; `high` is missing if it lies beyond the last checkpoint.
+        crossing: model-free estimate: linear interpolation in log tokens between the two checkpoints around the crossing.
+        crossing_low, crossing_high: those two checkpoints.
+        lower, upper: the fitted levels before and after the rise.
+        final: the value at the last checkpoint.
+        support: share of bootstrap samples in which a crossing holds.
+        n, first_tokens, last_tokens: number of checkpoints, and the tokens of the first and the last.
+        aicc_*: Akaike's criterion (small-sample) of the three models; smaller is better.
+        note: what a reader should know, in words.
+    """
+
+    status: Status
+    rule: Literal["half rise", "threshold"]
+    n: int
+    first_tokens: float
+    last_tokens: float
+    final: float
+    level: float | None = None
+    tokens: float | None = None
+    low: float | None = None
+    high: float | None = None
+    crossing: float | None = None
+    crossing_low: float | None = None
+    crossing_high: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    support: float | None = None
+    aicc_logistic: float | None = None
+    aicc_constant: float | None = None
+    aicc_linear: float | None = None
+    note: str = ""
+
+
+def fit_emergence(
+    tokens: ArrayLike,
+    values: ArrayLike,
+    *,
+    threshold: float | None = None,
+    floor: float | None = None,
+    per_prompt: pd.DataFrame | None = None,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> Emergence:
+    """Say when a curve rose through `threshold`, or, without one, through half of its own rise.
+
+    Args:
+        tokens: [checkpoint] training tokens, rising strictly; the untrained model has 0.
+        values: [checkpoint] the curve.
+        threshold: an absolute level; none for the half-rise.
+        floor: for the half-rise: the level that the risen curve must clear to count as more than chance.
+        per_prompt: one row a checkpoint (same order), one column a prompt; its row means are the curve.
+        n_bootstrap: bootstrap samples for the interval; 0 for none.
+        seed: of the bootstrap.
+
+    Returns:
+        status, estimates and intervals; see `Emergence`.
+
+    Raises:
+        ValueError: lengths differ, tokens don't rise, fewer than two checkpoints, or a value is missing or not finite.
+    """
+    t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
+    prompts = None if per_prompt is None else per_prompt.to_numpy(dtype=float)
+    _check(t, y, prompts)
+    x = log_tokens(t)
+    rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
+    blank = Emergence("never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold)
+    errors = None if prompts is None or prompts.shape[1] < 2 else prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
+    sigma = noise(y, errors)
+    if y.size < MIN_POINTS:
+        if threshold is None:
+            return replace(blank, status="ambiguous", note=f"too few checkpoints for a fit (n={y.size})")
+        known = _read_crossing(blank, t, x, y, threshold, sigma)
+        if known.status != "emerged":
+            return known
+        return replace(known, tokens=known.crossing, low=known.crossing_low, high=known.crossing_high,
+                       note=f"too few checkpoints for a fit (n={y.size})")
+    fit = fit_logistic(x, y)
+    samples = _bootstrap(x, y, fit, prompts, n_bootstrap, seed)
+    refitted = refit(x, samples, fit) if n_bootstrap else np.empty((0, 4))
+    level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
+    levels = refitted[:, :2].mean(axis=1) if threshold is None else np.full(n_bootstrap, threshold)
+    support = float((held_crossing(samples, levels) < y.size).mean()) if n_bootstrap else None
+    blank = replace(
+        blank, level=level, lower=fit.lower, upper=fit.upper, support=support,
+        aicc_logistic=_finite(fit.aicc_logistic), aicc_constant=_finite(fit.aicc_constant), aicc_linear=_finite(fit.aicc_linear),
+    )
+    if threshold is None:
+        known = _read_half_rise(blank, t, x, y, fit, refitted, floor, sigma)
+    else:
+        known = _read_crossing(blank, t, x, y, threshold, sigma)
+        plainer = _plainer_model(fit)
+        if known.status == "emerged" and plainer:
+            known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
+    if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
+        known = replace(known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples")
+    return _with_estimate(known, t, x, fit, refitted, levels) if known.status == "emerged" else known
+
+
+def _read_crossing(blank: Emergence, t: Array, x: Array, y: Array, level: float, sigma: float) -> Emergence:
+    """Status and crossing of an absolute level, without a model."""
+    index = int(held_crossing(y, level))
+    if index == 0:
+        return replace(blank, status="already", note="at or above the threshold at the first checkpoint")
+    if index < y.size:
+        return _with_crossing(replace(blank, status="emerged"), t, x, y, level, index)
+    above = y >= level
+    ends_above = bool(np.median(y[-TAIL:]) >= level)
+    start, length = longest_run(above)
+    if ends_above:
+        return replace(blank, status="ambiguous", note="above the threshold at the end, but not steadily")
+    if bool(above[-1]):
+        known = replace(blank, status="ambiguous", note="above the threshold at the last checkpoint only")
+        return _with_crossing(known, t, x, y, level, y.size - 1)
+    if length >= 2:
+        fall = float(np.median(y[start : start + length]) - np.median(y[-TAIL:]))
+        if fall <= CLEAR * sigma:
+            return replace(blank, status="ambiguous", note="hovers about the threshold")
+        known = replace(blank, status="transient", note=f"above the threshold at {length} checkpoints, then below")
+        return _with_crossing(known, t, x, y, level, start) if start else known
+    return replace(blank, note=f"highest value {y.max():.3g}" + (" (a single checkpoint)" if length else ""))
+
+
+def _read_half_rise(
+    blank: Emergence, t: Array, x: Array, y: Array, fit: LogisticFit, refitted: Array, floor: float | None, sigma: float
+) -> Emergence:
+    """Status and crossing of half the curve's own rise."""
+    fallen = rise_and_fall(y, sigma)
+    if fallen is not None:
+        peak, half = fallen
+        known = replace(blank, status="transient", level=half, note=f"highest at {t[peak]:.3g} tokens, then fell")
+        up = np.flatnonzero(y[: peak + 1] < half)
+        return _with_crossing(known, t, x, y, half, int(up[-1]) + 1) if up.size and up[-1] < peak else known
+    plainer = _plainer_model(fit)
+    if plainer == "straight line" and fit.slope > 0:
+        return replace(blank, status="ambiguous", note="a straight line in log tokens fits as well: no one moment")
+    if plainer or fit.upper <= fit.lower:
+        start = float(np.median(y[:TAIL]))
+        if floor is not None and start - floor > CLEAR * sigma and fit.slope >= 0:
+            return replace(blank, status="already", note="above chance at the first checkpoint, and no rise since")
+        return replace(blank, note="no rise: a constant fits as well" if plainer == "constant" else "no rise")
+    reached = float(np.quantile(refitted[:, 1], (1 - COVERAGE) / 2)) if len(refitted) else fit.upper
+    if floor is not None and reached <= floor:
+        return replace(blank, note="what it rises to is not above chance")
+    assert blank.level is not None
+    index = int(held_crossing(y, blank.level))
+    if index == 0:
+        return replace(blank, status="already", note="past half of its rise at the first checkpoint")
+    if index == y.size:
+        return replace(blank, status="ambiguous", note="rises, but no crossing of the half-way level holds")
+    known = _with_crossing(replace(blank, status="emerged"), t, x, y, blank.level, index)
+    if curve(fit.parameters, x[-1:])[0] < fit.lower + 0.9 * (fit.upper - fit.lower) or fit.upper >= y.max():
+        known = replace(known, note="still rising at the last checkpoint: half of the rise so far")
+    return known
+
+
+def _with_crossing(known: Emergence, t: Array, x: Array, y: Array, level: float, index: int) -> Emergence:
+    return replace(known, crossing=float(np.exp(interpolate(x, y, level, index))), crossing_low=float(t[index - 1]),
+                   crossing_high=float(t[index]))
+
+
+def _with_estimate(
+    known: Emergence, t: Array, x: Array, fit: LogisticFit, refitted: Array, levels: Array
+) -> Emergence:
+    """Add the estimate and its bootstrap interval to a curve that has emerged.
+
+    Where fewer than two checkpoints see a fitted rise (its 10 % to 90 % part), its position and width can't both be known: such a
+    sample stands for the whole gap between checkpoints that its crossing lies in. Where the fitted curve crosses far from the observed crossing (its shape doesn't suit the
+    data), the observed crossing is the estimate, and the interval covers both.
+    """
+    assert known.crossing is not None and known.level is not None
+    index = int(np.flatnonzero(t == known.crossing_high)[0])
+    around = x[index - 1], x[index]
+    estimate = float(crossing(fit.parameters, known.level))
+    near = x[max(index - 2, 0)] <= estimate <= x[min(index + 1, x.size - 1)]
+    left, right = _resolved(refitted, crossing(refitted, levels), x)
+    tail = round((1 - COVERAGE) / 2 * left.size)
+    low, high = (np.sort(left)[tail], np.sort(right)[-tail - 1]) if left.size else around
+    unresolved = float(np.diff(np.concatenate(_resolved(fit.parameters[None], np.array([estimate]), x)))[0]) > 0
+    note = known.note
+    if unresolved or not near:
+        estimate = float(np.log(known.crossing))
+        low, high = min(low, around[0]), max(high, around[1])
+    if not near:
+        note = "; ".join(filter(None, [note, "the fitted curve misses the crossing, which is given instead"]))
+    low, high = min(low, estimate), max(high, estimate)
+    return replace(known, tokens=float(np.exp(estimate)), note=note,
+                   low=float(t[0]) if low <= x[0] else float(np.exp(low)),
+                   high=None if high > x[-1] + 1e-9 else float(np.exp(high)))
+
+
+def _resolved(parameters: Array, x50: Array, x: Array) -> tuple[Array, Array]:
+    """Each fit's crossing [fit] as an interval of log tokens: a point, or the gap between checkpoints that hides the rise."""
+    half = RISE * np.exp(parameters[:, 3, None])
+    seen = (np.abs(x - parameters[:, 2, None]) <= half).sum(axis=1)
+    gap = np.clip(np.searchsorted(x, x50, side="right") - 1, 0, x.size - 2)
+    hidden = (seen < 2) & np.isfinite(x50)
+    return np.where(hidden, x[gap], x50), np.where(hidden, x[gap + 1], x50)
+
+
+def _bootstrap(x: Array, y: Array, fit: LogisticFit, prompts: Array | None, n: int, seed: int) -> Array:
+    """Curves [sample, checkpoint] as they might have been: other prompts, or other residuals of the fit."""
+    rng = np.random.default_rng(seed)
+    if prompts is not None:
+        weights = rng.multinomial(prompts.shape[1], np.full(prompts.shape[1], 1 / prompts.shape[1]), size=n) / prompts.shape[1]
+        return y + (weights - 1 / prompts.shape[1]) @ prompts.T
+    fitted = curve(fit.parameters, x)
+    residuals, pull = y - fitted, leverage(fit, x)
+    drawn = np.empty((n, y.size))
+    # Untrained models hardly vary, trained ones do: residuals from before the rise and from the rise on are kept apart.
+    before = x < fit.middle - RISE * fit.width
+    for group in (before, ~before):
+        if group.any():
+            # A fit bends towards its points, so its residuals are too small by the share of freedom it took from them.
+            size = np.sqrt(group.sum() / np.maximum((1 - pull[group]).sum(), 1.0))
+            drawn[:, group] = rng.choice(residuals[group] * size, size=(n, int(group.sum())))
+    return fitted + drawn
+
+
+def _plainer_model(fit: LogisticFit) -> str | None:
+    """The name of the simpler model that fits as well as the logistic curve, if one does."""
+    if min(fit.aicc_constant, fit.aicc_linear) > fit.aicc_logistic + AICC_MARGIN:
+        return None
+    return "constant" if fit.aicc_constant <= fit.aicc_linear else "straight line"
+
+
+def _check(t: Array, y: Array, prompts: Array | None) -> None:
+    if t.ndim != 1 or t.shape != y.shape or y.size < 2:
+        raise ValueError(f"tokens and values must be two curves of equal length (at least 2), not {t.shape} and {y.shape}")
+    if not (np.isfinite(t).all() and np.isfinite(y).all()) or (np.diff(t) <= 0).any() or t[0] < 0:
+        raise ValueError("tokens must rise strictly from 0 or more, and every value must be finite")
+    if prompts is not None and (prompts.shape[0] != y.size or not np.isfinite(prompts).all()):
+        raise ValueError("values per prompt must be finite, with one row a checkpoint")
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

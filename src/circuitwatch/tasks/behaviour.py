@@ -1,0 +1,74 @@
+"""What a model does on a task: the metric, accuracy and log-probability, with bootstrap intervals over prompts.
+
+Accuracy is a thresholded metric and can jump where nothing jumped underneath (Schaeffer et al., arXiv 2304.15004), so a continuous one
+stands beside it. For all four tasks chance is 0 for the metric and 0.5 for accuracy: prompts are balanced so that a model that ignores the
+deciding word scores 0 on average.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from circuitwatch.tasks.prompts import MetricKind, PromptSet
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """Means over prompts; low and high are the ends of the 95 % percentile bootstrap interval. per_prompt has columns prompt, value, correct, log_prob."""
+
+    value: float
+    low: float
+    high: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    log_prob: float
+    per_prompt: pd.DataFrame
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the interval of the metric lies above 0."""
+        return self.low > 0
+
+
+def signed_sum(logits: Tensor, metric: MetricKind, answer_ids: Tensor, answer_signs: Tensor) -> Tensor:
+    """The metric [prompt] from logits [prompt, d_vocab], answer ids [prompt, answer] and signs [prompt, answer]; differentiable."""
+    values = logits.softmax(-1) if metric == "prob_diff" else logits
+    return (values.gather(1, answer_ids) * answer_signs).sum(-1)
+
+
+def metric_per_prompt(logits: Tensor, prompts: PromptSet, indices: Tensor | None = None) -> Tensor:
+    """The metric [prompt] from logits [prompt, d_vocab] at the ends of the prompts with the given indices [prompt] (default: all)."""
+    ids, signs = prompts.answer_ids.to(logits.device), prompts.answer_signs.to(logits)
+    if indices is not None:
+        ids, signs = ids[indices], signs[indices]
+    return signed_sum(logits, prompts.metric, ids, signs)
+
+
+@torch.no_grad()
+def measure(logits: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int) -> Behaviour:
+    """Behaviour from logits [prompt, d_vocab] at the ends of all prompts. A prompt is answered correctly if its metric is above 0."""
+    value = metric_per_prompt(logits, prompts).double().cpu().numpy()
+    log_probabilities = logits.double().log_softmax(-1).gather(1, prompts.answer_ids.to(logits.device))
+    right = prompts.answer_signs.to(logits.device) > 0
+    log_prob = log_probabilities.masked_fill(~right, float("-inf")).logsumexp(-1).cpu().numpy()
+    correct = value > 0
+    resampled = np.random.default_rng(seed).integers(len(value), size=(n_bootstrap, len(value)))
+    low, high = np.quantile(value[resampled].mean(1), [0.025, 0.975])
+    accuracy_low, accuracy_high = np.quantile(correct[resampled].mean(1), [0.025, 0.975])
+    table = pd.DataFrame({"prompt": np.arange(len(value)), "value": value, "correct": correct, "log_prob": log_prob})
+    return Behaviour(
+        value=float(value.mean()),
+        low=float(low),
+        high=float(high),
+        accuracy=float(correct.mean()),
+        accuracy_low=float(accuracy_low),
+        accuracy_high=float(accuracy_high),
+        log_prob=float(log_prob.mean()),
+        per_prompt=table,
+    )

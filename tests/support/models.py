@@ -1,0 +1,91 @@
+"""Small models with random weights, one with parallel and one with sequential blocks, and prompts of unequal lengths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    PreTrainedModel,
+)
+
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.transformer import Transformer
+from support.textbook import Textbook
+
+VOCABULARY = 50
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Prompts as circuits want them."""
+
+    clean: Tensor
+    corrupted: Tensor
+    lengths: Tensor
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model three ways, and prompts."""
+
+    hf: PreTrainedModel
+    model: Transformer
+    textbook: Textbook
+    prompts: Pairs
+
+
+def random_model(architecture: str) -> PreTrainedModel:
+    """A model of 2 layers × 3 heads whose every parameter, biases and norms included, is random."""
+    torch.manual_seed(1)
+    common = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
+    if architecture == "parallel":
+        shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+        model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, max_position_embeddings=32, rotary_pct=0.5, **common))
+    else:
+        model = GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=2, n_head=3, n_inner=40, n_positions=32, **common))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(std=0.25)
+            if parameter.ndim == 1 and name.endswith("weight"):
+                parameter.add_(1)
+    return model.eval().requires_grad_(False)
+
+
+def unequal_prompts() -> Pairs:
+    """Eight prompts of lengths 5 to 9 that differ from their twins first at positions 0 to 4, right-padded with 0."""
+    generator = torch.Generator().manual_seed(2)
+    clean, corrupted, lengths = (
+        torch.zeros(8, 9, dtype=torch.long),
+        torch.zeros(8, 9, dtype=torch.long),
+        torch.arange(8) % 5 + 5,
+    )
+    for row, length in enumerate(lengths.tolist()):
+        clean[row, :length] = torch.randint(1, VOCABULARY, (length,), generator=generator)
+        corrupted[row, :length] = clean[row, :length]
+        for position in {row % 5, length - 2}:
+            corrupted[row, position] = clean[row, position] % (VOCABULARY - 1) + 1
+    return Pairs(clean, corrupted, lengths)
+
+
+def logit_difference(logits: Tensor, indices: Tensor) -> Tensor:
+    """Logit of one token over another, different ones for each prompt."""
+    return logits.gather(1, (indices % 7 + 1)[:, None])[:, 0] - logits.gather(1, (indices % 5 + 20)[:, None])[:, 0]
+
+
+def probability(logits: Tensor, indices: Tensor) -> Tensor:
+    """A metric that is not linear in the logits."""
+    return logits.softmax(-1).gather(1, (indices % 7 + 1)[:, None])[:, 0]
+
+
+def make_case(architecture: str, folder: Path) -> Case:
+    """The model written to a folder, loaded as circuitwatch loads it, and the textbook implementation of it."""
+    hf = random_model(architecture)
+    hf.save_pretrained(folder)
+    return Case(hf, load_model(folder), Textbook(hf), unequal_prompts())

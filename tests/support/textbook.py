@@ -1,0 +1,109 @@
+"""A naive implementation to test against: every head's input and output materialised, every edge a separate sum, on Hugging Face's own modules.
+
+Slow and plain on purpose. It shares no code with `circuitwatch.circuits`: the node names are spelt out here again.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
+from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
+
+
+class Textbook:
+    """Runs a GPT-NeoX or GPT-2 model node by node; names are `input`, `a0.h1`, `a0.h1<q>`, `m0`, `logits`."""
+
+    def __init__(self, model: GPTNeoXForCausalLM | GPT2LMHeadModel) -> None:
+        self.model = model
+        self.parallel = isinstance(model, GPTNeoXForCausalLM)
+        config = model.config
+        self.n_layers, self.n_heads = config.num_hidden_layers, config.num_attention_heads
+        self.d_head = config.hidden_size // self.n_heads
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        if self.parallel:
+            return self.model.gpt_neox.embed_in(tokens)
+        return self.model.transformer.wte(tokens) + self.model.transformer.wpe.weight[: tokens.shape[1]]
+
+    def edges(self) -> list[tuple[str, str]]:
+        seen, found = ["input"], []
+        for layer in range(self.n_layers):
+            heads = [f"a{layer}.h{h}" for h in range(self.n_heads)]
+            found += [(u, f"{head}<{letter}>") for head in heads for letter in "qkv" for u in seen]
+            found += [(u, f"m{layer}") for u in (seen if self.parallel else seen + heads)]
+            seen = [*seen, *heads, f"m{layer}"]
+        return found + [(u, "logits") for u in seen]
+
+    def run(
+        self, embedded: Tensor, corrupted: dict[str, Tensor] | None = None, circuit: set[tuple[str, str]] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """Logits at every position, every node's output, every receiver's own input (a separate tensor each).
+
+        With `corrupted` outputs, an edge that is not in `circuit` carries the corrupted output of its sender.
+        """
+        outputs, inputs, biases = {"input": embedded}, {}, []
+
+        def into(receiver: str, senders: list[str]) -> Tensor:
+            parts = [outputs[u] if corrupted is None or (u, receiver) in circuit else corrupted[u] for u in senders]
+            inputs[receiver] = sum(parts) + sum(biases)
+            if inputs[receiver].requires_grad:
+                inputs[receiver].retain_grad()
+            return inputs[receiver]
+
+        for layer in range(self.n_layers):
+            before = list(outputs)
+            heads, bias = self._heads(layer, into, before)
+            if self.parallel:
+                outputs[f"m{layer}"] = self._mlp(layer, into(f"m{layer}", before))
+                mlp = outputs.pop(f"m{layer}")
+                biases.append(bias)
+            else:
+                outputs |= heads
+                biases.append(bias)
+                mlp = self._mlp(layer, into(f"m{layer}", [*before, *heads]))
+            outputs |= heads
+            outputs[f"m{layer}"] = mlp
+        final = into("logits", list(outputs))
+        head = self.model.lm_head
+        norm = self.model.gpt_neox.final_layer_norm if self.parallel else self.model.transformer.ln_f
+        return head(norm(final)), outputs, inputs
+
+    def _mlp(self, layer: int, x: Tensor) -> Tensor:
+        if self.parallel:
+            block = self.model.gpt_neox.layers[layer]
+            return block.mlp(block.post_attention_layernorm(x))
+        block = self.model.transformer.h[layer]
+        return block.mlp(block.ln_2(x))
+
+    def _heads(self, layer: int, into, before: list[str]) -> tuple[dict[str, Tensor], Tensor]:
+        if self.parallel:
+            block = self.model.gpt_neox.layers[layer]
+            norm, weight, bias = (
+                block.input_layernorm,
+                block.attention.query_key_value.weight,
+                block.attention.query_key_value.bias,
+            )
+            weight = weight.view(self.n_heads, 3, self.d_head, -1)  # a head's q, k, v lie together
+            bias = bias.view(self.n_heads, 3, self.d_head)
+            out_weight, out_bias = block.attention.dense.weight.T, block.attention.dense.bias
+        else:
+            block = self.model.transformer.h[layer]
+            norm, attn = block.ln_1, block.attn
+            weight = attn.c_attn.weight.T.view(3, self.n_heads, self.d_head, -1).transpose(0, 1)
+            bias = attn.c_attn.bias.view(3, self.n_heads, self.d_head).transpose(0, 1)
+            out_weight, out_bias = attn.c_proj.weight, attn.c_proj.bias
+        results = {}
+        for h in range(self.n_heads):
+            q, k, v = (
+                norm(into(f"a{layer}.h{h}<{letter}>", before)) @ weight[h, i].T + bias[h, i]
+                for i, letter in enumerate("qkv")
+            )
+            if self.parallel:
+                cos, sin = self.model.gpt_neox.rotary_emb(q, torch.arange(q.shape[1])[None])
+                q, k = (x[:, 0] for x in apply_rotary_pos_emb(q[:, None], k[:, None], cos, sin))
+            attention = q @ k.transpose(1, 2) / self.d_head**0.5
+            ahead = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(1)
+            z = attention.masked_fill(ahead, float("-inf")).softmax(-1) @ v
+            results[f"a{layer}.h{h}"] = z @ out_weight[h * self.d_head : (h + 1) * self.d_head]
+        return results, out_bias
