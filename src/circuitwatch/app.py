@@ -17,9 +17,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from circuitwatch import __version__
 from circuitwatch.errors import UserError
+
+if TYPE_CHECKING:
+    from circuitwatch.config import Config
 
 HELP = """circuitwatch {version}: when does an ability emerge in training, which circuit computes it, and does that stay?
 
@@ -79,53 +83,54 @@ def conf_dir() -> Path:
 
 
 def _watch(arguments: list[str]) -> None:
-    failed: list[str] = []
+    def watch(config: Config) -> None:
+        from circuitwatch.config import cell_folder
+        from circuitwatch.monitor import watch_cell
 
-    def job(cell: object) -> None:
-        from circuitwatch.config import cell_folder, validate
+        watch_cell(config, cell_folder(config))
 
-        config = validate(cell)
-        if not config.task.name or not config.model.name:
-            raise UserError("model and task must be given")
-        try:
-            from circuitwatch.monitor import watch_cell
-
-            watch_cell(config, cell_folder(config))
-        except UserError as error:
-            # In a sweep the other cells go on; what failed is said at once and again at the end.
-            failed.append(f"{config.model.name} × {config.task.name}: {error}")
-            print(f"circuitwatch: error: {failed[-1]}", file=sys.stderr)
-
-    _with_hydra(arguments, job)
-    if failed:
-        print(
-            f"circuitwatch: {len(failed)} cell{'s' * (len(failed) > 1)} failed:\n  " + "\n  ".join(failed),
-            file=sys.stderr,
-        )
-        sys.exit(2)
+    _with_hydra(arguments, watch)
 
 
 def _train(arguments: list[str]) -> None:
-    def job(cell: object) -> None:
-        from circuitwatch.config import validate
-        from circuitwatch.monitor import trained_suite
-
-        config = validate(cell)
+    def train(config: Config) -> None:
         if config.model.source != "nano":
             raise UserError(f"model={config.model.name}: only nano models are trained here")
+        from circuitwatch.monitor import trained_suite
+
         print(trained_suite(config))
 
-    _with_hydra([*arguments, "hydra.run.dir=.", "hydra.output_subdir=null"], job)
+    _with_hydra([*arguments, "hydra.run.dir=."], train)
 
 
-def _with_hydra(arguments: list[str], job: Callable[[object], None]) -> None:
-    """Compose the configuration and run the job on it, or on each of a sweep's; configuration errors become a UserError."""
+def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
+    """Compose the configuration and act on it, or on each of a sweep's; what a user can mend becomes a UserError.
+
+    In a sweep the other cells go on when one fails, and the error at the end names all that failed.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to us instead of a traceback and exit code 1
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from circuitwatch.config import register
+    from circuitwatch.config import register, validate
+
+    failed: list[str] = []
+
+    def job(cell: object) -> None:
+        about = HydraConfig.get()
+        try:
+            action(validate(cell))
+        except UserError as error:
+            _remove_empty(Path(about.runtime.output_dir))
+            if "BasicLauncher" not in about.launcher._target_:
+                raise  # in another process or on another machine: its launcher brings the error back
+            failed.append(str(error))
+            if about.mode == RunMode.MULTIRUN:
+                failed[-1] = f"{about.job.override_dirname}: {error}"
+                print(f"circuitwatch: error: {failed[-1]}; going on with the other cells", file=sys.stderr)
 
     register()
     sys.argv = ["circuitwatch", *arguments]
@@ -134,7 +139,11 @@ def _with_hydra(arguments: list[str], job: Callable[[object], None]) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from error
     except OSError as error:
-        raise UserError(f"{error.filename or ''}: {error.strerror or error}") from error
+        raise UserError(f"{error.filename or 'out'}: can't be used ({error.strerror or error})") from error
+    if len(failed) > 1:
+        raise UserError(f"{len(failed)} cells failed: " + "; ".join(failed))
+    if failed:
+        raise UserError(failed[0])
 
 
 def _summarize(arguments: list[str]) -> None:
@@ -158,7 +167,8 @@ def _summarize(arguments: list[str]) -> None:
 
 def _one_line(error: BaseException) -> str:
     """What is wrong, and what there is to choose from, of Hydra's several lines."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = str(error) or str(error.__cause__)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
         group, name = missing.groups()
         there = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
@@ -168,9 +178,20 @@ def _one_line(error: BaseException) -> str:
     ):
         return f"{unknown[1]}: no such option; circuitwatch --help lists them"
     if wrong := re.search(r"Error merging override (\S+)", lines[0]):
-        return f"{wrong.group(1)}: {lines[1] if len(lines) > 1 else 'wrong type'}"
+        return f"{wrong.group(1)}: {str(error.__cause__).splitlines()[0]}"
     key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
     return f"{key}: {lines[0]}" if key else lines[0]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a cell that did not start, and those of its task, model and sweep if they are empty too."""
+    for candidate in (folder, *folder.parents[:3]):
+        if candidate == Path.cwd():
+            return
+        try:
+            candidate.rmdir()
+        except OSError:
+            return
 
 
 def _help() -> str:

@@ -5,7 +5,7 @@ Hydra checks types and refuses keys that are not here; `validate` checks the val
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +151,9 @@ def register() -> None:
 
 def validate(config: Any) -> Config:
     """The configuration as an object, its values checked. Raises UserError naming the key, the value and what would be right."""
+    unknown = sorted(set(config) - {f.name for f in fields(Config)})
+    if unknown:
+        raise UserError(f"{unknown[0]}: no such option; circuitwatch --help lists them")
     config = OmegaConf.to_object(config)
     assert isinstance(config, Config)
     choices: dict[str, tuple[str, ...]] = {
@@ -177,10 +180,12 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
     if config.model.source == "folder" and not config.model.path:
         raise UserError("model.path is missing: model=folder needs model.path=<directory of checkpoints>")
-    for kind in ("steps", "every"):
+    for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None
-        if given != (config.schedule.kind == kind):
-            raise UserError(f"schedule.{kind} goes with schedule={kind}: give both, or neither")
+        if config.schedule.kind == kind and not given:
+            raise UserError(f"schedule.{kind} is missing: schedule={kind} needs it, e.g. schedule.{kind}={example}")
+        if given and config.schedule.kind != kind:
+            raise UserError(f"schedule.{kind} does nothing with schedule={config.schedule.kind}; add schedule={kind}")
     return config
 
 

@@ -65,7 +65,8 @@ def build_model(size: NanoSize, *, vocabulary: int, context: int, initial_std: f
         use_cache=False,
     )
     config.architectures = ["GPTNeoXForCausalLM"]
-    with torch.random.fork_rng(devices=[]):  # the library initialises from the global generator, which belongs to the caller
+    # The library initialises from the global generator, which belongs to the caller.
+    with torch.random.fork_rng(devices=[]):
         model = GPTNeoXForCausalLM(config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -97,4 +97,6 @@ class AdamW:
 
     def state(self) -> dict[str, Tensor]:
         """Both running means by name."""
-        return {f"adam.{order}.{i}": m for order, means in enumerate((self.first, self.second)) for i, m in enumerate(means)}
+        return {
+            f"adam.{order}.{i}": m for order, means in enumerate((self.first, self.second)) for i, m in enumerate(means)
+        }

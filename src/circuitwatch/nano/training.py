@@ -74,7 +74,11 @@ class Recipe:
 def checkpoint_steps(n_steps: int, every: int) -> list[int]:
     """0, 1, 2, 4 … 128, then multiples of `every`, up to and including `n_steps`."""
     doubling = [0] + [2**power for power in range(8)]
-    return sorted({step for step in doubling if step <= n_steps} | set(range(every * (128 // every + 1), n_steps, every)) | {n_steps})
+    return sorted(
+        {step for step in doubling if step <= n_steps}
+        | set(range(every * (128 // every + 1), n_steps, every))
+        | {n_steps}
+    )
 
 
 def learning_rate_scale(step: int, n_steps: int, recipe: Recipe) -> float:

@@ -39,8 +39,7 @@ def vocabulary() -> list[str]:
 def _known() -> Iterable[str]:
     for word in lexicon.nano_words():
         yield from pieces(f" {word}")
-    for name in lexicon.nano_names():
-        yield name
+    yield from lexicon.nano_names()
     for pattern in [*templates.texts(), *lexicon.evaluation_patterns()]:
         bare = re.sub(r" ?\{\w+\}", "", pattern)
         yield from pieces(bare)
