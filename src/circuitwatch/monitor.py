@@ -35,7 +35,7 @@ from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
 from circuitwatch.nano.training import ensure_trained
-from circuitwatch.progress import CellProgress, cell_table
+from circuitwatch.progress import CellProgress, cell_tables
 from circuitwatch.records import Cell, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.tasks.behaviour import measure, metric_per_prompt
@@ -93,7 +93,7 @@ def watch_cell(config: Config, folder: Path) -> Cell:
             if record.mask is not None:
                 previous = record
     cell.mark_done()
-    console.print(cell_table(cell))
+    console.print(*cell_tables(cell))
     return cell
 
 

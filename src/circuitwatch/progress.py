@@ -72,43 +72,31 @@ def format_tokens(tokens: float) -> str:
     return f"{tokens:.0f}"
 
 
-def cell_table(cell: Cell) -> Table:
-    """About a dozen of a cell's checkpoints, the first and last among them."""
+def cell_tables(cell: Cell) -> tuple[Table, Table]:
+    """About a dozen of a cell's checkpoints, the first and last among them: behaviour and circuit, and the strongest head of each role."""
     scalars = cell.scalars_table().astype(object)
+    shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
-    table = Table(
-        title=title,
-        caption=f"{len(scalars)} checkpoints in {cell.folder}",
-        title_justify="left",
-        caption_justify="left",
-    )
-    columns = [
-        "step",
-        "tokens",
-        "behaviour [95 %]",
-        "accuracy",
-        "circuit",
-        "of all edges",
-        "faithfulness",
-        "edge Jaccard",
-    ]
-    for name in [*columns, *(role.replace("_", " ") for role in ROLES)]:
-        table.add_column(name, justify="right")
-    shown = np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))
-    for _, row in scalars.iloc[shown].iterrows():
-        heads = [f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}" for role in ROLES]
-        table.add_row(
-            str(row["step"]),
+    circuits = Table(title=title, title_justify="left")
+    heads = Table(title="strongest head of each role", title_justify="left", caption=f"{len(scalars)} checkpoints in {cell.folder}")
+    for name in ("tokens", "behaviour", "95 % interval", "accuracy", "circuit edges", "share", "faithful", "edge Jaccard"):
+        circuits.add_column(name, justify="right", no_wrap=True)
+    for name in ("tokens", *(role.replace("_", " ") for role in ROLES)):
+        heads.add_column(name, justify="right", no_wrap=True)
+    for _, row in shown.iterrows():
+        circuits.add_row(
             format_tokens(row["tokens"]),
-            f"{_number(row, 'behaviour/value')} [{_number(row, 'behaviour/low')}, {_number(row, 'behaviour/high')}]",
+            _number(row, "behaviour/value"),
+            f"{_number(row, 'behaviour/low')} … {_number(row, 'behaviour/high')}",
             _number(row, "behaviour/accuracy"),
             _number(row, "circuit/edges", "d"),
             _number(row, "circuit/edges_share", ".1%"),
             _number(row, "circuit/faithfulness"),
             _number(row, "overlap/edge_jaccard"),
-            *heads,
         )
-    return table
+        strongest = [f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}" for role in ROLES]
+        heads.add_row(format_tokens(row["tokens"]), *strongest)
+    return circuits, heads
 
 
 def _number(row: pd.Series, name: str, form: str = ".2f") -> str:

@@ -79,7 +79,7 @@ def build_model(size: NanoSize, *, vocabulary: int, context: int, initial_std: f
 def count_parameters(model: GPTNeoXForCausalLM) -> tuple[int, int]:
     """Parameters in all, and without the embedding and unembedding."""
     total = sum(p.numel() for p in model.parameters())
-    return total, total - model.gpt_neox.embed_in.weight.numel() - model.embed_out.weight.numel()
+    return total, total - model.get_input_embeddings().weight.numel() - model.get_output_embeddings().weight.numel()
 
 
 def split_parameters(model: GPTNeoXForCausalLM) -> tuple[list[Group], list[Tensor]]:

@@ -59,10 +59,12 @@ class Emergence:
             (rose and fell); `ambiguous` (the note says why).
         rule: `half rise` or `threshold`.
         level: the value that is crossed: the threshold, or half-way between the fitted levels.
-        tokens: best estimate of the moment: where the fitted curve crosses the level, or the interpolated crossing where the fit can't tell.
+        tokens: best estimate of the moment: for the half-rise the fitted curve's middle (the observed crossing where the fit can't tell), for a
+            threshold the observed crossing.
         low, high: 95 % bootstrap interval of `tokens`; `high` is missing if it lies beyond the last checkpoint.
         crossing: model-free estimate: linear interpolation in log tokens between the two checkpoints around the crossing.
         crossing_low, crossing_high: those two checkpoints.
+        fitted: where the fitted curve crosses the level, if it does among the checkpoints.
         lower, upper: the fitted levels before and after the rise.
         final: the value at the last checkpoint.
         support: share of bootstrap samples in which a crossing holds.
@@ -84,6 +86,7 @@ class Emergence:
     crossing: float | None = None
     crossing_low: float | None = None
     crossing_high: float | None = None
+    fitted: float | None = None
     lower: float | None = None
     upper: float | None = None
     support: float | None = None
@@ -141,7 +144,8 @@ def fit_emergence(
     refitted = refit(x, samples, fit) if n_bootstrap else np.empty((0, 4))
     level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
     levels = refitted[:, :2].mean(axis=1) if threshold is None else np.full(n_bootstrap, threshold)
-    support = float((held_crossing(samples, levels) < y.size).mean()) if n_bootstrap else None
+    held = held_crossing(samples, levels)
+    support = float((held < y.size).mean()) if n_bootstrap else None
     blank = replace(
         blank, level=level, lower=fit.lower, upper=fit.upper, support=support,
         aicc_logistic=_finite(fit.aicc_logistic), aicc_constant=_finite(fit.aicc_constant), aicc_linear=_finite(fit.aicc_linear),
@@ -155,7 +159,11 @@ def fit_emergence(
             known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
     if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
         known = replace(known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples")
-    return _with_estimate(known, t, x, fit, refitted, levels) if known.status == "emerged" else known
+    if known.status != "emerged":
+        return known
+    # Samples from a fit that misses the data say nothing about the data; those over prompts always do.
+    held = held if prompts is not None else held[:0]
+    return _with_estimate(known, t, x, y, fit, refitted, levels, held, sigma)
 
 
 def _read_crossing(blank: Emergence, t: Array, x: Array, y: Array, level: float, sigma: float) -> Emergence:
@@ -221,33 +229,43 @@ def _with_crossing(known: Emergence, t: Array, x: Array, y: Array, level: float,
 
 
 def _with_estimate(
-    known: Emergence, t: Array, x: Array, fit: LogisticFit, refitted: Array, levels: Array
+    known: Emergence, t: Array, x: Array, y: Array, fit: LogisticFit, refitted: Array, levels: Array, held: Array, sigma: float
 ) -> Emergence:
-    """Add the estimate and its bootstrap interval to a curve that has emerged.
+    """Add the estimate and its interval to a curve that has emerged.
 
-    Where fewer than two checkpoints see a fitted rise (its 10 % to 90 % part), its position and width can't both be known: such a
-    sample stands for the whole gap between checkpoints that its crossing lies in. Where the fitted curve crosses far from the observed crossing (its shape doesn't suit the
-    data), the observed crossing is the estimate, and the interval covers both.
+    Half-rise: the fitted curve's middle, unless the curve misses the values around the observed crossing by more than noise (its shape
+    doesn't suit the data); then, and for a threshold always, the observed crossing. The interval is the bootstrap's; wherever the
+    observed crossing is the estimate, it covers both checkpoints around it too.
     """
     assert known.crossing is not None and known.level is not None
     index = int(np.flatnonzero(t == known.crossing_high)[0])
-    around = x[index - 1], x[index]
-    estimate = float(crossing(fit.parameters, known.level))
-    near = x[max(index - 2, 0)] <= estimate <= x[min(index + 1, x.size - 1)]
-    left, right = _resolved(refitted, crossing(refitted, levels), x)
-    tail = round((1 - COVERAGE) / 2 * left.size)
-    low, high = (np.sort(left)[tail], np.sort(right)[-tail - 1]) if left.size else around
-    unresolved = float(np.diff(np.concatenate(_resolved(fit.parameters[None], np.array([estimate]), x)))[0]) > 0
-    note = known.note
-    if unresolved or not near:
+    around = slice(index - 1, index + 1)
+    fitted = float(crossing(fit.parameters, known.level))
+    misses = float(np.abs(curve(fit.parameters, x[around]) - y[around]).max()) > CLEAR * max(sigma, fit.scale)
+    misses |= not x[0] <= fitted <= x[-1]
+    hidden = float(np.diff(np.concatenate(_resolved(fit.parameters[None], np.array([fitted]), x)))[0]) > 0
+    estimate = fitted
+    if misses:
+        low, high = _interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
+    else:
+        low, high = _interval(*_resolved(refitted, crossing(refitted, levels), x))
+    if misses or hidden or known.rule == "threshold":
         estimate = float(np.log(known.crossing))
-        low, high = min(low, around[0]), max(high, around[1])
-    if not near:
-        note = "; ".join(filter(None, [note, "the fitted curve misses the crossing, which is given instead"]))
+        low, high = min(low, x[index - 1]), max(high, x[index])
     low, high = min(low, estimate), max(high, estimate)
-    return replace(known, tokens=float(np.exp(estimate)), note=note,
+    notes = [known.note, "the fitted curve misses the values around the crossing" if misses else ""]
+    return replace(known, tokens=float(np.exp(estimate)), note="; ".join(filter(None, notes)),
+                   fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] else None,
                    low=float(t[0]) if low <= x[0] else float(np.exp(low)),
                    high=None if high > x[-1] + 1e-9 else float(np.exp(high)))
+
+
+def _interval(left: Array, right: Array) -> tuple[float, float]:
+    """Central interval of samples that are intervals [sample] themselves; empty (inf, -inf) without samples."""
+    if not left.size:
+        return np.inf, -np.inf
+    tail = round((1 - COVERAGE) / 2 * left.size)
+    return float(np.sort(left)[tail]), float(np.sort(right)[-tail - 1])
 
 
 def _resolved(parameters: Array, x50: Array, x: Array) -> tuple[Array, Array]:

@@ -1,0 +1,144 @@
+"""All four generators with the nano tokenizer and with Pythia's."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from circuitwatch.errors import UserError
+from circuitwatch.lexicon import FEMALE_NAMES, held_out, held_out_pair
+from circuitwatch.tasks import TASKS, PromptSet, build_prompts
+from support.tokenizers import tokenizer_named
+
+N = 48
+
+
+@pytest.fixture(params=["nano", "pythia"])
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def word(prompts: PromptSet, name: str, prompt: int, position: str) -> str:
+    return tokenizer_named(name).decode(prompts.clean[prompt, prompts.positions[position][prompt]])
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("bos", [True, False])
+def test_tensors_are_what_the_texts_say(task: str, name: str, bos: bool) -> None:
+    tokenizer = tokenizer_named(name)
+    prompts = build_prompts(task, tokenizer, n_prompts=N, seed=0, prepend_bos=bos)
+    assert prompts.clean.shape == prompts.corrupted.shape and len(prompts.clean) == N
+    for i, length in enumerate(prompts.lengths.tolist()):
+        for tokens, text in (
+            (prompts.clean[i], prompts.clean_text[i]),
+            (prompts.corrupted[i], prompts.corrupted_text[i]),
+        ):
+            assert tokenizer.decode(tokens[int(bos) : length]) == text
+            assert (tokens[length:] == 0).all()
+            if bos:
+                assert tokens[0] == tokenizer.bos_token_id
+            if name == "nano":
+                assert tokenizer.unk_token_id not in tokens
+        assert not torch.equal(prompts.clean[i], prompts.corrupted[i])
+    assert (prompts.positions["end"] == prompts.lengths - 1).all()
+    signs = prompts.answer_signs
+    assert ((signs == 1).sum(1) > 0).all() and ((signs == -1).sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_seed_decides(task: str, name: str) -> None:
+    one, same, other = (build_prompts(task, tokenizer_named(name), n_prompts=N, seed=seed) for seed in (1, 1, 2))
+    assert one.clean_text == same.clean_text and one.corrupted_text == same.corrupted_text
+    assert one.clean_text != other.clean_text
+
+
+@pytest.mark.parametrize("corruption", ["swap", "abc"])
+def test_ioi(name: str, corruption: str) -> None:
+    prompts = build_prompts("ioi", tokenizer_named(name), n_prompts=N, seed=0, corruption=corruption)
+    io_first = 0
+    for i in range(N):
+        io, s1, s2 = (word(prompts, name, i, position) for position in ("io", "s1", "s2"))
+        assert s1 == s2 != io and held_out_pair(io.strip(), s1.strip())
+        right, wrong = (tokenizer_named(name).decode(token) for token in prompts.answer_ids[i])
+        assert (right, wrong) == (io, s1) and prompts.answer_signs[i].tolist() == [1, -1]
+        io_first += int(prompts.positions["io"][i] < prompts.positions["s1"][i])
+        changed = (prompts.clean[i] != prompts.corrupted[i]).nonzero().flatten().tolist()
+        named = {position: int(prompts.positions[position][i]) for position in ("io", "s1", "s2")}
+        assert changed == ([named["s2"]] if corruption == "swap" else sorted(named.values()))
+        if corruption == "swap":
+            assert prompts.corrupted[i, named["s2"]] == prompts.clean[i, named["io"]]
+    assert io_first == N / 2
+
+
+def test_greater_than(name: str) -> None:
+    tokenizer = tokenizer_named(name)
+    prompts = build_prompts("greater_than", tokenizer, n_prompts=N, seed=0)
+    indifferent = 0.0
+    for i in range(N):
+        start, century = int(word(prompts, name, i, "year")), word(prompts, name, i, "century")
+        assert held_out("year", century.strip(), str(start))
+        assert word(prompts, name, i, "end") == century
+        assert prompts.corrupted_text[i] == prompts.clean_text[i].replace(
+            f"{century.strip()}{start:02}", f"{century.strip()}01"
+        )
+        for token, sign in zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True):
+            assert sign == (1 if int(tokenizer.decode(token)) > start else -1)
+        indifferent += prompts.answer_signs[i].sum().item()
+    assert indifferent == 0  # a model that spreads its probability evenly over the 100 numbers scores exactly 0
+
+
+def test_gendered_pronoun(name: str) -> None:
+    tokenizer = tokenizer_named(name)
+    prompts = build_prompts("gendered_pronoun", tokenizer, n_prompts=N, seed=0)
+    female = [word(prompts, name, i, "name").strip() in FEMALE_NAMES for i in range(N)]
+    assert sum(female) == N / 2
+    for i in range(N):
+        assert [tokenizer.decode(token) for token in prompts.answer_ids[i]] == (
+            [" she", " he"] if female[i] else [" he", " she"]
+        )
+    if name == "pythia":
+        assert sorted(prompts.answer_ids[0].tolist()) == [344, 703]
+
+
+def test_agreement(name: str) -> None:
+    tokenizer = tokenizer_named(name)
+    prompts = build_prompts("agreement", tokenizer, n_prompts=N, seed=0)
+    plural = 0
+    for i in range(N):
+        right = {
+            tokenizer.decode(t) for t, s in zip(prompts.answer_ids[i], prompts.answer_signs[i], strict=True) if s > 0
+        }
+        is_plural = word(prompts, name, i, "subject").endswith("s")
+        assert (" walk" in right) == is_plural and (" walks" in right) != is_plural
+        plural += is_plural
+    assert plural == N / 2
+
+
+def test_usable_words_of_pythias_tokenizer() -> None:
+    """Large enough for hundreds of distinct prompts; the numbers are those of the published tokenizer."""
+    counts = {
+        task: build_prompts(task, tokenizer_named("pythia"), n_prompts=4, seed=0).lexicon_counts for task in TASKS
+    }
+    assert counts["ioi"]["names"] >= 100
+    assert counts["greater_than"]["years"] >= 300 and counts["greater_than"]["two-digit tokens"] == 100
+    assert min(counts["gendered_pronoun"]["female names"], counts["gendered_pronoun"]["male names"]) >= 50
+    assert counts["agreement"]["nouns"] >= 25 and counts["agreement"]["verbs"] >= 25
+
+
+def test_a_tokenizer_without_the_words() -> None:
+    words = {"<|endoftext|>": 0, "a": 1}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="a")), bos_token="<|endoftext|>", unk_token="a"
+    )
+    for task in TASKS:
+        with pytest.raises(UserError, match="single tokens in this model's tokenizer"):
+            build_prompts(task, tokenizer, n_prompts=4, seed=0)
+
+
+def test_unknown_task_and_corruption() -> None:
+    with pytest.raises(UserError, match="choose one of ioi, greater_than"):
+        build_prompts("chess", tokenizer_named("nano"), n_prompts=4, seed=0)
+    with pytest.raises(UserError, match="swap and abc"):
+        build_prompts("ioi", tokenizer_named("nano"), n_prompts=4, seed=0, corruption="none")
