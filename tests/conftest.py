@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from circuitwatch.nano.model import NanoSize
+from circuitwatch.nano.training import Recipe, train_suite
 from support.models import Case, make_case
 
 
@@ -11,3 +15,10 @@ from support.models import Case, make_case
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A small random model with parallel and one with sequential blocks, three ways, and prompts."""
     return make_case(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def trained_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints of a very small nano model, trained just long enough to have begun to tell later years from earlier ones."""
+    size = NanoSize("tiny", n_layers=2, d_model=32, n_heads=2, n_steps=300)
+    return train_suite(size, Recipe(warmup=10, every=150), seed=0, folder=tmp_path_factory.mktemp("suite") / "tiny")

@@ -150,7 +150,9 @@ def _summarize(arguments: list[str]) -> None:
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     unknown = [argument for argument in arguments if argument.split("=", 1)[0] not in ("sweep", "out")]
     if unknown or not given.get("sweep"):
-        raise UserError(f"summarize {' '.join(arguments)}: give sweep=<name>, and out=<folder> if it is not multirun")
+        raise UserError(
+            f"{' '.join(['summarize', *arguments])}: give sweep=<name>, and out=<folder> if it is not multirun"
+        )
     from rich.console import Console
 
     from circuitwatch.summary import print_summary, summarize

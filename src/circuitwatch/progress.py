@@ -78,8 +78,21 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, title_justify="left")
-    heads = Table(title="strongest head of each role", title_justify="left", caption=f"{len(scalars)} checkpoints in {cell.folder}")
-    for name in ("tokens", "behaviour", "95 % interval", "accuracy", "circuit edges", "share", "faithful", "edge Jaccard"):
+    heads = Table(
+        title="strongest head of each role",
+        title_justify="left",
+        caption=f"{len(scalars)} checkpoints in {cell.folder}",
+    )
+    for name in (
+        "tokens",
+        "behaviour",
+        "95 % interval",
+        "accuracy",
+        "circuit edges",
+        "share",
+        "faithful",
+        "edge Jaccard",
+    ):
         circuits.add_column(name, justify="right", no_wrap=True)
     for name in ("tokens", *(role.replace("_", " ") for role in ROLES)):
         heads.add_column(name, justify="right", no_wrap=True)

@@ -41,6 +41,11 @@ def run_id(cell: Cell) -> str:
     return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
 
 
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without folders of this machine, which say nothing about the run."""
+    return {key: value for key, value in config.items() if key not in ("out", "cache")}
+
+
 class Tracker:
     """Logs a cell's records. Use as a context manager: leaving it finishes the run."""
 
@@ -86,7 +91,11 @@ class Tracker:
             group=sweep,
             job_type="watch",
             tags=[header["model"]["name"], header["task"]],
-            config={**header["config"], "model_facts": header["model"], "code_version": header["code_version"]},
+            config={
+                **_without_paths(header["config"]),
+                "model_facts": header["model"],
+                "code_version": header["code_version"],
+            },
             settings=wandb.Settings(
                 console="off", x_disable_stats=True, disable_git=True, save_code=False, init_timeout=60
             ),

@@ -35,6 +35,8 @@ MIXTURE = {
 """Share of each family among sentences."""
 
 LONGEST_SEGMENT = 20
+POWER = 2.0
+REPEAT = 16
 """Tokens in the longest random segment that is repeated."""
 
 T = TypeVar("T")
@@ -208,9 +210,9 @@ class Corpus:
 
     def repeated(self, rng: random.Random) -> list[int]:
         """A random segment of the whole vocabulary, two or three times; short segments are likelier."""
-        length = 2 + int(rng.random() ** 2 * (LONGEST_SEGMENT - 1))
+        length = 2 + int(rng.random() ** POWER * (LONGEST_SEGMENT - 1))
         segment = [choose(rng, self.ordinary) for _ in range(length)]
-        return segment * (2 if length > LONGEST_SEGMENT // 2 or rng.random() < 0.5 else 3)
+        return segment * max(2, int(REPEAT / length))
 
     def _two_names(self, rng: random.Random) -> dict[str, int]:
         a, b = choose(rng, self.pairs)

@@ -1,0 +1,75 @@
+"""Which checkpoints are watched, and what is found in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from circuitwatch.checkpoints.folder import list_checkpoints
+from circuitwatch.checkpoints.schedule import Checkpoint, select
+from circuitwatch.errors import UserError
+
+PYTHIA = [0, *(2**k for k in range(10)), *range(1000, 143001, 1000)]
+AVAILABLE = [Checkpoint(step, step * 2097152, f"step{step}", Path()) for step in PYTHIA]
+
+
+def steps(**options: object) -> list[int]:
+    return [checkpoint.step for checkpoint in select(AVAILABLE[::-1], **options)]  # type: ignore[arg-type]
+
+
+def test_all_is_every_checkpoint_once_and_ascending() -> None:
+    assert steps() == PYTHIA
+    assert [c.step for c in select(AVAILABLE + AVAILABLE)] == PYTHIA
+
+
+def test_listed_steps_and_the_ends() -> None:
+    assert steps(kind="steps", steps=[512, 4000, 512]) == [0, 512, 4000, 143000]
+
+
+def test_an_unknown_step_names_the_nearest() -> None:
+    with pytest.raises(UserError, match="no checkpoint at step 1500; the nearest are 512, 1000, 2000"):
+        steps(kind="steps", steps=[1500])
+
+
+def test_every_nth_and_a_range() -> None:
+    assert steps(kind="every", every=50) == [0, 40000, 90000, 140000, 143000]
+    assert steps(from_step=512, to_step=2000) == [512, 1000, 2000]
+
+
+def test_log_doubles() -> None:
+    chosen = steps(kind="log")
+    assert chosen[:11] == PYTHIA[:11] and chosen[11:] == [1000, 2000, 4000, 8000, 16000, 33000, 66000, 131000, 143000]
+
+
+def test_sparse_is_about_a_dozen() -> None:
+    chosen = steps(kind="sparse")
+    assert 8 <= len(chosen) <= 13 and chosen[0] == 0 and chosen[-1] == 143000
+
+
+def test_no_checkpoint_in_range() -> None:
+    with pytest.raises(UserError, match="no checkpoint from step 600 to 700; the model has steps 0 to 143000"):
+        steps(from_step=600, to_step=700)
+
+
+def test_a_folder_of_checkpoints(tmp_path: Path) -> None:
+    for name in ("checkpoint-500", "step1000", "step_20", "logs", "step5.building"):
+        (tmp_path / name).mkdir()
+    found = list_checkpoints(tmp_path, tokens_per_step=7)
+    assert [(c.step, c.tokens, c.revision) for c in found] == [
+        (20, 140, "step_20"),
+        (500, 3500, "checkpoint-500"),
+        (1000, 7000, "step1000"),
+    ]
+    with pytest.raises(UserError, match=r"model\.tokens_per_step is missing"):
+        list_checkpoints(tmp_path)
+    (tmp_path / "suite.json").write_text(json.dumps({"tokens_per_step": 3}))
+    assert list_checkpoints(tmp_path)[-1].tokens == 3000
+
+
+def test_a_folder_without_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such directory"):
+        list_checkpoints(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no step<N> or checkpoint-<N> folder"):
+        list_checkpoints(tmp_path)

@@ -1,0 +1,129 @@
+"""The command line: every mistake a user can make is one line and a non-zero exit, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from circuitwatch.app import conf_dir
+
+REPOSITORY = Path(__file__).parents[1]
+MISTAKES = {
+    "model=nothing": "model=nothing: no such model; choose one of folder, nano-",
+    "task=chess": "task=chess: no such task; choose one of agreement, gendered_pronoun, greater_than, ioi",
+    "circuit.threshold=1.5": "circuit.threshold=1.5: must be above 0 and at most 1",
+    "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not be converted to Float",
+    "circuit.thresold=0.5": "circuit.thresold: no such option",
+    "+new=1": "new: no such option",
+    "task.n_prompts=1": "task.n_prompts=1: must be at least 2",
+    "device=tpu": "device=tpu: choose one of auto, cpu, cuda, mps",
+    "schedule=steps": "schedule.steps is missing",
+    "schedule.every=3": "schedule.every does nothing with schedule=all",
+    "sweep=a/b": "sweep='a/b': must be a plain name",
+    "model=folder": "model.path is missing",
+    "model=folder model.path=nowhere": "model.path=nowhere: no such directory",
+    "out=/dev/null/x model=folder model.path=.": "/dev/null/x/default/folder/ioi/seed0: can't be used",
+    "train model=folder model.path=.": "model=folder: only nano models are trained here",
+    "frobnicate": "frobnicate: no such command",
+    "summarize": "summarize: give sweep=<name>",
+    "summarize sweep=none": "multirun/none: no such sweep",
+}
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "circuitwatch", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items())
+def test_a_mistake_is_one_line(arguments: str, message: str, tmp_path: Path) -> None:
+    done = run(*arguments.split(), cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith(f"circuitwatch: error: {message}"), done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_schedule_without_checkpoints_and_a_folder_without_weights(trained_suite: Path, tmp_path: Path) -> None:
+    model = ["model=folder", f"model.path={trained_suite}", "tracking=off"]
+    done = run(*model, "schedule.from_step=5000", cwd=tmp_path)
+    assert done.returncode == 2 and "schedule: no checkpoint from step 5000" in done.stderr
+    (tmp_path / "runs/step1").mkdir(parents=True)
+    done = run("model=folder", "model.path=runs", "model.tokens_per_step=1", "tracking=off", cwd=tmp_path)
+    assert (
+        done.returncode == 2
+        and "runs/step1: no config.json in this folder" in done.stderr
+        and done.stderr.count("\n") == 1
+    )
+
+
+def test_in_a_sweep_the_other_cells_go_on(trained_suite: Path, tmp_path: Path) -> None:
+    done = run(
+        "-m", "model=folder", "model.name=tiny", f"model.path={trained_suite}", "task=ioi,agreement", "task.n_prompts=500,8", "tracking=off",
+        "heads.length=6", "heads.n_sequences=2", "heads.n_prompts=4", "schedule=steps", "schedule.steps=[300]", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "2 cells failed" in done.stderr and "Traceback" not in done.stderr
+    assert {path.parent.parent.name for path in tmp_path.rglob("done.json")} == {"ioi", "agreement"}
+
+
+def test_help_names_every_choice_and_option(tmp_path: Path) -> None:
+    shown = run("--help", cwd=tmp_path).stdout
+    for name in ("nano-400k", "greater_than", "experiment=", "circuit.threshold", "summarize sweep=", "sweep "):
+        assert name in shown
+    assert run("--version", cwd=tmp_path).stdout.startswith("circuitwatch ")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "conf").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_choice_composes(path: Path, tmp_path: Path) -> None:
+    extra = {"folder": ["model.path=x"], "steps": ["schedule.steps=[1]"], "every": ["schedule.every=2"]}.get(
+        path.stem, []
+    )
+    done = run(f"{path.parent.name}={path.stem}", *extra, "--cfg", "job", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_brings_the_configuration(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        str(REPOSITORY),
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "site")
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from circuitwatch.app import conf_dir; print(conf_dir())"
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "site")], check=True, capture_output=True, text=True
+    )
+    installed = Path(found.stdout.strip())
+    assert installed == tmp_path / "site" / "circuitwatch" / "conf"
+    assert {p.relative_to(installed) for p in installed.rglob("*.yaml")} == {
+        p.relative_to(conf_dir()) for p in conf_dir().rglob("*.yaml")
+    }
+
+
+def test_a_cells_configuration_is_resolved_in_its_header(trained_suite: Path, tmp_path: Path) -> None:
+    done = run(
+        "model=folder", "model.name=tiny", f"model.path={trained_suite}", "task=ioi", "task.n_prompts=4", "heads.length=6", "heads.n_prompts=4",
+        "schedule=steps", "schedule.steps=[300]", "tracking=off", "circuit.threshold=0.7", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    header = json.loads((tmp_path / "multirun/default/tiny/ioi/seed0/cell.json").read_text())
+    assert header["config"]["circuit"]["threshold"] == 0.7 and header["config"]["task"]["name"] == "ioi"
+    assert "${" not in json.dumps(header["config"])

@@ -1,0 +1,184 @@
+"""Records: whole or not at all, the same bytes for the same content, and refusals with one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from circuitwatch.errors import UserError
+from circuitwatch.records import Cell, CheckpointRecord, find_cells
+
+HEADER: dict[str, Any] = {
+    "config": {"sweep": "s", "seed": 0, "circuit": {"threshold": 0.8}, "tracking": {"mode": "off"}},
+    "code_version": "0",
+    "model": {"name": "m"},
+    "task": "ioi",
+    "seed": 0,
+    "schedule": [{"step": 0, "tokens": 0, "revision": "step0"}, {"step": 8, "tokens": 80, "revision": "step8"}],
+    "graph": {"senders": ["input"], "receivers": ["logits"], "n_edges": 1},
+}
+
+
+def record(step: int, **scalars: Any) -> CheckpointRecord:
+    rng = np.random.default_rng(step)
+    return CheckpointRecord(
+        step=step,
+        tokens=10 * step,
+        revision=f"step{step}",
+        scalars={"behaviour/value": 0.1 + step, "circuit/status": "found", **scalars},
+        prompts=pd.DataFrame(
+            {"prompt": [0, 1], "value": rng.normal(size=2), "correct": [True, False], "log_prob": [-1.0, -2.0]}
+        ),
+        roles=pd.DataFrame({"role": ["induction"], "layer": [0], "head": [1], "score": [0.5]}),
+        curve=pd.DataFrame(
+            {
+                "edges_asked": [1, 2],
+                "edges": [1, 2],
+                "value": [0.1, 0.2],
+                "recovery": [0.5, 1.0],
+                "faithfulness": [0.5, 1.0],
+            }
+        ),
+        scores=rng.normal(size=(3, 4)).astype(np.float32),
+        mask=rng.random((3, 4)) > 0.5,
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path / "cell", HEADER)
+    written = record(8)
+    cell.write(written)
+    read = Cell.open(tmp_path / "cell").read(8)
+    for field in fields(CheckpointRecord):
+        one, other = getattr(written, field.name), getattr(read, field.name)
+        if isinstance(one, pd.DataFrame):
+            pd.testing.assert_frame_equal(one, other)
+        elif isinstance(one, np.ndarray):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        else:
+            assert one == other
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.dictionaries(
+        st.text(min_size=1),
+        st.one_of(
+            st.booleans(), st.integers(-(2**53), 2**53), st.text(), st.floats(allow_nan=False, allow_infinity=False)
+        ),
+    )
+)
+def test_scalars_survive_exactly(tmp_path_factory: pytest.TempPathFactory, scalars: dict[str, Any]) -> None:
+    cell = Cell.create(tmp_path_factory.mktemp("cell"), HEADER)
+    cell.write(record(0, **scalars))
+    assert cell.read(0).scalars == {**record(0).scalars, **scalars}
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cell = Cell.create(tmp_path / name, HEADER)
+        for step in (0, 8):
+            cell.write(record(step))
+        cell.mark_done()
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_does_not_exist_must_be_left_out(tmp_path: Path, value: float) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    with pytest.raises(ValueError, match="scalar x at step 0"):
+        cell.write(record(0, x=value))
+    assert cell.steps_done() == []
+
+
+def test_a_killed_write_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file the kill hits, the record is not there, and the next run starts clean."""
+    cell = Cell.create(tmp_path, HEADER)
+    real = pd.DataFrame.to_parquet
+
+    def killed(self: pd.DataFrame, path: Path, **options: Any) -> None:
+        real(self, path, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cell.write(record(0))
+    monkeypatch.undo()
+    assert cell.steps_done() == [] and list((tmp_path / "checkpoints").iterdir())
+    again = Cell.create(tmp_path, HEADER)
+    assert not list((tmp_path / "checkpoints").iterdir())
+    again.write(record(0))
+    assert again.steps_done() == [0]
+
+
+def test_done_only_with_every_record(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.write(record(8))
+    cell.mark_done()
+    assert not cell.is_done()
+    cell.write(record(0))
+    assert cell.is_done() and cell.steps_done() == [0, 8]
+    shutil.rmtree(tmp_path / "checkpoints" / "step000000")
+    assert not cell.is_done()
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.write(record(8))
+    with (tmp_path / "checkpoints/step000008/roles.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match=r"roles\.parquet: damaged; delete"):
+        cell.read(8)
+    with pytest.raises(UserError, match="no record of step 4"):
+        cell.read(4)
+
+
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
+    Cell.create(tmp_path, HEADER)
+    other = json.loads(json.dumps(HEADER))
+    other["config"]["circuit"]["threshold"] = 0.9
+    with pytest.raises(UserError, match=r"made with circuit\.threshold=0\.8, you ask for 0\.9; choose another sweep="):
+        Cell.create(tmp_path, other)
+    shorter = {**HEADER, "schedule": HEADER["schedule"][:1]}
+    with pytest.raises(UserError, match="another list of checkpoints"):
+        Cell.create(tmp_path, shorter)
+    harmless = json.loads(json.dumps(HEADER))
+    harmless["config"]["tracking"]["mode"] = "offline"
+    Cell.create(tmp_path, harmless)
+
+
+def test_unwritable_and_missing_folders(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't be written"):
+        Cell.create(tmp_path / "file" / "cell", HEADER)
+    with pytest.raises(UserError, match=r"no cell\.json"):
+        Cell.open(tmp_path)
+    Cell.create(tmp_path, {**HEADER, "format": 99})
+    with pytest.raises(UserError, match="format 99"):
+        Cell.open(tmp_path)
+
+
+def test_tables_and_finding(tmp_path: Path) -> None:
+    folder = tmp_path / "m" / "ioi" / "seed0"
+    cell = Cell.create(folder, HEADER)
+    assert list(cell.scalars_table()) == ["step", "tokens"] and len(cell.roles_table()) == 0
+    for step in (8, 0):
+        cell.write(record(step))
+    assert cell.scalars_table()["step"].tolist() == [0, 8]
+    assert list(cell.roles_table()) == ["step", "tokens", "role", "layer", "head", "score"]
+    assert list(cell.prompts_table()) == ["step", "tokens", "prompt", "value", "correct", "log_prob"]
+    assert [found.folder for found in find_cells(tmp_path)] == [folder]
