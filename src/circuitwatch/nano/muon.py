@@ -46,10 +46,11 @@ class Muon:
     The step of a matrix is lr · sqrt(max(1, rows / columns)), so that its effect on a unit-scale input does not depend on the shape.
     """
 
-    def __init__(self, groups: Sequence[Group], *, momentum: float, n_iterations: int) -> None:
+    def __init__(self, groups: Sequence[Group], *, momentum: float, n_iterations: int, weight_decay: float = 0.0) -> None:
         self.groups = list(groups)
         self.momentum = momentum
         self.n_iterations = n_iterations
+        self.weight_decay = weight_decay
         self.buffers = [torch.zeros_like(torch.cat([g.view(p.detach()) for p in g.parameters])) for g in self.groups]
 
     @torch.no_grad()
@@ -63,7 +64,7 @@ class Muon:
             scale = max(1.0, update.shape[-2] / update.shape[-1]) ** 0.5
             per_parameter = update.chunk(len(group.parameters))
             for parameter, delta in zip(group.parameters, per_parameter, strict=True):
-                group.view(parameter).add_(delta, alpha=-lr * scale)
+                group.view(parameter).mul_(1 - lr * self.weight_decay).add_(delta, alpha=-lr * scale)
 
     def state(self) -> dict[str, Tensor]:
         """The momentum buffers by name: all that is needed to go on."""

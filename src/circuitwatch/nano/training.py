@@ -54,6 +54,8 @@ class Recipe:
     """AdamW's decay rates of the running means."""
     weight_decay: float = 0.0
     """AdamW's decoupled weight decay of embedding and unembedding, per unit of learning rate."""
+    muon_decay: float = 0.0
+    """Decoupled weight decay of the hidden matrices, per unit of learning rate."""
     initial_std: float = 0.1
     """Standard deviation of the initial matrices."""
     warmup: int = 50
@@ -130,7 +132,7 @@ def _train(size: NanoSize, recipe: Recipe, seed: int, folder: Path, progress: Pr
         size, vocabulary=len(tokenizer), context=recipe.context, initial_std=recipe.initial_std, seed=seed
     )
     groups, others = split_parameters(model)
-    muon = Muon(groups, momentum=recipe.momentum, n_iterations=recipe.newton_schulz)
+    muon = Muon(groups, momentum=recipe.momentum, n_iterations=recipe.newton_schulz, weight_decay=recipe.muon_decay)
     adam = AdamW(others, betas=recipe.betas, weight_decay=recipe.weight_decay)
     tensors = {**{f"model.{name}": p.data for name, p in model.named_parameters()}, **muon.state(), **adam.state()}
 
