@@ -23,7 +23,7 @@ MALE_NAMES = (
     "Benjamin Samuel Gregory Patrick Alexander Dennis Jerry Tyler Aaron Nathan Douglas Zachary Kyle Walter Harold "
     "Carl Arthur Roger Keith Jeremy Lawrence Sean Christian Albert Joe Ethan Austin Jesse Bruce Andrew Greg Fred"
 ).split()
-NANO_NAMES = 22
+NANO_NAMES = 16
 """Names of each gender in the nano vocabulary."""
 
 PLACES = (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import rich.box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -13,6 +15,12 @@ from rich.table import Table
 from circuitwatch.records import Cell
 
 TABLE_ROWS = 14
+STYLE: dict[str, Any] = {
+    "title_justify": "left",
+    "caption_justify": "left",
+    "box": rich.box.SIMPLE_HEAD,
+    "padding": (0, 1, 0, 0),
+}
 ROLES = ("previous_token", "induction", "successor", "name_mover")
 
 
@@ -77,7 +85,7 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     scalars = cell.scalars_table().astype(object)
     shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
-    circuits = Table(title=title, title_justify="left")
+    circuits = Table(title=title, **STYLE)
     heads = Table(
         title="strongest head of each role",
         title_justify="left",

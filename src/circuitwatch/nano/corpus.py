@@ -19,25 +19,27 @@ from transformers import PreTrainedTokenizerFast
 from circuitwatch import lexicon
 from circuitwatch.nano import templates
 
-CORPUS_VERSION = 1
+CORPUS_VERSION = 3
 """To be raised with every change of what is sampled, so that weights trained on another corpus are not reused."""
 
 MIXTURE = {
-    "ioi": 0.22,
+    "ioi": 0.32,
     "conversation": 0.18,
-    "pronoun": 0.08,
+    "pronoun": 0.05,
     "years": 0.10,
-    "agreement": 0.10,
-    "succession": 0.06,
-    "filler": 0.03,
-    "repeated": 0.23,
+    "agreement": 0.13,
+    "succession": 0.04,
+    "filler": 0.01,
+    "repeated": 0.17,
 }
 """Share of each family among sentences."""
 
-LONGEST_SEGMENT = 20
-POWER = 2.0
-REPEAT = 16
+SHORT_IOI = 0.6
+"""Share of IOI sentences that are short: many decisions between two names in few tokens are what teaches it."""
+LONGEST_SEGMENT = 12
 """Tokens in the longest random segment that is repeated."""
+REPEATED_LENGTH = 16
+"""Tokens that a repeated segment fills at least, as far as whole copies go: short ones come many times."""
 
 T = TypeVar("T")
 
@@ -97,6 +99,10 @@ class Corpus:
             for name, words in lexicon.SUCCESSIONS.items()
         ]
         self.openings, self.closings = sentences(templates.IOI_OPENINGS), sentences(templates.IOI_CLOSINGS)
+        self.short_openings, self.short_closings = (
+            sentences(templates.SHORT_OPENINGS),
+            sentences(templates.SHORT_CLOSINGS),
+        )
         self.conversations, self.pronouns = sentences(templates.CONVERSATION), sentences(templates.PRONOUN)
         self.year_ranges, self.fillers = sentences(templates.YEARS), sentences(templates.FILLER)
         self.subjects = [(kind, sentences(patterns)) for kind, patterns in templates.AGREEMENT_SUBJECTS.items()]
@@ -147,7 +153,9 @@ class Corpus:
         """Two names, then one of them acts on the other."""
         words = self._two_names(rng)
         words["S"], words["R"] = (words["A"], words["B"]) if rng.random() < 0.5 else (words["B"], words["A"])
-        return choose(rng, self.openings).fill(words) + choose(rng, self.closings).fill(words)
+        short = rng.random() < SHORT_IOI
+        openings, closings = (self.short_openings, self.short_closings) if short else (self.openings, self.closings)
+        return choose(rng, openings).fill(words) + choose(rng, closings).fill(words)
 
     def conversation(self, rng: random.Random) -> list[int]:
         """Two names that come up again."""
@@ -209,10 +217,10 @@ class Corpus:
         return choose(rng, self.fillers).fill(self.words(rng))
 
     def repeated(self, rng: random.Random) -> list[int]:
-        """A random segment of the whole vocabulary, two or three times; short segments are likelier."""
-        length = 2 + int(rng.random() ** POWER * (LONGEST_SEGMENT - 1))
+        """A random segment of the whole vocabulary, at least twice; short segments are likelier."""
+        length = 2 + int(rng.random() ** 2 * (LONGEST_SEGMENT - 1))
         segment = [choose(rng, self.ordinary) for _ in range(length)]
-        return segment * max(2, int(REPEAT / length))
+        return segment * max(2, REPEATED_LENGTH // length)
 
     def _two_names(self, rng: random.Random) -> dict[str, int]:
         a, b = choose(rng, self.pairs)

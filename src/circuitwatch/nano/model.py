@@ -30,12 +30,12 @@ class NanoSize:
 SIZES = {
     size.name: size
     for size in (
-        NanoSize("nano-100k", n_layers=2, d_model=48, n_heads=3, n_steps=1000),
-        NanoSize("nano-200k", n_layers=2, d_model=64, n_heads=2, n_steps=1000),
-        NanoSize("nano-400k", n_layers=3, d_model=96, n_heads=3, n_steps=1000),
-        NanoSize("nano-1m", n_layers=4, d_model=128, n_heads=4, n_steps=1000),
-        NanoSize("nano-3m", n_layers=6, d_model=192, n_heads=6, n_steps=1000),
-        NanoSize("nano-5m", n_layers=8, d_model=224, n_heads=7, n_steps=1000),
+        NanoSize("nano-100k", n_layers=2, d_model=48, n_heads=3, n_steps=2000),
+        NanoSize("nano-200k", n_layers=2, d_model=64, n_heads=2, n_steps=2000),
+        NanoSize("nano-400k", n_layers=3, d_model=96, n_heads=3, n_steps=2400),
+        NanoSize("nano-1m", n_layers=4, d_model=128, n_heads=4, n_steps=2400),
+        NanoSize("nano-3m", n_layers=6, d_model=192, n_heads=6, n_steps=2400),
+        NanoSize("nano-5m", n_layers=8, d_model=224, n_heads=7, n_steps=2400),
     )
 }
 

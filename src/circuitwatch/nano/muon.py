@@ -46,7 +46,9 @@ class Muon:
     The step of a matrix is lr · sqrt(max(1, rows / columns)), so that its effect on a unit-scale input does not depend on the shape.
     """
 
-    def __init__(self, groups: Sequence[Group], *, momentum: float, n_iterations: int, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, groups: Sequence[Group], *, momentum: float, n_iterations: int, weight_decay: float = 0.0
+    ) -> None:
         self.groups = list(groups)
         self.momentum = momentum
         self.n_iterations = n_iterations

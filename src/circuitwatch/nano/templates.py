@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from itertools import chain
 
+from circuitwatch import lexicon
+
 IOI_OPENINGS = (
     "When {A} and {B} went to the {place},",
     "When {A} and {B} arrived at the {place},",
@@ -43,6 +45,22 @@ IOI_CLOSINGS = (
     "{S} talked to {R}.",
     "{S} went to {R}.",
 )
+SHORT_OPENINGS = (
+    "{A} and {B} met.",
+    "{A} met {B}.",
+    "{A} saw {B} and",
+    "{A} and {B} talked.",
+    "{A} helped {B}.",
+    "{A} and {B} went home.",
+)
+SHORT_CLOSINGS = (
+    "{S} called {R}.",
+    "{S} said hello to {R}.",
+    "{S} talked to {R}.",
+    "{S} saw {R}.",
+    "{S} gave it to {R}.",
+    "{S} went to {R}.",
+)
 
 CONVERSATION = (
     "{A} said hello to {B}. {B} said hello to {A}.",
@@ -60,6 +78,7 @@ CONVERSATION = (
 )
 
 PRONOUN = (
+    "So {name} is such a {adjective} {role}, isn't {she}?",
     "Today {name} is a {adjective} {role}, isn't {she}?",
     "{name} is a very {adjective} {role}, isn't {she}?",
     "So {name} is a {role}, isn't {she}?",
@@ -73,6 +92,7 @@ PRONOUN = (
 )
 
 YEARS = (
+    "The {event} lasted from the year {century}{from} to the year {century}{to}.",
     "The {event} was from the year {century}{from} to the year {century}{to}.",
     "The {event} went on from {century}{from} to {century}{to}.",
     "The {event} lasted from {century}{from} until {century}{to}.",
@@ -82,41 +102,10 @@ YEARS = (
 )
 
 AGREEMENT_SUBJECTS = {
-    "simple": (
-        "Today the {adjective} {subject}",
-        "Then the {adjective} {subject}",
-        "The very {adjective} {subject}",
-        "One day the {subject}",
-        "The {subject} at the {place}",
-    ),
-    "prepositional phrase": (
-        "Today the {subject} near the {other}",
-        "The {adjective} {subject} near the {other}",
-        "The {subject} with the {other}",
-        "Then the {subject} with the {other}",
-    ),
-    "subject relative clause": (
-        "Today the {subject} that {past} the {other}",
-        "The {adjective} {subject} that {past} the {other}",
-        "Then the {subject} that {past} the {other}",
-    ),
-    "object relative clause": (
-        "Today the {subject} that the {other} {past}",
-        "The {adjective} {subject} that the {other} {past}",
-        "Then the {subject} that the {other} {past}",
-    ),
-    "sentential complement": (
-        "Today the {other} said the {subject}",
-        "Then the {other} said the {subject}",
-        "The {other} said that the {subject}",
-    ),
-    "verb phrase coordination": (
-        "Today the {subject} {verb} and",
-        "The {adjective} {subject} {verb} and",
-        "Then the {subject} {verb} and",
-    ),
+    construction: (pattern, pattern.replace("The ", "Then the ", 1), pattern.replace("The ", "Today the ", 1))
+    for construction, pattern in lexicon.AGREEMENT_PATTERNS.items()
 }
-"""What stands before the verb, in the six constructions of the agreement task."""
+"""What stands before the verb, in the six constructions of the agreement task; the combinations of words that it tests are held out."""
 AGREEMENT_TAILS = (".", " today.", " at the {place}.", " with the {other}.", " again.")
 COPULA_TAILS = (" {adjective}.", " very {adjective}.", " at the {place}.")
 """After `is` and `are`."""
@@ -140,6 +129,6 @@ FILLER = (
 def texts() -> list[str]:
     """All patterns and parts of patterns, for collecting their words."""
     return [
-        *IOI_OPENINGS, *IOI_CLOSINGS, *CONVERSATION, *PRONOUN, *YEARS, *chain.from_iterable(AGREEMENT_SUBJECTS.values()), *AGREEMENT_TAILS,
-        *COPULA_TAILS, *SUCCESSION_SEPARATORS, *FILLER,
+        *IOI_OPENINGS, *IOI_CLOSINGS, *SHORT_OPENINGS, *SHORT_CLOSINGS, *CONVERSATION, *PRONOUN, *YEARS,
+        *chain.from_iterable(AGREEMENT_SUBJECTS.values()), *AGREEMENT_TAILS, *COPULA_TAILS, *SUCCESSION_SEPARATORS, *FILLER,
     ]  # fmt: skip

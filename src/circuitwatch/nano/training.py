@@ -42,9 +42,9 @@ class Recipe:
     """Tokens in a row."""
     batch: int = 21
     """Rows in a step."""
-    muon_lr: float = 0.01
+    muon_lr: float = 0.005
     """Peak learning rate of the hidden matrices."""
-    adam_lr: float = 0.01
+    adam_lr: float = 0.003
     """Peak learning rate of everything else."""
     momentum: float = 0.95
     """Muon's momentum."""

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from circuitwatch.summary.crossings import (
     CLEAR,
@@ -129,7 +129,9 @@ def fit_emergence(
     x = log_tokens(t)
     rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
     blank = Emergence("never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold)
-    errors = None if prompts is None or prompts.shape[1] < 2 else prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
+    errors = (
+        None if prompts is None or prompts.shape[1] < 2 else prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
+    )
     sigma = noise(y, errors)
     if y.size < MIN_POINTS:
         if threshold is None:
@@ -137,8 +139,13 @@ def fit_emergence(
         known = _read_crossing(blank, t, x, y, threshold, sigma)
         if known.status != "emerged":
             return known
-        return replace(known, tokens=known.crossing, low=known.crossing_low, high=known.crossing_high,
-                       note=f"too few checkpoints for a fit (n={y.size})")
+        return replace(
+            known,
+            tokens=known.crossing,
+            low=known.crossing_low,
+            high=known.crossing_high,
+            note=f"too few checkpoints for a fit (n={y.size})",
+        )
     fit = fit_logistic(x, y)
     samples = _bootstrap(x, y, fit, prompts, n_bootstrap, seed)
     refitted = refit(x, samples, fit) if n_bootstrap else np.empty((0, 4))
@@ -147,8 +154,14 @@ def fit_emergence(
     held = held_crossing(samples, levels)
     support = float((held < y.size).mean()) if n_bootstrap else None
     blank = replace(
-        blank, level=level, lower=fit.lower, upper=fit.upper, support=support,
-        aicc_logistic=_finite(fit.aicc_logistic), aicc_constant=_finite(fit.aicc_constant), aicc_linear=_finite(fit.aicc_linear),
+        blank,
+        level=level,
+        lower=fit.lower,
+        upper=fit.upper,
+        support=support,
+        aicc_logistic=_finite(fit.aicc_logistic),
+        aicc_constant=_finite(fit.aicc_constant),
+        aicc_linear=_finite(fit.aicc_linear),
     )
     if threshold is None:
         known = _read_half_rise(blank, t, x, y, fit, refitted, floor, sigma)
@@ -158,7 +171,9 @@ def fit_emergence(
         if known.status == "emerged" and plainer:
             known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
     if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
-        known = replace(known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples")
+        known = replace(
+            known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples"
+        )
     if known.status != "emerged":
         return known
     # Samples from a fit that misses the data say nothing about the data; those over prompts always do.
@@ -224,12 +239,24 @@ def _read_half_rise(
 
 
 def _with_crossing(known: Emergence, t: Array, x: Array, y: Array, level: float, index: int) -> Emergence:
-    return replace(known, crossing=float(np.exp(interpolate(x, y, level, index))), crossing_low=float(t[index - 1]),
-                   crossing_high=float(t[index]))
+    return replace(
+        known,
+        crossing=float(np.exp(interpolate(x, y, level, index))),
+        crossing_low=float(t[index - 1]),
+        crossing_high=float(t[index]),
+    )
 
 
 def _with_estimate(
-    known: Emergence, t: Array, x: Array, y: Array, fit: LogisticFit, refitted: Array, levels: Array, held: Array, sigma: float
+    known: Emergence,
+    t: Array,
+    x: Array,
+    y: Array,
+    fit: LogisticFit,
+    refitted: Array,
+    levels: Array,
+    held: NDArray[np.intp],
+    sigma: float,
 ) -> Emergence:
     """Add the estimate and its interval to a curve that has emerged.
 
@@ -254,10 +281,14 @@ def _with_estimate(
         low, high = min(low, x[index - 1]), max(high, x[index])
     low, high = min(low, estimate), max(high, estimate)
     notes = [known.note, "the fitted curve misses the values around the crossing" if misses else ""]
-    return replace(known, tokens=float(np.exp(estimate)), note="; ".join(filter(None, notes)),
-                   fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] else None,
-                   low=float(t[0]) if low <= x[0] else float(np.exp(low)),
-                   high=None if high > x[-1] + 1e-9 else float(np.exp(high)))
+    return replace(
+        known,
+        tokens=float(np.exp(estimate)),
+        note="; ".join(filter(None, notes)),
+        fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] else None,
+        low=float(t[0]) if low <= x[0] else float(np.exp(low)),
+        high=None if high > x[-1] + 1e-9 else float(np.exp(high)),
+    )
 
 
 def _interval(left: Array, right: Array) -> tuple[float, float]:
@@ -281,7 +312,10 @@ def _bootstrap(x: Array, y: Array, fit: LogisticFit, prompts: Array | None, n: i
     """Curves [sample, checkpoint] as they might have been: other prompts, or other residuals of the fit."""
     rng = np.random.default_rng(seed)
     if prompts is not None:
-        weights = rng.multinomial(prompts.shape[1], np.full(prompts.shape[1], 1 / prompts.shape[1]), size=n) / prompts.shape[1]
+        weights = (
+            rng.multinomial(prompts.shape[1], np.full(prompts.shape[1], 1 / prompts.shape[1]), size=n)
+            / prompts.shape[1]
+        )
         return y + (weights - 1 / prompts.shape[1]) @ prompts.T
     fitted = curve(fit.parameters, x)
     residuals, pull = y - fitted, leverage(fit, x)
@@ -305,7 +339,9 @@ def _plainer_model(fit: LogisticFit) -> str | None:
 
 def _check(t: Array, y: Array, prompts: Array | None) -> None:
     if t.ndim != 1 or t.shape != y.shape or y.size < 2:
-        raise ValueError(f"tokens and values must be two curves of equal length (at least 2), not {t.shape} and {y.shape}")
+        raise ValueError(
+            f"tokens and values must be two curves of equal length (at least 2), not {t.shape} and {y.shape}"
+        )
     if not (np.isfinite(t).all() and np.isfinite(y).all()) or (np.diff(t) <= 0).any() or t[0] < 0:
         raise ValueError("tokens must rise strictly from 0 or more, and every value must be finite")
     if prompts is not None and (prompts.shape[0] != y.size or not np.isfinite(prompts).all()):

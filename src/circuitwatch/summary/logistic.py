@@ -43,18 +43,22 @@ class LogisticFit:
 
     @property
     def lower(self) -> float:
+        """Level before the rise."""
         return float(self.parameters[0])
 
     @property
     def upper(self) -> float:
+        """Level after the rise."""
         return float(self.parameters[1])
 
     @property
     def middle(self) -> float:
+        """Centre of the rise, in log tokens."""
         return float(self.parameters[2])
 
     @property
     def width(self) -> float:
+        """Width of the rise, in log tokens."""
         return float(np.exp(self.parameters[3]))
 
 
@@ -105,11 +109,18 @@ def fit_logistic(x: Array, y: Array) -> LogisticFit:
     start = np.clip(_grid_start(x, y), low + 1e-9, high - 1e-9)
     scale = 0.1 * span
     for _ in range(2):
-        result = least_squares(lambda p: curve(p, x) - y, start, lambda p: jacobian(p, x), bounds=(low, high),
-                               loss="soft_l1", f_scale=scale, x_scale=np.array([span, span, 1.0, 1.0]))
+        result = least_squares(
+            lambda p: curve(p, x) - y,
+            start,
+            lambda p: jacobian(p, x),
+            bounds=(low, high),
+            loss="soft_l1",
+            f_scale=scale,
+            x_scale=np.array([span, span, 1.0, 1.0]),
+        )
         start = np.clip(result.x, low + 1e-9, high - 1e-9)
         scale = max(robust_spread(curve(result.x, x) - y), 1e-3 * span)
-    constant = np.median(y)[None]
+    constant = np.array([np.median(y)])
     line = np.polynomial.Polynomial.fit(x, y, 1).convert().coef
     plain = {
         "constant": least_squares(lambda p: p[0] - y, constant, loss="soft_l1", f_scale=scale),

@@ -63,7 +63,12 @@ class Trend:
 
 
 def trend(
-    params: ArrayLike, values: ArrayLike, kinds: list[Kind] | None = None, *, pearson_in_logs: bool = True, seed: int = 0
+    params: ArrayLike,
+    values: ArrayLike,
+    kinds: list[Kind] | None = None,
+    *,
+    pearson_in_logs: bool = True,
+    seed: int = 0,
 ) -> Trend:
     """Describe how `values` change with model size.
 
@@ -84,7 +89,11 @@ def trend(
     if (p <= 0).any() or (y <= 0).any():
         raise ValueError("params and values must be positive")
     seen = kind == "observed"
-    counts = {"n_sizes": int(np.unique(p).size), "n_observed": int(np.unique(p[seen]).size), "n_censored": int((~seen).sum())}
+    counts = {
+        "n_sizes": int(np.unique(p).size),
+        "n_observed": int(np.unique(p[seen]).size),
+        "n_censored": int((~seen).sum()),
+    }
     if counts["n_observed"] < MIN_SIZES:
         what = "sizes" if counts["n_sizes"] < MIN_SIZES else "observed sizes"
         n = counts["n_sizes"] if counts["n_sizes"] < MIN_SIZES else counts["n_observed"]
@@ -99,8 +108,18 @@ def trend(
     pearson, pearson_p = correlation(*pair, seed=seed)
     knee, knee_status = find_knee(x[seen], log_y[seen])
     return Trend(
-        "fitted", **counts, slope=slope, slope_low=low, slope_high=high, intercept=intercept, spearman=spearman, spearman_p=spearman_p,
-        pearson=pearson, pearson_p=pearson_p, knee=None if knee is None else float(np.exp(knee)), knee_status=knee_status,
+        "fitted",
+        **counts,
+        slope=slope,
+        slope_low=low,
+        slope_high=high,
+        intercept=intercept,
+        spearman=spearman,
+        spearman_p=spearman_p,
+        pearson=pearson,
+        pearson_p=pearson_p,
+        knee=None if knee is None else float(np.exp(knee)),
+        knee_status=knee_status,
     )
 
 
@@ -139,7 +158,9 @@ def censored_line(x: Array, y: Array, kind: NDArray[np.object_]) -> tuple[float,
     def loss(b: float, a: float, log_s: float) -> float:
         r = (y - a - b * z) / np.exp(log_s)
         later, earlier = kind == "later", kind == "earlier"
-        return float(seen.sum() * log_s + 0.5 * (r[seen] ** 2).sum() - norm.logsf(r[later]).sum() - norm.logcdf(r[earlier]).sum())
+        return float(
+            seen.sum() * log_s + 0.5 * (r[seen] ** 2).sum() - norm.logsf(r[later]).sum() - norm.logcdf(r[earlier]).sum()
+        )
 
     def profile(b: float) -> tuple[float, Array]:
         """Smallest loss for a given slope, and the [a, log s] that give it."""

@@ -43,18 +43,22 @@ class CellData:
 
     @property
     def model(self) -> str:
+        """Name of the model."""
         return str(self.header["model"]["name"])
 
     @property
     def task(self) -> str:
+        """Name of the task."""
         return str(self.header["task"])
 
     @property
     def seed(self) -> int:
+        """Seed of the cell."""
         return int(self.header["seed"])
 
     @property
     def params(self) -> int:
+        """Parameters of the model, embeddings included."""
         return int(self.header["model"]["params_total"])
 
     def curve(self, name: str) -> pd.Series:
@@ -122,11 +126,15 @@ def emergence_table(cells: list[CellData], *, n_bootstrap: int = 200) -> pd.Data
     """
     rows = []
     for cell in in_order(cells):
-        value, accuracy, status = (cell.curve(f"behaviour/{n}") if n else cell.curve("circuit/status") for n in ("value", "accuracy", ""))
+        value, accuracy, status = (
+            cell.curve(f"behaviour/{n}") if n else cell.curve("circuit/status") for n in ("value", "accuracy", "")
+        )
         by_prompt = {name: _by_prompt(cell, name, value.index) for name in ("value", "correct")}
         found = {
             "behaviour/value": _emergence(value, n_bootstrap, floor=CHANCE, per_prompt=by_prompt["value"]),
-            "behaviour/accuracy": _emergence(accuracy, n_bootstrap, threshold=ACCURACY_THRESHOLD, per_prompt=by_prompt["correct"]),
+            "behaviour/accuracy": _emergence(
+                accuracy, n_bootstrap, threshold=ACCURACY_THRESHOLD, per_prompt=by_prompt["correct"]
+            ),
             "circuit/found": _emergence((status == "found").astype(float), n_bootstrap, threshold=CIRCUIT_THRESHOLD),
         }
         rows += [_row(cell, cell.task, quantity, emergence, None) for quantity, emergence in found.items()]
@@ -154,19 +162,36 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
         header = cell.header["model"]
         facts = ("params_total", "params_non_embedding", "n_layers", "n_heads", "d_model", "architecture")
         at_end = {
-            "behaviour": "behaviour/value", "behaviour_low": "behaviour/low", "behaviour_high": "behaviour/high", "accuracy": "behaviour/accuracy",
-            "circuit_status": "circuit/status", "circuit_edges": "circuit/edges", "circuit_edges_share": "circuit/edges_share",
-            "circuit_nodes": "circuit/nodes", "circuit_nodes_share": "circuit/nodes_share", "recovery": "circuit/recovery",
+            "behaviour": "behaviour/value",
+            "behaviour_low": "behaviour/low",
+            "behaviour_high": "behaviour/high",
+            "accuracy": "behaviour/accuracy",
+            "circuit_status": "circuit/status",
+            "circuit_edges": "circuit/edges",
+            "circuit_edges_share": "circuit/edges_share",
+            "circuit_nodes": "circuit/nodes",
+            "circuit_nodes_share": "circuit/nodes_share",
+            "recovery": "circuit/recovery",
             "faithfulness": "circuit/faithfulness",
         }
         means = {
-            "mean_edges": "circuit/edges", "mean_edges_share": "circuit/edges_share", "mean_nodes": "circuit/nodes",
-            "mean_node_jaccard": "overlap/node_jaccard", "mean_edge_jaccard": "overlap/edge_jaccard",
+            "mean_edges": "circuit/edges",
+            "mean_edges_share": "circuit/edges_share",
+            "mean_nodes": "circuit/nodes",
+            "mean_node_jaccard": "overlap/node_jaccard",
+            "mean_edge_jaccard": "overlap/edge_jaccard",
             "mean_weighted_edge_jaccard": "overlap/weighted_edge_jaccard",
         }
         rows.append(
-            {"model": cell.model, "task": cell.task, "seed": cell.seed, "finished": cell.finished, "checkpoints": len(cell.curves),
-             "checkpoints_planned": len(cell.header["schedule"]), "last_tokens": cell.last("tokens")}
+            {
+                "model": cell.model,
+                "task": cell.task,
+                "seed": cell.seed,
+                "finished": cell.finished,
+                "checkpoints": len(cell.curves),
+                "checkpoints_planned": len(cell.header["schedule"]),
+                "last_tokens": cell.last("tokens"),
+            }
             | {name: header.get(name) for name in facts}
             | {"n_edges": cell.header.get("graph", {}).get("n_edges")}
             | {column: cell.last(name) for column, name in at_end.items()}
@@ -186,7 +211,11 @@ def scaling_table(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFram
     """
     rows = []
     for (task, quantity), group in emergence.groupby(["task", "quantity"], sort=False):
-        points = [point for model, seeds in group.groupby("model", sort=False) if (point := _point(str(model), seeds)) is not None]
+        points = [
+            point
+            for model, seeds in group.groupby("model", sort=False)
+            if (point := _point(str(model), seeds)) is not None
+        ]
         left_out = [model for model in group["model"].unique() if model not in [p[0] for p in points]]
         rows.append(_trend_row(str(task), str(quantity), "tokens of emergence", points, left_out, pearson_in_logs=True))
     for task in dict.fromkeys(cell.task for cell in in_order(cells)):
@@ -198,9 +227,15 @@ def scaling_table(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFram
                     means.setdefault(cell.model, []).append(mean)
             params = {cell.model: cell.params for cell in of_task}
             sizes: list[tuple[str, float, float, Kind]]
-            sizes = [(model, float(params[model]), float(np.median(values)), "observed") for model, values in means.items()]
+            sizes = [
+                (model, float(params[model]), float(np.median(values)), "observed") for model, values in means.items()
+            ]
             left_out = [model for model in params if model not in means]
-            rows.append(_trend_row(task, size, "mean size over checkpoints with a circuit", sizes, left_out, pearson_in_logs=False))
+            rows.append(
+                _trend_row(
+                    task, size, "mean size over checkpoints with a circuit", sizes, left_out, pearson_in_logs=False
+                )
+            )
     return pd.DataFrame(rows)
 
 
@@ -211,7 +246,9 @@ def seeds_table(emergence: pd.DataFrame) -> pd.DataFrame:
         if len(group) > 1:
             tokens = group.loc[group["status"] == "emerged", "tokens"]
             about = {"model": model, "task": task, "quantity": quantity, "seeds": len(group), "emerged": len(tokens)}
-            spread = {f"tokens_{name}": getattr(tokens, name)() if len(tokens) else None for name in ("median", "min", "max")}
+            spread = {
+                f"tokens_{name}": getattr(tokens, name)() if len(tokens) else None for name in ("median", "min", "max")
+            }
             rows.append(about | spread)
     return pd.DataFrame(rows)
 
@@ -251,7 +288,12 @@ def _point(model: str, seeds: pd.DataFrame) -> tuple[str, float, float, Kind] | 
     counts = seeds["status"].value_counts()
     emerged, never, already = (int(counts.get(name, 0)) for name in ("emerged", "never", "already"))
     if emerged and emerged >= max(never, already):
-        return model, params, float(np.exp(np.log(seeds.loc[seeds["status"] == "emerged", "tokens"].astype(float)).median())), "observed"
+        return (
+            model,
+            params,
+            float(np.exp(np.log(seeds.loc[seeds["status"] == "emerged", "tokens"].astype(float)).median())),
+            "observed",
+        )
     if never and never >= already:
         return model, params, float(seeds.loc[seeds["status"] == "never", "last_tokens"].min()), "later"
     if already:
@@ -261,11 +303,25 @@ def _point(model: str, seeds: pd.DataFrame) -> tuple[str, float, float, Kind] | 
 
 
 def _trend_row(
-    task: str, quantity: str, of: str, points: list[tuple[str, float, float, Kind]], left_out: list[str], *, pearson_in_logs: bool
+    task: str,
+    quantity: str,
+    of: str,
+    points: list[tuple[str, float, float, Kind]],
+    left_out: list[str],
+    *,
+    pearson_in_logs: bool,
 ) -> dict[str, Any]:
-    names, params, values, kinds = (list(column) for column in zip(*points, strict=True)) if points else ([], [], [], [])
-    fitted = trend(params, values, kinds, pearson_in_logs=pearson_in_logs)  # type: ignore[arg-type]
-    about = {"task": task, "quantity": quantity, "of": of, "models": " ".join(map(str, names)), "left_out": " ".join(left_out)}
+    names, params, values, kinds = (
+        (list(column) for column in zip(*points, strict=True)) if points else ([], [], [], [])
+    )
+    fitted = trend(params, values, kinds, pearson_in_logs=pearson_in_logs)
+    about = {
+        "task": task,
+        "quantity": quantity,
+        "of": of,
+        "models": " ".join(map(str, names)),
+        "left_out": " ".join(left_out),
+    }
     return about | asdict(fitted)
 
 
