@@ -153,8 +153,6 @@ def _summarize(arguments: list[str]) -> None:
         raise UserError(
             f"{' '.join(['summarize', *arguments])}: give sweep=<name>, and out=<folder> if it is not multirun"
         )
-    from rich.console import Console
-
     from circuitwatch.summary import print_summary, summarize
 
     folder = Path(given.get("out", "multirun")).expanduser() / given["sweep"]
@@ -162,7 +160,7 @@ def _summarize(arguments: list[str]) -> None:
         there = sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) if folder.parent.is_dir() else []
         raise UserError(f"{folder}: no such sweep; there {'are ' + ', '.join(there) if there else 'is none'}")
     try:
-        print_summary(summarize(folder), Console())
+        print_summary(summarize(folder))
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error
 

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from circuitwatch import __version__
@@ -35,7 +34,7 @@ from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
 from circuitwatch.nano.training import ensure_trained
-from circuitwatch.progress import CellProgress, cell_tables
+from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import Cell, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.tasks.behaviour import measure, metric_per_prompt
@@ -64,7 +63,7 @@ def watch_cell(config: Config, folder: Path) -> Cell:
         **options,
     )
     cell = Cell.create(folder, header(config, checkpoints))
-    console = Console()
+    console = wide_console()
     if cell.is_done():
         console.print(
             f"{folder}: done already, {len(cell.steps_done())} checkpoints; skipped", highlight=False, soft_wrap=True

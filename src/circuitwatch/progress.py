@@ -15,6 +15,7 @@ from rich.table import Table
 from circuitwatch.records import Cell
 
 TABLE_ROWS = 14
+TABLE_WIDTH = 122
 STYLE: dict[str, Any] = {
     "title_justify": "left",
     "caption_justify": "left",
@@ -78,6 +79,12 @@ def format_tokens(tokens: float) -> str:
         if tokens >= size:
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.0f}"
+
+
+def wide_console() -> Console:
+    """Standard output, at least as wide as our tables: what is piped into a file should not be cut to 80 columns."""
+    console = Console()
+    return console if console.width >= TABLE_WIDTH else Console(width=TABLE_WIDTH)
 
 
 def cell_tables(cell: Cell) -> tuple[Table, Table]:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 import rich.box
-from rich.console import Console
 from rich.table import Table
 
 from circuitwatch.errors import UserError
+from circuitwatch.progress import wide_console
 from circuitwatch.records import find_cells
 from circuitwatch.summary.figures import draw_figures
 from circuitwatch.summary.report import format_tokens, write_report
@@ -57,8 +57,9 @@ def summarize(sweep: Path) -> SummaryResult:
     return SummaryResult(folder, emergence, scaling, ends)
 
 
-def print_summary(result: SummaryResult, console: Console) -> None:
+def print_summary(result: SummaryResult) -> None:
     """Print when things emerged and where the report is."""
+    console = wide_console()
     table = Table(title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("model", "task", "quantity", "status", "tokens", "95 % interval", "seen between", "at the end"):
         table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=True)
