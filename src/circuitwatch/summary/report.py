@@ -32,6 +32,7 @@ p, li { max-width: 75ch; } .quiet { color: #666; font-size: .85rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th { text-align: left; cursor: pointer; border-bottom: 2px solid #888; position: sticky; top: 0; background: #fff; }
 th, td { padding: .25rem .7rem .25rem 0; white-space: nowrap; } td { border-bottom: 1px solid #eee; } td.number { text-align: right; }
+td.note { white-space: normal; min-width: 18rem; color: #666; font-size: .8rem; line-height: 1.25; }
 .emerged { color: #00694e; font-weight: 600; } .never, .transient { color: #a33b00; } .ambiguous, .already { color: #666; }
 """
 SORT = """
@@ -274,7 +275,9 @@ def _cell(column: str, value: Any) -> str:
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return '<td data-value=""></td>'
     if isinstance(value, str | bool):
-        css = f' class="{html.escape(str(value))}"' if column == "status" else ""
+        css = (
+            f' class="{html.escape(str(value))}"' if column == "status" else ' class="note"' if column == "note" else ""
+        )
         return f"<td{css}>{html.escape(str(value))}</td>"
     if column == "tokens":
         text = format_tokens(value)

@@ -1,0 +1,126 @@
+"""The summary of a made-up sweep: tables, figures, a report that needs no network; and quickly, without torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+
+from circuitwatch.errors import UserError
+from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.summary import SummaryResult, print_summary, summarize
+from circuitwatch.summary.report import table_html
+from support.sweeps import moment
+
+
+@pytest.fixture(scope="module")
+def result(sweep_folder: Path) -> SummaryResult:
+    return summarize(sweep_folder)
+
+
+def rows(result: SummaryResult, **where: str) -> pd.DataFrame:
+    table = result.emergence
+    for column, value in where.items():
+        table = table[table[column] == value]
+    return table
+
+
+def test_known_moments_are_found(result: SummaryResult) -> None:
+    for task in ("ioi", "gendered_pronoun"):
+        (row,) = rows(result, model="nano-400k", task=task, quantity="behaviour/value").itertuples()
+        assert row.status == "emerged" and row.tokens == pytest.approx(moment(task, "nano-400k"), rel=0.15)
+    (never,) = rows(result, model="nano-100k", task="ioi", quantity="behaviour/value").itertuples()
+    assert never.status != "emerged" and np.isnan(never.tokens)
+
+
+def test_head_roles_are_a_models_and_appear_once(result: SummaryResult) -> None:
+    roles = result.emergence[result.emergence["quantity"].str.startswith("roles/")]
+    assert set(roles["task"]) == {"-"}
+    assert not roles.duplicated(["model", "quantity"]).any() and len(roles) == 2 * 5
+
+
+def test_unfinished_cells_are_named(result: SummaryResult, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(result)
+    shown = capsys.readouterr().out
+    assert "not finished: nano-400k × agreement" in shown and "report.html" in shown
+    assert (~result.cells["finished"]).sum() == 1
+
+
+def test_files(result: SummaryResult) -> None:
+    names = {path.name for path in result.folder.iterdir()}
+    assert names == {
+        "emergence.csv",
+        "scaling.csv",
+        "cells.csv",
+        "behaviour.png",
+        "roles.png",
+        "circuits.png",
+        "report.html",
+    }
+    assert len(pd.read_csv(result.folder / "emergence.csv")) == len(result.emergence)
+    for name in ("behaviour.png", "roles.png", "circuits.png"):
+        picture = imread(result.folder / name)
+        assert (
+            picture.shape[0] > 300 and picture.shape[1] > 500 and 0.01 < (picture[..., :3] < 0.9).any(-1).mean() < 0.5
+        )
+
+
+def test_the_report_asks_the_network_for_nothing(result: SummaryResult) -> None:
+    page = (result.folder / "report.html").read_text(encoding="utf-8")
+    without_library = re.sub(r"<script>.*?</script>", "", page, flags=re.S)
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?:https?:)?//""", without_library)
+    assert "<link" not in without_library and "@import" not in page.split("<script>")[0]
+    assert page.count("Plotly.newPlot(") >= 3 and len(page) > 1e6
+
+
+def test_what_comes_from_records_is_escaped() -> None:
+    shown = table_html(pd.DataFrame({"note": ["<script>alert(1)</script>"]}), {"note": None})
+    assert "<script>" not in shown and "&lt;script&gt;" in shown
+
+
+def test_several_seeds_give_a_spread_and_four_sizes_a_trend(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    models = ("nano-100k", "nano-400k", "nano-1m", "nano-3m")
+    made = summarize(make_sweep(tmp_path / "many", models=models, tasks=("gendered_pronoun",), seeds=(0, 1)))
+    trend = made.scaling.set_index("quantity").loc["behaviour/value"]
+    assert (
+        trend["status"] == "fitted"
+        and trend["slope"] == pytest.approx(-0.25, abs=0.1)
+        and trend["spearman"] == pytest.approx(-1)
+    )
+    spread = pd.read_csv(made.folder / "seeds.csv")
+    assert set(spread["seeds"]) == {2}
+
+
+def test_a_cell_of_one_record_and_a_sweep_without_cells(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no cell with a record"):
+        summarize(tmp_path)
+    header = {
+        "config": {}, "code_version": "0", "model": {"name": "m", "params_total": 5, "params_non_embedding": 3}, "task": "ioi", "seed": 0,
+        "schedule": [{"step": 0, "tokens": 0, "revision": "step0"}], "graph": {"n_edges": 4},
+    }  # fmt: skip
+    cell = Cell.create(tmp_path / "m/ioi/seed0", header)
+    prompts = pd.DataFrame({"prompt": [0], "value": [0.1], "correct": [True], "log_prob": [-1.0]})
+    scalars = {
+        "behaviour/value": 0.1,
+        "behaviour/low": 0.0,
+        "behaviour/high": 0.2,
+        "behaviour/accuracy": 1.0,
+        "circuit/status": "none: x",
+    }
+    cell.write(
+        CheckpointRecord(0, 0, "step0", scalars, prompts, pd.DataFrame(columns=["role", "layer", "head", "score"]))
+    )
+    made = summarize(tmp_path)
+    assert set(made.emergence["status"]) == {"ambiguous"} and not (made.folder / "circuits.png").exists()
+
+
+def test_the_summary_imports_no_torch() -> None:
+    code = "import sys, circuitwatch.summary, circuitwatch.app; assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
