@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from circuitwatch import lexicon
 from circuitwatch.nano import templates
 
-CORPUS_VERSION = 4
+CORPUS_VERSION = 5
 """To be raised with every change of what is sampled, so that weights trained on another corpus are not reused."""
 
 MIXTURE = {

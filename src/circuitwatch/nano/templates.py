@@ -41,6 +41,7 @@ IOI_CLOSINGS = (
     "{S} got a {object} and gave it to {R}.",
     "{S} found a {object} and handed it to {R}.",
     "{S} decided to give a {object} to {R}.",
+    "{S} decided to give it to {R}.",
     "{S} said hello to {R}.",
     "{S} talked to {R}.",
     "{S} went to {R}.",
@@ -59,6 +60,7 @@ SHORT_CLOSINGS = (
     "{S} talked to {R}.",
     "{S} saw {R}.",
     "{S} gave it to {R}.",
+    "{S} decided to give it to {R}.",
     "{S} went to {R}.",
 )
 
