@@ -15,6 +15,8 @@ from circuitwatch.summary.tables import ROLE_THRESHOLD, CellData, in_order, mode
 
 WIDTH, HEIGHT = 3.9, 2.9
 """Inches of one panel."""
+LEGEND_ENTRY = 1.7
+"""Inches that an entry of a legend needs."""
 SHOWN_ROLES = ("previous_token", "induction", "duplicate_token", "successor", "name_mover", "negative_name_mover")
 ROLE_COLOURS = ("#0072b2", "#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#555555")
 """The palette of Okabe and Ito, which people with colour-blindness can tell apart."""
@@ -174,7 +176,6 @@ def _finish(axis: Axes, title: str, quantity: str) -> None:
 def _with_legend(figure: Figure, axis: Axes) -> Figure:
     """One legend for all panels, above them, so that it covers no data."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside upper center", ncols=min(6, max(1, len(labels))), fontsize=8, frameon=False
-    )
+    columns = max(1, min(len(labels), int(figure.get_figwidth() / LEGEND_ENTRY)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
     return figure
