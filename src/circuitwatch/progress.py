@@ -93,11 +93,7 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, **STYLE)
-    heads = Table(
-        title="strongest head of each role",
-        title_justify="left",
-        caption=f"{len(scalars)} checkpoints in {cell.folder}",
-    )
+    heads = Table(title="strongest head of each role", caption=f"{len(scalars)} checkpoints in {cell.folder}", **STYLE)
     for name in (
         "tokens",
         "behaviour",
