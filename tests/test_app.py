@@ -21,6 +21,7 @@ MISTAKES = {
     "circuit.thresold=0.5": "circuit.thresold: no such option",
     "+new=1": "new: no such option",
     "task.n_prompts=1": "task.n_prompts=1: must be at least 2",
+    "dtype=bfloat16": "dtype=bfloat16: choose one of float32, float64",
     "device=tpu": "device=tpu: choose one of auto, cpu, cuda, mps",
     "schedule=steps": "schedule.steps is missing",
     "schedule.every=3": "schedule.every does nothing with schedule=all",

@@ -23,7 +23,7 @@ SEARCHES = ("coarse_to_fine", "exhaustive")
 CORRUPTIONS = ("swap", "abc")
 MODES = ("auto", "online", "offline", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
-DTYPES = ("float32", "float64", "bfloat16")
+DTYPES = ("float32", "float64")
 
 
 @dataclass
@@ -139,7 +139,7 @@ class Config:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     dtype: str = "float32"
-    """Precision of the analysis: float32, float64, or bfloat16 (weak edges are then noise)."""
+    """Precision of the analysis, whatever the weights on disk have: float32 or float64. In less, weak edges are noise."""
     threads: int | None = 1
     """CPU threads; null for all. Records are equal bit for bit only at the same number."""
 

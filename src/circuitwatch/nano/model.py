@@ -83,7 +83,7 @@ def count_parameters(model: GPTNeoXForCausalLM) -> tuple[int, int]:
 
 
 def split_parameters(model: GPTNeoXForCausalLM) -> tuple[list[Group], list[Tensor]]:
-    """(groups for Muon, the rest for AdamW): hidden matrices, one group a shape; embeddings, norms and biases.
+    """(groups for Muon, the rest for Adam): hidden matrices, one group a shape; embeddings, norms and biases.
 
     GPT-NeoX fuses queries, keys and values as rows [head, (q, k, v), d_head], so one reshape gives a matrix for each head and role.
     """

@@ -46,13 +46,10 @@ class Muon:
     The step of a matrix is lr · sqrt(max(1, rows / columns)), so that its effect on a unit-scale input does not depend on the shape.
     """
 
-    def __init__(
-        self, groups: Sequence[Group], *, momentum: float, n_iterations: int, weight_decay: float = 0.0
-    ) -> None:
+    def __init__(self, groups: Sequence[Group], *, momentum: float, n_iterations: int) -> None:
         self.groups = list(groups)
         self.momentum = momentum
         self.n_iterations = n_iterations
-        self.weight_decay = weight_decay
         self.buffers = [torch.zeros_like(torch.cat([g.view(p.detach()) for p in g.parameters])) for g in self.groups]
 
     @torch.no_grad()
@@ -66,20 +63,19 @@ class Muon:
             scale = max(1.0, update.shape[-2] / update.shape[-1]) ** 0.5
             per_parameter = update.chunk(len(group.parameters))
             for parameter, delta in zip(group.parameters, per_parameter, strict=True):
-                group.view(parameter).mul_(1 - lr * self.weight_decay).add_(delta, alpha=-lr * scale)
+                group.view(parameter).add_(delta, alpha=-lr * scale)
 
     def state(self) -> dict[str, Tensor]:
         """The momentum buffers by name: all that is needed to go on."""
         return {f"muon.{index}": buffer for index, buffer in enumerate(self.buffers)}
 
 
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov & Hutter, arXiv 1711.05101), its state in two plain lists of tensors."""
+class Adam:
+    """Adam (Kingma & Ba, arXiv 1412.6980), its state in two plain lists of tensors."""
 
-    def __init__(self, parameters: Sequence[Tensor], *, betas: tuple[float, float], weight_decay: float) -> None:
+    def __init__(self, parameters: Sequence[Tensor], *, betas: tuple[float, float]) -> None:
         self.parameters = list(parameters)
         self.betas = betas
-        self.weight_decay = weight_decay
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
 
@@ -93,8 +89,6 @@ class AdamW:
                 continue
             first.lerp_(gradient, 1 - beta1)
             second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            if parameter.ndim > 1:  # norms and biases have no direction that decay could keep small
-                parameter.mul_(1 - lr * self.weight_decay)
             denominator = (second / (1 - beta2**t)).sqrt_().add_(1e-8)
             parameter.addcdiv_(first, denominator, value=-lr / (1 - beta1**t))
 

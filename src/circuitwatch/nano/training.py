@@ -27,7 +27,7 @@ from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from circuitwatch.nano.corpus import CORPUS_VERSION, Corpus
 from circuitwatch.nano.model import NanoSize, build_model, count_parameters, nano_size, split_parameters
-from circuitwatch.nano.muon import AdamW, Muon
+from circuitwatch.nano.muon import Adam, Muon
 from circuitwatch.nano.vocabulary import build_tokenizer
 
 Progress = Callable[[int, int], None]
@@ -51,11 +51,7 @@ class Recipe:
     newton_schulz: int = 3
     """Iterations of Muon's orthogonalisation."""
     betas: tuple[float, float] = (0.9, 0.98)
-    """AdamW's decay rates of the running means."""
-    weight_decay: float = 0.0
-    """AdamW's decoupled weight decay of embedding and unembedding, per unit of learning rate."""
-    muon_decay: float = 0.0
-    """Decoupled weight decay of the hidden matrices, per unit of learning rate."""
+    """Adam's decay rates of the running means."""
     initial_std: float = 0.1
     """Standard deviation of the initial matrices."""
     warmup: int = 50
@@ -132,8 +128,8 @@ def _train(size: NanoSize, recipe: Recipe, seed: int, folder: Path, progress: Pr
         size, vocabulary=len(tokenizer), context=recipe.context, initial_std=recipe.initial_std, seed=seed
     )
     groups, others = split_parameters(model)
-    muon = Muon(groups, momentum=recipe.momentum, n_iterations=recipe.newton_schulz, weight_decay=recipe.muon_decay)
-    adam = AdamW(others, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    muon = Muon(groups, momentum=recipe.momentum, n_iterations=recipe.newton_schulz)
+    adam = Adam(others, betas=recipe.betas)
     tensors = {**{f"model.{name}": p.data for name, p in model.named_parameters()}, **muon.state(), **adam.state()}
 
     steps = checkpoint_steps(size.n_steps, recipe.every)
