@@ -27,7 +27,7 @@ lint: $(READY) ## style and types only
 	$(BIN)/mypy
 
 bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json
-	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py
+	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
 
 clean: ## remove the virtual environment
 	rm -rf .venv

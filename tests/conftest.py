@@ -11,9 +11,9 @@ from circuitwatch.nano.training import Recipe, train_suite
 from support.models import Case, make_case
 
 
-@pytest.fixture(scope="session", params=["parallel", "sequential"])
+@pytest.fixture(scope="session", params=["parallel", "sequential", "llama"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A small random model with parallel and one with sequential blocks, three ways, and prompts."""
+    """Small random models: parallel blocks, sequential ones, and RMSNorm with gated MLPs and shared keys and values; three ways, and prompts."""
     return make_case(request.param, tmp_path_factory.mktemp(request.param))
 
 

@@ -14,11 +14,22 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from circuitwatch.app import main
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
+from circuitwatch.circuits.exchange import read
 from circuitwatch.circuits.overlap import jaccard
-from circuitwatch.config import Config, HeadsConfig, ModelConfig, TaskConfig, TrackingConfig
+from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.config import (
+    CircuitConfig,
+    Config,
+    HeadsConfig,
+    ModelConfig,
+    ScheduleConfig,
+    TaskConfig,
+    TrackingConfig,
+)
 from circuitwatch.monitor import NOT_ABOVE_CHANCE, watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
@@ -70,7 +81,9 @@ def test_the_recorded_circuit_does_what_the_record_says(cell: Cell, trained_suit
     assert record.mask is not None and record.scores is not None
     folder = trained_suite / record.revision
     model, prompts = load_model(folder), build_prompts(TASK, load_tokenizer(folder), n_prompts=24, seed=0)
-    evaluate = CircuitEvaluator(model, prompts, lambda logits, indices: metric_per_prompt(logits, prompts, indices))
+    evaluate = CircuitEvaluator(
+        Prepared(model, prompts), lambda logits, indices: metric_per_prompt(logits, prompts, indices)
+    )
     corrupted = record.scalars["behaviour/corrupted"]
     share = (evaluate(record.mask) - corrupted) / (record.scalars["behaviour/value"] - corrupted)
     assert share == pytest.approx(record.scalars["circuit/faithfulness"], abs=1e-4) and share >= 0.8
@@ -88,7 +101,8 @@ def test_eap_ig_ranks_edges_like_their_exact_effects(trained_suite: Path) -> Non
     def metric(logits, indices):  # type: ignore[no-untyped-def]
         return metric_per_prompt(logits, prompts, indices)
 
-    exact, estimated = exact_edge_scores(model, prompts, metric), edge_scores(model, prompts, metric)
+    prepared = Prepared(model, prompts)
+    exact, estimated = exact_edge_scores(prepared, metric), edge_scores(prepared, metric)
     edges = graph_of(model).edges
     correlation = spearmanr(np.abs(exact[edges]), np.abs(estimated[edges])).statistic
     print(f"rank correlation of EAP-IG with exact effects: {correlation:.3f}")
@@ -125,3 +139,29 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(cell: Cell, trained_s
     assert Cell.open(folder).is_done()
     expected = {p.relative_to(cell.folder): p.read_bytes() for p in cell.folder.glob("checkpoints/*/*")}
     assert {p.relative_to(folder): p.read_bytes() for p in folder.glob("checkpoints/*/*")} == expected
+
+
+def test_exported_circuits_are_the_recorded_ones(
+    cell: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["export", f"cell={cell.folder}", f"to={tmp_path / 'json'}"])
+    written = sorted((tmp_path / "json").iterdir())
+    scored = [record for record in cell.records() if record.scores is not None]
+    assert f"{len(scored)} circuits of {len(cell.steps_done())} checkpoints" in capsys.readouterr().out
+    assert len(written) == len(scored) > 0
+    for record in scored:
+        graph, scores, mask = read(tmp_path / "json" / f"step{record.step}.json")
+        assert graph.n_edges == cell.header["graph"]["n_edges"]
+        assert (scores == record.scores).all() and (record.mask is None or (mask == record.mask).all())
+
+
+def test_a_small_memory_budget_gives_the_same_record(cell: Cell, trained_suite: Path, tmp_path: Path) -> None:
+    """1 MB makes batches of a few prompts and keeps nothing between circuits: other rounding, the same circuit."""
+    small = configuration(
+        trained_suite, circuit=CircuitConfig(memory="1MB"), schedule=ScheduleConfig(kind="steps", steps=[300])
+    )
+    scalars, expected = watch_cell(small, tmp_path).read(300).scalars, cell.read(300).scalars
+    for name in scalars:
+        assert scalars[name] == (
+            pytest.approx(expected[name], rel=1e-4) if isinstance(expected[name], float) else expected[name]
+        )

@@ -4,6 +4,7 @@
     circuitwatch -m model=a,b task=c,d             sweep over cells
     circuitwatch train model=nano-400k             train a nano suite without watching it
     circuitwatch summarize sweep=default           emergence, scaling, figures and report of a sweep
+    circuitwatch export cell=<folder> to=<folder>  the circuits of a cell as EAP-IG's JSON
 
 Errors that a user can mend are one line on standard error and exit code 2.
 """
@@ -30,6 +31,7 @@ HELP = """circuitwatch {version}: when does an ability emerge in training, which
   circuitwatch [watch] [-m] [key=value ...]     watch one cell (model × task), or with -m sweep over lists of values
   circuitwatch train model=<nano model>         train a nano suite into the cache without watching it
   circuitwatch summarize sweep=<name>           emergence table, scaling, figures and report.html of a sweep  [out=multirun]
+  circuitwatch export cell=<folder> to=<folder> the circuits of a cell, one JSON file a checkpoint, as the EAP-IG library and MIB read them
   circuitwatch --help | --version
 
 Examples
@@ -51,7 +53,12 @@ Without a W&B account nothing leaves this machine (tracking=off: W&B is not used
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands: dict[str, Callable[[list[str]], None]] = {"watch": _watch, "train": _train, "summarize": _summarize}
+    commands: dict[str, Callable[[list[str]], None]] = {
+        "watch": _watch,
+        "train": _train,
+        "summarize": _summarize,
+        "export": _export,
+    }
     if arguments and arguments[0] in ("-h", "--help", "help"):
         print(_help())
         return
@@ -163,6 +170,31 @@ def _summarize(arguments: list[str]) -> None:
         print_summary(summarize(folder))
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error
+
+
+def _export(arguments: list[str]) -> None:
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if len(given) < len(arguments) or given.keys() != {"cell", "to"}:
+        raise UserError(f"{' '.join(['export', *arguments])}: give cell=<folder of one cell> and to=<folder to write>")
+    import json
+
+    from circuitwatch.circuits.exchange import graph_of_names, to_json
+    from circuitwatch.records import Cell
+
+    cell, target = Cell.open(Path(given["cell"]).expanduser()), Path(given["to"]).expanduser()
+    about = cell.header["model"]
+    graph = graph_of_names(cell.header["graph"]["senders"], parallel=about["parallel"])
+    written = 0
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for record in cell.records():
+            if record.scores is not None:
+                content = to_json(graph, record.scores, record.mask, d_model=about["d_model"])
+                (target / f"step{record.step}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+                written += 1
+    except OSError as error:
+        raise UserError(f"{error.filename or target}: can't be written ({error.strerror})") from error
+    print(f"{target}: {written} circuits of {len(cell.steps_done())} checkpoints; the others have no scored edges")
 
 
 def _one_line(error: BaseException) -> str:

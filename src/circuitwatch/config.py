@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from circuitwatch.errors import UserError
+from circuitwatch.units import parse_size
 
 SOURCES = ("nano", "folder")
 SCHEDULES = ("all", "log", "sparse", "steps", "every")
@@ -86,8 +87,10 @@ class CircuitConfig:
     """Which share: faithfulness (MIB) counts from the corrupted behaviour, recovery (the paper) from 0."""
     search: str = "coarse_to_fine"
     """coarse_to_fine, or exhaustive: evaluate every size."""
-    batch_size: int = 32
-    """Prompts scored at a time."""
+    batch_size: int | None = None
+    """Prompts at a time; null: as many as the memory allows, up to 64. Scores depend on it by rounding only."""
+    memory: str | None = None
+    """Memory that the analysis may take beside the model, e.g. 4GiB; null: half of what is free."""
 
 
 @dataclass
@@ -172,6 +175,8 @@ def validate(config: Any) -> Config:
         value = _get(config, key)
         if value is not None and value < smallest:
             raise UserError(f"{key}={value}: must be at least {smallest}")
+    if config.circuit.memory is not None:
+        parse_size(config.circuit.memory, "circuit.memory")
     if not 0 < config.circuit.threshold <= 1:
         raise UserError(f"circuit.threshold={config.circuit.threshold}: must be above 0 and at most 1, e.g. 0.8")
     for key in ("model.name", "sweep"):

@@ -27,8 +27,9 @@ from circuitwatch.checkpoints.schedule import Checkpoint, select
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
 from circuitwatch.circuits.graph import Graph
+from circuitwatch.circuits.memory import plan, with_smaller_batches
 from circuitwatch.circuits.overlap import jaccard, node_jaccard, weighted_edge_jaccard
-from circuitwatch.circuits.prompts import Metric
+from circuitwatch.circuits.prompts import Metric, Prepared
 from circuitwatch.circuits.search import Found, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
@@ -37,9 +38,9 @@ from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import Cell, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet, build_prompts
-from circuitwatch.tasks.behaviour import measure, metric_per_prompt
+from circuitwatch.tasks.behaviour import Behaviour, measure, metric_per_prompt
 from circuitwatch.tracking import Tracker
-from circuitwatch.transformer import Transformer
+from circuitwatch.units import parse_size
 
 Say = Callable[[str], None]
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
@@ -165,29 +166,25 @@ def examine(
     """Everything about one checkpoint; `previous` is the last record before it that has a circuit."""
     say("loading")
     model = load_model(checkpoint.path, device=_device(config.device), dtype=getattr(torch, config.dtype))
-    say("behaviour")
-    ends = (prompts.lengths - 1).to(model.device)
-    with torch.no_grad():
-        logits, corrupted_logits = (
-            model.logits_at(tokens.to(model.device), ends) for tokens in (prompts.clean, prompts.corrupted)
-        )
-    behaviour = measure(logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
-    corrupted = float(metric_per_prompt(corrupted_logits, prompts).double().mean())
-    values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
-    scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
-    scalars |= {"behaviour/corrupted": corrupted, "behaviour/above_chance": behaviour.above_chance}
+    circuits = config.circuit
+    planned = plan(
+        model,
+        prompts,
+        steps=circuits.ig_steps,
+        budget=parse_size(circuits.memory, "circuit.memory") if circuits.memory else None,
+        batch_size=circuits.batch_size,
+    )
+    behaviour, found, scores, scalars = with_smaller_batches(
+        lambda size: behaviour_and_circuit(
+            Prepared(model, prompts, batch_size=size), prompts, config, planned.reuse, say
+        ),
+        planned.batch_size,
+        on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
+    )
     scalars["weights/sha256"] = weights_sha256(checkpoint.path)
-
-    found, scores, mask = None, None, None
-    if behaviour.above_chance:
-        graph = graph_of(model)
-        found, scores = find_circuit(model, prompts, config.circuit, behaviour.value, corrupted, say)
-        mask = found.mask
-        scalars |= circuit_scalars(graph, found)
-        if mask is not None and previous is not None:
-            scalars |= overlap_scalars(graph, mask, scores, previous)
-    else:
-        scalars["circuit/status"] = NOT_ABOVE_CHANCE
+    mask = found.mask if found else None
+    if mask is not None and scores is not None and previous is not None:
+        scalars |= overlap_scalars(graph_of(model), mask, scores, previous)
 
     say("heads")
     roles = role_scores(model, probes)
@@ -211,8 +208,31 @@ def examine(
     )
 
 
+def behaviour_and_circuit(
+    prepared: Prepared, prompts: PromptSet, config: Config, reuse: bool, say: Say
+) -> tuple[Behaviour, Found | None, npt.NDArray[np.float32] | None, dict[str, Scalar]]:
+    """What the model does, and the circuit and edge scores if it does anything; with their scalars."""
+    say("behaviour")
+    logits, corrupted_logits = prepared.end_logits()
+    behaviour = measure(logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
+    corrupted = float(metric_per_prompt(corrupted_logits, prompts).double().mean())
+    values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
+    scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
+    scalars |= {"behaviour/corrupted": corrupted, "behaviour/above_chance": behaviour.above_chance}
+    if not behaviour.above_chance:
+        return behaviour, None, None, scalars | {"circuit/status": NOT_ABOVE_CHANCE}
+    found, scores = find_circuit(prepared, prompts, config.circuit, behaviour.value, corrupted, reuse, say)
+    return behaviour, found, scores, scalars | circuit_scalars(graph_of(prepared.model), found)
+
+
 def find_circuit(
-    model: Transformer, prompts: PromptSet, config: CircuitConfig, behaviour: float, corrupted: float, say: Say
+    prepared: Prepared,
+    prompts: PromptSet,
+    config: CircuitConfig,
+    behaviour: float,
+    corrupted: float,
+    reuse: bool,
+    say: Say,
 ) -> tuple[Found, npt.NDArray[np.float32]]:
     """Score the edges and search the smallest circuit; `behaviour` and `corrupted` are the full model's mean metrics."""
 
@@ -220,8 +240,8 @@ def find_circuit(
         return metric_per_prompt(logits, prompts, indices)
 
     say("scoring edges")
-    scores = score_edges(model, prompts, metric, config)
-    evaluate = CircuitEvaluator(model, prompts, metric)
+    scores = score_edges(prepared, metric, config)
+    evaluate = CircuitEvaluator(prepared, metric, reuse=reuse)
     found = smallest_circuit(
         evaluate.graph,
         scores,
@@ -236,14 +256,12 @@ def find_circuit(
     return found, scores
 
 
-def score_edges(
-    model: Transformer, prompts: PromptSet, metric: Metric, config: CircuitConfig
-) -> npt.NDArray[np.float32]:
+def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig) -> npt.NDArray[np.float32]:
     """Edge scores [sender, receiver] by the configured method."""
     if config.method == "exact":
-        return exact_edge_scores(model, prompts, metric)
+        return exact_edge_scores(prepared, metric)
     steps, quadrature = (1, "right") if config.method == "eap" else (config.ig_steps, config.quadrature)
-    return edge_scores(model, prompts, metric, steps=steps, quadrature=quadrature, batch_size=config.batch_size)  # type: ignore[arg-type]
+    return edge_scores(prepared, metric, steps=steps, quadrature=quadrature)  # type: ignore[arg-type]
 
 
 def circuit_scalars(graph: Graph, found: Found) -> dict[str, Scalar]:

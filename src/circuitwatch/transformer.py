@@ -2,7 +2,8 @@
 
 Training libraries hide what circuit analysis needs (a head's own output, its query before the rotary embedding) behind hooks that
 split and copy. Here the weights lie open, one class serves every architecture, and what differs between architectures is a
-field: parallel blocks (GPT-NeoX: the MLP does not see the block's heads) or sequential ones (GPT-2), rotary or learned positions.
+field: parallel blocks (GPT-NeoX: the MLP does not see the block's heads) or sequential ones (GPT-2, Llama), rotary or learned positions, norms that centre
+(LayerNorm) or don't (RMSNorm), plain or gated MLPs, keys and values of each head's own or shared by a group of heads.
 `checkpoints.loading` fills it from a checkpoint and checks its logits against the Hugging Face model's.
 
 Shapes are written [batch, pos, …]; the residual stream is [batch, pos, d_model].
@@ -19,27 +20,37 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class LayerNorm:
-    """y = x̂ · weight + bias with x̂ = (x − mean) / scale and scale = sqrt(variance + eps), over d_model."""
+class Norm:
+    """y = x̂ · weight + bias with x̂ = (x − mean) / scale and scale = sqrt(variance + eps), over d_model.
+
+    A norm that is not `centred` (RMSNorm) takes 0 for the mean. Weight and bias are [d_model]; the bias may be None.
+    """
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
     eps: float
+    centred: bool = True
 
     def __call__(self, x: Tensor) -> Tensor:
         """Normalise the residual stream, [..., d_model] → [..., d_model]."""
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        if self.centred:
+            return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
     def standardise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x̂ [..., d_model] and scale [..., 1] of the formula above."""
-        centred = x - x.mean(-1, keepdim=True)
-        scale = (centred.square().mean(-1, keepdim=True) + self.eps).sqrt()
-        return centred / scale, scale
+        if self.centred:
+            x = x - x.mean(-1, keepdim=True)
+        scale = (x.square().mean(-1, keepdim=True) + self.eps).sqrt()
+        return x / scale, scale
 
 
 @dataclass(frozen=True)
 class Attention:
-    """One layer's heads. W_Q, W_K, W_V are [head, d_model, d_head]; W_O is [head, d_head, d_model]; b_O is [d_model]."""
+    """One layer's heads. W_Q is [head, d_model, d_head]; W_O [head, d_head, d_model]; b_O [d_model].
+
+    W_K and W_V are [group, d_model, d_head]: neighbouring heads share the keys and values of their group (GQA); usually each head is a group of its own.
+    """
 
     W_Q: Tensor
     W_K: Tensor
@@ -53,17 +64,40 @@ class Attention:
     fused_bias: Tensor = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Lay the three projections side by side once, so that a forward pass is one matrix product."""
-        stacked = torch.stack([self.W_Q, self.W_K, self.W_V])  # [3, head, d_model, d_head]
-        object.__setattr__(self, "fused", stacked.permute(2, 0, 1, 3).reshape(stacked.shape[2], -1).contiguous())
-        object.__setattr__(self, "fused_bias", torch.stack([self.b_Q, self.b_K, self.b_V]).reshape(-1))
+        """Lay the three projections side by side, [d_model, (head + 2 · group) · d_head]: a forward pass is one matrix product.
 
-    def project(self, normalised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys (before the rotary embedding) and values, each [batch, pos, head, d_head]."""
-        heads, _, d_head = self.W_Q.shape
-        joint = torch.addmm(self.fused_bias, normalised.flatten(0, -2), self.fused)
-        q, k, v = joint.view(*normalised.shape[:-1], 3, heads, d_head).unbind(-3)
-        return q, k, v
+        W_Q, W_K and W_V become views of it, so that nothing is stored twice.
+        """
+        parts = [self.W_Q, self.W_K, self.W_V]
+        counts = [len(part) for part in parts]
+        fused = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], 1)
+        views = fused.unflatten(1, (-1, self.W_Q.shape[2])).transpose(0, 1).split(counts)
+        for name, value in zip(("W_Q", "W_K", "W_V"), views, strict=True):
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "fused", fused)
+        object.__setattr__(self, "fused_bias", torch.cat([self.b_Q, self.b_K, self.b_V]).flatten())
+
+    @property
+    def heads_per_group(self) -> int:
+        """How many heads share one set of keys and values."""
+        return len(self.W_Q) // len(self.W_K)
+
+    def of_each_head(self, weight: Tensor) -> Tensor:
+        """A weight or bias of the groups, [group, …], repeated for their heads, [head, …]."""
+        return weight if self.heads_per_group == 1 else weight.repeat_interleave(self.heads_per_group, 0)
+
+    def queries(self, normalised: Tensor) -> Tensor:
+        """Queries before the rotary embedding, [row, d_model] → [row, head, d_head]."""
+        width = len(self.W_Q) * self.W_Q.shape[2]
+        flat = torch.addmm(self.fused_bias[:width], normalised, self.fused[:, :width])
+        return flat.unflatten(1, (len(self.W_Q), -1))
+
+    def keys_and_values(self, normalised: Tensor) -> Tensor:
+        """Keys before the rotary embedding, then values, of every head, [row, d_model] → [row, 2 · head, d_head]."""
+        width = len(self.W_Q) * self.W_Q.shape[2]
+        flat = torch.addmm(self.fused_bias[width:], normalised, self.fused[:, width:])
+        groups = flat.unflatten(1, (2 * len(self.W_K), -1))
+        return groups if self.heads_per_group == 1 else groups.repeat_interleave(self.heads_per_group, 1)
 
     def output(self, z: Tensor) -> Tensor:
         """The layer's output from its heads' z [batch, pos, head, d_head], with b_O."""
@@ -72,18 +106,20 @@ class Attention:
 
 @dataclass(frozen=True)
 class MLP:
-    """W_in [d_model, d_mlp], W_out [d_mlp, d_model] and the activation between them."""
+    """W_in [d_model, d_mlp], W_out [d_mlp, d_model], the activation between them; W_gate [d_model, d_mlp] in a gated MLP, else None."""
 
     W_in: Tensor
     b_in: Tensor
     W_out: Tensor
     b_out: Tensor
     activation: Callable[[Tensor], Tensor]
+    W_gate: Tensor | None = None
 
     def __call__(self, normalised: Tensor) -> Tensor:
         """[..., d_model] → [..., d_model]."""
         flat = normalised.flatten(0, -2)
-        hidden = self.activation(torch.addmm(self.b_in, flat, self.W_in))
+        hidden = torch.addmm(self.b_in, flat, self.W_in)
+        hidden = self.activation(hidden) if self.W_gate is None else self.activation(flat @ self.W_gate) * hidden
         return torch.addmm(self.b_out, hidden, self.W_out).view_as(normalised)
 
 
@@ -91,9 +127,9 @@ class MLP:
 class Block:
     """One layer: attention and MLP, each behind its norm."""
 
-    attention_norm: LayerNorm
+    attention_norm: Norm
     attention: Attention
-    mlp_norm: LayerNorm
+    mlp_norm: Norm
     mlp: MLP
 
 
@@ -104,50 +140,77 @@ class Rotary:
     cos: Tensor
     sin: Tensor
 
-    def __call__(self, x: Tensor, start: int) -> Tensor:
-        """Rotate x [batch, pos, head, d_head] whose first position is `start`."""
-        dim, length = self.cos.shape[1], x.shape[1]
-        cos, sin = self.cos[start : start + length, None], self.sin[start : start + length, None]
-        turned, kept = x[..., :dim], x[..., dim:]
-        first, second = turned.chunk(2, dim=-1)
-        return torch.cat([turned * cos + torch.cat([-second, first], dim=-1) * sin, kept], dim=-1)
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines [batch, pos, 1, dim] at positions [batch, pos]."""
+        return self.cos[positions].unsqueeze(2), self.sin[positions].unsqueeze(2)
+
+
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Apply what `Rotary.at` gave, if anything, to x [batch, pos, head, d_head]."""
+    if rotation is None:
+        return x
+    cos, sin = rotation
+    turned, kept = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+    first, second = turned.chunk(2, dim=-1)
+    return torch.cat([turned * cos + torch.cat([-second, first], dim=-1) * sin, kept], dim=-1)
 
 
 @dataclass(frozen=True)
-class Past:
-    """Rotated keys and values of every layer, each [batch, pos, head, d_head], for the positions before the ones to run."""
+class Context:
+    """Where the tokens of a run stand, and what stood before them.
 
-    keys: list[Tensor]
-    values: list[Tensor]
+    positions [batch or 1, pos]; mask [batch or 1, 1, pos, key]: what may be attended to; rotation: of the rotary embedding at these positions.
+    keys (rotated), values: those of earlier tokens for every layer [batch, key, head, d_head], which come before the run's own; or empty.
+    """
 
-    @property
-    def length(self) -> int:
-        """Number of positions held."""
-        return self.keys[0].shape[1]
+    positions: Tensor
+    mask: Tensor
+    rotation: tuple[Tensor, Tensor] | None
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one kind of input (queries; keys and values; MLP) read in one layer.
+
+    rows: flat indices into batch · pos that were read, None for all; stream [row, d_model]: before the norm;
+    image [row, part, width]: the queries, the keys and values, or the MLP's normalised input (one part). Attribution takes gradients there.
+    """
+
+    rows: Tensor | None
+    stream: Tensor
+    image: Tensor
 
 
 @dataclass
 class Trace:
     """What one forward pass went through, a list over layers each.
 
-    attention_in, mlp_in: the residual stream before the norm of each component [batch, pos, d_model]; mlp_normalised: after it.
-    q, k (before the rotary embedding), v, z: [batch, pos, head, d_head]; keys: rotated. mlp_out, final: [batch, pos, d_model].
+    attention_in, mlp_in, mlp_out: the residual stream before each component's norm, and what the MLP adds [batch, pos, d_model].
+    q, keys (both rotated), values, z: [batch, pos, head, d_head]. final: after the last block. Readings: see there.
+    After a run `at_end` the last layer's q, z, mlp_in and mlp_out, and `final`, hold the last position only.
     """
 
     attention_in: list[Tensor] = field(default_factory=list)
     mlp_in: list[Tensor] = field(default_factory=list)
-    mlp_normalised: list[Tensor] = field(default_factory=list)
-    q: list[Tensor] = field(default_factory=list)
-    k: list[Tensor] = field(default_factory=list)
-    v: list[Tensor] = field(default_factory=list)
-    z: list[Tensor] = field(default_factory=list)
-    keys: list[Tensor] = field(default_factory=list)
     mlp_out: list[Tensor] = field(default_factory=list)
+    q: list[Tensor] = field(default_factory=list)
+    keys: list[Tensor] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    z: list[Tensor] = field(default_factory=list)
+    query_readings: list[Reading] = field(default_factory=list)
+    key_value_readings: list[Reading] = field(default_factory=list)
+    mlp_readings: list[Reading] = field(default_factory=list)
     final: Tensor = field(default_factory=lambda: torch.empty(0))
 
-    def as_past(self) -> Past:
-        """The keys and values of these positions, for a run of later ones."""
-        return Past(self.keys, self.v)
+
+@dataclass(frozen=True)
+class Like:
+    """An earlier run of the same tokens but for those at `rows` [row], flat indices into batch · pos: what it computed first is not computed again."""
+
+    trace: Trace
+    rows: Tensor
 
 
 @dataclass(frozen=True)
@@ -162,7 +225,7 @@ class Transformer:
     W_E: Tensor
     W_pos: Tensor | None
     rotary: Rotary | None
-    final_norm: LayerNorm
+    final_norm: Norm
     W_U: Tensor
     b_U: Tensor | None
     parallel: bool
@@ -188,43 +251,98 @@ class Transformer:
         """Where the weights are."""
         return self.W_E.device
 
-    def embed(self, tokens: Tensor, start: int = 0) -> Tensor:
-        """Residual stream [batch, pos, d_model] at the first block, for tokens [batch, pos] whose first position is `start`."""
+    def embed(self, tokens: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Residual stream [batch, pos, d_model] at the first block, for tokens [batch, pos] at positions [batch or 1, pos], by default from 0."""
         embedded = self.W_E[tokens]
-        if self.W_pos is not None:
-            embedded = embedded + self.W_pos[start : start + tokens.shape[1]]
-        return embedded
+        if self.W_pos is None:
+            return embedded
+        return embedded + (self.W_pos[: tokens.shape[1]] if positions is None else self.W_pos[positions])
 
-    def run(self, embedded: Tensor, past: Past | None = None) -> Trace:
-        """One forward pass from the embedding output [batch, pos, d_model]; positions follow those of `past`."""
+    def context(
+        self, positions: Tensor, mask: Tensor, past: tuple[list[Tensor], list[Tensor]] | None = None
+    ) -> Context:
+        """For a run at positions [batch or 1, pos]; past: rotated keys and values of earlier tokens, a list over layers each."""
+        rotation = self.rotary.at(positions) if self.rotary else None
+        return Context(positions, mask, rotation, *(past or ([], [])))
+
+    def whole(self, n_pos: int) -> Context:
+        """For a run of whole rows from position 0 on."""
+        mask = torch.ones(n_pos, n_pos, dtype=torch.bool, device=self.device).tril()
+        return self.context(torch.arange(n_pos, device=self.device)[None], mask[None, None])
+
+    def run(
+        self, embedded: Tensor, context: Context | None = None, *, like: Like | None = None, at_end: bool = False
+    ) -> Trace:
+        """One forward pass from the embedding output [batch, pos, d_model]; without a context, of whole rows from position 0.
+
+        `at_end`: only the logits at the last position are wanted, so in the last layer everything but keys and values is computed there only.
+        `like`: in the first layer, queries, keys, values (and the MLP, if it reads the embedding alone) are taken from an earlier
+        run except at the rows that differ. Neither changes a number.
+        """
         trace, stream = Trace(), embedded
-        start = past.length if past else 0
-        mask = causal_mask(start, embedded.shape[1], embedded.device)
+        context = context or self.whole(embedded.shape[1])
         for layer, block in enumerate(self.blocks):
+            last = at_end and layer == self.n_layers - 1
+            known = like if layer == 0 and not last else None
             trace.attention_in.append(stream)
-            q, k, v = block.attention.project(block.attention_norm(stream))
-            keys = self.rotate(k, start)
-            every_key, every_value = keys, v
-            if past:
-                every_key = torch.cat([past.keys[layer], keys], dim=1)
-                every_value = torch.cat([past.values[layer], v], dim=1)
-            z = self.attend(self.rotate(q, start), every_key, every_value, mask)
-            after_attention = stream + block.attention.output(z)
-            mlp_in = stream if self.parallel else after_attention
-            mlp_normalised = block.mlp_norm(mlp_in)
-            mlp_out = block.mlp(mlp_normalised)
+            z = self._heads(layer, block, stream, context, trace, known, last)
+            after_attention = (stream[:, -1:] if last else stream) + block.attention.output(z)
+            mlp_in = after_attention if not self.parallel else stream[:, -1:] if last else stream
+            mlp_out = self._mlp(block, mlp_in, trace, known if self.parallel else None)
             stream = after_attention + mlp_out
-            for values, value in (
-                (trace.q, q), (trace.k, k), (trace.v, v), (trace.z, z), (trace.keys, keys),
-                (trace.mlp_in, mlp_in), (trace.mlp_normalised, mlp_normalised), (trace.mlp_out, mlp_out),
-            ):  # fmt: skip
-                values.append(value)
+            trace.z.append(z)
+            trace.mlp_in.append(mlp_in)
+            trace.mlp_out.append(mlp_out)
         trace.final = stream
         return trace
 
-    def rotate(self, x: Tensor, start: int) -> Tensor:
-        """Apply the rotary embedding, if the model has one, to x [batch, pos, head, d_head]."""
-        return self.rotary(x, start) if self.rotary else x
+    def _heads(
+        self, layer: int, block: Block, stream: Tensor, context: Context, trace: Trace, known: Like | None, last: bool
+    ) -> Tensor:
+        """Z [batch, pos, head, d_head] of a layer."""
+        attention, flat, rows = block.attention, stream.flatten(0, 1), known.rows if known else None
+        read = flat if rows is None else flat[rows]
+        normalised = block.attention_norm(read)
+        keys_values = attention.keys_and_values(normalised)
+        if last:
+            ends = torch.arange(stream.shape[1] - 1, len(flat), stream.shape[1], device=stream.device)
+            q = attention.queries(normalised[ends])
+            trace.query_readings.append(Reading(ends, flat[ends], q))
+        else:
+            q = attention.queries(normalised)
+            trace.query_readings.append(Reading(rows, read, q))
+        trace.key_value_readings.append(Reading(rows, read, keys_values))
+        if known:
+            earlier = known.trace
+            q = earlier.query_readings[0].image.index_put((known.rows,), q)
+            keys_values = earlier.key_value_readings[0].image.index_put((known.rows,), keys_values)
+        q, (keys, values) = q.unflatten(0, (len(stream), -1)), keys_values.unflatten(0, stream.shape[:2]).chunk(2, 2)
+        keys = rotate(keys, context.rotation)
+        rotation, mask = context.rotation, context.mask
+        if last:
+            rotation, mask = rotation and (rotation[0][:, -1:], rotation[1][:, -1:]), mask[:, :, -1:]
+        q = rotate(q, rotation)
+        trace.q.append(q)
+        trace.keys.append(keys)
+        trace.values.append(values)
+        if context.keys:
+            keys = torch.cat([context.keys[layer], keys], dim=1)
+            values = torch.cat([context.values[layer], values], dim=1)
+        return self.attend(q, keys, values, mask)
+
+    def _mlp(self, block: Block, stream: Tensor, trace: Trace, known: Like | None) -> Tensor:
+        """What a layer's MLP adds [batch, pos, d_model]."""
+        flat, rows = stream.flatten(0, 1), known.rows if known else None
+        read = flat if rows is None else flat[rows]
+        normalised = block.mlp_norm(read)
+        if stream.shape[1] < trace.attention_in[-1].shape[1]:  # the last position only
+            pos = trace.attention_in[-1].shape[1]
+            rows = torch.arange(pos - 1, len(stream) * pos, pos, device=stream.device)
+        trace.mlp_readings.append(Reading(rows, read, normalised[:, None]))
+        output = block.mlp(trace.mlp_readings[-1].image[:, 0])
+        if known:
+            output = known.trace.mlp_out[0].flatten(0, 1).index_put((known.rows,), output)
+        return output.view_as(stream)
 
     def attend(self, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """Attention of rotated q [batch, pos, head, d_head] over keys and values [batch, key, head, d_head] → z like q."""
@@ -234,25 +352,15 @@ class Transformer:
 
     def attention_patterns(self, tokens: Tensor) -> Tensor:
         """Attention of every head on tokens [batch, pos]: [layer, batch, head, query, key], rows summing to 1."""
-        trace = self.run(self.embed(tokens))
-        mask = causal_mask(0, tokens.shape[1], tokens.device)
+        context = self.whole(tokens.shape[1])
+        trace = self.run(self.embed(tokens), context)
         patterns = []
         for q, keys in zip(trace.q, trace.keys, strict=True):
-            scores = torch.einsum("bqhe,bkhe->bhqk", self.rotate(q, 0), keys) * self.attention_scale
-            patterns.append(scores.masked_fill(~mask, float("-inf")).softmax(-1))
+            scores = torch.einsum("bqhe,bkhe->bhqk", q, keys) * self.attention_scale
+            patterns.append(scores.masked_fill(~context.mask, float("-inf")).softmax(-1))
         return torch.stack(patterns)
 
     def unembed(self, stream: Tensor) -> Tensor:
         """Logits [..., d_vocab] from the residual stream [..., d_model] after the last block."""
         logits = self.final_norm(stream) @ self.W_U
         return logits if self.b_U is None else logits + self.b_U
-
-    def logits_at(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Logits [batch, d_vocab] at one position [batch] of each row of tokens [batch, pos]."""
-        final = self.run(self.embed(tokens)).final
-        return self.unembed(final[torch.arange(len(final), device=final.device), positions])
-
-
-def causal_mask(start: int, length: int, device: torch.device) -> Tensor:
-    """True where position start + i may attend to key j: [length, start + length]."""
-    return torch.ones(length, start + length, dtype=torch.bool, device=device).tril(start)

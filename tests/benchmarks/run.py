@@ -1,137 +1,159 @@
-"""Speed of the circuit engine against the textbook implementation of tests/support, side by side in one process.
+"""The circuit engine against the way published libraries work, side by side in one process.
 
-    make bench        a table, and multirun/bench/results.json
+    make bench                                       all of it, some 20 minutes; tables, and multirun/bench/results.json
+    make bench BENCH="pythia-70m ioi unshared"       only these shapes and tasks
 
-One thread and process time, since machines are shared: what counts is the ratio. `forward` is one plain forward pass of the same model with
-logits everywhere. Prompts are 20 tokens long and differ from their twins in one token: the first ("unshared") or the one in the middle.
+One thread and process time, since machines are shared: what counts is the ratio. `forward` is one plain forward pass of the same model over the same
+prompts with logits everywhere. 16 prompts in one batch, 5 steps. Both sides have the tuned allocator.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
-import time
-from collections.abc import Callable
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from circuitwatch.checkpoints.loading import load_model
-from circuitwatch.circuits.attribution import edge_scores, graph_of, quadrature_points
-from circuitwatch.circuits.evaluation import CircuitEvaluator
-from circuitwatch.circuits.search import circuit_of_size, greedy_order
-from support.models import Pairs
-from support.textbook import Textbook
+from benchmarks.measuring import one_thread, peak_mb, product_share, seconds, tune_allocator
+from benchmarks.opponents import BATCH, REAL, SHAPES, SMALL, STEPS, Duel, metric
+from circuitwatch.circuits.attribution import edge_scores
+from circuitwatch.circuits.memory import plan
+from circuitwatch.circuits.search import greedy_order
 
-SHAPES = {"nano-1m": (4, 128, 4), "pythia-70m": (6, 512, 8)}
-LENGTH, PROMPTS, STEPS, VOCABULARY = 20, 8, 5, 512
-EDGES = (30, 100, 500)
+TASKS = ("ioi", "greater_than", "unshared")
+EDGES = (100, 500, 2000)
+SEARCHES = {"pythia-70m": "ioi"}
+"""Whole searches take the opponent minutes, so only these are run."""
 
 
-def metric(logits: Tensor, indices: Tensor) -> Tensor:
-    return logits[:, 3] - logits[:, 5]
+def measure(shape: str, vocabulary: int, task: str) -> list[dict[str, Any]]:
+    """Rows of results.json for one model and task."""
+    duel = Duel(shape, vocabulary, task)
+    forward = seconds(duel.forward, 5)
+    name = f"{shape} {vocabulary // 1000}k"
 
+    def row(what: str, ours: float, other: float, ours_mb: float | None = None, other_mb: float | None = None) -> None:
+        rows.append(
+            {"name": what, "shape": name, "task": task, "ratio": other / ours, "ours_s": ours, "other_s": other,
+             "forward_s": forward, "ours_mb": ours_mb, "other_mb": other_mb}
+        )  # fmt: skip
 
-def seconds(action: Callable[[], object], repeats: int = 3) -> float:
-    """The shortest process time of a few runs, after one to warm up."""
-    action()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        action()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
-def textbook_scores(textbook: Textbook, prompts: Pairs) -> None:
-    """EAP-IG as one would write it down: autograd on every receiver's own input, one contraction for each edge."""
-    clean, corrupted = textbook.embed(prompts.clean), textbook.embed(prompts.corrupted)
-    with torch.no_grad():
-        one, other = textbook.run(clean)[1], textbook.run(corrupted)[1]
-        difference = {name: other[name] - one[name] for name in one}
-    scores = dict.fromkeys(textbook.edges(), 0.0)
-    for alpha in quadrature_points(STEPS, "right"):
-        logits, _, inputs = textbook.run(torch.lerp(corrupted, clean, alpha).requires_grad_())
-        metric(logits[:, -1], torch.arange(PROMPTS)).sum().backward()
-        for sender, receiver in scores:
-            scores[sender, receiver] += float((difference[sender] * inputs[receiver].grad).sum())
-
-
-def measure(shape: str, start: int) -> list[dict[str, object]]:
-    """Scoring and evaluation of one model on prompts that first differ at `start`."""
-    layers, width, heads = SHAPES[shape]
-    torch.manual_seed(0)
-    config = GPTNeoXConfig(
-        vocab_size=VOCABULARY, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width,
-        max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    hf = GPTNeoXForCausalLM(config).eval().requires_grad_(False)
-    with tempfile.TemporaryDirectory() as folder:
-        hf.save_pretrained(folder)
-        model = load_model(Path(folder))
-    clean = torch.randint(1, VOCABULARY, (PROMPTS, LENGTH))
-    corrupted = clean.clone()
-    corrupted[:, start] = clean[:, start] % (VOCABULARY - 1) + 1
-    prompts, textbook, graph = Pairs(clean, corrupted, torch.full((PROMPTS,), LENGTH)), Textbook(hf), graph_of(model)
-    forward = seconds(lambda: hf(clean).logits)
-    kind = "shared" if start else "unshared"
-
-    def row(name: str, ours: Callable[[], object], other: Callable[[], object]) -> dict[str, object]:
-        ours_s, other_s = seconds(ours), seconds(other, repeats=1)
-        return {
-            "name": name,
-            "shape": shape,
-            "task": kind,
-            "ratio": other_s / ours_s,
-            "ours_s": ours_s,
-            "other_s": other_s,
-            "forward_s": forward,
-        }
-
-    rows = [
-        row(
-            "scoring",
-            lambda: edge_scores(model, prompts, metric, steps=STEPS),
-            lambda: textbook_scores(textbook, prompts),
-        )
-    ]
-    order = greedy_order(graph, edge_scores(model, prompts, metric, steps=1))
-    evaluate = CircuitEvaluator(model, prompts, metric)
-    with torch.no_grad():
-        outputs = textbook.run(textbook.embed(corrupted))[1]
-        for n in EDGES:
-            mask = circuit_of_size(graph, order, n)
-            circuit = {(graph.senders[s], graph.receivers[r]) for s, r in np.argwhere(mask)}
-            other = lambda c=circuit: textbook.run(textbook.embed(clean), outputs, c)  # noqa: E731
-            rows.append(row(f"evaluation of {int(mask.sum())} edges", lambda m=mask: evaluate(m), other))
+    rows: list[dict[str, Any]] = []
+    ours_mb, other_mb = peak_mb(duel.score), peak_mb(duel.score_theirs)
+    row("scoring", seconds(duel.score), seconds(duel.score_theirs, 1), ours_mb, other_mb)
+    rows[-1] |= {
+        "products_share": product_share(duel.score),
+        "estimate_mb": plan(duel.model, duel.prompts, steps=STEPS, batch_size=BATCH).estimate / 1e6,
+    }
+    for n in EDGES:
+        mask = duel.circuit(n)
+        ours = seconds(lambda m=mask: duel.evaluator(m))
+        row(f"evaluation of {n} edges", ours, seconds(lambda m=mask: duel.evaluate_theirs(m), 1))
+    if SEARCHES.get(shape) == task and vocabulary == SMALL:
+        found = duel.search()
+        sizes = found.curve.edges_asked.tolist()
+        row(f"search, {len(sizes)} sizes", seconds(duel.search, 2), seconds(lambda: duel.search_theirs(sizes), 1))
     return rows
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    rows = [row for shape in SHAPES for start in (0, LENGTH // 2) for row in measure(shape, start)]
-    table = Table(title="circuit engine against the textbook implementation, one thread, process time")
-    for name in ("what", "shape", "prompts", "textbook ÷ ours", "ours ÷ forward", "textbook ÷ forward"):
-        table.add_column(name, justify="left" if name in ("what", "shape", "prompts") else "right")
-    for row in rows:
-        ours, other, forward = (float(str(row[key])) for key in ("ours_s", "other_s", "forward_s"))
+def breakdown(shape: str, task: str) -> dict[str, float]:
+    """Seconds of our own stages for one checkpoint: what the prompts share, a forward pass, scoring, the order, evaluation of 500 edges."""
+    duel = Duel(shape, SMALL, task)
+    prepared = duel.prepare()
+    one = seconds(lambda: edge_scores(prepared, metric, steps=1))
+    five = seconds(lambda: edge_scores(prepared, metric, steps=5))
+    forward = seconds(prepared.end_logits)
+    step = (five - one) / 4
+    return {
+        "prefix and corrupted run": seconds(duel.prepare),
+        "forward, 5 steps": 5 * forward,
+        "backward and gathering, 5 steps": 5 * (step - forward),
+        "senders and contraction": max(0.0, one - step),
+        "greedy order": seconds(lambda: greedy_order(duel.graph, duel.score()), 1) - seconds(duel.score, 1),
+        "evaluation of 500 edges": seconds(lambda: duel.evaluator(duel.circuit(500))),
+    }
+
+
+def growth() -> dict[str, float]:
+    """Exponents of our time and memory: in prompts (70m shape), and in edges (14m to 410m, other things grow too: the width)."""
+    duels = [Duel("pythia-70m", SMALL, "unshared", n) for n in (16, 32, 64)]
+    times, peaks = [seconds(d.score) for d in duels], [peak_mb(d.score) for d in duels]
+    prompts = np.log([d.n_prompts for d in duels])
+    shapes = [Duel(shape, SMALL, "unshared") for shape in ("pythia-70m", "pythia-160m", "pythia-410m")]
+    edges = np.log([d.graph.n_edges for d in shapes])
+    shape_times, shape_peaks = [seconds(d.score, 1) for d in shapes], [peak_mb(d.score) for d in shapes]
+
+    def exponent(x: Any, y: list[float]) -> float:
+        return float(np.polyfit(x, np.log(y), 1)[0])
+
+    return {
+        "time in prompts": exponent(prompts, times),
+        "memory in prompts": exponent(prompts, peaks),
+        "time in edges": exponent(edges, shape_times),
+        "memory in edges": exponent(edges, shape_peaks),
+    }
+
+
+def main(chosen: list[str]) -> None:
+    one_thread()
+    tune_allocator()
+    shapes = [s for s in SHAPES if s in chosen] or ["pythia-70m", "pythia-160m"]
+    tasks = [t for t in TASKS if t in chosen] or TASKS
+    console, rows = Console(width=170), []
+    table = Table(
+        title=f"circuit engine against the published way, {BATCH} prompts, {STEPS} steps, one thread, process time"
+    )
+    for column in (
+        "what",
+        "shape",
+        "prompts",
+        "theirs ÷ ours",
+        "ours ÷ forward",
+        "theirs ÷ forward",
+        "MB ours",
+        "MB theirs",
+        "estimate",
+        "in products",
+    ):
+        table.add_column(column, justify="left" if column in ("what", "shape", "prompts") else "right")
+    for shape in shapes:
+        for vocabulary in (SMALL, REAL):
+            for task in tasks:
+                rows += measure(shape, vocabulary, task)
+                console.print(f"{shape}, {vocabulary} tokens, {task}: done", style="dim")
+    for r in rows:
+        ours, other, forward = r["ours_s"], r["other_s"], r["forward_s"]
+        memory = [f"{r[key]:.0f}" if r.get(key) else "" for key in ("ours_mb", "other_mb", "estimate_mb")]
+        share = f"{r['products_share']:.0%}" if "products_share" in r else ""
         table.add_row(
-            str(row["name"]),
-            str(row["shape"]),
-            str(row["task"]),
-            *(f"{x:.2f}" for x in (other / ours, ours / forward, other / forward)),
+            r["name"],
+            r["shape"],
+            r["task"],
+            *(f"{x:.2f}" for x in (r["ratio"], ours / forward, other / forward)),
+            *memory,
+            share,
         )
-    Console(width=110).print(table)
+    console.print(table)
+    stages = Table(title="where our time goes, seconds of process time", show_lines=False)
+    parts = {(shape, task): breakdown(shape, task) for shape in shapes for task in tasks}
+    stages.add_column("stage")
+    for shape, task in parts:
+        stages.add_column(f"{shape} {task}", justify="right")
+    for stage in next(iter(parts.values())):
+        stages.add_row(stage, *(f"{part[stage]:.3f}" for part in parts.values()))
+    console.print(stages)
+    for what, exponent in growth().items() if not chosen else ():
+        console.print(f"growth of {what}: exponent {exponent:.2f}")
+        rows.append({"name": f"growth of {what}", "exponent": exponent})
     path = Path("multirun/bench/results.json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(path)
+    console.print(str(path))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    MistralConfig,
+    MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    OlmoConfig,
+    OlmoForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
 from circuitwatch.errors import UserError
@@ -21,11 +32,32 @@ def test_logits_equal_hugging_faces(case: Case) -> None:
     torch.testing.assert_close(logits, case.hf(case.prompts.clean).logits, rtol=1e-4, atol=1e-5)
 
 
-def test_a_run_behind_a_shared_beginning_equals_the_whole(case: Case) -> None:
-    model, tokens = case.model, case.prompts.clean
-    whole = model.run(model.embed(tokens)).final
-    past = model.run(model.embed(tokens[:, :4])).as_past()
-    torch.testing.assert_close(model.run(model.embed(tokens[:, 4:], 4), past).final, whole[:, 4:], rtol=1e-4, atol=1e-5)
+def test_runs_that_leave_out_what_is_known_equal_the_whole(case: Case) -> None:
+    """Behind a shared beginning, from a mixture of embeddings, with the first layer taken over and the last one at the end only."""
+    rows, ends = torch.arange(8), case.prompts.lengths - 1
+    for batch_size in (1, 3, 8):
+        for values, tokens in zip(
+            case.prepared(batch_size).end_logits(), (case.prompts.clean, case.prompts.corrupted), strict=True
+        ):
+            torch.testing.assert_close(values, case.hf(tokens).logits[rows, ends], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [(Qwen2Config, Qwen2ForCausalLM), (MistralConfig, MistralForCausalLM), (OlmoConfig, OlmoForCausalLM)],
+)
+def test_relatives_of_llama(config: type, kind: type, tmp_path: Path) -> None:
+    """With biases on queries, keys and values (Qwen2), and norms without parameters (OLMo). Loading compares the logits itself."""
+    torch.manual_seed(0)
+    shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+    model = kind(config(**shape, num_key_value_heads=2, vocab_size=50, bos_token_id=0, eos_token_id=0, pad_token_id=0))
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.25)
+    model.save_pretrained(tmp_path)
+    tokens = torch.arange(12)[None]
+    ours = load_model(tmp_path)
+    logits = ours.unembed(ours.run(ours.embed(tokens)).final)
+    torch.testing.assert_close(logits, model.eval()(tokens).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_nan_weights_are_named(tmp_path: Path) -> None:
@@ -49,8 +81,15 @@ def test_refusals(tmp_path: Path) -> None:
         "intermediate_size": 16,
         "vocab_size": 20,
     }
-    LlamaForCausalLM(LlamaConfig(**shape, bos_token_id=0, eos_token_id=0)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="LlamaForCausalLM is not supported"):
+    common = {**shape, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    Olmo2ForCausalLM(Olmo2Config(**common)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="post-norm"):
+        load_model(tmp_path)
+    Qwen3ForCausalLM(Qwen3Config(**common)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="Qwen3ForCausalLM is not supported; supported are"):
+        load_model(tmp_path)
+    OlmoForCausalLM(OlmoConfig(**common, clip_qkv=2.0)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="clip_qkv"):
         load_model(tmp_path)
 
 

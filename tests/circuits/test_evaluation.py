@@ -33,14 +33,14 @@ def test_random_circuits_equal_the_naive_recomputation(case: Case, density: floa
     graph = graph_of(case.model)
     mask = graph.edges & (np.random.default_rng(seed).random(graph.edges.shape) < density)
     named = {(graph.senders[s], graph.receivers[r]) for s, r in np.argwhere(mask)}
-    value = CircuitEvaluator(case.model, case.prompts, logit_difference)(mask)
+    value = CircuitEvaluator(case.prepared(), logit_difference)(mask)
     assert value == pytest.approx(naive_value(case, named), abs=1e-4)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_full_circuit_is_the_clean_model_and_the_empty_one_the_corrupted(case: Case, batch_size: int) -> None:
-    clean, corrupted = run_metric(case.model, case.prompts, logit_difference)
-    evaluate = CircuitEvaluator(case.model, case.prompts, logit_difference, batch_size=batch_size)
+    clean, corrupted = run_metric(case.prepared(), logit_difference)
+    evaluate = CircuitEvaluator(case.prepared(batch_size), logit_difference)
     edges = graph_of(case.model).edges
     assert evaluate(edges) == pytest.approx(clean.mean().item(), abs=1e-5)
     assert evaluate(np.zeros_like(edges)) == pytest.approx(corrupted.mean().item(), abs=1e-5)
@@ -49,7 +49,7 @@ def test_full_circuit_is_the_clean_model_and_the_empty_one_the_corrupted(case: C
 def test_run_metric_equals_hugging_face(case: Case) -> None:
     rows, ends = torch.arange(len(case.prompts.lengths)), case.prompts.lengths - 1
     for values, tokens in zip(
-        run_metric(case.model, case.prompts, logit_difference),
+        run_metric(case.prepared(), logit_difference),
         (case.prompts.clean, case.prompts.corrupted),
         strict=True,
     ):
@@ -62,7 +62,7 @@ def test_exact_scores_equal_patching_each_edge_by_hand(case: Case) -> None:
     graph = graph_of(case.model)
     every = set(case.textbook.edges())
     whole = naive_value(case, every)
-    scores = exact_edge_scores(case.model, case.prompts, logit_difference)
+    scores = exact_edge_scores(case.prepared(), logit_difference)
     for sender, receiver in case.textbook.edges()[::7]:
         expected = naive_value(case, every - {(sender, receiver)}) - whole
         assert scores[graph.senders.index(sender), graph.receivers.index(receiver)] == pytest.approx(expected, abs=1e-4)

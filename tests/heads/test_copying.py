@@ -24,7 +24,9 @@ def with_head(model: Transformer, layer: int, head: int, through: torch.Tensor) 
     padded = {name: torch.zeros(model.n_heads, d_model, d_model) for name in ("W_Q", "W_K", "W_V", "W_O")}
     d_head = attention.W_Q.shape[-1]
     for name in ("W_Q", "W_K", "W_V"):
-        padded[name][:, :, :d_head] = getattr(attention, name)
+        padded[name][:, :, :d_head] = (
+            attention.of_each_head(getattr(attention, name)) if name != "W_Q" else attention.W_Q
+        )
     padded["W_O"][:, :d_head] = attention.W_O
     padded["W_V"][head], padded["W_O"][head] = torch.eye(d_model), through
     biases = {name: torch.zeros(model.n_heads, d_model) for name in ("b_Q", "b_K", "b_V")}
@@ -52,8 +54,9 @@ def test_name_movers_equal_a_naive_loop(case: Case) -> None:
                 for prompt in range(2):
                     for position in POSITIONS[prompt].tolist():
                         value = (
-                            block.attention_norm(stream[prompt, position]) @ block.attention.W_V[head]
-                            + block.attention.b_V[head]
+                            block.attention_norm(stream[prompt, position])
+                            @ block.attention.of_each_head(block.attention.W_V)[head]
+                            + block.attention.of_each_head(block.attention.b_V)[head]
                         )
                         logits = case.model.unembed(sign * (value @ block.attention.W_O[head]))
                         hits += int(TOKENS[prompt, position] in logits.argsort(descending=True)[:5])

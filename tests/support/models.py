@@ -1,4 +1,4 @@
-"""Small models with random weights, one with parallel and one with sequential blocks, and prompts of unequal lengths."""
+"""Small models with random weights, with parallel and sequential blocks and of Llama's kind, and prompts of unequal lengths."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedModel,
 )
 
 from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.transformer import Transformer
 from support.textbook import Textbook
 
@@ -40,6 +43,13 @@ class Case:
     textbook: Textbook
     prompts: Pairs
 
+    def __repr__(self) -> str:
+        return type(self.hf).__name__
+
+    def prepared(self, batch_size: int = 32) -> Prepared:
+        """The prompts made ready for the model."""
+        return Prepared(self.model, self.prompts, batch_size=batch_size)
+
 
 def random_model(architecture: str) -> PreTrainedModel:
     """A model of 2 layers × 3 heads whose every parameter, biases and norms included, is random."""
@@ -48,6 +58,9 @@ def random_model(architecture: str) -> PreTrainedModel:
     if architecture == "parallel":
         shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
         model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, max_position_embeddings=32, rotary_pct=0.5, **common))
+    elif architecture == "llama":
+        shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+        model = LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=2, max_position_embeddings=32, **common))
     else:
         model = GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=2, n_head=3, n_inner=40, n_positions=32, **common))
     with torch.no_grad():

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM
+from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM, LlamaForCausalLM
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as apply_whole_rotary
 
 
 class Textbook:
-    """Runs a GPT-NeoX or GPT-2 model node by node; names are `input`, `a0.h1`, `a0.h1<q>`, `m0`, `logits`."""
+    """Runs a GPT-NeoX, GPT-2 or Llama model node by node; names are `input`, `a0.h1`, `a0.h1<q>`, `m0`, `logits`."""
 
-    def __init__(self, model: GPTNeoXForCausalLM | GPT2LMHeadModel) -> None:
+    def __init__(self, model: GPTNeoXForCausalLM | GPT2LMHeadModel | LlamaForCausalLM) -> None:
         self.model = model
         self.parallel = isinstance(model, GPTNeoXForCausalLM)
+        self.llama = isinstance(model, LlamaForCausalLM)
         config = model.config
         self.n_layers, self.n_heads = config.num_hidden_layers, config.num_attention_heads
         self.d_head = config.hidden_size // self.n_heads
@@ -24,6 +26,8 @@ class Textbook:
     def embed(self, tokens: Tensor) -> Tensor:
         if self.parallel:
             return self.model.gpt_neox.embed_in(tokens)
+        if self.llama:
+            return self.model.model.embed_tokens(tokens)
         return self.model.transformer.wte(tokens) + self.model.transformer.wpe.weight[: tokens.shape[1]]
 
     def edges(self) -> list[tuple[str, str]]:
@@ -66,12 +70,17 @@ class Textbook:
             outputs[f"m{layer}"] = mlp
         final = into("logits", list(outputs))
         head = self.model.lm_head
+        if self.llama:
+            return head(self.model.model.norm(final)), outputs, inputs
         norm = self.model.gpt_neox.final_layer_norm if self.parallel else self.model.transformer.ln_f
         return head(norm(final)), outputs, inputs
 
     def _mlp(self, layer: int, x: Tensor) -> Tensor:
         if self.parallel:
             block = self.model.gpt_neox.layers[layer]
+            return block.mlp(block.post_attention_layernorm(x))
+        if self.llama:
+            block = self.model.model.layers[layer]
             return block.mlp(block.post_attention_layernorm(x))
         block = self.model.transformer.h[layer]
         return block.mlp(block.ln_2(x))
@@ -87,6 +96,19 @@ class Textbook:
             weight = weight.view(self.n_heads, 3, self.d_head, -1)  # a head's q, k, v lie together
             bias = bias.view(self.n_heads, 3, self.d_head)
             out_weight, out_bias = block.attention.dense.weight.T, block.attention.dense.bias
+        elif self.llama:
+            block = self.model.model.layers[layer]
+            norm, attn = block.input_layernorm, block.self_attn
+            shared = self.n_heads // self.model.config.num_key_value_heads
+            projections = [
+                projection.weight.view(-1, self.d_head, self.d_head * self.n_heads)
+                for projection in (attn.q_proj, attn.k_proj, attn.v_proj)
+            ]
+            weight = torch.stack(
+                [w if len(w) == self.n_heads else w.repeat_interleave(shared, 0) for w in projections], 1
+            )
+            bias = torch.zeros(self.n_heads, 3, self.d_head)
+            out_weight, out_bias = attn.o_proj.weight.T, torch.zeros(())
         else:
             block = self.model.transformer.h[layer]
             norm, attn = block.ln_1, block.attn
@@ -102,6 +124,9 @@ class Textbook:
             if self.parallel:
                 cos, sin = self.model.gpt_neox.rotary_emb(q, torch.arange(q.shape[1])[None])
                 q, k = (x[:, 0] for x in apply_rotary_pos_emb(q[:, None], k[:, None], cos, sin))
+            if self.llama:
+                cos, sin = self.model.model.rotary_emb(q, torch.arange(q.shape[1])[None])
+                q, k = (x[:, 0] for x in apply_whole_rotary(q[:, None], k[:, None], cos, sin))
             attention = q @ k.transpose(1, 2) / self.d_head**0.5
             ahead = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool).triu(1)
             z = attention.masked_fill(ahead, float("-inf")).softmax(-1) @ v

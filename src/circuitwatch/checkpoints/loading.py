@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 from circuitwatch.errors import UserError
-from circuitwatch.transformer import MLP, Attention, Block, LayerNorm, Rotary, Transformer
+from circuitwatch.transformer import MLP, Attention, Block, Norm, Rotary, Transformer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PARALLEL = {"GPTNeoXForCausalLM"}
-SEQUENTIAL = {"GPT2LMHeadModel"}
+SEQUENTIAL = {"GPT2LMHeadModel", "LlamaForCausalLM", "MistralForCausalLM", "OlmoForCausalLM", "Qwen2ForCausalLM"}
+POST_NORM = {"Olmo2ForCausalLM", "Olmo3ForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Glm4ForCausalLM"}
+"""Their blocks normalise what they add, so that a head's output is no linear part of the residual stream and edges have no exact meaning."""
 MAX_ROTARY_POSITIONS = 2048
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of logits accepted between our forward pass and Hugging Face's, relative to their largest magnitude: float32 rounding over
@@ -102,7 +104,14 @@ def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.
     config = hf_model.config
     if architecture not in PARALLEL | SEQUENTIAL:
         known = ", ".join(sorted(PARALLEL | SEQUENTIAL))
+        if architecture in POST_NORM:
+            raise UserError(
+                f"{folder}: {architecture} normalises each block's output (post-norm), so edges between heads can't be "
+                f"treated exactly; supported are {known}"
+            )
         raise UserError(f"{folder}: architecture {architecture} is not supported; supported are {known}")
+    if getattr(config, "clip_qkv", None):
+        raise UserError(f"{folder}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not supported")
     for name, tensor in hf_model.named_parameters():
         if not tensor.isfinite().all():
             raise UserError(f"{folder}: the weights are damaged: {name} holds NaN or infinite values")
@@ -146,23 +155,37 @@ def _rotary_tables(hf_model: Any, config: Any) -> Rotary | None:
 def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Transformer:
     from transformers.activations import ACT2FN
 
-    # The bridge stacks a weight over layers each time it is asked for one, so each is asked for once.
-    w_q, w_k, w_v, w_o = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O
-    b_q, b_k, b_v, b_o = bridge.b_Q, bridge.b_K, bridge.b_V, bridge.b_O
-    w_in, b_in, w_out, b_out = bridge.W_in, bridge.b_in, bridge.W_out, bridge.b_out
     config = bridge.original_model.config
-    activation = config.hidden_act if rotary else config.activation_function
+    n_layers, d_model = config.num_hidden_layers, config.hidden_size
+    # The bridge stacks a weight over layers each time it is asked for one, so each is asked for once.
+    w_q, w_k, w_v, w_o, w_in, w_out = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O, bridge.W_in, bridge.W_out
+    gated = hasattr(bridge.blocks[0].mlp, "gate")
+    w_gate = bridge.W_gate if gated else ()
+
+    def bias(name: str, like: Tensor, *shape: int) -> Tensor:
+        """The biases of every layer, zeros where the architecture has none."""
+        try:
+            value: Tensor = getattr(bridge, name)
+        except AttributeError:
+            return like.new_zeros(n_layers, *shape)
+        return value
+
+    per_head = [bias(name, w, *w.shape[1::2]) for name, w in (("b_Q", w_q), ("b_K", w_k), ("b_V", w_v))]
+    b_o, b_out = bias("b_O", w_o, d_model), bias("b_out", w_out, d_model)
+    b_in = bias("b_in", w_in, w_in.shape[-1])
+    activation = ACT2FN[config.hidden_act if rotary else config.activation_function]
     blocks = []
     for layer, block in enumerate(bridge.blocks):
-        attention = Attention(*(_own(part[layer]) for part in (w_q, w_k, w_v, w_o, b_q, b_k, b_v, b_o)))
-        mlp = MLP(_own(w_in[layer]), _own(b_in[layer]), _own(w_out[layer]), _own(b_out[layer]), ACT2FN[activation])
-        blocks.append(Block(_norm(block.ln1), attention, _norm(block.ln2), mlp))
+        attention = Attention(*(_own(part[layer]) for part in (w_q, w_k, w_v, w_o, *per_head, b_o)))
+        w, b, w2, b2 = (_own(part[layer]) for part in (w_in, b_in, w_out, b_out))
+        mlp = MLP(w, b, w2, b2, activation, _own(w_gate[layer]) if gated else None)
+        blocks.append(Block(_norm(block.ln1, d_model, w_q), attention, _norm(block.ln2, d_model, w_q), mlp))
     return Transformer(
         blocks=tuple(blocks),
         W_E=_own(bridge.W_E),
         W_pos=None if rotary else _own(bridge.W_pos),
         rotary=rotary,
-        final_norm=_norm(bridge.ln_final),
+        final_norm=_norm(bridge.ln_final, d_model, w_q),
         W_U=_own(bridge.W_U),
         b_U=_own(bridge.b_U),
         parallel=parallel,
@@ -175,9 +198,19 @@ def _own(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().clone()
 
 
-def _norm(module: Any) -> LayerNorm:
+def _norm(module: Any, d_model: int, like: Tensor) -> Norm:
+    """LayerNorm with or without weight and bias (OLMo's has neither), or RMSNorm."""
     original = module.original_component
-    return LayerNorm(_own(original.weight), _own(original.bias), float(original.eps))
+    weight, bias = getattr(original, "weight", None), getattr(original, "bias", None)
+    eps = next(
+        (float(getattr(original, name)) for name in ("eps", "variance_epsilon") if hasattr(original, name)), 1e-5
+    )
+    return Norm(
+        weight=like.new_ones(d_model) if weight is None else _own(weight),
+        bias=None if bias is None else _own(bias),
+        eps=eps,
+        centred="RMS" not in type(original).__name__,
+    )
 
 
 def _moved(model: Transformer, device: torch.device) -> Transformer:

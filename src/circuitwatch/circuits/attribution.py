@@ -4,17 +4,20 @@
 
 with e and e' the clean and corrupted embedding outputs. The score estimates how the metric changes when the edge carries its corrupted value.
 
-1. Each step runs one forward and one backward pass; gradients are taken with respect to activations only: the queries (before the rotary embedding), keys and
-   values of each head, the MLPs' normalised inputs, and the final residual stream.
-2. The map back to the residual stream before the norm is linear but for the norm's Jacobian. With x̂ = (x − mean)/scale and g the gradient
+1. Each step runs one forward and one backward pass; gradients are taken with respect to activations only: the queries, keys (before the rotary
+   embedding) and values of each head, the MLPs' normalised inputs, and the final residual stream.
+2. Only positions that count are run: from the first token that differs; in the first layer, the tokens that differ, since its inputs see
+   the embedding alone; in the last layer, the end, but for keys and values.
+3. The map back to the residual stream before the norm is linear but for the norm's Jacobian. With x̂ = (x − mean)/scale and g the gradient
    with respect to x̂, ∂M/∂x = (centre(g) − x̂ (x̂·g)/d) / scale. For a head g = weight ∘ W gq, so that x̂·g = (q − q at x̂ = 0)·gq: a scalar for each position.
    Over the steps we keep Σ gq/scale, in head space, and these scalars; the residual stream is reached once, at the end.
-3. One matrix product contracts a layer's receivers with the senders they can see.
+4. One matrix product contracts a layer's receivers with the senders they can see.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
@@ -24,8 +27,8 @@ import torch
 from torch import Tensor
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.prompts import Batch, Metric, PromptPairs, batches, metric_at_end
-from circuitwatch.transformer import LayerNorm, Trace, Transformer
+from circuitwatch.circuits.prompts import Batch, Metric, Prepared, metric_at_end
+from circuitwatch.transformer import Norm, Reading, Trace, Transformer
 
 Quadrature = Literal["right", "left", "midpoint"]
 QUADRATURES = get_args(Quadrature)
@@ -43,123 +46,193 @@ def quadrature_points(steps: int, quadrature: Quadrature) -> list[float]:
 
 
 def edge_scores(
-    model: Transformer,
-    prompts: PromptPairs,
+    prepared: Prepared,
     metric: Metric,
     *,
     steps: int = 5,
     quadrature: Quadrature = "right",
-    batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Score every edge: [sender, receiver], 0 where there is no edge. One step with `right` is plain EAP.
 
     `on_batch` is told how many prompts have been scored so far.
     """
+    model, done = prepared.model, 0
     graph = graph_of(model)
-    scores = torch.zeros(len(graph.senders), len(graph.receivers), device=model.device)
-    done = 0
-    for batch in batches(model, prompts, batch_size):
+    scores = torch.zeros(len(graph.senders), len(graph.receivers), dtype=model.W_E.dtype, device=model.device)
+    for batch in prepared.batches:
         scores += _score_batch(model, graph, batch, metric, quadrature_points(steps, quadrature))
         done += len(batch.indices)
         if on_batch:
             on_batch(done)
     scores *= torch.from_numpy(graph.edges).to(scores) / (done * steps)
-    return scores.cpu().numpy()
-
-
-def sender_outputs(model: Transformer, embedded: Tensor, trace: Trace) -> Tensor:
-    """What every sender adds to the residual stream (heads without b_O): [sender, batch, pos, d_model]."""
-    outputs = [embedded[None]]
-    for layer, block in enumerate(model.blocks):
-        outputs += [per_head(trace.z[layer], block.attention.W_O), trace.mlp_out[layer][None]]
-    return torch.cat(outputs)
+    return scores.float().cpu().numpy()
 
 
 def per_head(x: Tensor, weight: Tensor) -> Tensor:
-    """X [batch, pos, head, a] times weight [head, a, b] → [head, batch, pos, b]."""
-    flat = x.permute(2, 0, 1, 3).flatten(1, 2)
-    return torch.bmm(flat, weight).unflatten(1, x.shape[:2])
+    """X [row, head, a] times weight [head, a, b] → [head, row, b]."""
+    return torch.bmm(x.transpose(0, 1), weight)
 
 
-class _NormInputs:
-    """Gradients with respect to what a norm feeds, gathered over the steps, and mapped to the norm's input at the end.
+class _Receivers:
+    """Gradients with respect to what one kind of input read, gathered over the steps, and mapped to the residual stream at the end."""
 
-    Per step: the gradients [batch, pos, part, width] with respect to `part` linear images of x̂, and those images less their value at
-    x̂ = 0, from which the scalar x̂·g comes.
-    """
+    def __init__(self, norm: Norm, offset: Tensor, rows: Tensor | None) -> None:
+        self.norm, self.rows = norm, rows
+        self.offset = offset  # the image [part, width] of x̂ = 0
+        self.gradient: Tensor | None = None  # Σ_k gradient / scale [row, part, width]
+        self.directions: list[Tensor] = []  # x̂ of each step [row, d_model]
+        self.scalars: list[Tensor] = []  # (x̂ · g) / (d_model · scale) of each step [row, part]
 
-    def __init__(self, norm: LayerNorm) -> None:
-        self.norm = norm
-        self.gradient: Tensor | None = None  # Σ_k gradient / scale
-        self.directions: list[Tensor] = []  # x̂ of each step [batch, pos, d_model]
-        self.scalars: list[Tensor] = []  # (x̂ · g) / (d_model · scale) of each step [batch, pos, part]
-
-    def add(self, stream: Tensor, gradient: Tensor, image: Tensor) -> None:
-        x_hat, scale = self.norm.standardise(stream)
-        scaled = gradient / scale[..., None]
-        self.gradient = scaled if self.gradient is None else self.gradient.add_(scaled)
+    def add(self, reading: Reading, gradient: Tensor, x_hat: Tensor, scale: Tensor) -> None:
+        scaled = gradient / scale[:, None]
+        self.scalars.append(((reading.image.detach() - self.offset) * scaled).sum(-1) / x_hat.shape[-1])
         self.directions.append(x_hat)
-        self.scalars.append((image * scaled).sum(-1) / stream.shape[-1])
+        self.gradient = scaled if self.gradient is None else self.gradient.add_(scaled)
 
     def to_stream(self, back: Callable[[Tensor], Tensor]) -> Tensor:
-        """Σ_k ∂M/∂x [part, batch, pos, d_model], where `back` maps [batch, pos, part, width] to [part, batch, pos, d_model]."""
+        """Σ_k ∂M/∂x [part, row, d_model], where `back` maps [row, part, width] to [part, row, d_model]."""
         assert self.gradient is not None
-        g = back(self.gradient) * self.norm.weight
-        g -= g.mean(-1, keepdim=True)
-        directions, scalars = (
-            torch.stack(self.directions, 2),
-            torch.stack(self.scalars, -1),
-        )  # [b, p, step, d], [b, p, part, step]
-        return g - (scalars @ directions).permute(2, 0, 1, 3)
+        g = back(self.gradient).mul_(self.norm.weight)
+        if self.norm.centred:
+            g -= g.mean(-1, keepdim=True)
+        for scalars, x_hat in zip(self.scalars, self.directions, strict=True):
+            g.addcmul_(scalars.T[:, :, None], x_hat, value=-1)
+        return g
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """The three kinds of input of one layer."""
+
+    queries: _Receivers
+    keys_values: _Receivers
+    mlp: _Receivers
+
+    def add(self, trace: Trace, layer: int, gradients: Sequence[Tensor]) -> None:
+        """One step's gradients; inputs that read the same stream share what the norm makes of it."""
+        readings = (trace.query_readings[layer], trace.key_value_readings[layer], trace.mlp_readings[layer])
+        standardised: dict[int, tuple[Tensor, Tensor]] = {}
+        for receivers, reading, gradient in zip(
+            (self.queries, self.keys_values, self.mlp), readings, gradients, strict=True
+        ):
+            stream = reading.stream.detach()
+            key = hash((stream.data_ptr(), len(stream), receivers.norm.eps))
+            if key not in standardised:
+                standardised[key] = receivers.norm.standardise(stream)
+            receivers.add(reading, gradient, *standardised[key])
+
+
+def _layer(model: Transformer, layer: int, trace: Trace) -> _Layer:
+    """Empty receivers of a layer, for runs that read the same rows as `trace`."""
+    block, heads = model.blocks[layer], model.n_heads
+    attention = block.attention
+    at_zero = attention.fused_bias
+    if block.attention_norm.bias is not None:
+        at_zero = block.attention_norm.bias @ attention.fused + at_zero
+    q, kv = at_zero.view(-1, attention.W_Q.shape[2]).split([heads, 2 * len(attention.W_K)])
+    mlp_at_zero = torch.zeros_like(block.mlp_norm.weight) if block.mlp_norm.bias is None else block.mlp_norm.bias
+    return _Layer(
+        _Receivers(block.attention_norm, q, trace.query_readings[layer].rows),
+        _Receivers(
+            block.attention_norm,
+            kv.repeat_interleave(attention.heads_per_group, 0),
+            trace.key_value_readings[layer].rows,
+        ),
+        _Receivers(block.mlp_norm, mlp_at_zero[None], trace.mlp_readings[layer].rows),
+    )
 
 
 def _score_batch(model: Transformer, graph: Graph, batch: Batch, metric: Metric, alphas: Sequence[float]) -> Tensor:
     """Sum over the batch's prompts and over the steps: [sender, receiver]."""
-    attention = [_NormInputs(block.attention_norm) for block in model.blocks]
-    mlps = [_NormInputs(block.mlp_norm) for block in model.blocks]
-    final = torch.zeros_like(batch.clean)
-    traces: dict[float, Trace] = {}
+    layers: list[_Layer] = []
+    final = torch.zeros(len(batch.indices), model.d_model, dtype=batch.clean.dtype, device=model.device)
+    outputs: list[Tensor] | None = None
     for alpha in alphas:
         with torch.enable_grad():
             embedded = torch.lerp(batch.corrupted, batch.clean, alpha).requires_grad_()
-            trace = model.run(embedded, batch.past)
+            trace = model.run(embedded, batch.context, like=batch.like, at_end=True)
             value = metric_at_end(model, trace.final, batch, metric).sum()
-            wanted = [*trace.q, *trace.k, *trace.v, *trace.mlp_normalised, trace.final]
-            gradients = torch.autograd.grad(value, wanted)
+            kinds = (trace.query_readings, trace.key_value_readings, trace.mlp_readings)
+            wanted = [reading.image for readings in zip(*kinds, strict=True) for reading in readings]
+            gradients = torch.autograd.grad(value, [*wanted, trace.final])
         with torch.no_grad():
-            n = model.n_layers
-            for layer, block in enumerate(model.blocks):
-                heads = block.attention
-                offsets = block.attention_norm.bias @ heads.fused + heads.fused_bias
-                image = torch.cat([trace.q[layer], trace.k[layer], trace.v[layer]], 2)
-                gradient = torch.cat([gradients[layer], gradients[n + layer], gradients[2 * n + layer]], 2)
-                attention[layer].add(trace.attention_in[layer], gradient, image - offsets.view(*image.shape[2:]))
-                normalised = trace.mlp_normalised[layer] - block.mlp_norm.bias
-                mlps[layer].add(trace.mlp_in[layer], gradients[3 * n + layer][:, :, None], normalised[:, :, None])
-            final += gradients[-1]  # taken before the final norm: autograd has already passed it
-        if alpha in (0.0, 1.0):
-            traces[alpha] = trace
+            layers = layers or [_layer(model, layer, trace) for layer in range(model.n_layers)]
+            for layer, receivers in enumerate(layers):
+                receivers.add(trace, layer, gradients[3 * layer : 3 * layer + 3])
+            final += gradients[-1][:, -1]  # taken before the final norm: autograd has already passed it
+        if alpha == 1.0:
+            outputs = _outputs(trace)
+        del trace, value, wanted, gradients
     with torch.no_grad():
-        difference = _sender_difference(model, batch, traces)
-        scores = torch.zeros(len(graph.senders), len(graph.receivers), device=difference.device)
+        clean = outputs or _outputs(model.run(batch.clean, batch.context, like=batch.like, at_end=True))
+        senders = _Differences(model, batch, clean)
+        scores = torch.zeros(len(graph.senders), len(graph.receivers), dtype=model.W_E.dtype, device=model.device)
 
-        def contract(receivers: slice, gradient: Tensor) -> None:
-            seen = slice(0, int(graph.visible[receivers.start]))
-            scores[seen, receivers] = difference[seen].flatten(1) @ gradient.flatten(1).T
+        def contract(first: int, gradient: Tensor, rows: Tensor | None) -> None:
+            """Scores of the receivers from `first` on, whose gradients are [receiver, row, d_model]."""
+            seen = slice(0, int(graph.visible[first]))
+            difference = senders.at(rows, seen.stop)
+            scores[seen, first : first + len(gradient)] = difference.flatten(1) @ gradient.flatten(1).T
 
-        for layer, block in enumerate(model.blocks):
-            heads = block.attention
-            back = torch.cat([heads.W_Q, heads.W_K, heads.W_V]).transpose(1, 2)
-            contract(graph.receivers_of_layer(layer), attention[layer].to_stream(partial(per_head, weight=back)))
-            mlp = graph.receiver_of_mlp(layer)
-            contract(slice(mlp, mlp + 1), mlps[layer].to_stream(lambda g: g.permute(2, 0, 1, 3)))
-        contract(slice(len(graph.receivers) - 1, len(graph.receivers)), final[None])
+        ends = torch.arange(1, len(batch.indices) + 1, device=model.device) * batch.clean.shape[1] - 1
+        for layer, (block, inputs) in enumerate(zip(model.blocks, layers, strict=True)):
+            heads, first = block.attention, graph.receivers_of_layer(layer).start
+            for kind, offset, weights in (
+                (inputs.queries, 0, [heads.W_Q]),
+                (inputs.keys_values, model.n_heads, [heads.of_each_head(w) for w in (heads.W_K, heads.W_V)]),
+            ):
+                back = torch.cat(weights).transpose(1, 2)
+                contract(first + offset, kind.to_stream(partial(per_head, weight=back)), kind.rows)
+            senders.add_heads(layer)
+            contract(
+                graph.receiver_of_mlp(layer), inputs.mlp.to_stream(lambda g: g.transpose(0, 1).clone()), inputs.mlp.rows
+            )
+            senders.add_mlp(layer)
+            layers[layer] = None  # type: ignore[call-overload]  # its memory is needed no more
+        contract(len(graph.receivers) - 1, final[None], ends)
     return scores
 
 
-def _sender_difference(model: Transformer, batch: Batch, traces: dict[float, Trace]) -> Tensor:
-    """Corrupted minus clean outputs of every sender [sender, batch, pos, d_model]; the steps at α = 0 and 1 are those very runs."""
-    clean = traces.get(1.0) or model.run(batch.clean, batch.past)
-    corrupted = traces.get(0.0) or model.run(batch.corrupted, batch.past)
-    return sender_outputs(model, batch.corrupted, corrupted) - sender_outputs(model, batch.clean, clean)
+def _outputs(trace: Trace) -> list[Tensor]:
+    """What the heads' z and the MLPs' outputs are in a run, z and MLP by turns for each layer."""
+    return [part.detach() for layer in zip(trace.z, trace.mlp_out, strict=True) for part in layer]
+
+
+class _Differences:
+    """Corrupted minus clean outputs of the senders, [sender, row, d_model], filled in the order of the graph.
+
+    Those of the last layer count at the ends of the prompts only, and are known only there.
+    """
+
+    def __init__(self, model: Transformer, batch: Batch, clean: list[Tensor]) -> None:
+        self.model, self.clean, self.corrupted = model, clean, _outputs(batch.corrupted_run)
+        first = (batch.corrupted - batch.clean).flatten(0, 1)
+        n_senders = 1 + (model.n_layers - 1) * (model.n_heads + 1)
+        self.everywhere = first.new_empty(n_senders, *first.shape)
+        self.everywhere[0] = first
+        self.at_ends = first.new_empty(model.n_heads + 1, len(batch.indices), model.d_model)
+
+    def at(self, rows: Tensor | None, seen: int) -> Tensor:
+        """Of the first `seen` senders, at rows (None: all): [sender, row, d_model]."""
+        everywhere = self.everywhere[:seen]
+        if rows is None:
+            return everywhere
+        if seen <= len(self.everywhere):
+            return everywhere[:, rows]
+        return torch.cat([everywhere[:, rows], self.at_ends[: seen - len(self.everywhere)]])
+
+    def add_heads(self, layer: int) -> None:
+        difference = (self.corrupted[2 * layer] - self.clean[2 * layer]).flatten(0, 1)
+        weight = self.model.blocks[layer].attention.W_O
+        torch.bmm(difference.transpose(0, 1), weight, out=self._room(layer)[: self.model.n_heads])
+
+    def add_mlp(self, layer: int) -> None:
+        difference = self.corrupted[2 * layer + 1] - self.clean[2 * layer + 1]
+        self._room(layer)[self.model.n_heads] = difference.flatten(0, 1)
+
+    def _room(self, layer: int) -> Tensor:
+        if layer == self.model.n_layers - 1:
+            return self.at_ends
+        first = 1 + layer * (self.model.n_heads + 1)
+        return self.everywhere[first : first + self.model.n_heads + 1]

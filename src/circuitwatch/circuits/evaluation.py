@@ -1,132 +1,218 @@
 """What a circuit computes: the behaviour when every edge outside it carries its corrupted value.
 
-A node outside the circuit receives only corrupted inputs, so its output is its corrupted output, which is computed once and kept for every
-circuit. Only the nodes inside are computed. The input of a receiver is its corrupted input plus, for each of its edges in the circuit,
-what the sender now adds beyond its corrupted output.
+A node outside the circuit receives only corrupted inputs, so its output is its corrupted output, which was computed once and serves every
+circuit. Only the nodes inside are computed, and of a head only those of its query, key and value that an edge of the circuit feeds. The input of a
+receiver is its corrupted input plus, for each of its edges in the circuit, what the sender now adds beyond its corrupted output. As in scoring, the
+first layer is computed at the tokens that differ and the last one at the ends of the prompts.
+
+Circuits of a search are nested and alike: a node whose whole sub-circuit is the same as in the last evaluation is not computed again.
 
 Exact edge scores, the oracle for tests and small models, are evaluations of the full circuit less one edge (activation patching).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from circuitwatch.circuits.attribution import graph_of, per_head, sender_outputs
+from circuitwatch.circuits.attribution import graph_of, per_head
 from circuitwatch.circuits.graph import LETTERS
-from circuitwatch.circuits.prompts import Batch, Metric, PromptPairs, batches, metric_at_end
-from circuitwatch.transformer import Trace, Transformer, causal_mask
+from circuitwatch.circuits.prompts import Batch, Metric, Prepared, metric_at_end
+from circuitwatch.transformer import rotate
 
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class _Baseline:
-    """A batch with its corrupted run: the trace, and every sender's output [sender, batch, pos, d_model]."""
-
-    batch: Batch
-    trace: Trace
-    outputs: Tensor
+Indices = npt.NDArray[np.int64]
 
 
 class CircuitEvaluator:
-    """Evaluates circuits of one model on one set of prompts; the corrupted runs are kept between calls."""
+    """Evaluates circuits of one model on one set of prompts. `reuse` keeps every sender's output for the next, similar, circuit."""
 
     @torch.no_grad()
-    def __init__(self, model: Transformer, prompts: PromptPairs, metric: Metric, *, batch_size: int = 64) -> None:
-        self.model, self.metric, self.graph = model, metric, graph_of(model)
-        self.n_prompts = len(prompts.lengths)
-        self._baselines = []
-        for batch in batches(model, prompts, batch_size):
-            trace = model.run(batch.corrupted, batch.past)
-            self._baselines.append(_Baseline(batch, trace, sender_outputs(model, batch.corrupted, trace)))
+    def __init__(self, prepared: Prepared, metric: Metric, *, reuse: bool = True) -> None:
+        self.model, self.metric, self.n_prompts = prepared.model, metric, prepared.n_prompts
+        self.graph = graph_of(prepared.model)
+        self._runs = [_Run(self, batch) for batch in prepared.batches]
+        self._reuse = reuse
 
     @torch.no_grad()
     def __call__(self, circuit: Mask) -> float:
         """Mean metric over the prompts with only the circuit's edges [sender, receiver] uncorrupted."""
-        total = sum(self._evaluate(baseline, circuit).sum().item() for baseline in self._baselines)
+        keys = self._keys(circuit)
+        circuit = circuit & (np.array(keys[:-1]) != 0)[:, None]
+        total = 0.0
+        for run in self._runs:
+            total += run.evaluate(circuit, keys).sum().item()
+            if not self._reuse:
+                run.forget()
         return float(total / self.n_prompts)
 
-    def _evaluate(self, baseline: _Baseline, circuit: Mask) -> Tensor:
-        """The metric of each prompt of a batch."""
-        model, graph, batch = self.model, self.graph, baseline.batch
-        gains = _Gains(circuit)
-        gains.add([0], (batch.clean - batch.corrupted)[None])
-        for layer, block in enumerate(model.blocks):
-            inputs = circuit[:, graph.receivers_of_layer(layer)].any(0).reshape(len(LETTERS), graph.n_heads)
-            heads = np.flatnonzero(inputs.any(0))
+    def _keys(self, circuit: Mask) -> list[int]:
+        """For each node a number that stands for the sub-circuit behind it: equal keys, equal outputs; 0 if `input` does not reach it."""
+        graph, keys = self.graph, [1]
+        receivers_of: dict[int, list[int]] = {}
+        for receiver in np.flatnonzero(circuit.any(0)):
+            receivers_of.setdefault(int(graph.node_of_receiver[receiver]), []).append(int(receiver))
+        for node in range(1, len(graph.nodes)):
+            edges = [
+                (r, s, keys[s])
+                for r in receivers_of.get(node, [])
+                for s in np.flatnonzero(circuit[:, r]).tolist()
+                if keys[s]
+            ]
+            keys.append(hash(tuple(edges)) if edges else 0)
+        return keys
+
+
+class _Run:
+    """One batch of prompts: what the senders add beyond their corrupted outputs, [sender, row, d_model], for the latest circuit.
+
+    The last layer's senders have one row a prompt, its end; the others a row for every position.
+    """
+
+    def __init__(self, evaluator: CircuitEvaluator, batch: Batch) -> None:
+        self.model, self.graph, self.metric, self.batch = evaluator.model, evaluator.graph, evaluator.metric, batch
+        self.n_before = self.graph.sender_of_head(self.model.n_layers - 1, 0)  # senders before the last layer
+        self.ends = torch.arange(1, len(batch.indices) + 1, device=self.model.device) * batch.clean.shape[1] - 1
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what was kept for the next circuit."""
+        self.keys = [0] * len(self.graph.nodes)
+        self.everywhere: Tensor | None = None
+
+    def evaluate(self, circuit: Mask, keys: list[int]) -> Tensor:
+        """The metric of each prompt."""
+        model, graph, batch = self.model, self.graph, self.batch
+        if self.everywhere is None:
+            rows = batch.clean.shape[0] * batch.clean.shape[1]
+            self.everywhere = batch.clean.new_empty(self.n_before, rows, model.d_model)
+            self.everywhere[0] = (batch.clean - batch.corrupted).flatten(0, 1)
+            self.at_ends = batch.clean.new_empty(model.n_heads + 1, len(batch.indices), model.d_model)
+        stale = np.array(keys) != np.array(self.keys)
+        inside = np.array(keys) != 0
+        self.keys = [0] * len(keys)  # nothing counts as kept if this is interrupted
+        for layer in range(model.n_layers):
+            first = graph.sender_of_head(layer, 0)
+            heads = np.flatnonzero((stale & inside)[first : first + graph.n_heads])
             if len(heads):
-                difference = self._z(baseline, layer, heads, gains) - baseline.trace.z[layer][:, :, heads]
-                gains.add(graph.sender_of_head(layer, 0) + heads, per_head(difference, block.attention.W_O[heads]))
-            receiver = graph.receiver_of_mlp(layer)
-            if circuit[:, receiver].any():
-                stream = baseline.trace.mlp_in[layer] + gains.into([receiver])[0]
-                output = block.mlp(block.mlp_norm(stream))
-                gains.add([graph.sender_of_mlp(layer)], (output - baseline.trace.mlp_out[layer])[None])
-        final = baseline.trace.final + gains.into([len(graph.receivers) - 1])[0]
+                self._set(layer, heads, self._heads(layer, heads, circuit))
+            mlp = graph.sender_of_mlp(layer)
+            if stale[mlp] and inside[mlp]:
+                self._set(layer, np.array([graph.n_heads]), self._mlp(layer, circuit)[None])
+        logits = len(graph.receivers) - 1
+        final = batch.corrupted_run.final[:, -1:] + self._gains(circuit, np.array([logits]), self.ends)[0][:, None]
+        self.keys = keys
         return metric_at_end(model, final, batch, self.metric)
 
-    def _z(self, baseline: _Baseline, layer: int, heads: npt.NDArray[np.int64], gains: _Gains) -> Tensor:
-        """Z [batch, pos, head, d_head] of the given heads of a layer, their queries, keys and values each with its own input."""
-        model, past, block = self.model, baseline.batch.past, self.model.blocks[layer]
-        first = self.graph.receivers_of_layer(layer).start
-        letters = np.arange(len(LETTERS))[:, None] * self.graph.n_heads
-        gained = gains.into((first + letters + heads).flatten())
-        normalised = block.attention_norm(
-            baseline.trace.attention_in[layer] + gained
-        )  # [3 · head, batch, pos, d_model]
-        attention = block.attention
-        weights = torch.cat([attention.W_Q[heads], attention.W_K[heads], attention.W_V[heads]])
-        biases = torch.cat([attention.b_Q[heads], attention.b_K[heads], attention.b_V[heads]])
-        projected = torch.baddbmm(biases[:, None], normalised.flatten(1, 2), weights).unflatten(
-            1, normalised.shape[1:3]
-        )
-        q, k, v = (x.permute(1, 2, 0, 3) for x in projected.chunk(len(LETTERS)))
-        start = past.length if past else 0
-        keys = model.rotate(k, start)
-        if past:
-            keys = torch.cat([past.keys[layer][:, :, heads], keys], dim=1)
-            v = torch.cat([past.values[layer][:, :, heads], v], dim=1)
-        mask = causal_mask(start, q.shape[1], q.device)
-        return model.attend(model.rotate(q, start), keys, v, mask)
+    def _set(self, layer: int, places: Indices, gains: Tensor) -> None:
+        """Keep the gains [sender, row, d_model] of senders of a layer: its heads by number, then its MLP."""
+        if layer == self.model.n_layers - 1:
+            self.at_ends[places] = gains
+        else:
+            assert self.everywhere is not None
+            self.everywhere[self.graph.sender_of_head(layer, 0) + places] = gains
 
-
-class _Gains:
-    """What the senders computed so far add beyond their corrupted outputs."""
-
-    def __init__(self, circuit: Mask) -> None:
-        self.circuit = circuit
-        self.senders: list[int] = []
-        self.outputs: list[Tensor] = []
-
-    def add(self, senders: Sequence[int] | npt.NDArray[np.int64], gains: Tensor) -> None:
-        """Gains [sender, batch, pos, d_model] of the next senders."""
-        self.senders += [int(sender) for sender in senders]
-        self.outputs.append(gains)
-
-    def into(self, receivers: Sequence[int] | npt.NDArray[np.int64]) -> Tensor:
-        """Sum over the circuit's edges into each receiver: [receiver, batch, pos, d_model]."""
-        outputs = torch.cat(self.outputs)
-        self.outputs = [outputs]
-        carried = torch.from_numpy(self.circuit[np.array(self.senders)[:, None], np.array(receivers)]).to(outputs)
+    def _gains(self, circuit: Mask, receivers: Indices, rows: Tensor | None) -> Tensor:
+        """Sum over the circuit's edges into each receiver, at rows (None: all): [receiver, row, d_model]."""
+        assert self.everywhere is not None
+        edges = circuit[:, receivers]
+        senders = np.flatnonzero(edges.any(1))
+        before, last = senders[senders < self.n_before], senders[senders >= self.n_before] - self.n_before
+        if rows is None and edges.sum() < len(senders) * (1.25 + len(receivers) / 40):
+            # Few edges: adding them one by one is faster than gathering the senders for a matrix product (measured on a CPU).
+            total = self.everywhere.new_zeros(len(receivers), *self.everywhere.shape[1:])
+            for sender, receiver in np.argwhere(edges):
+                total[receiver] += self.everywhere[sender]
+            return total
+        if rows is None:
+            outputs = self.everywhere[torch.from_numpy(before)]
+        else:
+            outputs = self.everywhere[torch.from_numpy(before)[:, None], rows]
+            outputs = torch.cat([outputs, self.at_ends[torch.from_numpy(last)]]) if len(last) else outputs
+        carried = torch.from_numpy(edges[senders]).to(outputs)
         return (carried.T @ outputs.flatten(1)).unflatten(1, outputs.shape[1:])
+
+    def _rows(self, layer: int, *, at_end: bool) -> Tensor | None:
+        """Where an input of a layer counts: at the tokens that differ, if it sees the embedding alone, at the ends, or (None) everywhere."""
+        if layer == self.model.n_layers - 1 and at_end:
+            return self.ends
+        return self.batch.changed if layer == 0 else None
+
+    def _heads(self, layer: int, heads: Indices, circuit: Mask) -> Tensor:
+        """Gains of heads of a layer: [head, row, d_model]."""
+        model, batch, block = self.model, self.batch, self.model.blocks[layer]
+        trace, attention, context = batch.corrupted_run, block.attention, batch.context
+        last = layer == model.n_layers - 1
+        first = self.graph.receivers_of_layer(layer).start
+        weights = {
+            "q": (attention.W_Q, attention.b_Q),
+            "k": (attention.of_each_head(attention.W_K), attention.of_each_head(attention.b_K)),
+            "v": (attention.of_each_head(attention.W_V), attention.of_each_head(attention.b_V)),
+        }
+        values = {"q": trace.q[layer], "k": trace.keys[layer], "v": trace.values[layer]}
+        values = {letter: value[:, :, heads] for letter, value in values.items()}
+        stream = trace.attention_in[layer].flatten(0, 1)
+        for letter, (weight, bias) in weights.items():
+            receivers = first + LETTERS.index(letter) * self.graph.n_heads + heads
+            fed = np.flatnonzero(circuit[:, receivers].any(0))
+            if not len(fed):
+                continue
+            rows = self._rows(layer, at_end=letter == "q")
+            base = stream if rows is None else stream[rows]
+            normalised = block.attention_norm(self._gains(circuit, receivers[fed], rows).add_(base))
+            projected = torch.baddbmm(bias[heads[fed], None], normalised, weight[heads[fed]]).transpose(0, 1)
+            if letter != "v" and context.rotation:
+                projected = rotate(projected[:, None], self._rotation(rows))[:, 0]
+            whole = values[letter].flatten(0, 1)
+            if rows is None or (last and letter == "q"):
+                whole[:, fed] = projected
+            else:
+                whole[rows[:, None], torch.from_numpy(fed).to(rows.device)] = projected
+            values[letter] = whole.view_as(values[letter])
+        keys, own = values["k"], values["v"]
+        if context.keys:
+            keys = torch.cat([context.keys[layer][:, :, heads], keys], dim=1)
+            own = torch.cat([context.values[layer][:, :, heads], own], dim=1)
+        z = model.attend(values["q"], keys, own, context.mask[:, :, -1:] if last else context.mask)
+        return per_head((z - trace.z[layer][:, :, heads]).flatten(0, 1), attention.W_O[heads])
+
+    def _rotation(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The rotary embedding at rows: [row, 1, 1, dim]."""
+        assert self.batch.context.rotation
+        n_pos = self.batch.clean.shape[1]
+        cos, sin = (
+            table.expand(len(self.batch.indices), n_pos, 1, -1).flatten(0, 1)[:, None]
+            for table in self.batch.context.rotation
+        )
+        return (cos, sin) if rows is None else (cos[rows], sin[rows])
+
+    def _mlp(self, layer: int, circuit: Mask) -> Tensor:
+        """Gain of a layer's MLP: [row, d_model]."""
+        model, trace, block = self.model, self.batch.corrupted_run, self.model.blocks[layer]
+        alone = layer == 0 and model.parallel  # it sees the embedding alone
+        rows = self._rows(layer, at_end=True) if layer or alone or model.n_layers == 1 else None
+        stream, corrupted = trace.mlp_in[layer].flatten(0, 1), trace.mlp_out[layer].flatten(0, 1)
+        last = layer == model.n_layers - 1
+        if rows is not None and not last:
+            stream, corrupted = stream[rows], corrupted[rows]
+        gains = self._gains(circuit, np.array([self.graph.receiver_of_mlp(layer)]), rows)[0]
+        gain = block.mlp(block.mlp_norm(stream + gains)) - corrupted
+        if rows is None or last:
+            return gain
+        whole = gain.new_zeros(len(self.batch.indices) * self.batch.clean.shape[1], model.d_model)
+        whole[rows] = gain
+        return whole
 
 
 def exact_edge_scores(
-    model: Transformer,
-    prompts: PromptPairs,
-    metric: Metric,
-    *,
-    batch_size: int = 64,
-    on_edge: Callable[[int], None] | None = None,
+    prepared: Prepared, metric: Metric, *, on_edge: Callable[[int], None] | None = None
 ) -> npt.NDArray[np.float32]:
     """The exact effect of corrupting each edge alone, F(all edges but this one) − F(model): [sender, receiver], 0 where there is no edge."""
-    evaluate = CircuitEvaluator(model, prompts, metric, batch_size=batch_size)
+    evaluate = CircuitEvaluator(prepared, metric)
     circuit = evaluate.graph.edges.copy()
     everything = evaluate(circuit)
     scores = np.zeros(circuit.shape, dtype=np.float32)

@@ -1,20 +1,23 @@
-"""What circuits need to know of a task: pairs of prompts and a metric; and the shared beginning that need not be computed twice.
+"""What circuits need to know of a task: pairs of prompts and a metric; and the work that all analyses of one checkpoint share.
 
 Before the first token at which a prompt and its corrupted twin differ, every activation of both is equal: no sender differs there, so no edge has a
-score there and no circuit changes anything. Those positions matter only as keys and values that never change. Batches are therefore made of prompts that
-first differ at the same position, their shared beginning is run once, and everything else runs from that position on.
+score there and no circuit changes anything. Those positions matter only as keys and values that never change: they are run once and kept. Prompts are
+aligned at their ends, so that prompts that first differ at different places and have different lengths still share a batch.
+
+The corrupted run is kept too: it is the state of all that lies outside a circuit, one half of every sender's difference, and the source
+of what no later run changes in the first layer, where only the tokens that differ matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from circuitwatch.transformer import Past, Transformer
+from circuitwatch.transformer import Context, Like, Trace, Transformer
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 """Logits [batch, d_vocab] at the end of the prompts with the given indices [batch] → the metric of each [batch], differentiable."""
@@ -33,17 +36,47 @@ class PromptPairs(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Prompts that first differ from their twins at the same position, from that position on.
+    """The ends of some prompts, from before the first token at which any of them differs from its twin; all end at the last position.
 
-    indices [batch] into the prompts; clean, corrupted: embedding outputs [batch, pos, d_model]; end [batch]: where, counted from
-    the first of these positions, the metric is read; past: keys and values of the shared beginning, None if there is none.
+    indices [batch] into the prompts; clean, corrupted: embedding outputs [batch, pos, d_model]; context: where these tokens stand, with the keys
+    and values of what came before; changed [row]: flat indices into batch · pos of the tokens that differ; corrupted_run: its trace, `at_end`.
     """
 
     indices: Tensor
     clean: Tensor
     corrupted: Tensor
-    end: Tensor
-    past: Past | None
+    context: Context
+    changed: Tensor
+    corrupted_run: Trace
+
+    @property
+    def like(self) -> Like:
+        """For runs of these prompts from any mixture of the clean and the corrupted embedding."""
+        return Like(self.corrupted_run, self.changed)
+
+
+class Prepared:
+    """Prompts made ready for one model, in batches of at most `batch_size`; all analyses of the checkpoint use these."""
+
+    @torch.no_grad()
+    def __init__(self, model: Transformer, prompts: PromptPairs, *, batch_size: int = 32) -> None:
+        self.model, self.n_prompts = model, len(prompts.lengths)
+        different = prompts.lengths - first_difference(prompts)
+        order = different.argsort(stable=True)  # alike ones together, so that little is computed in vain
+        self.batches = [_batch(model, prompts, indices, different) for indices in order.split(batch_size)]
+
+    @torch.no_grad()
+    def end_logits(self) -> tuple[Tensor, Tensor]:
+        """Logits at the end of every prompt, clean and corrupted: two tensors [prompt, d_vocab]."""
+        clean, corrupted = (
+            torch.empty(self.n_prompts, self.model.W_U.shape[1], dtype=self.model.W_U.dtype, device=self.model.device)
+            for _ in range(2)
+        )
+        for batch in self.batches:
+            run = self.model.run(batch.clean, batch.context, like=batch.like, at_end=True)
+            clean[batch.indices] = self.model.unembed(run.final[:, -1])
+            corrupted[batch.indices] = self.model.unembed(batch.corrupted_run.final[:, -1])
+        return clean, corrupted
 
 
 def first_difference(prompts: PromptPairs) -> Tensor:
@@ -52,39 +85,41 @@ def first_difference(prompts: PromptPairs) -> Tensor:
     return torch.where(differs.any(1), differs.int().argmax(1), prompts.lengths - 1)
 
 
-def batches(model: Transformer, prompts: PromptPairs, batch_size: int) -> Iterator[Batch]:
-    """Split the prompts by where they first differ, into batches of at most `batch_size`, each with its beginning already run."""
-    starts = first_difference(prompts)
-    for start in starts.unique().tolist():
-        for indices in torch.nonzero(starts == start).flatten().split(batch_size):
-            length = int(prompts.lengths[indices].max())
-            clean, corrupted = (
-                tokens[indices, :length].to(model.device) for tokens in (prompts.clean, prompts.corrupted)
-            )
-            past = None
-            if start:
-                past = model.run(model.embed(clean[:, :start])).as_past()
-            yield Batch(
-                indices.to(model.device),
-                model.embed(clean[:, start:], start),
-                model.embed(corrupted[:, start:], start),
-                (prompts.lengths[indices] - 1 - start).to(model.device),
-                past,
-            )
+def _batch(model: Transformer, prompts: PromptPairs, indices: Tensor, different: Tensor) -> Batch:
+    """The batch of the prompts with these indices, of which the last `different` [prompt] tokens need computing."""
+    n_pos = int(different[indices].max())
+    begin = (prompts.lengths[indices] - n_pos)[:, None]  # negative for a prompt shorter than that: padding comes first
+    positions = begin + torch.arange(n_pos)
+    real, positions = positions >= 0, positions.clamp(min=0)
+    clean_tokens = prompts.clean[indices]
+    clean = clean_tokens.gather(1, positions)
+    corrupted = torch.where(real, prompts.corrupted[indices].gather(1, positions), clean)
+    n_past = max(0, int(begin.max()))
+    own = torch.ones(n_pos, n_pos, dtype=torch.bool).tril() & real[:, None, :] | torch.eye(n_pos, dtype=torch.bool)
+    earlier = (torch.arange(n_past) < begin)[:, None, :].expand(-1, n_pos, -1)
+    mask = torch.cat([earlier, own], 2)[:, None].to(model.device)
+    past = None
+    if n_past:
+        before = model.run(model.embed(clean_tokens[:, :n_past].to(model.device)))
+        past = before.keys, [values.clone() for values in before.values]  # views of larger tensors
+    positions = positions.to(model.device)
+    context = model.context(positions, mask, past)
+    changed = torch.nonzero((clean != corrupted).flatten()).flatten().to(model.device)
+    clean, corrupted = (model.embed(tokens.to(model.device), positions) for tokens in (clean, corrupted))
+    trace = model.run(corrupted, context, at_end=True)
+    for readings in (trace.query_readings, trace.key_value_readings, trace.mlp_readings):
+        del readings[1:]  # later runs take over the first layer's alone
+    return Batch(indices.to(model.device), clean, corrupted, context, changed, trace)
 
 
 def metric_at_end(model: Transformer, stream: Tensor, batch: Batch, metric: Metric) -> Tensor:
     """The metric [batch] from the residual stream [batch, pos, d_model] after the last block."""
-    return metric(model.unembed(stream[torch.arange(len(batch.end), device=stream.device), batch.end]), batch.indices)
+    return metric(model.unembed(stream[:, -1]), batch.indices)
 
 
 @torch.no_grad()
-def run_metric(model: Transformer, prompts: PromptPairs, metric: Metric, batch_size: int = 64) -> tuple[Tensor, Tensor]:
+def run_metric(prepared: Prepared, metric: Metric) -> tuple[Tensor, Tensor]:
     """The metric of every prompt, clean and corrupted: two tensors [prompt] on the CPU."""
-    clean, corrupted = torch.empty(len(prompts.lengths)), torch.empty(len(prompts.lengths))
-    for batch in batches(model, prompts, batch_size):
-        for values, embedded in ((clean, batch.clean), (corrupted, batch.corrupted)):
-            values[batch.indices.cpu()] = (
-                metric_at_end(model, model.run(embedded, batch.past).final, batch, metric).float().cpu()
-            )
+    indices = torch.arange(prepared.n_prompts, device=prepared.model.device)
+    clean, corrupted = (metric(logits, indices).float().cpu() for logits in prepared.end_logits())
     return clean, corrupted

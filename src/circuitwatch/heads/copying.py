@@ -18,7 +18,7 @@ def head_writes(model: Transformer, layer: int, stream: Tensor) -> Tensor:
     block = model.blocks[layer]
     attention = block.attention
     values = block.attention_norm(stream) @ attention.W_V + attention.b_V[:, None]
-    return values @ attention.W_O
+    return attention.of_each_head(values) @ attention.W_O
 
 
 @torch.no_grad()
