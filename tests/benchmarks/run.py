@@ -63,7 +63,7 @@ def measure(shape: str, vocabulary: int, task: str) -> list[dict[str, Any]]:
 def breakdown(shape: str, task: str) -> dict[str, float]:
     """Seconds of our own stages for one checkpoint: what the prompts share, a forward pass, scoring, the order, evaluation of 500 edges."""
     duel = Duel(shape, SMALL, task)
-    prepared = duel.prepare()
+    prepared, scores = duel.prepare(), duel.score()
     one = seconds(lambda: edge_scores(prepared, metric, steps=1))
     five = seconds(lambda: edge_scores(prepared, metric, steps=5))
     forward = seconds(prepared.end_logits)
@@ -73,7 +73,7 @@ def breakdown(shape: str, task: str) -> dict[str, float]:
         "forward, 5 steps": 5 * forward,
         "backward and gathering, 5 steps": 5 * (step - forward),
         "senders and contraction": max(0.0, one - step),
-        "greedy order": seconds(lambda: greedy_order(duel.graph, duel.score()), 1) - seconds(duel.score, 1),
+        "greedy order": seconds(lambda: greedy_order(duel.graph, scores)),
         "evaluation of 500 edges": seconds(lambda: duel.evaluator(duel.circuit(500))),
     }
 

@@ -100,7 +100,9 @@ def _batch(model: Transformer, prompts: PromptPairs, indices: Tensor, different:
     mask = torch.cat([earlier, own], 2)[:, None].to(model.device)
     past = None
     if n_past:
-        before = model.run(model.embed(clean_tokens[:, :n_past].to(model.device)))
+        before = model.run(
+            model.embed(clean_tokens[:, :n_past].to(model.device)), at_end=True
+        )  # keys and values are whole
         past = before.keys, [values.clone() for values in before.values]  # views of larger tensors
     positions = positions.to(model.device)
     context = model.context(positions, mask, past)
