@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from circuitwatch.circuits.attribution import graph_of, per_head
+from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.graph import LETTERS
 from circuitwatch.circuits.prompts import Batch, Metric, Prepared, metric_at_end
 from circuitwatch.transformer import rotate
@@ -149,14 +149,14 @@ class _Run:
         last = layer == model.n_layers - 1
         first = self.graph.receivers_of_layer(layer).start
         weights = {
-            "q": (attention.W_Q, attention.b_Q),
-            "k": (attention.of_each_head(attention.W_K), attention.of_each_head(attention.b_K)),
-            "v": (attention.of_each_head(attention.W_V), attention.of_each_head(attention.b_V)),
+            "q": (attention.W_Q, attention.b_Q, 1),
+            "k": (attention.W_K, attention.b_K, attention.heads_per_group),
+            "v": (attention.W_V, attention.b_V, attention.heads_per_group),
         }
         values = {"q": trace.q[layer], "k": trace.keys[layer], "v": trace.values[layer]}
         values = {letter: value[:, :, heads] for letter, value in values.items()}
         stream = trace.attention_in[layer].flatten(0, 1)
-        for letter, (weight, bias) in weights.items():
+        for letter, (weight, bias, per_group) in weights.items():
             receivers = first + LETTERS.index(letter) * self.graph.n_heads + heads
             fed = np.flatnonzero(circuit[:, receivers].any(0))
             if not len(fed):
@@ -164,7 +164,10 @@ class _Run:
             rows = self._rows(layer, at_end=letter == "q")
             base = stream if rows is None else stream[rows]
             normalised = block.attention_norm(self._gains(circuit, receivers[fed], rows).add_(base))
-            projected = torch.baddbmm(bias[heads[fed], None], normalised, weight[heads[fed]]).transpose(0, 1)
+            # Head by head, on views: picking the heads' weights for one batched product would copy them every time.
+            groups = heads[fed] // per_group
+            parts = [torch.addmm(bias[g], x, weight[g]) for g, x in zip(groups, normalised, strict=True)]
+            projected = torch.stack(parts, 1)
             if letter != "v" and context.rotation:
                 projected = rotate(projected[:, None], self._rotation(rows))[:, 0]
             whole = values[letter].flatten(0, 1)
@@ -178,7 +181,8 @@ class _Run:
             keys = torch.cat([context.keys[layer][:, :, heads], keys], dim=1)
             own = torch.cat([context.values[layer][:, :, heads], own], dim=1)
         z = model.attend(values["q"], keys, own, context.mask[:, :, -1:] if last else context.mask)
-        return per_head((z - trace.z[layer][:, :, heads]).flatten(0, 1), attention.W_O[heads])
+        difference = (z - trace.z[layer][:, :, heads]).flatten(0, 1)
+        return torch.stack([difference[:, i] @ attention.W_O[head] for i, head in enumerate(heads)])
 
     def _rotation(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
         """The rotary embedding at rows: [row, 1, 1, dim]."""
