@@ -15,7 +15,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -153,13 +153,20 @@ def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
         raise UserError(failed[0])
 
 
-def _summarize(arguments: list[str]) -> None:
+def _given(
+    command: str, arguments: list[str], *, needed: set[str], optional: Set[str] = frozenset(), hint: str
+) -> dict[str, str]:
+    """The key=value arguments of a command that Hydra does not read. Raises UserError with the hint if any is missing or unknown."""
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    unknown = [argument for argument in arguments if argument.split("=", 1)[0] not in ("sweep", "out")]
-    if unknown or not given.get("sweep"):
-        raise UserError(
-            f"{' '.join(['summarize', *arguments])}: give sweep=<name>, and out=<folder> if it is not multirun"
-        )
+    keys = {argument.split("=", 1)[0] for argument in arguments}
+    if keys - needed - optional or not all(given.get(key) for key in needed):
+        raise UserError(f"{' '.join([command, *arguments])}: {hint}")
+    return given
+
+
+def _summarize(arguments: list[str]) -> None:
+    hint = "give sweep=<name>, and out=<folder> if it is not multirun"
+    given = _given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
     from circuitwatch.summary import print_summary, summarize
 
     folder = Path(given.get("out", "multirun")).expanduser() / given["sweep"]
@@ -173,17 +180,17 @@ def _summarize(arguments: list[str]) -> None:
 
 
 def _export(arguments: list[str]) -> None:
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    if len(given) < len(arguments) or given.keys() != {"cell", "to"}:
-        raise UserError(f"{' '.join(['export', *arguments])}: give cell=<folder of one cell> and to=<folder to write>")
+    hint = "give cell=<folder of one cell> and to=<folder to write>"
+    given = _given("export", arguments, needed={"cell", "to"}, hint=hint)
     import json
 
-    from circuitwatch.circuits.exchange import graph_of_names, to_json
+    from circuitwatch.circuits.exchange import to_json
+    from circuitwatch.circuits.graph import Graph
     from circuitwatch.records import Cell
 
     cell, target = Cell.open(Path(given["cell"]).expanduser()), Path(given["to"]).expanduser()
     about = cell.header["model"]
-    graph = graph_of_names(cell.header["graph"]["senders"], parallel=about["parallel"])
+    graph = Graph(about["n_layers"], about["n_heads"], about["parallel"])
     written = 0
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -159,11 +159,10 @@ def rotate(x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
 class Context:
     """Where the tokens of a run stand, and what stood before them.
 
-    positions [batch or 1, pos]; mask [batch or 1, 1, pos, key]: what may be attended to; rotation: of the rotary embedding at these positions.
+    mask [batch or 1, 1, pos, key]: what may be attended to; rotation: of the rotary embedding at the tokens' positions, None if the model has none.
     keys (rotated), values: those of earlier tokens for every layer [batch, key, head, d_head], which come before the run's own; or empty.
     """
 
-    positions: Tensor
     mask: Tensor
     rotation: tuple[Tensor, Tensor] | None
     keys: list[Tensor] = field(default_factory=list)
@@ -263,7 +262,7 @@ class Transformer:
     ) -> Context:
         """For a run at positions [batch or 1, pos]; past: rotated keys and values of earlier tokens, a list over layers each."""
         rotation = self.rotary.at(positions) if self.rotary else None
-        return Context(positions, mask, rotation, *(past or ([], [])))
+        return Context(mask, rotation, *(past or ([], [])))
 
     def whole(self, n_pos: int) -> Context:
         """For a run of whole rows from position 0 on."""
@@ -288,7 +287,7 @@ class Transformer:
             z = self._heads(layer, block, stream, context, trace, known, last)
             after_attention = (stream[:, -1:] if last else stream) + block.attention.output(z)
             mlp_in = after_attention if not self.parallel else stream[:, -1:] if last else stream
-            mlp_out = self._mlp(block, mlp_in, trace, known if self.parallel else None)
+            mlp_out = self._mlp(block, mlp_in, trace, known if self.parallel else None, last)
             stream = after_attention + mlp_out
             trace.z.append(z)
             trace.mlp_in.append(mlp_in)
@@ -330,14 +329,13 @@ class Transformer:
             values = torch.cat([context.values[layer], values], dim=1)
         return self.attend(q, keys, values, mask)
 
-    def _mlp(self, block: Block, stream: Tensor, trace: Trace, known: Like | None) -> Tensor:
-        """What a layer's MLP adds [batch, pos, d_model]."""
+    def _mlp(self, block: Block, stream: Tensor, trace: Trace, known: Like | None, last: bool) -> Tensor:
+        """What a layer's MLP adds [batch, pos, d_model]; in the last layer it reads where the queries did."""
         flat, rows = stream.flatten(0, 1), known.rows if known else None
         read = flat if rows is None else flat[rows]
         normalised = block.mlp_norm(read)
-        if stream.shape[1] < trace.attention_in[-1].shape[1]:  # the last position only
-            pos = trace.attention_in[-1].shape[1]
-            rows = torch.arange(pos - 1, len(stream) * pos, pos, device=stream.device)
+        if last:
+            rows = trace.query_readings[-1].rows
         trace.mlp_readings.append(Reading(rows, read, normalised[:, None]))
         output = block.mlp(trace.mlp_readings[-1].image[:, 0])
         if known:

@@ -16,7 +16,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.circuits.attribution import edge_scores, graph_of, quadrature_points
 from circuitwatch.circuits.evaluation import CircuitEvaluator
-from circuitwatch.circuits.prompts import Prepared, PromptPairs
+from circuitwatch.circuits.prompts import Prepared, PromptPairs, run_metric
 from circuitwatch.circuits.search import Found, circuit_of_size, greedy_order, smallest_circuit
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.tasks import build_prompts
@@ -112,9 +112,7 @@ class Duel:
         """The smallest circuit from nothing: scores, order, every evaluation."""
         prepared = self.prepare()
         scores = edge_scores(prepared, metric, steps=STEPS)
-        clean, corrupted = (
-            float(metric(logits, torch.arange(self.n_prompts)).mean()) for logits in prepared.end_logits()
-        )
+        clean, corrupted = (float(values.mean()) for values in run_metric(prepared, metric))
         return smallest_circuit(
             self.graph, scores, CircuitEvaluator(prepared, metric), model=clean, corrupted=corrupted
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from circuitwatch.circuits.exchange import from_json, graph_of_names, read, to_json
+from circuitwatch.circuits.exchange import from_json, read, to_json
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.search import circuit_of_size, greedy_order
 from circuitwatch.errors import UserError
@@ -29,7 +29,6 @@ def test_there_and_back() -> None:
     assert written["edges"]["input->a1.h2<k>"].keys() == {"score", "in_graph"}
     assert {name for name, node in written["nodes"].items() if node["in_graph"]} >= {"input", "logits"}
     assert len(written["edges"]) == GRAPH.n_edges
-    assert graph_of_names(GRAPH.senders, parallel=True) == GRAPH
 
 
 def test_a_file_written_by_hand(tmp_path: Path) -> None:

@@ -112,12 +112,12 @@ class _Layer:
     def add(self, trace: Trace, layer: int, gradients: Sequence[Tensor]) -> None:
         """One step's gradients; inputs that read the same stream share what the norm makes of it."""
         readings = (trace.query_readings[layer], trace.key_value_readings[layer], trace.mlp_readings[layer])
-        standardised: dict[int, tuple[Tensor, Tensor]] = {}
+        standardised: dict[tuple[int, int, float], tuple[Tensor, Tensor]] = {}
         for receivers, reading, gradient in zip(
             (self.queries, self.keys_values, self.mlp), readings, gradients, strict=True
         ):
             stream = reading.stream.detach()
-            key = hash((stream.data_ptr(), len(stream), receivers.norm.eps))
+            key = (stream.data_ptr(), len(stream), receivers.norm.eps)
             if key not in standardised:
                 standardised[key] = receivers.norm.standardise(stream)
             receivers.add(reading, gradient, *standardised[key])
@@ -175,7 +175,7 @@ def _score_batch(model: Transformer, graph: Graph, batch: Batch, metric: Metric,
             difference = senders.at(rows, seen.stop)
             scores[seen, first : first + len(gradient)] = difference.flatten(1) @ gradient.flatten(1).T
 
-        ends = torch.arange(1, len(batch.indices) + 1, device=model.device) * batch.clean.shape[1] - 1
+        ends = layers[-1].queries.rows
         for layer, (block, inputs) in enumerate(zip(model.blocks, layers, strict=True)):
             heads, first = block.attention, graph.receivers_of_layer(layer).start
             for kind, offset, weights in (

@@ -136,11 +136,14 @@ class _Run:
         carried = torch.from_numpy(edges[senders]).to(outputs)
         return (carried.T @ outputs.flatten(1)).unflatten(1, outputs.shape[1:])
 
-    def _rows(self, layer: int, *, at_end: bool) -> Tensor | None:
-        """Where an input of a layer counts: at the tokens that differ, if it sees the embedding alone, at the ends, or (None) everywhere."""
-        if layer == self.model.n_layers - 1 and at_end:
+    def _rows(self, receiver: int, *, at_end: bool) -> Tensor | None:
+        """Where a receiver's input counts; None: everywhere.
+
+        In the last layer (if `at_end`) that is at the ends, and elsewhere at the tokens that differ if it sees the embedding alone.
+        """
+        if at_end and receiver >= self.graph.receivers_of_layer(self.model.n_layers - 1).start:
             return self.ends
-        return self.batch.changed if layer == 0 else None
+        return self.batch.changed if self.graph.visible[receiver] == 1 else None
 
     def _heads(self, layer: int, heads: Indices, circuit: Mask) -> Tensor:
         """Gains of heads of a layer: [head, row, d_model]."""
@@ -161,7 +164,7 @@ class _Run:
             fed = np.flatnonzero(circuit[:, receivers].any(0))
             if not len(fed):
                 continue
-            rows = self._rows(layer, at_end=letter == "q")
+            rows = self._rows(receivers[0], at_end=letter == "q")
             base = stream if rows is None else stream[rows]
             normalised = block.attention_norm(self._gains(circuit, receivers[fed], rows).add_(base))
             # Head by head, on views: picking the heads' weights for one batched product would copy them every time.
@@ -171,7 +174,7 @@ class _Run:
             if letter != "v" and context.rotation:
                 projected = rotate(projected[:, None], self._rotation(rows))[:, 0]
             whole = values[letter].flatten(0, 1)
-            if rows is None or (last and letter == "q"):
+            if rows is None or rows is self.ends:  # the whole of what is held
                 whole[:, fed] = projected
             else:
                 whole[rows[:, None], torch.from_numpy(fed).to(rows.device)] = projected
@@ -197,15 +200,15 @@ class _Run:
     def _mlp(self, layer: int, circuit: Mask) -> Tensor:
         """Gain of a layer's MLP: [row, d_model]."""
         model, trace, block = self.model, self.batch.corrupted_run, self.model.blocks[layer]
-        alone = layer == 0 and model.parallel  # it sees the embedding alone
-        rows = self._rows(layer, at_end=True) if layer or alone or model.n_layers == 1 else None
+        receiver = self.graph.receiver_of_mlp(layer)
+        rows = self._rows(receiver, at_end=True)
+        only_changed = rows is not None and rows is not self.ends
         stream, corrupted = trace.mlp_in[layer].flatten(0, 1), trace.mlp_out[layer].flatten(0, 1)
-        last = layer == model.n_layers - 1
-        if rows is not None and not last:
+        if only_changed:
             stream, corrupted = stream[rows], corrupted[rows]
-        gains = self._gains(circuit, np.array([self.graph.receiver_of_mlp(layer)]), rows)[0]
+        gains = self._gains(circuit, np.array([receiver]), rows)[0]
         gain = block.mlp(block.mlp_norm(stream + gains)) - corrupted
-        if rows is None or last:
+        if not only_changed:
             return gain
         whole = gain.new_zeros(len(self.batch.indices) * self.batch.clean.shape[1], model.d_model)
         whole[rows] = gain

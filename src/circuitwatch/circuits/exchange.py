@@ -22,13 +22,6 @@ Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float32]
 
 
-def graph_of_names(senders: list[str], *, parallel: bool) -> Graph:
-    """The graph whose senders have these names."""
-    last = senders[-1]  # the last MLP
-    n_layers = int(last.removeprefix("m")) + 1
-    return Graph(n_layers, (len(senders) - 1) // n_layers - 1, parallel)
-
-
 def to_json(graph: Graph, scores: Scores, mask: Mask | None, *, d_model: int) -> dict[str, Any]:
     """Scores and circuit [sender, receiver] as the library's JSON; without a circuit nothing is in the graph."""
     inside = np.zeros_like(graph.edges) if mask is None else mask
