@@ -14,7 +14,13 @@ from circuitwatch.app import conf_dir
 
 REPOSITORY = Path(__file__).parents[1]
 MISTAKES = {
-    "model=nothing": "model=nothing: no such model; choose one of folder, nano-",
+    "model=nothing": "model=nothing: no such model; choose one of folder, hub, nano-",
+    "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; choose one of pythia-160m-seed9 or ",
+    "model=hub": "model.hub_id is missing",
+    "schedule.from=soon": "schedule.from=soon: give steps such as 1000, or tokens such as 2.1B",
+    "checkpoints.disk=20": "checkpoints.disk=20: give a size above 0",
+    "checkpoints.keep=some": "checkpoints.keep=some: choose one of none, last, all",
+    "doctor model=folder model.path=nowhere": "model.path=nowhere: no such directory",
     "task=chess": "task=chess: no such task; choose one of agreement, gendered_pronoun, greater_than, ioi",
     "circuit.threshold=1.5": "circuit.threshold=1.5: must be above 0 and at most 1",
     "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not be converted to Float",
@@ -56,7 +62,7 @@ def test_a_mistake_is_one_line(arguments: str, message: str, tmp_path: Path) -> 
 
 def test_a_schedule_without_checkpoints_and_a_folder_without_weights(trained_suite: Path, tmp_path: Path) -> None:
     model = ["model=folder", f"model.path={trained_suite}", "tracking=off"]
-    done = run(*model, "schedule.from_step=5000", cwd=tmp_path)
+    done = run(*model, "schedule.from=5000", cwd=tmp_path)
     assert done.returncode == 2 and "schedule: no checkpoint from step 5000" in done.stderr
     (tmp_path / "runs/step1").mkdir(parents=True)
     done = run("model=folder", "model.path=runs", "model.tokens_per_step=1", "tracking=off", cwd=tmp_path)
@@ -85,12 +91,17 @@ def test_help_names_every_choice_and_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / "conf").glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+    "path",
+    sorted(p for p in (REPOSITORY / "conf").glob("*/*.yaml") if p.parent.name != "suites"),
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_every_choice_composes(path: Path, tmp_path: Path) -> None:
-    extra = {"folder": ["model.path=x"], "steps": ["schedule.steps=[1]"], "every": ["schedule.every=2"]}.get(
-        path.stem, []
-    )
+    extra = {
+        "folder": ["model.path=x"],
+        "steps": ["schedule.steps=[1]"],
+        "every": ["schedule.every=2"],
+        "hub": ["model.hub_id=a/b"],
+    }.get(path.stem, [])
     done = run(f"{path.parent.name}={path.stem}", *extra, "--cfg", "job", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 

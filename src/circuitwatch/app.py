@@ -3,6 +3,7 @@
     circuitwatch model=nano-400k task=ioi          watch one cell
     circuitwatch -m model=a,b task=c,d             sweep over cells
     circuitwatch train model=nano-400k             train a nano suite without watching it
+    circuitwatch doctor model=pythia-2.8b          which checkpoints are missing or have the weights of another
     circuitwatch summarize sweep=default           emergence, scaling, figures and report of a sweep
     circuitwatch export cell=<folder> to=<folder>  the circuits of a cell as EAP-IG's JSON
 
@@ -11,10 +12,13 @@ Errors that a user can mend are one line on standard error and exit code 2.
 
 from __future__ import annotations
 
+import difflib
+import itertools
 import os
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from types import FrameType
@@ -24,12 +28,14 @@ from circuitwatch import __version__
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
+    from circuitwatch.checkpoints.suites import Suite
     from circuitwatch.config import Config
 
 HELP = """circuitwatch {version}: when does an ability emerge in training, which circuit computes it, and does that stay?
 
   circuitwatch [watch] [-m] [key=value ...]     watch one cell (model × task), or with -m sweep over lists of values
   circuitwatch train model=<nano model>         train a nano suite into the cache without watching it
+  circuitwatch doctor model=<model> [schedule=…] hashes of a model's checkpoints: which are missing, which are duplicates; downloads no weights
   circuitwatch summarize sweep=<name>           emergence table, scaling, figures and report.html of a sweep  [out=multirun]
   circuitwatch export cell=<folder> to=<folder> the circuits of a cell, one JSON file a checkpoint, as the EAP-IG library and MIB read them
   circuitwatch --help | --version
@@ -38,6 +44,7 @@ Examples
   circuitwatch model=nano-400k task=ioi
   circuitwatch -m model=nano-200k,nano-400k task=ioi,greater_than sweep=mine
   circuitwatch -m experiment=demo
+  circuitwatch -m model=pythia-70m,pythia-160m,pythia-160m-seed3 task=ioi schedule=sparse schedule.to=100B checkpoints.disk=10GiB
   circuitwatch model=folder model.path=runs/mine model.name=mine model.tokens_per_step=524288 task=ioi
   circuitwatch -m model=nano-200k,nano-400k hydra/launcher=joblib        (or submitit_slurm, ray)
 
@@ -56,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     commands: dict[str, Callable[[list[str]], None]] = {
         "watch": _watch,
         "train": _train,
+        "doctor": _doctor,
         "summarize": _summarize,
         "export": _export,
     }
@@ -110,6 +118,34 @@ def _train(arguments: list[str]) -> None:
     _with_hydra([*arguments, "hydra.run.dir=."], train)
 
 
+def _doctor(arguments: list[str]) -> None:
+    def look(config: Config) -> None:
+        from dataclasses import asdict
+
+        from circuitwatch.checkpoints.audit import audit_table
+        from circuitwatch.checkpoints.schedule import select
+        from circuitwatch.monitor import open_source
+        from circuitwatch.progress import CellProgress, wide_console
+
+        source = open_source(config)
+        checkpoints = select(source.available(), **asdict(config.schedule))
+        with CellProgress(f"doctor {config.model.name}", len(checkpoints)) as progress:
+            audit = source.audit(checkpoints, progress.at)
+        wide_console().print(audit_table(config.model.name, checkpoints, audit))
+
+    _with_hydra([*arguments, "hydra.run.dir=."], look)
+
+
+def _suites(arguments: Sequence[str] = ()) -> list[Suite]:
+    """The suites of this program, and those below folders that the arguments give with --config-dir."""
+    from circuitwatch.checkpoints.suites import read_suites
+
+    flags = ("--config-dir", "-cd")
+    given = [a.split("=", 1)[1] for a in arguments if a.startswith(tuple(f"{flag}=" for flag in flags))]
+    given += [after for flag, after in itertools.pairwise(arguments) if flag in flags]
+    return read_suites([conf_dir(), *(Path(folder) for folder in given)])
+
+
 def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     """Compose the configuration and act on it, or on each of a sweep's; what a user can mend becomes a UserError.
 
@@ -139,12 +175,18 @@ def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
                 failed[-1] = f"{about.job.override_dirname}: {error}"
                 print(f"circuitwatch: error: {failed[-1]}; going on with the other cells", file=sys.stderr)
 
-    register()
+    suites = _suites(arguments)
+    register(suites)
+    for ours, written in (
+        ("schedule.start", "schedule.from"),
+        ("schedule.stop", "schedule.to"),
+    ):  # `from` is no Python name
+        arguments = [re.sub(rf"^{re.escape(written)}=", f"{ours}=", argument) for argument in arguments]
     sys.argv = ["circuitwatch", *arguments]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_one_line(error)) from error
+        raise UserError(_one_line(error, suites)) from error
     except OSError as error:
         raise UserError(f"{error.filename or 'out'}: can't be used ({error.strerror or error})") from error
     if len(failed) > 1:
@@ -204,14 +246,20 @@ def _export(arguments: list[str]) -> None:
     print(f"{target}: {written} circuits of {len(cell.steps_done())} checkpoints; the others have no scored edges")
 
 
-def _one_line(error: BaseException) -> str:
+def _one_line(error: BaseException, suites: Sequence[Suite]) -> str:
     """What is wrong, and what there is to choose from, of Hydra's several lines."""
     text = str(error) or str(error.__cause__)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
         group, name = missing.groups()
         there = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-        return f"{group}={name}: no such {group}; choose one of {', '.join(there)}"
+        if group == "model":
+            near = difflib.get_close_matches(name, [model for suite in suites for model in suite.models], n=3)
+            there += [
+                f"a model of the suites {', '.join(suite.name for suite in suites)} (circuitwatch --help lists them)"
+            ]
+            there = [f"{' or '.join(near)}; or", *there] if near else there
+        return f"{group}={name}: no such {group}; choose one of {', '.join(there).replace('; or,', '; or')}"
     if unknown := re.search(r"Key '([^']+)' (?:not in|is not in struct)", lines[0]) or re.search(
         r"Could not override '([^']+)'", lines[0]
     ):
@@ -233,6 +281,25 @@ def _remove_empty(folder: Path) -> None:
             return
 
 
+def _folded(names: list[str]) -> list[str]:
+    """Names of models, a model's variants behind it in brackets."""
+    folded: dict[str, list[str]] = {}
+    for name in names:
+        base = next((known for known in folded if name.startswith(f"{known}-")), None)
+        if base is None:
+            folded[name] = []
+        else:
+            folded[base].append(name.removeprefix(base))
+    for variants in folded.values():
+        numbered = re.compile(r"(.*\D)(\d+)$")
+        for stem, group in [(s, list(g)) for s, g in itertools.groupby(variants, lambda v: numbered.sub(r"\1", v))]:
+            if len(group) > 2:  # -seed1 … -seed9
+                variants[variants.index(group[0]) : variants.index(group[-1]) + 1] = [
+                    f"{group[0]}…{group[-1][len(stem) :]}"
+                ]
+    return [f"{base}[{'|'.join(variants)}]" if variants else base for base, variants in folded.items()]
+
+
 def _help() -> str:
     import ast
     import dataclasses
@@ -247,9 +314,22 @@ def _help() -> str:
             + " | ".join(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")))
             + "\n"
         )
+    choices += "Suites, each model of which is a choice of model=\n"
+    for suite in _suites():
+        choices += (
+            f"  {suite.name}: {suite.about}\n"
+            + textwrap.fill(
+                ", ".join(_folded(list(suite.models))),
+                120,
+                initial_indent="    ",
+                subsequent_indent="    ",
+                break_on_hyphens=False,
+            )
+            + "\n"
+        )
     groups = {"": config.Config} | {
         f"{part}.": getattr(config, f"{part.capitalize()}Config")
-        for part in ("model", "task", "schedule", "circuit", "heads", "tracking")
+        for part in ("model", "task", "schedule", "checkpoints", "circuit", "heads", "tracking")
     }
     options = ""
     for prefix, kind in groups.items():

@@ -5,6 +5,7 @@ Hydra checks types and refuses keys that are not here; `validate` checks the val
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from circuitwatch.checkpoints.schedule import parse_bound
+from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.units import parse_size
 
-SOURCES = ("nano", "folder")
+SOURCES = ("nano", "folder", "hub")
+KEEPS = ("none", "last", "all")
+DUPLICATES = ("skip", "flag", "error")
 SCHEDULES = ("all", "log", "sparse", "steps", "every")
 METHODS = ("eap-ig", "eap", "exact")
 QUADRATURES = ("right", "left", "midpoint")
@@ -34,11 +39,21 @@ class ModelConfig:
     name: str = MISSING
     """What the model is called in folders, tables and figures."""
     source: str = "nano"
-    """`nano`: trained here, kept in the cache. `folder`: a directory of Hugging Face checkpoints."""
+    """`nano`: trained here, kept in the cache. `folder`: a directory of Hugging Face checkpoints. `hub`: revisions of a repository."""
     path: str | None = None
     """For `folder`: the directory that holds step128/ or checkpoint-128/ folders."""
     tokens_per_step: int | None = None
-    """For `folder`: training tokens of one optimiser step; read from suite.json if that is there."""
+    """Training tokens of one optimiser step; `folder` reads it from suite.json if that is there, `hub` from the revisions' names if they hold {tokens}."""
+    hub_id: str | None = None
+    """For `hub`: the repository, org/name."""
+    revisions: str | None = None
+    """For `hub`: what revisions are called; {step} and {tokens} stand for numbers, * for anything."""
+    steps: list[int] | None = None
+    """For `hub`: steps that were published; null: those that the repository has."""
+    params_total: int | None = None
+    """For `hub`: parameters as the registry says, for lists; records count them from the model's own configuration."""
+    params_non_embedding: int | None = None
+    """For `hub`: the same without embeddings and unembedding."""
 
 
 @dataclass
@@ -65,10 +80,24 @@ class ScheduleConfig:
     """For `steps`: optimiser steps."""
     every: int | None = None
     """For `every`: n."""
-    from_step: int | None = None
-    """Leave out checkpoints before this optimiser step."""
-    to_step: int | None = None
-    """Leave out checkpoints after this optimiser step."""
+    start: str | None = None
+    """Written schedule.from=: leave out what is before, in steps (1000) or tokens (2.1B, 2e9tokens)."""
+    stop: str | None = None
+    """Written schedule.to=: leave out what is after."""
+
+
+@dataclass
+class CheckpointsConfig:
+    """How checkpoints of a hub are fetched and kept, and what is done about wrong ones."""
+
+    disk: str = "20GiB"
+    """Never more than this on disk, for all runs on this machine that share the folder."""
+    keep: str = "none"
+    """What stays after use: none; last: the schedule's last one; all: as many as `disk` holds, for the next task to find."""
+    folder: str | None = None
+    """Where fetched checkpoints lie; null: circuitwatch/ below HF_HOME. What is in the hub's own cache already is read from there."""
+    duplicates: str = "flag"
+    """Checkpoints with the same weights as another: skip, flag in records and figures, or error."""
 
 
 @dataclass
@@ -124,6 +153,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     circuit: CircuitConfig = field(default_factory=CircuitConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
@@ -147,9 +177,13 @@ class Config:
     """CPU threads; null for all. Records are equal bit for bit only at the same number."""
 
 
-def register() -> None:
-    """Tell Hydra about the schema."""
-    ConfigStore.instance().store(name="schema", node=Config)
+def register(suites: Iterable[Suite] = ()) -> None:
+    """Tell Hydra about the schema, and about every model of the suites."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config)
+    for suite in suites:
+        for name, model in suite.models.items():
+            store.store(group="model", name=name, node=model)
 
 
 def validate(config: Any) -> Config:
@@ -162,7 +196,7 @@ def validate(config: Any) -> Config:
     choices: dict[str, tuple[str, ...]] = {
         "model.source": SOURCES, "schedule.kind": SCHEDULES, "circuit.method": METHODS, "circuit.quadrature": QUADRATURES,
         "circuit.criterion": CRITERIA, "circuit.search": SEARCHES, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
-        "device": DEVICES, "dtype": DTYPES,
+        "device": DEVICES, "dtype": DTYPES, "checkpoints.keep": KEEPS, "checkpoints.duplicates": DUPLICATES,
     }  # fmt: skip
     for key, allowed in choices.items():
         if _get(config, key) not in allowed:
@@ -177,6 +211,11 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={value}: must be at least {smallest}")
     if config.circuit.memory is not None:
         parse_size(config.circuit.memory, "circuit.memory")
+    parse_size(config.checkpoints.disk, "checkpoints.disk")
+    for key in ("from", "to"):
+        bound = getattr(config.schedule, {"from": "start", "to": "stop"}[key])
+        if bound is not None:
+            parse_bound(bound, f"schedule.{key}")
     if not 0 < config.circuit.threshold <= 1:
         raise UserError(f"circuit.threshold={config.circuit.threshold}: must be above 0 and at most 1, e.g. 0.8")
     for key in ("model.name", "sweep"):
@@ -185,6 +224,10 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
     if config.model.source == "folder" and not config.model.path:
         raise UserError("model.path is missing: model=folder needs model.path=<directory of checkpoints>")
+    if config.model.source == "hub" and not (config.model.hub_id and config.model.revisions):
+        raise UserError(
+            "model.hub_id is missing: model=hub needs model.hub_id=<org/name> and model.revisions=<pattern>"
+        )
     for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None
         if config.schedule.kind == kind and not given:

@@ -8,8 +8,8 @@ killed goes on where it stopped.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from circuitwatch import __version__
-from circuitwatch.checkpoints.folder import list_checkpoints
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer, model_facts, weights_sha256
+from circuitwatch.checkpoints.audit import Audit
+from circuitwatch.checkpoints.folder import FolderSource
+from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer, model_facts, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint, select
+from circuitwatch.checkpoints.source import Missing, NotFetched, Say, Source
+from circuitwatch.checkpoints.stream import HubSource
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
 from circuitwatch.circuits.graph import Graph
@@ -42,18 +46,27 @@ from circuitwatch.tasks.behaviour import Behaviour, measure, metric_per_prompt
 from circuitwatch.tracking import Tracker
 from circuitwatch.units import parse_size
 
-Say = Callable[[str], None]
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
 NOT_REACHED = "none: threshold not reached"
+HOPELESS = 3
+"""Checkpoints in a row that could not be fetched, after which a run ends."""
 DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
 
 
 def watch_cell(config: Config, folder: Path) -> Cell:
-    """Watch one cell into its folder, print its table, and return it. A cell that is done is only shown."""
+    """Watch one cell into its folder, print its table, and return it. A cell that is done is only shown.
+
+    A checkpoint that is missing or damaged is skipped and said to be. Raises UserError where nothing more can be done now; what is recorded stays.
+    """
+    console = wide_console()
+    if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
+        return _shown_as_done(done, console)  # without asking the hub
     if config.threads:
         torch.set_num_threads(config.threads)
-    checkpoints = checkpoints_to_watch(config)
-    tokenizer = load_tokenizer(checkpoints[0].path)
+    source = open_source(config)
+    checkpoints = select(source.available(), **asdict(config.schedule))
+    about = source.about(checkpoints)
+    tokenizer = load_tokenizer(about)
     options = {"corruption": config.task.corruption} if config.task.name == "ioi" else {}
     prompts = build_prompts(
         config.task.name,
@@ -63,37 +76,107 @@ def watch_cell(config: Config, folder: Path) -> Cell:
         prepend_bos=config.task.prepend_bos,
         **options,
     )
-    cell = Cell.create(folder, header(config, checkpoints))
-    console = wide_console()
+    cell = Cell.create(folder, header(config, checkpoints, about, prompts))
     if cell.is_done():
-        console.print(
-            f"{folder}: done already, {len(cell.steps_done())} checkpoints; skipped", highlight=False, soft_wrap=True
-        )
-        return cell
+        return _shown_as_done(cell, console)
     heads = config.heads
     probes = role_probes(
         tokenizer, length=heads.length, n_sequences=heads.n_sequences, n_prompts=heads.n_prompts, seed=config.seed
     )
-    recorded = set(cell.steps_done())
     title = f"{config.model.name} {config.task.name}"
-    previous: CheckpointRecord | None = None
     with (
         Tracker(cell, config.tracking, sweep=config.sweep) as tracker,
-        CellProgress(title, len(checkpoints), done=len(recorded)) as progress,
+        CellProgress(title, len(checkpoints), done=len(cell.steps_done())) as progress,
     ):
+        audit = source.audit(checkpoints, progress.at)
+        refuse_duplicates(config, audit)
+        watch_checkpoints(cell, source, checkpoints, audit, Subject(prompts, probes, config), tracker, progress)
+    failed = [about for about in cell.skipped().values() if about["again"]]
+    if not failed:
+        cell.mark_done()
+    console.print(*cell_tables(cell))
+    if failed:
+        raise UserError(
+            f"{folder}: {len(failed)} of {len(checkpoints)} checkpoints could not be fetched ({failed[0]['reason']}); "
+            "the others are recorded, and the same command tries again"
+        )
+    return cell
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at in every checkpoint of a cell."""
+
+    prompts: PromptSet
+    probes: RoleProbes
+    config: Config
+
+
+def watch_checkpoints(
+    cell: Cell,
+    source: Source,
+    checkpoints: Sequence[Checkpoint],
+    audit: Audit,
+    subject: Subject,
+    tracker: Tracker,
+    progress: CellProgress,
+) -> None:
+    """Record every checkpoint that has no record yet, or say why it is skipped."""
+    recorded = set(cell.steps_done())
+    skipping = dict(audit.missing)
+    if subject.config.checkpoints.duplicates == "skip":
+        skipping |= {step: f"same weights as {twin}" for step, twin in audit.duplicate_of.items()}
+    previous: CheckpointRecord | None = None
+    in_a_row = 0
+
+    def skip(checkpoint: Checkpoint, reason: str, *, again: bool) -> None:
+        cell.skip(checkpoint.step, checkpoint.tokens, checkpoint.revision, reason, again=again)
+        progress.advance(f"step {checkpoint.step}: skipped, {reason}")
+
+    with source.stream([c for c in checkpoints if c.step not in recorded and c.step not in skipping]) as stream:
         for checkpoint in checkpoints:
+            say = partial(_say, progress, checkpoint)
             if checkpoint.step in recorded:
                 record = cell.read(checkpoint.step)
-            else:
-                say = partial(_say, progress, checkpoint)
-                record = examine(checkpoint, prompts, probes, config, previous, say)
-                cell.write(record)
-                tracker.log(record)
-                progress.advance(_line(record))
-            if record.mask is not None:
-                previous = record
-    cell.mark_done()
-    console.print(*cell_tables(cell))
+                previous = record if record.mask is not None else previous
+                continue
+            if checkpoint.step in skipping:
+                skip(checkpoint, skipping[checkpoint.step], again=False)
+                continue
+            try:
+                with stream.hold(checkpoint, say) as weights:
+                    record = examine(
+                        checkpoint, weights, subject, previous, say, audit.duplicate_of.get(checkpoint.step)
+                    )
+            except (Missing, DamagedWeights) as error:
+                skip(checkpoint, str(error), again=False)
+                continue
+            except NotFetched as error:
+                skip(checkpoint, str(error), again=True)
+                in_a_row += 1
+                if in_a_row == HOPELESS:
+                    raise UserError(f"{error}; {_so_far(cell, checkpoints)}") from error
+                continue
+            except UserError as error:
+                raise UserError(f"{error}; {_so_far(cell, checkpoints)}") from error
+            in_a_row = 0
+            cell.write(record)
+            tracker.log(record)
+            progress.advance(_line(record))
+            previous = record if record.mask is not None else previous
+
+
+def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:
+    return f"{len(cell.steps_done())} of {len(checkpoints)} checkpoints are recorded, and the same command goes on"
+
+
+def _shown_as_done(cell: Cell, console: Console) -> Cell:
+    skipped = f", {len(cell.skipped())} could not be looked at" if cell.skipped() else ""
+    console.print(
+        f"{cell.folder}: done already, {len(cell.steps_done())} checkpoints{skipped}; skipped",
+        highlight=False,
+        soft_wrap=True,
+    )
     return cell
 
 
@@ -101,15 +184,23 @@ def _say(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
     progress.at(f"{checkpoint.revision}: {what}")
 
 
-def checkpoints_to_watch(config: Config) -> list[Checkpoint]:
-    """The model's checkpoints that the schedule selects; a nano model is trained first if the cache lacks it."""
+def open_source(config: Config) -> Source:
+    """Where the model's checkpoints come from; a nano model is trained first if the cache lacks it."""
+    if config.model.source == "hub":
+        return HubSource(config.model, config.checkpoints)
     if config.model.source == "nano":
-        available = list_checkpoints(trained_suite(config))
-    else:
-        available = list_checkpoints(
-            Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step
+        return FolderSource(trained_suite(config))
+    return FolderSource(Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step)
+
+
+def refuse_duplicates(config: Config, audit: Audit) -> None:
+    """With checkpoints.duplicates=error, raise UserError if any checkpoint has the weights of another."""
+    if config.checkpoints.duplicates == "error" and audit.duplicate_of:
+        step, twin = next(iter(audit.duplicate_of.items()))
+        raise UserError(
+            f"{config.model.name}: {len(audit.duplicate_of)} checkpoints have the weights of another (step {step} those of {twin}); "
+            f"`circuitwatch doctor` lists them, and checkpoints.duplicates=skip or flag goes on"
         )
-    return select(available, **asdict(config.schedule))
 
 
 def trained_suite(config: Config) -> Path:
@@ -139,9 +230,9 @@ def trained_suite(config: Config) -> Path:
             progress.__exit__(None, None, None)
 
 
-def header(config: Config, checkpoints: list[Checkpoint]) -> dict[str, Any]:
-    """What cell.json says: all that decides the records, and what made them."""
-    facts = model_facts(checkpoints[0].path)
+def header(config: Config, checkpoints: Sequence[Checkpoint], about: Path, prompts: PromptSet) -> dict[str, Any]:
+    """What cell.json says: all that decides the records, and what made them; `about` holds the model's configuration."""
+    facts = model_facts(about)
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
     return {
         "config": asdict(config),
@@ -151,21 +242,23 @@ def header(config: Config, checkpoints: list[Checkpoint]) -> dict[str, Any]:
         "task": config.task.name,
         "seed": config.seed,
         "schedule": [{"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints],
+        "lexicon": prompts.lexicon_counts,
         "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},
     }
 
 
 def examine(
     checkpoint: Checkpoint,
-    prompts: PromptSet,
-    probes: RoleProbes,
-    config: Config,
+    folder: Path,
+    subject: Subject,
     previous: CheckpointRecord | None,
     say: Say,
+    duplicate_of: str | None = None,
 ) -> CheckpointRecord:
-    """Everything about one checkpoint; `previous` is the last record before it that has a circuit."""
+    """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record before it that has a circuit."""
+    prompts, config = subject.prompts, subject.config
     say("loading")
-    model = load_model(checkpoint.path, device=_device(config.device), dtype=getattr(torch, config.dtype))
+    model = load_model(folder, device=_device(config.device), dtype=getattr(torch, config.dtype))
     circuits = config.circuit
     planned = plan(
         model,
@@ -181,13 +274,15 @@ def examine(
         planned.batch_size,
         on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
     )
-    scalars["weights/sha256"] = weights_sha256(checkpoint.path)
+    scalars["weights/sha256"] = weights_sha256(folder)
+    if duplicate_of:
+        scalars["weights/duplicate_of"] = duplicate_of
     mask = found.mask if found else None
     if mask is not None and scores is not None and previous is not None:
         scalars |= overlap_scalars(graph_of(model), mask, scores, previous)
 
     say("heads")
-    roles = role_scores(model, probes)
+    roles = role_scores(model, subject.probes)
     for role, table in roles.groupby("role", sort=False):
         best = table.loc[table["score"].idxmax()]
         scalars |= {

@@ -93,7 +93,7 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, **STYLE)
-    heads = Table(title="strongest head of each role", caption=f"{len(scalars)} checkpoints in {cell.folder}", **STYLE)
+    heads = Table(title="strongest head of each role", caption=_caption(cell, len(scalars)), **STYLE)
     for name in (
         "tokens",
         "behaviour",
@@ -121,6 +121,14 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
         strongest = [f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}" for role in ROLES]
         heads.add_row(format_tokens(row["tokens"]), *strongest)
     return circuits, heads
+
+
+def _caption(cell: Cell, n_records: int) -> str:
+    skipped = [f"{about['revision']} ({about['reason']})" for about in cell.skipped().values()]
+    more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+    return f"{n_records} checkpoints in {cell.folder}" + (
+        f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
+    )
 
 
 def _number(row: pd.Series, name: str, form: str = ".2f") -> str:

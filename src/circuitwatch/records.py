@@ -3,7 +3,8 @@
     cell.json                  what is watched: resolved config, versions, model, schedule, graph
     checkpoints/step000128/    scalars.json, prompts.parquet, roles.parquet, and where a circuit was searched curve.parquet and edges.safetensors
                                ("scores" float32 and "mask" uint8, both [sender, receiver]); manifest.json, written last, has every file's size and hash
-    done.json                  once every checkpoint of the schedule has its record
+    skipped.json               checkpoints that could not be looked at: step → revision, tokens, reason, and whether another run should try again
+    done.json                  once every checkpoint of the schedule has its record or was skipped for good
 
 A record is written under a temporary name and renamed, so it is there whole or not at all, and nothing in it depends on the clock: the
 same run gives the same bytes. The records are the truth; what W&B shows can be rebuilt from them. This module imports no torch, so that
@@ -31,7 +32,7 @@ from circuitwatch.errors import UserError
 
 FORMAT = 1
 Scalar = float | int | str | bool
-NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment")
+NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment", "checkpoints")
 """Parts of the configuration that do not decide what a record says, and so may differ when a cell is resumed."""
 
 
@@ -93,6 +94,15 @@ class Cell:
             raise UserError(f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads")
         return cls(folder, header)
 
+    @classmethod
+    def finished(cls, folder: Path, config: dict[str, Any]) -> Cell | None:
+        """The cell in a folder if it is done and was made with this configuration; none otherwise."""
+        if not (folder / "done.json").is_file() or not (folder / "cell.json").is_file():
+            return None
+        cell = cls.open(folder)
+        same = _compared(cell.header["config"]) == _compared(json.loads(json.dumps(config)))
+        return cell if same and cell.is_done() else None
+
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
         return sorted(
@@ -129,6 +139,20 @@ class Cell:
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _sync(final.parent)
+        if str(record.step) in (skipped := self.skipped()):
+            del skipped[str(record.step)]
+            _write_json(self.folder / "skipped.json", skipped)
+
+    def skip(self, step: int, tokens: int, revision: str, reason: str, *, again: bool) -> None:
+        """Say why a checkpoint has no record; `again`: another run of the same command should try it once more."""
+        about = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
+        _write_json(self.folder / "skipped.json", {**self.skipped(), str(step): about})
+
+    def skipped(self) -> dict[str, dict[str, Any]]:
+        """Checkpoints without a record and why: step → tokens, revision, reason, again; ascending by step."""
+        path = self.folder / "skipped.json"
+        known: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return dict(sorted(known.items(), key=lambda item: int(item[0])))
 
     def read(self, step: int) -> CheckpointRecord:
         """One checkpoint's record. Raises UserError if a file is missing or is not what the manifest says."""
@@ -170,13 +194,14 @@ class Cell:
         return self._stacked("prompts")
 
     def mark_done(self) -> None:
-        """Say that every checkpoint of the schedule has its record."""
+        """Say that every checkpoint of the schedule has its record or was skipped for good."""
         _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
 
     def is_done(self) -> bool:
-        """Whether every checkpoint of the schedule has its record."""
+        """Whether every checkpoint of the schedule has its record or was skipped for good."""
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
-        return (self.folder / "done.json").is_file() and scheduled <= set(self.steps_done())
+        skipped = {int(step) for step, about in self.skipped().items() if not about["again"]}
+        return (self.folder / "done.json").is_file() and scheduled <= set(self.steps_done()) | skipped
 
     def _stacked(self, table: str) -> pd.DataFrame:
         frames = [getattr(r, table).assign(step=r.step, tokens=r.tokens) for r in self.records()]
@@ -195,9 +220,7 @@ def find_cells(sweep: Path) -> list[Cell]:
 
 
 def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    before, now = (
-        _flat({key: value for key, value in h["config"].items() if key not in NOT_COMPARED}) for h in (old, new)
-    )
+    before, now = _compared(old["config"]), _compared(new["config"])
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
@@ -207,6 +230,11 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> Non
         raise UserError(
             f"{folder} was made with another list of checkpoints; choose another sweep= name or delete that folder"
         )
+
+
+def _compared(config: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a configuration that decide what records say."""
+    return _flat({key: value for key, value in config.items() if key not in NOT_COMPARED})
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from circuitwatch.checkpoints.folder import list_checkpoints
-from circuitwatch.checkpoints.schedule import Checkpoint, select
+from circuitwatch.checkpoints.schedule import Bound, Checkpoint, parse_bound, select
 from circuitwatch.errors import UserError
 
 PYTHIA = [0, *(2**k for k in range(10)), *range(1000, 143001, 1000)]
-AVAILABLE = [Checkpoint(step, step * 2097152, f"step{step}", Path()) for step in PYTHIA]
+AVAILABLE = [Checkpoint(step, step * 2097152, f"step{step}") for step in PYTHIA]
 
 
 def steps(**options: object) -> list[int]:
@@ -35,7 +36,7 @@ def test_an_unknown_step_names_the_nearest() -> None:
 
 def test_every_nth_and_a_range() -> None:
     assert steps(kind="every", every=50) == [0, 40000, 90000, 140000, 143000]
-    assert steps(from_step=512, to_step=2000) == [512, 1000, 2000]
+    assert steps(start="512", stop="2000") == steps(start="1B", stop="4.2e9tokens") == [512, 1000, 2000]
 
 
 def test_log_doubles() -> None:
@@ -49,8 +50,27 @@ def test_sparse_is_about_a_dozen() -> None:
 
 
 def test_no_checkpoint_in_range() -> None:
-    with pytest.raises(UserError, match="no checkpoint from step 600 to 700; the model has steps 0 to 143000"):
-        steps(from_step=600, to_step=700)
+    with pytest.raises(UserError, match="no checkpoint from step 600 to step 700; the model has steps 0 to 143000"):
+        steps(start="600", stop="700steps")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [("1000", 1000, "steps"), ("143k steps", 143e3, "steps"), ("2.1B", 2.1e9, "tokens"), ("2e9tokens", 2e9, "tokens"), ("500 tokens", 500, "tokens")],
+)  # fmt: skip
+def test_bounds(text: str, value: float, unit: str) -> None:
+    assert parse_bound(text, "schedule.from") == Bound(value, unit)
+
+
+@pytest.mark.parametrize("text", ["", "late", "-5", "3 epochs", "1G"])
+def test_a_bound_that_is_none(text: str) -> None:
+    with pytest.raises(UserError, match=r"schedule\.to=.*: give steps such as 1000, or tokens"):
+        parse_bound(text, "schedule.to")
+
+
+def test_the_papers_schedule_is_pythias() -> None:
+    paper = yaml.safe_load((Path(__file__).parents[2] / "conf/schedule/paper.yaml").read_text())["steps"]
+    assert steps(kind="steps", steps=paper) == paper and len(paper) == 45 and paper[-1] == 143000
 
 
 def test_a_folder_of_checkpoints(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """From a checkpoint's folder to a `Transformer`: Hugging Face loads it, TransformerLens reads its weights in one layout, the logits are compared.
 
-Weights are read from safetensors only, and no code of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that
-one model is in memory afterwards.
+Weights are read from safetensors, or where there are none from .bin files with PyTorch's weights-only reader, so that nothing is ever unpickled; no code
+of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that one model is in memory afterwards.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from circuitwatch.transformer import MLP, Attention, Block, Norm, Rotary, Transf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+class DamagedWeights(UserError):
+    """These weights can't be analysed, whatever is tried: they are not finite, or not what their files should be."""
+
 
 PARALLEL = {"GPTNeoXForCausalLM"}
 SEQUENTIAL = {"GPT2LMHeadModel", "LlamaForCausalLM", "MistralForCausalLM", "OlmoForCausalLM", "Qwen2ForCausalLM"}
@@ -40,14 +45,28 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that a checkpoint's weights are read from, by name: safetensors if there are any, else pytorch_model*.bin."""
+    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+
+
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 over the folder's safetensors files in order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
+    """SHA-256 of the weights: of the one file, as a hub lists it, or over the hashes of several, see `joint_sha256`."""
+    return joint_sha256({path.name: file_sha256(path) for path in weight_files(folder)})
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def joint_sha256(hashes: dict[str, str]) -> str:
+    """One hash for the weight files of a checkpoint, from name → hash: a single file's own, else SHA-256 over lines of name and hash in order of names."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    lines = "".join(f"{name} {value}\n" for name, value in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def model_facts(folder: Path) -> dict[str, Any]:
@@ -85,20 +104,31 @@ def _is_parallel(architecture: str, config: Any) -> bool:
 def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
     """Load a checkpoint for analysis.
 
-    Raises UserError for a folder without weights, an architecture that is not supported, weights that are NaN or infinite (with the tensor's name), and
-    logits that differ from the Hugging Face model's.
+    Raises UserError for a folder without weights, an architecture that is not supported, and logits that differ from the Hugging Face model's;
+    DamagedWeights for files that can't be read and weights that are NaN or infinite (with the tensor's name).
     """
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
     from transformers.utils import logging
 
-    _require(folder, "config.json", "*.safetensors")
+    _require(folder, "config.json")
+    files = weight_files(folder)
+    if not files:
+        raise UserError(f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed")
     logging.disable_progress_bar()
-    hf_model = AutoModelForCausalLM.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype
-    ).eval()
+    try:
+        hf_model = AutoModelForCausalLM.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False, weights_only=True, dtype=dtype,
+            use_safetensors=files[0].suffix == ".safetensors",
+        ).eval()  # fmt: skip
+    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise DamagedWeights(f"{folder}: the weights can't be read as tensors ({reason})") from error
     hf_model.requires_grad_(False)
     architecture = type(hf_model).__name__
     config = hf_model.config
@@ -114,7 +144,7 @@ def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.
         raise UserError(f"{folder}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not supported")
     for name, tensor in hf_model.named_parameters():
         if not tensor.isfinite().all():
-            raise UserError(f"{folder}: the weights are damaged: {name} holds NaN or infinite values")
+            raise DamagedWeights(f"{folder}: the weights are damaged: {name} holds NaN or infinite values")
     probe = torch.arange(min(8, config.vocab_size))[None]
     expected = hf_model(probe).logits
     rotary = _rotary_tables(hf_model, config)
@@ -137,9 +167,7 @@ def _require(folder: Path, *patterns: str) -> None:
         raise UserError(f"{folder}: no such checkpoint folder")
     for pattern in patterns:
         if not any(folder.glob(pattern)):
-            raise UserError(
-                f"{folder}: no {pattern} in this folder; a Hugging Face checkpoint with safetensors weights is needed"
-            )
+            raise UserError(f"{folder}: no {pattern} in this folder; a Hugging Face checkpoint is needed")
 
 
 def _rotary_tables(hf_model: Any, config: Any) -> Rotary | None:
@@ -173,6 +201,9 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
     per_head = [bias(name, w, *w.shape[1::2]) for name, w in (("b_Q", w_q), ("b_K", w_k), ("b_V", w_v))]
     b_o, b_out = bias("b_O", w_o, d_model), bias("b_out", w_out, d_model)
     b_in = bias("b_in", w_in, w_in.shape[-1])
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):  # GPT-2 of Stanford; queries take over the scale
+        depth = torch.arange(1, n_layers + 1, dtype=w_q.dtype).view(-1, 1, 1)
+        w_q, per_head[0] = w_q / depth[..., None], per_head[0] / depth
     activation = ACT2FN[config.hidden_act if rotary else config.activation_function]
     blocks = []
     for layer, block in enumerate(bridge.blocks):

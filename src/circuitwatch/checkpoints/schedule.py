@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,16 +12,41 @@ from circuitwatch.errors import UserError
 
 SPARSE = 12
 """Checkpoints that the sparse schedule aims at."""
+MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One published state of the weights: optimiser step, training tokens seen by then, its revision's name, its folder."""
+    """One published state of the weights: optimiser step, training tokens seen by then, its revision's name."""
 
     step: int
     tokens: int
     revision: str
-    path: Path
+
+
+@dataclass(frozen=True)
+class Bound:
+    """An end of the range that is watched, in optimiser steps or in training tokens."""
+
+    value: float
+    unit: str
+
+    def of(self, checkpoint: Checkpoint) -> int:
+        """What of a checkpoint is compared with the bound."""
+        return checkpoint.tokens if self.unit == "tokens" else checkpoint.step
+
+    def __str__(self) -> str:
+        return f"step {self.value:.0f}" if self.unit == "steps" else f"{self.value:g} tokens"
+
+
+def parse_bound(text: str, key: str) -> Bound:
+    """A bound as people write it: `1000` or `1000steps`; `2e9tokens`, `2.1B` (k, M, B, T alone mean tokens). Raises UserError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kMBT]?)\s*(steps?|tokens?)?", text.strip())
+    if not match:
+        raise UserError(f"{key}={text}: give steps such as 1000, or tokens such as 2.1B or 2e9tokens")
+    number, multiple, unit = match.groups()
+    tokens = unit.startswith("token") if unit else bool(multiple)
+    return Bound(float(number) * MULTIPLES[multiple], "tokens" if tokens else "steps")
 
 
 def select(
@@ -30,22 +55,24 @@ def select(
     kind: str = "all",
     steps: Sequence[int] | None = None,
     every: int | None = None,
-    from_step: int | None = None,
-    to_step: int | None = None,
+    start: str | None = None,
+    stop: str | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints to watch, ascending and without duplicates; the first and the last in range are always among them.
 
     kind: `all`; `log`: nearest to 0, 1, 2, 4, …; `sparse`: about a dozen evenly in log steps; `steps`: those listed; `every`: each n-th.
-    Raises UserError if none remains, or if a listed step does not exist (naming the nearest that do).
+    start, stop: as `parse_bound` reads them, both inclusive. Raises UserError if none remains, or if a listed step does not exist (naming the
+    nearest that do).
     """
     by_step = {checkpoint.step: checkpoint for checkpoint in available}
-    low, high = from_step or 0, float("inf") if to_step is None else to_step
-    there = sorted(step for step in by_step if low <= step <= high)
+    low = parse_bound(start, "schedule.from") if start else Bound(0, "steps")
+    high = parse_bound(stop, "schedule.to") if stop else Bound(float("inf"), "steps")
+    there = sorted(step for step, c in by_step.items() if low.value <= low.of(c) and high.of(c) <= high.value)
     if not there:
-        known = f"{min(by_step)} to {max(by_step)}" if by_step else "none"
-        raise UserError(f"schedule: no checkpoint from step {low} to {high}; the model has steps {known}")
+        known = f"steps {min(by_step)} to {max(by_step)}" if by_step else "none"
+        raise UserError(f"schedule: no checkpoint from {low} to {high}; the model has {known}")
     if kind == "steps":
-        wanted = _listed(there, steps or [])
+        wanted = _listed(there, sorted(by_step), steps or [])
     elif kind == "every":
         wanted = there[:: every or 1]
     elif kind == "log":
@@ -57,14 +84,15 @@ def select(
     return [by_step[step] for step in sorted({there[0], *wanted, there[-1]})]
 
 
-def _listed(there: Sequence[int], steps: Sequence[int]) -> list[int]:
+def _listed(there: Sequence[int], known: Sequence[int], steps: Sequence[int]) -> list[int]:
+    """The listed steps that are in range; one that the model lacks altogether is an error."""
     for step in steps:
-        if step not in there:
-            near = sorted(sorted(there, key=lambda known: abs(known - step))[:3])
+        if step not in known:
+            near = sorted(sorted(known, key=lambda other: abs(other - step))[:3])
             raise UserError(
                 f"schedule.steps: there is no checkpoint at step {step}; the nearest are {', '.join(map(str, near))}"
             )
-    return list(steps)
+    return [step for step in steps if step in there]
 
 
 def _nearest(there: Sequence[int], points: Sequence[float] | np.ndarray) -> list[int]:

@@ -1,0 +1,76 @@
+"""Published revisions can be wrong: which ones are missing, and which ones have the same weights as another.
+
+Of revisions with equal weights one is kept and the others are called its duplicates: the model's last step if it is among them, since the known
+mistake is that a revision serves the final weights (reported for 86 of 154 revisions of pythia-2.8b); else the first (steps 0 to 2 of some models are
+equal because the warm-up had not moved half-precision weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from circuitwatch.checkpoints.schedule import Checkpoint
+from circuitwatch.progress import STYLE, format_tokens
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint's weight files: their kind (safetensors or bin), bytes, SHA-256 (none where the hub's listing has none before the download).
+
+    identities: one hash for each kind of file that the checkpoint has; two checkpoints are equal if they share one.
+    """
+
+    kind: str
+    size: int
+    sha256: str | None
+    identities: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is known before weights are fetched. weights: step → its files. missing: step → why. duplicate_of: step → the revision kept instead."""
+
+    weights: Mapping[int, Weights]
+    missing: Mapping[int, str]
+    duplicate_of: Mapping[int, str]
+
+    @classmethod
+    def of(cls, checkpoints: Sequence[Checkpoint], weights: Mapping[int, Weights], missing: Mapping[int, str]) -> Audit:
+        """Find the duplicates among some checkpoints, ascending by step."""
+        names = {checkpoint.step: checkpoint.revision for checkpoint in checkpoints}
+        last = checkpoints[-1].step if checkpoints else None
+        kept: dict[str, int] = {}
+        for step in ([last] if last in weights else []) + sorted(weights):
+            assert step is not None
+            for identity in weights[step].identities:
+                kept.setdefault(identity, step)
+        first = {step: min(kept[i] for i in w.identities) for step, w in weights.items()}
+        for step, w in weights.items():
+            if last in {kept[i] for i in w.identities} and last is not None:
+                first[step] = last
+        return cls(weights, missing, {step: names[to] for step, to in first.items() if to != step})
+
+
+def audit_table(name: str, checkpoints: Sequence[Checkpoint], audit: Audit) -> Table:
+    """One row a checkpoint: tokens, size and hash of its weights, and what is wrong with it."""
+    weights = audit.weights.values()
+    caption = (
+        f"{len(checkpoints)} checkpoints, {len(audit.missing)} missing, {len(audit.duplicate_of)} duplicates, "
+        f"{sum(w.size for w in weights) / 1e9:.2f} GB of weights"
+    )
+    table = Table(title=f"weights of {name}", caption=caption, **STYLE)
+    for column in ("step", "revision", "tokens", "files", "MB", "SHA-256", "finding"):
+        table.add_column(column, justify="right" if column in ("step", "tokens", "MB") else "left", no_wrap=True)
+    for checkpoint in checkpoints:
+        row = [str(checkpoint.step), checkpoint.revision, format_tokens(checkpoint.tokens)]
+        if found := audit.weights.get(checkpoint.step):
+            row += [found.kind, f"{found.size / 1e6:.1f}", (found.sha256 or "?")[:16]]
+            twin = audit.duplicate_of.get(checkpoint.step)
+            row.append(f"same weights as {twin}" if twin else "")
+        else:
+            row += ["", "", "", f"missing: {audit.missing.get(checkpoint.step, 'unknown')}"]
+        table.add_row(*row)
+    return table

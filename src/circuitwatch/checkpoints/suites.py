@@ -1,0 +1,125 @@
+"""The registry of published suites: conf/suites/*.yaml, one file a suite, and what its revisions are called.
+
+Every model of a suite, and every variant of it (a deduplicated corpus, another seed), becomes a choice `model=<name>`. Keys of a file:
+
+    about            one line for --help
+    hub_id           repository on the hub; {model} stands for the model's name, its variant included
+    revisions        names of its revisions; {step} and {tokens} stand for numbers, * for anything
+    tokens_per_step  training tokens of one step; where it is missing, {tokens} in the revisions' names gives them, rounded as they are
+    steps            the steps that were published, numbers and ranges "1000..143000 by 1000"; without it the hub is asked
+    models           name: {params_total, params_non_embedding, variants: [...]}, and any key above that differs for this model
+
+A user's own suite is a file <folder>/suites/<name>.yaml, given by --config-dir <folder>.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from circuitwatch.checkpoints.schedule import MULTIPLES, Checkpoint
+from circuitwatch.errors import UserError
+
+SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps")
+MODEL_KEYS = ("params_total", "params_non_embedding")
+RANGE = re.compile(r"(\d+)\.\.(\d+)(?: by (\d+))?$")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One file of the registry; models: name → what `ModelConfig` takes."""
+
+    name: str
+    about: str
+    models: dict[str, dict[str, Any]]
+
+
+def read_suites(folders: Iterable[Path]) -> list[Suite]:
+    """All suites in the `suites` folders below some configuration folders. Raises UserError for a file that is not one."""
+    return [read_suite(path) for folder in folders for path in sorted((folder / "suites").glob("*.yaml"))]
+
+
+def read_suite(path: Path) -> Suite:
+    """One suite's file. Raises UserError naming the file and the key that is wrong."""
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError, OSError) as error:
+        raise UserError(f"{path}: can't be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("models"), dict):
+        raise UserError(f"{path}: a suite needs `models`, with one entry a model")
+    _refuse_unknown(path, content, ("about", "models", *SHARED_KEYS))
+    shared = {key: content[key] for key in SHARED_KEYS if key in content}
+    models = {}
+    for name, given in content["models"].items():
+        of_model = shared | (given or {})
+        _refuse_unknown(path, of_model, ("variants", *SHARED_KEYS, *MODEL_KEYS))
+        for variant in [None, *of_model.pop("variants", [])]:
+            full_name = f"{name}-{variant}" if variant else str(name)
+            models[full_name] = _model(path, full_name, of_model)
+    return Suite(path.stem, str(content.get("about", "")), models)
+
+
+def _model(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
+    for key in ("hub_id", "revisions"):
+        if not isinstance(given.get(key), str):
+            raise UserError(f"{path}: {name} has no {key}")
+    steps = parse_steps(given["steps"], path) if given.get("steps") is not None else None
+    pattern = given["revisions"]
+    if steps is None and "{step}" not in pattern:
+        raise UserError(f"{path}: {name}: revisions={pattern} has no {{step}}, so `steps` must name its one step")
+    if steps is not None and len(steps) > 1 and "{step}" not in pattern:
+        raise UserError(f"{path}: {name}: revisions={pattern} has no {{step}}, but there are {len(steps)} steps")
+    if given.get("tokens_per_step") is None and "{tokens}" not in pattern:
+        raise UserError(f"{path}: {name}: tokens_per_step is missing, and the revisions' names hold no {{tokens}}")
+    return {**given, "name": name, "source": "hub", "hub_id": given["hub_id"].replace("{model}", name), "steps": steps}
+
+
+def _refuse_unknown(path: Path, given: dict[str, Any], known: Sequence[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise UserError(f"{path}: {key}: no such key; there are {', '.join(known)}")
+
+
+def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
+    """Steps and ranges `a..b by c`, ascending. Raises UserError for anything else."""
+    steps: set[int] = set()
+    for item in given:
+        if isinstance(item, int):
+            steps.add(item)
+        elif isinstance(item, str) and (match := RANGE.match(item)):
+            first, last, by = int(match[1]), int(match[2]), int(match[3] or 1)
+            steps.update(range(first, last + 1, by))
+        else:
+            raise UserError(f"{where}: steps: {item!r} is neither a number nor a range such as 1000..143000 by 1000")
+    return sorted(steps)
+
+
+def checkpoints_named(names: Iterable[str], pattern: str, tokens_per_step: int | None) -> list[Checkpoint]:
+    """The checkpoints among a repository's revisions, ascending by step; names that the pattern does not fit are left out."""
+    return sorted(_matches(names, pattern, tokens_per_step), key=lambda checkpoint: checkpoint.step)
+
+
+def checkpoint_at(step: int, pattern: str, tokens_per_step: int | None) -> Checkpoint | None:
+    """The checkpoint of a step, its revision's name made from the pattern; none where a name can't be made so."""
+    if tokens_per_step is None or "*" in pattern or "{tokens}" in pattern:
+        return None
+    return Checkpoint(step, step * tokens_per_step, pattern.replace("{step}", str(step)))
+
+
+def _matches(names: Iterable[str], pattern: str, tokens_per_step: int | None) -> Iterator[Checkpoint]:
+    parts = {"{step}": r"(?P<step>\d+)", "{tokens}": r"(?P<tokens>[\d.]+)(?P<unit>[kMBT]?)", "*": ".*"}
+    pieces = re.split(r"(\{step\}|\{tokens\}[kMBT]?|\*)", pattern)
+    expression = "".join(parts.get(re.sub(r"\}[kMBT]$", "}", piece), re.escape(piece)) for piece in pieces)
+    for name in names:
+        if match := re.fullmatch(expression, name):
+            found = match.groupdict()
+            step = int(found["step"])
+            rounded = float(found["tokens"]) * MULTIPLES[found["unit"]] if "tokens" in found else 0.0
+            yield Checkpoint(step, round(rounded) if tokens_per_step is None else step * tokens_per_step, name)
