@@ -290,13 +290,10 @@ def _folded(names: list[str]) -> list[str]:
             folded[name] = []
         else:
             folded[base].append(name.removeprefix(base))
+    numbered = re.compile(r"(.*\D)(\d+)$")
     for variants in folded.values():
-        numbered = re.compile(r"(.*\D)(\d+)$")
-        for stem, group in [(s, list(g)) for s, g in itertools.groupby(variants, lambda v: numbered.sub(r"\1", v))]:
-            if len(group) > 2:  # -seed1 … -seed9
-                variants[variants.index(group[0]) : variants.index(group[-1]) + 1] = [
-                    f"{group[0]}…{group[-1][len(stem) :]}"
-                ]
+        groups = [list(group) for _, group in itertools.groupby(variants, lambda name: numbered.sub(r"\1", name))]
+        variants[:] = [f"{g[0]}…{g[-1].rsplit('seed', 1)[-1]}" if len(g) > 2 else g[0] for g in groups]
     return [f"{base}[{'|'.join(variants)}]" if variants else base for base, variants in folded.items()]
 
 

@@ -56,8 +56,8 @@ def test_the_suite_is_a_folder_of_hugging_face_checkpoints(tmp_path: Path) -> No
     found = list_checkpoints(folder)
     assert [c.step for c in found] == manifest["steps"] == [0, 1, 2, 4, 8, 12]
     assert found[-1].tokens == 12 * 48 * 4
-    assert len(load_tokenizer(found[0].path)) == len(build_tokenizer())
-    model = load_model(found[-1].path)
+    assert len(load_tokenizer(folder / found[0].revision)) == len(build_tokenizer())
+    model = load_model(folder / found[-1].revision)
     assert model.parallel and model.n_layers == 1 and model.rotary is not None and model.rotary.cos.shape[1] == 4
 
 

@@ -1,0 +1,255 @@
+"""Checkpoints of a repository on the hub, streamed: the next one is on its way while the present one is analysed, and used ones are deleted.
+
+What the hub's own cache (HF_HOME) holds already is read from there and left there; what is fetched goes to a `Store` with a budget. Offline
+(HF_HUB_OFFLINE) the checkpoints are those that lie in either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+from huggingface_hub import constants, scan_cache_dir
+from huggingface_hub.errors import CacheNotFound
+
+from circuitwatch.checkpoints.audit import Audit, Weights
+from circuitwatch.checkpoints.hub import TOKENIZERS, Listing, Repository, offline
+from circuitwatch.checkpoints.loading import weight_files, weights_sha256
+from circuitwatch.checkpoints.schedule import Checkpoint
+from circuitwatch.checkpoints.source import Missing, NotFetched, Say
+from circuitwatch.checkpoints.store import Held, Store
+from circuitwatch.checkpoints.suites import checkpoint_at, checkpoints_named
+from circuitwatch.config import CheckpointsConfig, ModelConfig
+from circuitwatch.errors import UserError
+from circuitwatch.units import parse_size
+
+LISTINGS_AT_ONCE = 8
+
+
+class HubSource:
+    """A `Source` over a repository on the hub."""
+
+    def __init__(self, model: ModelConfig, config: CheckpointsConfig) -> None:
+        assert model.hub_id and model.revisions
+        self.model = model
+        self.keep = config.keep
+        folder = Path(config.folder).expanduser() if config.folder else Path(constants.HF_HOME) / "circuitwatch"
+        self.store = Store(folder, parse_size(config.disk, "checkpoints.disk"))
+        self.name = model.hub_id.replace("/", "--")
+        self.repository = Repository(model.hub_id, folder / "listings" / self.name)
+        self.cached = cached_snapshots(model.hub_id)
+        self._commits: dict[str, str] | None = None
+
+    def commits(self) -> dict[str, str]:
+        """Commit of every revision, asked for once; offline none."""
+        if self._commits is None:
+            self._commits = {} if offline() else self.repository.branches()
+        return self._commits
+
+    def here(self) -> dict[str, Path]:
+        """Revisions that are on this machine, whole."""
+        kept = {name.rsplit("@", 1)[0]: path for name, path in self.store.whole(self.name).items()}
+        return kept | self.cached
+
+    def available(self) -> list[Checkpoint]:
+        """The suite's published steps, whether the hub still has them or not, else what the hub has; offline, what is on this machine."""
+        model = self.model
+        assert model.revisions is not None
+        if model.steps and "{step}" not in model.revisions:
+            found = [Checkpoint(model.steps[0], model.steps[0] * (model.tokens_per_step or 1), model.revisions)]
+        elif model.steps and not offline():
+            made = [checkpoint_at(step, model.revisions, model.tokens_per_step) for step in model.steps]
+            found = [checkpoint for checkpoint in made if checkpoint is not None]
+            if len(found) < len(made):
+                there = {c.step: c for c in checkpoints_named(self.commits(), model.revisions, model.tokens_per_step)}
+                found = [there[step] for step in model.steps if step in there]
+        else:
+            names = self.here() if offline() else self.commits()
+            found = checkpoints_named(names, model.revisions, model.tokens_per_step)
+        if offline():
+            found = [checkpoint for checkpoint in found if checkpoint.revision in self.here()]
+        if not found:
+            where = "on this machine, and HF_HUB_OFFLINE is set" if offline() else "on the hub"
+            raise UserError(f"{model.hub_id}: no revision named like {model.revisions} {where}")
+        return found
+
+    def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
+        """Configuration and tokenizer of the first checkpoint that there is, the tokenizer of `main` where revisions have none."""
+        for checkpoint in checkpoints:
+            if folder := self.here().get(checkpoint.revision):
+                return folder
+            if offline() or checkpoint.revision not in self.commits():
+                continue
+            listing = self._listing(checkpoint)
+            folder = self.store.folder / "about" / self.name / listing.commit
+            self.repository.download(listing, listing.small(), folder, lambda _: None)
+            if not any((folder / name).exists() for name in TOKENIZERS):
+                main = self.repository.listing("main", self.commits().get("main"))
+                rest = [file for file in main.small() if file.name != "config.json"]
+                self.repository.download(main, rest, folder, lambda _: None)
+            return folder
+        raise UserError(f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule is there")
+
+    def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
+        """Hashes from the hub's listings, of several revisions at once; of what is on this machine already, from its files."""
+        weights: dict[int, Weights] = {}
+        missing: dict[int, str] = {}
+
+        def look(checkpoint: Checkpoint) -> None:
+            say(f"{checkpoint.revision}: listing")
+            local = self.here().get(checkpoint.revision)
+            if offline() and local is not None:
+                weights[checkpoint.step] = _local_weights(local)
+                return
+            try:
+                listing = self._listing(checkpoint)
+            except Missing as error:
+                missing[checkpoint.step] = str(error)
+                return
+            if listing.kind is None:
+                missing[checkpoint.step] = f"{checkpoint.revision} holds no safetensors and no pytorch_model.bin"
+                return
+            size = sum(file.size for file in listing.weights(listing.kind))
+            weights[checkpoint.step] = Weights(listing.kind, size, listing.sha256(), listing.identities())
+
+        with ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
+            for _ in pool.map(look, checkpoints):
+                pass
+        return Audit.of(checkpoints, weights, missing)
+
+    @contextmanager
+    def stream(self, checkpoints: Sequence[Checkpoint]) -> Iterator[HubStream]:
+        """Checkpoints one after another; what is on its way when this is left is stopped, and goes on at the next run."""
+        running = HubStream(self, checkpoints)
+        try:
+            yield running
+        finally:
+            running.close()
+
+    def fetch(self, checkpoint: Checkpoint, stopped: Event, got: Say) -> Path | Held:
+        """A checkpoint in the hub's cache, or held in the store."""
+        if checkpoint.revision in self.cached:
+            return self.cached[checkpoint.revision]
+        whole = next((n for n in self.store.whole(self.name) if n.rsplit("@", 1)[0] == checkpoint.revision), None)
+        if offline():
+            if whole is None:
+                raise NotFetched(f"{checkpoint.revision}: is no longer on this machine, and HF_HUB_OFFLINE is set")
+            size = sum(path.stat().st_size for path in weight_files(self.store.folder / self.name / whole))
+            return self.store.take(self.name, whole, size, lambda _: None, stopped)
+        listing = self._listing(checkpoint)
+        if listing.kind is None:
+            raise Missing(f"{checkpoint.revision} holds no weights")
+        needed = listing.needed()
+        size = sum(file.size for file in needed)
+        there = 0
+
+        def count(n: int) -> None:
+            nonlocal there
+            there += n
+            got(f"{there / 1e6:.0f} of {size / 1e6:.0f} MB")
+
+        return self.store.take(
+            self.name,
+            f"{checkpoint.revision}@{listing.commit[:12]}",
+            size,
+            lambda folder: self.repository.download(listing, needed, folder, count, stopped),
+            stopped,
+        )
+
+    def _listing(self, checkpoint: Checkpoint) -> Listing:
+        commit = self.commits().get(checkpoint.revision)
+        if commit is None:
+            raise Missing(f"{self.model.hub_id} {checkpoint.revision}: the hub has no such revision")
+        return self.repository.listing(checkpoint.revision, commit)
+
+
+class HubStream:
+    """One run's way through its checkpoints: a thread fetches the next one while the present one is held."""
+
+    def __init__(self, source: HubSource, checkpoints: Sequence[Checkpoint]) -> None:
+        self._source = source
+        self._checkpoints = list(checkpoints)
+        self._stopped = Event()
+        self._coming: dict[int, Future[Path | Held]] = {}
+        self._progress: dict[int, str] = {}
+
+    @contextmanager
+    def hold(self, checkpoint: Checkpoint, say: Say) -> Iterator[Path]:
+        """The checkpoint's folder; meanwhile the one after it is fetched."""
+        coming = self._start(checkpoint)
+        while not coming.done():
+            say(f"downloading {self._progress.get(checkpoint.step, '')}".rstrip())
+            self._stopped.wait(0.1)
+        place = self._coming.pop(checkpoint.step).result()
+        after = self._checkpoints.index(checkpoint) + 1
+        if after < len(self._checkpoints):
+            self._start(self._checkpoints[after])
+        try:
+            yield place.folder if isinstance(place, Held) else place
+        finally:
+            if isinstance(place, Held):
+                is_last = checkpoint == self._checkpoints[-1]
+                keep = self._source.keep == "all" or (self._source.keep == "last" and is_last)
+                self._source.store.release(place, keep=keep)
+
+    def close(self) -> None:
+        """Stop what is on its way, and let go of what came and was not used."""
+        self._stopped.set()
+        for coming in self._coming.values():
+            coming.add_done_callback(self._drop)
+
+    def _drop(self, coming: Future[Path | Held]) -> None:
+        if coming.exception() is None and isinstance(place := coming.result(), Held):
+            self._source.store.release(place, keep=True)
+
+    def _start(self, checkpoint: Checkpoint) -> Future[Path | Held]:
+        """Fetch a checkpoint in a thread that ends with the process, unless that has begun already."""
+        if (known := self._coming.get(checkpoint.step)) is not None:
+            return known
+        coming: Future[Path | Held] = Future()
+        self._coming[checkpoint.step] = coming
+
+        def fetch() -> None:
+            def got(progress: str) -> None:
+                self._progress[checkpoint.step] = progress
+
+            try:
+                coming.set_result(self._source.fetch(checkpoint, self._stopped, got))
+            except BaseException as error:
+                coming.set_exception(error)
+
+        Thread(target=fetch, name=f"fetch {checkpoint.revision}", daemon=True).start()
+        return coming
+
+
+def cached_snapshots(hub_id: str) -> dict[str, Path]:
+    """Revisions of a repository that the hub's own cache holds with configuration and weights: name → folder."""
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return {}
+    return {
+        name: revision.snapshot_path
+        for repository in repositories
+        if repository.repo_id == hub_id and repository.repo_type == "model"
+        for revision in repository.revisions
+        if (revision.snapshot_path / "config.json").exists() and _is_whole(revision.snapshot_path)
+        for name in revision.refs
+    }
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a folder has its weights, and of weights in several files all of them."""
+    shards = {path.name for path in weight_files(folder)}
+    totals = {int(name.split("-of-")[1].split(".")[0]) for name in shards if "-of-" in name}
+    return bool(shards) and all(len([n for n in shards if "-of-" in n]) == total for total in totals)
+
+
+def _local_weights(folder: Path) -> Weights:
+    files = weight_files(folder)
+    digest = weights_sha256(folder)
+    kind = files[0].suffix.lstrip(".")
+    return Weights(kind, sum(path.stat().st_size for path in files), digest, frozenset([digest]))
