@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,3 +166,21 @@ def test_a_small_memory_budget_gives_the_same_record(cell: Cell, trained_suite: 
         assert scalars[name] == (
             pytest.approx(expected[name], rel=1e-4) if isinstance(expected[name], float) else expected[name]
         )
+
+
+def test_a_trainers_folder_is_watched(trained_suite: Path, tmp_path: Path) -> None:
+    """checkpoint-<N> with the optimiser's state beside the weights, as Hugging Face's Trainer leaves it; two with equal weights, one empty."""
+    for step in (0, 128, 300):
+        shutil.copytree(trained_suite / f"step{step}", tmp_path / "run" / f"checkpoint-{step}")
+        (tmp_path / "run" / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+        (tmp_path / "run" / f"checkpoint-{step}" / "optimizer.pt").write_bytes(b"not read")
+    shutil.copytree(tmp_path / "run/checkpoint-300", tmp_path / "run/checkpoint-200")
+    (tmp_path / "run/checkpoint-250").mkdir()
+    config = configuration(tmp_path / "run")
+    config.model.tokens_per_step = 1008
+    cell = watch_cell(config, tmp_path / "cell")
+    assert cell.is_done() and cell.steps_done() == [0, 128, 200, 300]
+    assert list(cell.skipped()) == ["250"] and "no config.json and weights" in cell.skipped()["250"]["reason"]
+    assert cell.read(200).scalars["weights/duplicate_of"] == "checkpoint-300"
+    assert "weights/duplicate_of" not in cell.read(300).scalars
+    assert cell.read(300).tokens == 300 * 1008

@@ -126,7 +126,9 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
 def _caption(cell: Cell, n_records: int) -> str:
     skipped = [f"{about['revision']} ({about['reason']})" for about in cell.skipped().values()]
     more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    return f"{n_records} checkpoints in {cell.folder}" + (
+    usable = ", ".join(f"{count} {words.replace('_', ' ')}" for words, count in cell.header.get("lexicon", {}).items())
+    words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
+    return f"{n_records} checkpoints in {cell.folder}{words}" + (
         f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
     )
 

@@ -142,3 +142,21 @@ def test_unknown_task_and_corruption() -> None:
         build_prompts("chess", tokenizer_named("nano"), n_prompts=4, seed=0)
     with pytest.raises(UserError, match="swap and abc"):
         build_prompts("ioi", tokenizer_named("nano"), n_prompts=4, seed=0, corruption="none")
+
+
+LEAST = {
+    "ioi": {"names": 100, "places": 15, "objects": 15},
+    "greater_than": {"events": 10, "years": 300},
+    "gendered_pronoun": {"names": 100},
+    "agreement": {"nouns": 25, "verbs": 25},
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_pythias_tokenizer_has_words_enough(task: str) -> None:
+    tokenizer = tokenizer_named("pythia")
+    assert tokenizer.encode(" she") == [703] and tokenizer.encode(" he") == [344]
+    prompts = build_prompts(task, tokenizer, n_prompts=N, seed=0)
+    print(task, prompts.lexicon_counts)
+    for words, least in LEAST[task].items():
+        assert prompts.lexicon_counts[words] >= least

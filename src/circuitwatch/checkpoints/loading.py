@@ -188,7 +188,7 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
     # The bridge stacks a weight over layers each time it is asked for one, so each is asked for once.
     w_q, w_k, w_v, w_o, w_in, w_out = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O, bridge.W_in, bridge.W_out
     gated = hasattr(bridge.blocks[0].mlp, "gate")
-    w_gate = bridge.W_gate if gated else ()
+    w_gate: Any = bridge.W_gate if gated else None
 
     def bias(name: str, like: Tensor, *shape: int) -> Tensor:
         """The biases of every layer, zeros where the architecture has none."""
@@ -207,9 +207,9 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
     activation = ACT2FN[config.hidden_act if rotary else config.activation_function]
     blocks = []
     for layer, block in enumerate(bridge.blocks):
-        attention = Attention(*(_own(part[layer]) for part in (w_q, w_k, w_v, w_o, *per_head, b_o)))
-        w, b, w2, b2 = (_own(part[layer]) for part in (w_in, b_in, w_out, b_out))
-        mlp = MLP(w, b, w2, b2, activation, _own(w_gate[layer]) if gated else None)
+        attention = Attention(*(_layer(part, layer) for part in (w_q, w_k, w_v, w_o, *per_head, b_o)))
+        w, b, w2, b2 = (_layer(part, layer) for part in (w_in, b_in, w_out, b_out))
+        mlp = MLP(w, b, w2, b2, activation, _layer(w_gate, layer) if gated else None)
         blocks.append(Block(_norm(block.ln1, d_model, w_q), attention, _norm(block.ln2, d_model, w_q), mlp))
     return Transformer(
         blocks=tuple(blocks),
@@ -222,6 +222,11 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
         parallel=parallel,
         attention_scale=float(blocks[0].attention.W_Q.shape[-1] ** -0.5),
     )
+
+
+def _layer(stacked: Tensor, layer: int) -> Tensor:
+    """One layer's part of a weight that the bridge has copied already, all layers together: a view, so that there is one copy and not two."""
+    return stacked[layer].detach().contiguous()
 
 
 def _own(tensor: Tensor) -> Tensor:

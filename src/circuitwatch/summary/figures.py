@@ -11,7 +11,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitwatch.summary.tables import ROLE_THRESHOLD, CellData, in_order, models_in_order, role_curves, role_names
+from circuitwatch.summary.tables import (
+    ROLE_THRESHOLD,
+    CellData,
+    in_order,
+    is_duplicate,
+    models_in_order,
+    role_curves,
+    role_names,
+)
 
 WIDTH, HEIGHT = 3.9, 2.9
 """Inches of one panel."""
@@ -20,6 +28,7 @@ LEGEND_ENTRY = 1.7
 SHOWN_ROLES = ("previous_token", "induction", "duplicate_token", "successor", "name_mover", "negative_name_mover")
 ROLE_COLOURS = ("#0072b2", "#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#555555")
 """The palette of Okabe and Ito, which people with colour-blindness can tell apart."""
+DUPLICATES = "same weights as another"
 OVERLAPS = {
     "overlap/node_jaccard": "nodes",
     "overlap/edge_jaccard": "edges",
@@ -89,6 +98,7 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
             axis.fill_between(
                 x, cell.curves["behaviour/low"], cell.curves["behaviour/high"], color=shade[cell.model], alpha=0.2, lw=0
             )
+            _mark_duplicates(axis, x, cell.curves, "behaviour/value")
         _finish(axis, task.replace("_", " "), metric_name(task))
     return _with_legend(figure, axes[0])
 
@@ -110,6 +120,7 @@ def roles_figure(cells: Sequence[CellData]) -> Figure:
                     ms=4,
                     lw=1.5,
                 )
+                _mark_duplicates(axis, shown_tokens(table["tokens"]), table, f"roles/{role}/max")
         axis.set_ylim(-0.03, 1.03)
         several = len({s for _, s in curves}) > 1
         _finish(axis, f"{model} seed {seed}" if several else model, "score of the strongest head")
@@ -129,17 +140,25 @@ def circuits_figure(cells: Sequence[CellData]) -> Figure:
     panels: list[tuple[str, str, str]] = [(task, name, words) for task in tasks for name, words in quantities.items()]
     for (task, name, words), axis in zip(panels, axes, strict=True):
         for cell in (cell for cell in cells if cell.task == task):
-            known = (
-                cell.curves[["tokens", name]].dropna()
-                if name in cell.curves
-                else pd.DataFrame({"tokens": [], name: []})
-            )
+            known = cell.curves.dropna(subset=[name]) if name in cell.curves else pd.DataFrame({"tokens": [], name: []})
             x = _on_axis_of(cell)(known["tokens"])
             axis.plot(x, known[name], label=label(cell, cells), color=shade[cell.model], marker=".", ms=4, lw=1.5)
+            _mark_duplicates(axis, x, known, name)
             axis.set_xlim(*_range([other for other in cells if other.task == task]))
         axis.set_ylim(-0.03 if name.startswith("overlap") else 0, 1.03 if name.startswith("overlap") else None)
         _finish(axis, task.replace("_", " "), words)
     return _with_legend(figure, axes[0])
+
+
+def _mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -> None:
+    """Cross out the checkpoints that have the weights of another."""
+    wrong = is_duplicate(curves)
+    if wrong.any():
+        known = axis.get_legend_handles_labels()[1]
+        label = None if DUPLICATES in known else DUPLICATES
+        axis.scatter(
+            x[wrong], curves.loc[wrong, name], marker="x", color="#d55e00", s=28, lw=1.2, zorder=3, label=label
+        )
 
 
 def _on_axis_of(cell: CellData) -> Callable[[pd.Series], pd.Series]:

@@ -22,7 +22,15 @@ from circuitwatch.summary.figures import (
     shown_tokens,
     tasks_in_order,
 )
-from circuitwatch.summary.tables import NO_TASK, CellData, in_order, models_in_order, role_curves, role_names
+from circuitwatch.summary.tables import (
+    NO_TASK,
+    CellData,
+    in_order,
+    is_duplicate,
+    models_in_order,
+    role_curves,
+    role_names,
+)
 
 STYLE = """
 :root { color-scheme: light; }
@@ -48,7 +56,8 @@ READING = """
 <p>Each row of the first table is one curve over training tokens. <b>tokens</b> is where it has half risen, or passes its threshold, by a logistic fit in log
 tokens, with its 95 % bootstrap interval. <b>seen between</b> are the two checkpoints around the first crossing that holds: no fit can be sharper than
 these. <b>status</b>: <i>emerged</i>; <i>already</i> above at the first checkpoint; <i>never</i> by the last one, which is a limit and not a late date;
-<i>transient</i>, it rose and fell; <i>ambiguous</i>, a plainer curve does as well, for the reason given. In figures, bands are 95 % intervals over prompts.</p>
+<i>transient</i>, it rose and fell; <i>ambiguous</i>, a plainer curve does as well, for the reason given. In figures, bands are 95 % intervals over prompts; a
+cross marks a checkpoint whose weights are those of another, which counts for nothing else here.</p>
 """
 
 
@@ -168,7 +177,7 @@ def behaviour_figure(cells: Sequence[CellData]) -> go.Figure:
         )
         figure.add_scatter(
             x=x, y=table["behaviour/value"], name=name, legendgroup=name, showlegend=name not in named, mode="lines+markers",
-            line={"color": shade[cell.model]}, marker={"size": 4}, customdata=table[["tokens", "step", "behaviour/accuracy"]], row=row, col=column,
+            line={"color": shade[cell.model]}, marker=_markers(table), customdata=table[["tokens", "step", "behaviour/accuracy"]], row=row, col=column,
             hovertemplate="%{y:.3f} at %{customdata[0]:,} tokens (step %{customdata[1]}), accuracy %{customdata[2]:.2f}",
         )  # fmt: skip
         named.add(name)
@@ -187,7 +196,7 @@ def roles_figure(cells: Sequence[CellData]) -> go.Figure:
                 name = role.replace("_", " ")
                 figure.add_scatter(
                     x=shown_tokens(table["tokens"]), y=table[f"roles/{role}/max"], name=name, legendgroup=name, showlegend=index == 0,
-                    mode="lines+markers", line={"color": colour}, marker={"size": 4}, customdata=table[["tokens", f"roles/{role}/head"]],
+                    mode="lines+markers", line={"color": colour}, marker=_markers(table), customdata=table[["tokens", f"roles/{role}/head"]],
                     hovertemplate="%{y:.2f} by %{customdata[1]} at %{customdata[0]:,} tokens", row=row, col=column,
                 )  # fmt: skip
         figure.update_yaxes(range=[-0.03, 1.03], title_text="strongest head", row=row, col=column)
@@ -211,7 +220,7 @@ def circuits_figure(cells: Sequence[CellData]) -> go.Figure:
             shown = label(cell, cells)
             figure.add_scatter(
                 x=known["x"], y=known[name], name=shown, legendgroup=shown, showlegend=shown not in named, mode="lines+markers",
-                line={"color": shade[cell.model]}, marker={"size": 4}, customdata=known[["tokens", "circuit/edges", "circuit/faithfulness"]],
+                line={"color": shade[cell.model]}, marker=_markers(known), customdata=known[["tokens", "circuit/edges", "circuit/faithfulness"]],
                 hovertemplate="%{y:.3f} at %{customdata[0]:,} tokens: %{customdata[1]} edges, faithfulness %{customdata[2]:.2f}",
                 row=row, col=column,
             )  # fmt: skip
@@ -249,6 +258,12 @@ def _grid(titles: Sequence[str], columns: int) -> tuple[go.Figure, Callable[[int
     )  # fmt: skip
     figure.update_annotations(font_size=13)
     return figure, lambda index: (index // columns + 1, index % columns + 1)
+
+
+def _markers(table: pd.DataFrame) -> dict[str, Any]:
+    """Dots, and crosses for checkpoints that have the weights of another."""
+    wrong = is_duplicate(table)
+    return {"size": [9 if w else 4 for w in wrong], "symbol": ["x" if w else "circle" for w in wrong]}
 
 
 def _faint(colour: str) -> str:

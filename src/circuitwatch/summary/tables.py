@@ -23,6 +23,7 @@ ACCURACY_THRESHOLD = 0.75
 CIRCUIT_THRESHOLD = 0.5
 ROLE_THRESHOLD = 0.5
 NO_TASK = "-"
+DUPLICATE = "weights/duplicate_of"
 SIZES = ("circuit/nodes", "circuit/edges", "circuit/edges_share")
 """Measures of circuit size whose mean over the checkpoints with a circuit is compared across models (the paper compares nodes)."""
 
@@ -32,7 +33,7 @@ class CellData:
     """One cell as read from disk.
 
     `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct,
-    log_prob; `header` is what cell.json says.
+    log_prob; `header` is what cell.json says; `skipped` counts checkpoints that could not be looked at.
     """
 
     folder: Path
@@ -40,6 +41,7 @@ class CellData:
     finished: bool
     curves: pd.DataFrame
     prompts: pd.DataFrame
+    skipped: int = 0
 
     @property
     def model(self) -> str:
@@ -62,10 +64,10 @@ class CellData:
         return int(self.header["model"]["params_total"])
 
     def curve(self, name: str) -> pd.Series:
-        """One scalar over the checkpoints that have it, indexed by tokens."""
+        """One scalar over the checkpoints that have it, indexed by tokens; checkpoints with the weights of another are left out."""
         if name not in self.curves:
             return pd.Series(dtype=float)
-        return self.curves.set_index("tokens")[name].dropna()
+        return without_duplicates(self.curves).set_index("tokens")[name].dropna()
 
     def last(self, name: str) -> Any:
         """A scalar at the last checkpoint recorded; none if it isn't there."""
@@ -87,7 +89,20 @@ def read_cell(cell: Cell) -> CellData:
         cell.is_done(),
         pd.DataFrame(rows, columns=None if rows else ["step", "tokens"]),
         pd.concat(prompts, ignore_index=True) if prompts else pd.DataFrame(columns=["step", "tokens", "prompt"]),
+        len(cell.skipped()),
     )
+
+
+def is_duplicate(curves: pd.DataFrame) -> pd.Series:
+    """Which rows are of checkpoints that have the weights of another."""
+    if DUPLICATE not in curves:
+        return pd.Series(False, index=curves.index)
+    return curves[DUPLICATE].notna()
+
+
+def without_duplicates(curves: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose weights are their own: what a wrongly published revision does says nothing about its step."""
+    return curves[~is_duplicate(curves)]
 
 
 def in_order(cells: list[CellData]) -> list[CellData]:
@@ -104,7 +119,7 @@ def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
     """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its cells recorded."""
     curves: dict[tuple[str, int], pd.DataFrame] = {}
     for cell in in_order(cells):
-        names = [name for name in cell.curves if str(name).startswith("roles/")]
+        names = [name for name in cell.curves if str(name).startswith("roles/") or name == DUPLICATE]
         table = cell.curves[["step", "tokens", *names]]
         known = curves.get((cell.model, cell.seed))
         both = table if known is None else pd.concat([known, table], ignore_index=True)
@@ -138,7 +153,8 @@ def emergence_table(cells: list[CellData], *, n_bootstrap: int = 200) -> pd.Data
             "circuit/found": _emergence((status == "found").astype(float), n_bootstrap, threshold=CIRCUIT_THRESHOLD),
         }
         rows += [_row(cell, cell.task, quantity, emergence, None) for quantity, emergence in found.items()]
-    for (model, seed), curves in role_curves(cells).items():
+    for (model, seed), every in role_curves(cells).items():
+        curves = without_duplicates(every)
         of_model = [cell for cell in cells if (cell.model, cell.seed) == (model, seed)]
         for role in role_names(curves):
             curve = curves.set_index("tokens")[f"roles/{role}/max"].dropna()
@@ -152,9 +168,9 @@ def emergence_table(cells: list[CellData], *, n_bootstrap: int = 200) -> pd.Data
 def cells_table(cells: list[CellData]) -> pd.DataFrame:
     """One row a cell: how it ended, and the means over its checkpoints that have a circuit.
 
-    Columns: model, task, seed, finished, checkpoints, checkpoints_planned, last_tokens, params_total, params_non_embedding, n_layers, n_heads,
-    d_model, architecture, n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy, circuit_status, circuit_edges,
-    circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness at the last checkpoint; checkpoints_with_circuit;
+    Columns: model, task, seed, finished, checkpoints, checkpoints_planned, skipped, duplicates, last_tokens, params_total, params_non_embedding,
+    n_layers, n_heads, d_model, architecture, n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy, circuit_status,
+    circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness at the last checkpoint; checkpoints_with_circuit;
     mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard; code_version, folder.
     """
     rows = []
@@ -190,6 +206,8 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
                 "finished": cell.finished,
                 "checkpoints": len(cell.curves),
                 "checkpoints_planned": len(cell.header["schedule"]),
+                "skipped": cell.skipped,
+                "duplicates": int(is_duplicate(cell.curves).sum()),
                 "last_tokens": cell.last("tokens"),
             }
             | {name: header.get(name) for name in facts}
