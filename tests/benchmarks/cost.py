@@ -20,6 +20,7 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.memory import plan
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import CircuitConfig
@@ -77,7 +78,7 @@ def watch(folder: Path) -> dict[str, float]:
     return {
         **times,
         "circuits evaluated": len(found.curve),
-        "edges": prepared.graph.n_edges if hasattr(prepared, "graph") else 0,
+        "edges": graph_of(model).n_edges,
         "batch": planned.batch_size,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     }

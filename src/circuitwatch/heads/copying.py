@@ -34,9 +34,15 @@ def name_mover_scores(model: Transformer, tokens: Tensor, positions: Tensor, *, 
     stream = after_first[rows, positions].flatten(0, 1)
     names = tokens[rows, positions].flatten()
     scores = {role: torch.zeros(model.n_layers, model.n_heads) for role in ("name_mover", "negative_name_mover")}
+    bias = model.final_norm.bias
+    shift = torch.zeros_like(model.final_norm.weight) if bias is None else bias
+    fixed = shift @ model.W_U + (0.0 if model.b_U is None else model.b_U)
     for layer in range(model.n_layers):
         for head, written in enumerate(head_writes(model, layer, stream)):
+            # A norm of −x is minus the norm of x but for its bias, so one product with the unembedding serves both signs.
+            changing = (model.final_norm(written) - shift) @ model.W_U
             for role, sign in (("name_mover", 1), ("negative_name_mover", -1)):
-                best = model.unembed(sign * written).topk(top, dim=-1).indices
-                scores[role][layer, head] = (best == names[:, None]).any(1).float().mean().cpu()
+                logits = torch.add(fixed, changing, alpha=sign)
+                above = logits > logits.gather(1, names[:, None])
+                scores[role][layer, head] = (above.sum(1) < top).float().mean().cpu()
     return scores

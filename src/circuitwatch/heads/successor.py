@@ -64,6 +64,8 @@ def successor_scores(model: Transformer, lists: Sequence[Succession]) -> Tensor:
         enriched = first.mlp(first.mlp_norm(model.W_E[succession.inputs.to(device)]))
         total += len(successors)
         for layer in range(model.n_layers):
-            logits = model.unembed(head_writes(model, layer, enriched))[..., targets]  # [head, pair, target]
+            written = model.final_norm(head_writes(model, layer, enriched))
+            logits = written @ model.W_U[:, targets]  # [head, pair, target]
+            logits = logits if model.b_U is None else logits + model.b_U[targets]
             right[layer] += (logits.argmax(-1) == successors).sum(-1).cpu()
     return right / total
