@@ -138,7 +138,7 @@ def watch_checkpoints(
             say = partial(_say, progress, checkpoint)
             if checkpoint.step in recorded:
                 record = cell.read(checkpoint.step)
-                previous = record if record.mask is not None else previous
+                previous = record if _is_one_to_compare_with(record) else previous
                 continue
             if checkpoint.step in skipping:
                 skip(checkpoint, skipping[checkpoint.step], again=False)
@@ -163,7 +163,12 @@ def watch_checkpoints(
             cell.write(record)
             tracker.log(record)
             progress.advance(_line(record))
-            previous = record if record.mask is not None else previous
+            previous = record if _is_one_to_compare_with(record) else previous
+
+
+def _is_one_to_compare_with(record: CheckpointRecord) -> bool:
+    """Whether the next circuit's overlap is with this one: it has a circuit, and weights of its own."""
+    return record.mask is not None and "weights/duplicate_of" not in record.scalars
 
 
 def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:

@@ -19,6 +19,7 @@ from circuitwatch.summary.tables import (
     models_in_order,
     role_curves,
     role_names,
+    without_duplicates,
 )
 
 WIDTH, HEIGHT = 3.9, 2.9
@@ -86,9 +87,10 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
         axis.axhline(0, color="#999999", lw=0.8, ls=":")
         for cell in (cell for cell in cells if cell.task == task and len(cell.curves)):
             x = shown_tokens(cell.curves["tokens"])
+            own = without_duplicates(cell.curves)
             axis.plot(
-                x,
-                cell.curves["behaviour/value"],
+                x[own.index],
+                own["behaviour/value"],
                 color=shade[cell.model],
                 label=label(cell, cells),
                 marker=".",
@@ -96,7 +98,7 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
                 lw=1.5,
             )
             axis.fill_between(
-                x, cell.curves["behaviour/low"], cell.curves["behaviour/high"], color=shade[cell.model], alpha=0.2, lw=0
+                x[own.index], own["behaviour/low"], own["behaviour/high"], color=shade[cell.model], alpha=0.2, lw=0
             )
             _mark_duplicates(axis, x, cell.curves, "behaviour/value")
         _finish(axis, task.replace("_", " "), metric_name(task))
@@ -109,18 +111,19 @@ def roles_figure(cells: Sequence[CellData]) -> Figure:
     figure, axes = _panels(len(curves), 2)
     for ((model, seed), table), axis in zip(curves.items(), axes, strict=True):
         axis.axhline(ROLE_THRESHOLD, color="#999999", lw=0.8, ls=":")
+        x, own = shown_tokens(table["tokens"]), without_duplicates(table)
         for role, colour in zip(SHOWN_ROLES, ROLE_COLOURS, strict=True):
             if role in role_names(table):
                 axis.plot(
-                    shown_tokens(table["tokens"]),
-                    table[f"roles/{role}/max"],
+                    x[own.index],
+                    own[f"roles/{role}/max"],
                     color=colour,
                     label=role.replace("_", " "),
                     marker=".",
                     ms=4,
                     lw=1.5,
                 )
-                _mark_duplicates(axis, shown_tokens(table["tokens"]), table, f"roles/{role}/max")
+                _mark_duplicates(axis, x, table, f"roles/{role}/max")
         axis.set_ylim(-0.03, 1.03)
         several = len({s for _, s in curves}) > 1
         _finish(axis, f"{model} seed {seed}" if several else model, "score of the strongest head")
@@ -142,7 +145,10 @@ def circuits_figure(cells: Sequence[CellData]) -> Figure:
         for cell in (cell for cell in cells if cell.task == task):
             known = cell.curves.dropna(subset=[name]) if name in cell.curves else pd.DataFrame({"tokens": [], name: []})
             x = _on_axis_of(cell)(known["tokens"])
-            axis.plot(x, known[name], label=label(cell, cells), color=shade[cell.model], marker=".", ms=4, lw=1.5)
+            own = without_duplicates(known)
+            axis.plot(
+                x[own.index], own[name], label=label(cell, cells), color=shade[cell.model], marker=".", ms=4, lw=1.5
+            )
             _mark_duplicates(axis, x, known, name)
             axis.set_xlim(*_range([other for other in cells if other.task == task]))
         axis.set_ylim(-0.03 if name.startswith("overlap") else 0, 1.03 if name.startswith("overlap") else None)
@@ -151,7 +157,7 @@ def circuits_figure(cells: Sequence[CellData]) -> Figure:
 
 
 def _mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -> None:
-    """Cross out the checkpoints that have the weights of another."""
+    """Crosses where checkpoints have the weights of another; lines leave them out."""
     wrong = is_duplicate(curves)
     if wrong.any():
         known = axis.get_legend_handles_labels()[1]

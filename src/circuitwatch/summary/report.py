@@ -23,6 +23,7 @@ from circuitwatch.summary.figures import (
     tasks_in_order,
 )
 from circuitwatch.summary.tables import (
+    DUPLICATE,
     NO_TASK,
     CellData,
     in_order,
@@ -30,6 +31,7 @@ from circuitwatch.summary.tables import (
     models_in_order,
     role_curves,
     role_names,
+    without_duplicates,
 )
 
 STYLE = """
@@ -163,7 +165,12 @@ def behaviour_figure(cells: Sequence[CellData]) -> go.Figure:
     shade, named = colours(models_in_order(list(cells))), set[str]()
     for cell in (cell for cell in cells if len(cell.curves)):
         row, column = place(tasks.index(cell.task))
-        x, table, name = shown_tokens(cell.curves["tokens"]), cell.curves, label(cell, cells)
+        everywhere, table, name = (
+            shown_tokens(cell.curves["tokens"]),
+            without_duplicates(cell.curves),
+            label(cell, cells),
+        )
+        x = everywhere[table.index]
         band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
         figure.add_scatter(x=x, y=table["behaviour/high"], **band, row=row, col=column)
         figure.add_scatter(
@@ -177,10 +184,11 @@ def behaviour_figure(cells: Sequence[CellData]) -> go.Figure:
         )
         figure.add_scatter(
             x=x, y=table["behaviour/value"], name=name, legendgroup=name, showlegend=name not in named, mode="lines+markers",
-            line={"color": shade[cell.model]}, marker=_markers(table), customdata=table[["tokens", "step", "behaviour/accuracy"]], row=row, col=column,
+            line={"color": shade[cell.model]}, marker={"size": 4}, customdata=table[["tokens", "step", "behaviour/accuracy"]], row=row, col=column,
             hovertemplate="%{y:.3f} at %{customdata[0]:,} tokens (step %{customdata[1]}), accuracy %{customdata[2]:.2f}",
         )  # fmt: skip
         named.add(name)
+        _cross_out(figure, cell.curves.assign(x=everywhere), "behaviour/value", shade[cell.model], row=row, col=column)
         figure.update_yaxes(title_text=metric_name(cell.task), row=row, col=column)
     return figure
 
@@ -189,16 +197,19 @@ def roles_figure(cells: Sequence[CellData]) -> go.Figure:
     """One panel a model and seed, one line a role: its strongest head."""
     curves = {key: table for key, table in role_curves(list(cells)).items() if len(table)}
     figure, place = _grid([f"{model} seed {seed}" for model, seed in curves], 2)
-    for index, table in enumerate(curves.values()):
+    for index, every in enumerate(curves.values()):
         row, column = place(index)
+        every = every.assign(x=shown_tokens(every["tokens"]))
+        table = without_duplicates(every)
         for role, colour in zip(SHOWN_ROLES, ROLE_COLOURS, strict=True):
             if role in role_names(table):
                 name = role.replace("_", " ")
                 figure.add_scatter(
-                    x=shown_tokens(table["tokens"]), y=table[f"roles/{role}/max"], name=name, legendgroup=name, showlegend=index == 0,
-                    mode="lines+markers", line={"color": colour}, marker=_markers(table), customdata=table[["tokens", f"roles/{role}/head"]],
+                    x=table["x"], y=table[f"roles/{role}/max"], name=name, legendgroup=name, showlegend=index == 0,
+                    mode="lines+markers", line={"color": colour}, marker={"size": 4}, customdata=table[["tokens", f"roles/{role}/head"]],
                     hovertemplate="%{y:.2f} by %{customdata[1]} at %{customdata[0]:,} tokens", row=row, col=column,
                 )  # fmt: skip
+                _cross_out(figure, every, f"roles/{role}/max", colour, row=row, col=column)
         figure.update_yaxes(range=[-0.03, 1.03], title_text="strongest head", row=row, col=column)
     return figure
 
@@ -216,15 +227,17 @@ def circuits_figure(cells: Sequence[CellData]) -> go.Figure:
             if name not in cell.curves:
                 continue
             row, column = place(3 * tasks.index(cell.task) + offset)
-            known = cell.curves.assign(x=shown_tokens(cell.curves["tokens"])).dropna(subset=[name])
+            every = cell.curves.assign(x=shown_tokens(cell.curves["tokens"])).dropna(subset=[name])
+            known = without_duplicates(every)
             shown = label(cell, cells)
             figure.add_scatter(
                 x=known["x"], y=known[name], name=shown, legendgroup=shown, showlegend=shown not in named, mode="lines+markers",
-                line={"color": shade[cell.model]}, marker=_markers(known), customdata=known[["tokens", "circuit/edges", "circuit/faithfulness"]],
+                line={"color": shade[cell.model]}, marker={"size": 4}, customdata=known[["tokens", "circuit/edges", "circuit/faithfulness"]],
                 hovertemplate="%{y:.3f} at %{customdata[0]:,} tokens: %{customdata[1]} edges, faithfulness %{customdata[2]:.2f}",
                 row=row, col=column,
             )  # fmt: skip
             named.add(shown)
+            _cross_out(figure, every, name, shade[cell.model], row=row, col=column)
             figure.update_yaxes(rangemode="tozero", row=row, col=column)
     return figure
 
@@ -260,10 +273,15 @@ def _grid(titles: Sequence[str], columns: int) -> tuple[go.Figure, Callable[[int
     return figure, lambda index: (index // columns + 1, index % columns + 1)
 
 
-def _markers(table: pd.DataFrame) -> dict[str, Any]:
-    """Dots, and crosses for checkpoints that have the weights of another."""
-    wrong = is_duplicate(table)
-    return {"size": [9 if w else 4 for w in wrong], "symbol": ["x" if w else "circle" for w in wrong]}
+def _cross_out(figure: go.Figure, table: pd.DataFrame, name: str, colour: str, **place: int) -> None:
+    """Crosses where checkpoints have the weights of another; table: tokens, x, the curve `name` and what each is a copy of."""
+    wrong = table[is_duplicate(table)]
+    if len(wrong):
+        figure.add_scatter(
+            x=wrong["x"], y=wrong[name], mode="markers", showlegend=False, marker={"symbol": "x", "size": 9, "color": colour},
+            customdata=wrong[["tokens", DUPLICATE]], hovertemplate="%{customdata[0]:,} tokens: same weights as %{customdata[1]}<extra></extra>",
+            **place,
+        )  # fmt: skip
 
 
 def _faint(colour: str) -> str:
