@@ -25,7 +25,7 @@ revisions: step{step}
 tokens_per_step: 2097152
 steps: [0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000]
 models:
-  tiny: {params_total: 1, params_non_embedding: 1}
+  tiny: {params_total: 1620000, params_non_embedding: 1776}
 """
 DAMAGED = "gpt_neox.layers.1.attention.dense.weight"
 OPTIONS = [
@@ -189,6 +189,7 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, conf: Path, hub: Hub) -> Non
     lines = {line.split()[0]: line for line in ran.stdout.splitlines() if line.strip()[:1].isdigit()}
     assert "missing: " in lines["8"] and "same weights as step1" in lines["2"]
     assert "12 checkpoints, 1 missing, 1 duplicates" in ran.stdout
+    assert "weights of tiny (org/tiny, 1,620,000 parameters)" in ran.stdout
     assert not hub.served and not (tmp_path / "out").exists()
 
 

@@ -131,7 +131,10 @@ def _doctor(arguments: list[str]) -> None:
         checkpoints = select(source.available(), **asdict(config.schedule))
         with CellProgress(f"doctor {config.model.name}", len(checkpoints)) as progress:
             audit = source.audit(checkpoints, progress.at)
-        wide_console().print(audit_table(config.model.name, checkpoints, audit))
+        params = config.model.params_total
+        size = f", {params:,} parameters" if params else ""
+        where = f" ({config.model.hub_id}{size})" if config.model.hub_id else ""
+        wide_console().print(audit_table(f"{config.model.name}{where}", checkpoints, audit))
 
     _with_hydra([*arguments, "hydra.run.dir=."], look)
 

@@ -51,7 +51,7 @@ class ModelConfig:
     steps: list[int] | None = None
     """For `hub`: steps that were published; null: those that the repository has."""
     params_total: int | None = None
-    """For `hub`: parameters as the registry says, for lists; records count them from the model's own configuration."""
+    """For `hub`: parameters as the registry says, shown by doctor; records count them from the model's own configuration."""
     params_non_embedding: int | None = None
     """For `hub`: the same without embeddings and unembedding."""
 
