@@ -7,7 +7,7 @@ What the hub's own cache (HF_HOME) holds already is read from there and left the
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -182,7 +182,7 @@ class HubStream:
         coming = self._start(checkpoint)
         while not coming.done():
             say(f"downloading {self._progress.get(checkpoint.step, '')}".rstrip())
-            self._stopped.wait(0.1)
+            wait([coming], timeout=0.1)
         place = self._coming.pop(checkpoint.step).result()
         after = self._checkpoints.index(checkpoint) + 1
         if after < len(self._checkpoints):
