@@ -129,7 +129,7 @@ def test_a_sweep_survives_what_a_hub_can_do(tmp_path: Path, conf: Path, hub: Hub
     assert "done already, 10 checkpoints, 2 could not be looked at" in watch(tmp_path, HF_ENDPOINT=hub.url).stdout
 
 
-def test_a_populated_cache_offline(tmp_path: Path, conf: Path, revisions: Path) -> None:
+def test_a_populated_cache_offline(tmp_path: Path, conf: Path, revisions: Path, hub: Hub) -> None:
     """The hub client's own cache is read and left as it is; it has no step 8, so no one misses it."""
     folders = {
         path.name: path
@@ -146,6 +146,9 @@ def test_a_populated_cache_offline(tmp_path: Path, conf: Path, revisions: Path) 
     assert bytes_below(tmp_path / "hf/hub") == before
     ran = watch(tmp_path, "sweep=other", "schedule=steps", "schedule.steps=[512]", HF_HUB_OFFLINE="1")
     assert ran.returncode == 2 and "there is no checkpoint at step 512; the nearest are 2, 128, 1000" in ran.stderr
+    some = ["schedule=steps", "schedule.steps=[1,512]", "schedule.from=1", "schedule.to=512"]
+    assert watch(tmp_path, "sweep=online", *some, HF_ENDPOINT=hub.url).returncode == 0
+    assert set(hub.served) == {"step512"}
 
 
 def test_all_kept_is_found_again_offline(tmp_path: Path, conf: Path, hub: Hub) -> None:

@@ -131,8 +131,9 @@ class HubSource:
 
     def fetch(self, checkpoint: Checkpoint, stopped: Event, got: Say) -> Path | Held:
         """A checkpoint in the hub's cache, or held in the store."""
-        if checkpoint.revision in self.cached:
-            return self.cached[checkpoint.revision]
+        cached = self.cached.get(checkpoint.revision)
+        if cached is not None and (offline() or cached.name == self.commits().get(checkpoint.revision)):
+            return cached  # and not an older commit of the revision
         whole = next((n for n in self.store.whole(self.name) if n.rsplit("@", 1)[0] == checkpoint.revision), None)
         if offline():
             if whole is None:
