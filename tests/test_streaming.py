@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -74,12 +75,12 @@ def cell_of(tmp_path: Path) -> Cell:
 
 
 def bytes_below(folder: Path) -> int:
+    """Bytes of all files below a folder, some of which may vanish meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:  # deleted meanwhile
-            continue
+    for where, _, names in os.walk(folder):  # unlike rglob, it goes on where a folder has been deleted
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += (Path(where) / name).stat().st_size
     return total
 
 

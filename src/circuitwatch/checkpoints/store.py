@@ -7,6 +7,7 @@ what nobody holds may be deleted when room is needed. An entry counts with the s
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 import uuid
@@ -145,7 +146,7 @@ def _key(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+    return [Path(where) / name for where, _, names in os.walk(folder) for name in names]
 
 
 def _size(entry: Path) -> int:
