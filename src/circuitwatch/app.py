@@ -161,7 +161,7 @@ def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     from hydra.types import RunMode
     from omegaconf.errors import OmegaConfBaseException
 
-    from circuitwatch.config import register, validate
+    from circuitwatch.config import BOUNDS, register, validate
 
     failed: list[str] = []
 
@@ -180,12 +180,8 @@ def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
 
     suites = _suites(arguments)
     register(suites)
-    for ours, written in (
-        ("schedule.start", "schedule.from"),
-        ("schedule.stop", "schedule.to"),
-    ):  # `from` is no Python name
-        arguments = [re.sub(rf"^{re.escape(written)}=", f"{ours}=", argument) for argument in arguments]
-    sys.argv = ["circuitwatch", *arguments]
+    overrides = [argument.partition("=") for argument in arguments]
+    sys.argv = ["circuitwatch", *(BOUNDS.get(key, key) + equals + value for key, equals, value in overrides)]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -256,13 +252,14 @@ def _one_line(error: BaseException, suites: Sequence[Suite]) -> str:
     if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
         group, name = missing.groups()
         there = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+        nearest = ""
         if group == "model":
             near = difflib.get_close_matches(name, [model for suite in suites for model in suite.models], n=3)
             there += [
                 f"a model of the suites {', '.join(suite.name for suite in suites)} (circuitwatch --help lists them)"
             ]
-            there = [f"{' or '.join(near)}; or", *there] if near else there
-        return f"{group}={name}: no such {group}; choose one of {', '.join(there).replace('; or,', '; or')}"
+            nearest = f"{' or '.join(near)}; or " if near else ""
+        return f"{group}={name}: no such {group}; choose one of {nearest}{', '.join(there)}"
     if unknown := re.search(r"Key '([^']+)' (?:not in|is not in struct)", lines[0]) or re.search(
         r"Could not override '([^']+)'", lines[0]
     ):

@@ -30,6 +30,8 @@ CORRUPTIONS = ("swap", "abc")
 MODES = ("auto", "online", "offline", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float32", "float64")
+BOUNDS = {"schedule.from": "schedule.start", "schedule.to": "schedule.stop"}
+"""What people write → the field, since `from` can be no name in Python."""
 
 
 @dataclass
@@ -212,10 +214,9 @@ def validate(config: Any) -> Config:
     if config.circuit.memory is not None:
         parse_size(config.circuit.memory, "circuit.memory")
     parse_size(config.checkpoints.disk, "checkpoints.disk")
-    for key in ("from", "to"):
-        bound = getattr(config.schedule, {"from": "start", "to": "stop"}[key])
-        if bound is not None:
-            parse_bound(bound, f"schedule.{key}")
+    for written, name in BOUNDS.items():
+        if (bound := _get(config, name)) is not None:
+            parse_bound(bound, written)
     if not 0 < config.circuit.threshold <= 1:
         raise UserError(f"circuit.threshold={config.circuit.threshold}: must be above 0 and at most 1, e.g. 0.8")
     for key in ("model.name", "sweep"):

@@ -40,7 +40,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
-from circuitwatch.records import Cell, CheckpointRecord, Scalar
+from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.tasks.behaviour import Behaviour, measure, metric_per_prompt
 from circuitwatch.tracking import Tracker
@@ -168,7 +168,7 @@ def watch_checkpoints(
 
 def _is_one_to_compare_with(record: CheckpointRecord) -> bool:
     """Whether the next circuit's overlap is with this one: it has a circuit, and weights of its own."""
-    return record.mask is not None and "weights/duplicate_of" not in record.scalars
+    return record.mask is not None and DUPLICATE_OF not in record.scalars
 
 
 def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:
@@ -281,7 +281,7 @@ def examine(
     )
     scalars["weights/sha256"] = weights_sha256(folder)
     if duplicate_of:
-        scalars["weights/duplicate_of"] = duplicate_of
+        scalars[DUPLICATE_OF] = duplicate_of
     mask = found.mask if found else None
     if mask is not None and scores is not None and previous is not None:
         scalars |= overlap_scalars(graph_of(model), mask, scores, previous)

@@ -32,6 +32,8 @@ from circuitwatch.errors import UserError
 
 FORMAT = 1
 Scalar = float | int | str | bool
+DUPLICATE_OF = "weights/duplicate_of"
+"""The scalar that says whose weights a checkpoint has, if not its own."""
 NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment", "checkpoints")
 """Parts of the configuration that do not decide what a record says, and so may differ when a cell is resumed."""
 

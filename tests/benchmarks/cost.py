@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from benchmarks.opponents import SHAPES
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.memory import plan
@@ -30,12 +31,7 @@ from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.behaviour import metric_per_prompt
 from support.tokenizers import tokenizer_named
 
-SHAPES = {
-    "pythia-70m": (6, 512, 8),
-    "pythia-160m": (12, 768, 12),
-    "pythia-410m": (24, 1024, 16),
-    "pythia-1.4b": (24, 2048, 16),
-}
+MEASURED = ("pythia-70m", "pythia-160m", "pythia-410m", "pythia-1.4b")
 
 
 def write(shape: str, folder: Path) -> None:
@@ -89,7 +85,7 @@ def main(shapes: list[str]) -> None:
     if shapes[:1] == ["--one"]:
         print(json.dumps(watch(Path(shapes[1]))))
         return
-    for shape in shapes or SHAPES:
+    for shape in shapes or MEASURED:
         with tempfile.TemporaryDirectory() as folder:
             command = [
                 sys.executable,

@@ -28,6 +28,7 @@ SHAPES = {
     "pythia-70m": (6, 512, 8),
     "pythia-160m": (12, 768, 12),
     "pythia-410m": (24, 1024, 16),
+    "pythia-1.4b": (24, 2048, 16),
 }
 """Layers, width, heads."""
 SMALL, REAL = 2048, 50304

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from circuitwatch.checkpoints.audit import Audit
+from circuitwatch.checkpoints.audit import Audit, Weights
 from circuitwatch.checkpoints.hub import Cancelled, LostNetwork, Repository
 from circuitwatch.checkpoints.loading import DamagedWeights, load_model, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
@@ -202,18 +202,14 @@ def test_a_disk_that_fills_up_meanwhile(
         repository.download(listing, listing.small(), tmp_path / "got", lambda _: None)
 
 
-def weights(tmp_path: Path, identities: dict[int, set[str]]) -> Audit:
-    from circuitwatch.checkpoints.audit import Weights
-
+def audit_of(identities: dict[int, set[str]]) -> Audit:
     checkpoints = [Checkpoint(step, step, f"step{step}") for step in identities]
     return Audit.of(checkpoints, {s: Weights("bin", 1, None, frozenset(i)) for s, i in identities.items()}, {})
 
 
-def test_which_of_equal_checkpoints_is_kept(tmp_path: Path) -> None:
+def test_which_of_equal_checkpoints_is_kept() -> None:
     """The last one if it is among them, else the first; one kind of file in common is enough."""
-    found = weights(
-        tmp_path, {0: {"a"}, 1: {"a"}, 2: {"b"}, 4: {"z"}, 8: {"z", "y"}, 16: {"c", "d"}, 32: {"d"}, 64: {"z"}}
-    )
+    found = audit_of({0: {"a"}, 1: {"a"}, 2: {"b"}, 4: {"z"}, 8: {"z", "y"}, 16: {"c", "d"}, 32: {"d"}, 64: {"z"}})
     assert found.duplicate_of == {1: "step0", 4: "step64", 8: "step64", 32: "step16"}
 
 

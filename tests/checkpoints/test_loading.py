@@ -9,12 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     MistralConfig,
     MistralForCausalLM,
     Olmo2Config,
     Olmo2ForCausalLM,
     OlmoConfig,
     OlmoForCausalLM,
+    PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
     Qwen3Config,
@@ -42,6 +47,17 @@ def test_runs_that_leave_out_what_is_known_equal_the_whole(case: Case) -> None:
             torch.testing.assert_close(values, case.hf(tokens).logits[rows, ends], rtol=1e-4, atol=1e-5)
 
 
+def assert_loaded_as_it_is(model: PreTrainedModel, folder: Path, std: float = 0.25) -> None:
+    """Give every parameter a random value, write the model, and compare the logits of what is loaded with its own."""
+    for parameter in model.parameters():
+        parameter.data.normal_(std=std)
+    model.save_pretrained(folder)
+    tokens = torch.arange(12)[None]
+    ours = load_model(folder)
+    logits = ours.unembed(ours.run(ours.embed(tokens)).final)
+    torch.testing.assert_close(logits, model.eval()(tokens).logits, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("config", "kind"),
     [(Qwen2Config, Qwen2ForCausalLM), (MistralConfig, MistralForCausalLM), (OlmoConfig, OlmoForCausalLM)],
@@ -51,13 +67,35 @@ def test_relatives_of_llama(config: type, kind: type, tmp_path: Path) -> None:
     torch.manual_seed(0)
     shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
     model = kind(config(**shape, num_key_value_heads=2, vocab_size=50, bos_token_id=0, eos_token_id=0, pad_token_id=0))
-    for parameter in model.parameters():
-        parameter.data.normal_(std=0.25)
-    model.save_pretrained(tmp_path)
-    tokens = torch.arange(12)[None]
-    ours = load_model(tmp_path)
-    logits = ours.unembed(ours.run(ours.embed(tokens)).final)
-    torch.testing.assert_close(logits, model.eval()(tokens).logits, rtol=1e-4, atol=1e-5)
+    assert_loaded_as_it_is(model, tmp_path)
+
+
+def test_stanfords_gpt2_scales_attention_by_layer(tmp_path: Path) -> None:
+    """Loading compares the logits with Hugging Face's, which divide by the layer's number."""
+    torch.manual_seed(0)
+    config = GPT2Config(
+        n_layer=3, n_embd=24, n_head=3, vocab_size=50, n_positions=16, scale_attn_by_inverse_layer_idx=True, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = GPT2LMHeadModel(config)
+    assert_loaded_as_it_is(model, tmp_path, std=0.4)
+
+
+def test_bfloat16_on_disk_is_analysed_in_float32(tmp_path: Path) -> None:
+    shape = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+        "vocab_size": 20,
+    }
+    common = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+    for name, model in (
+        ("a", GPTNeoXForCausalLM(GPTNeoXConfig(**shape, **common))),
+        ("b", OlmoForCausalLM(OlmoConfig(**shape, **common))),
+    ):
+        model.to(torch.bfloat16).save_pretrained(tmp_path / name)
+        loaded = load_model(tmp_path / name)
+        assert {loaded.W_E.dtype, loaded.W_U.dtype, loaded.blocks[0].attention.W_Q.dtype} == {torch.float32}
 
 
 def test_nan_weights_are_named(tmp_path: Path) -> None:

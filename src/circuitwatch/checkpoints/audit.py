@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.table import Table
 
+from circuitwatch.checkpoints.loading import weight_files, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.progress import STYLE, format_tokens
 
@@ -28,6 +30,13 @@ class Weights:
     sha256: str | None
     identities: frozenset[str]
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> Weights:
+        """Of a checkpoint on disk that has weights; reads them to hash them."""
+        files, digest = weight_files(folder), weights_sha256(folder)
+        size = sum(path.stat().st_size for path in files)
+        return cls(files[0].suffix.lstrip("."), size, digest, frozenset([digest]))
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -41,17 +50,20 @@ class Audit:
     def of(cls, checkpoints: Sequence[Checkpoint], weights: Mapping[int, Weights], missing: Mapping[int, str]) -> Audit:
         """Find the duplicates among some checkpoints, ascending by step."""
         names = {checkpoint.step: checkpoint.revision for checkpoint in checkpoints}
-        last = checkpoints[-1].step if checkpoints else None
+
+        def worth(step: int) -> tuple[bool, int]:
+            return step != checkpoints[-1].step, step
+
         kept: dict[str, int] = {}
-        for step in ([last] if last in weights else []) + sorted(weights):
-            assert step is not None
-            for identity in weights[step].identities:
-                kept.setdefault(identity, step)
-        first = {step: min(kept[i] for i in w.identities) for step, w in weights.items()}
-        for step, w in weights.items():
-            if last in {kept[i] for i in w.identities} and last is not None:
-                first[step] = last
-        return cls(weights, missing, {step: names[to] for step, to in first.items() if to != step})
+        duplicate_of: dict[int, str] = {}
+        for step in sorted(weights, key=worth):
+            identities = weights[step].identities
+            twin = min((kept[identity] for identity in identities if identity in kept), key=worth, default=step)
+            for identity in identities:
+                kept.setdefault(identity, twin)
+            if twin != step:
+                duplicate_of[step] = names[twin]
+        return cls(weights, missing, duplicate_of)
 
 
 def audit_table(name: str, checkpoints: Sequence[Checkpoint], audit: Audit) -> Table:

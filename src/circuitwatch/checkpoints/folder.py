@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from circuitwatch.checkpoints.audit import Audit, Weights
-from circuitwatch.checkpoints.loading import weight_files, weights_sha256
+from circuitwatch.checkpoints.loading import weight_files
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
 from circuitwatch.errors import UserError
@@ -23,22 +23,17 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
     `tokens_per_step` may be None where suite.json, written by the nano trainer, says it. Raises UserError if the directory does not exist,
     has no checkpoint, or tokens per step are unknown.
     """
-    found = _folders(directory)
+    if not directory.is_dir():
+        raise UserError(f"model.path={directory}: no such directory")
+    found = {int(match[1]): path for path in directory.iterdir() if path.is_dir() and (match := NAME.match(path.name))}
+    if not found:
+        raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
     suite = directory / "suite.json"
     if tokens_per_step is None and suite.exists():
         tokens_per_step = json.loads(suite.read_text(encoding="utf-8"))["tokens_per_step"]
     if tokens_per_step is None:
         raise UserError("model.tokens_per_step is missing: say how many training tokens one step of this run sees")
     return [Checkpoint(step, step * tokens_per_step, path.name) for step, path in sorted(found.items())]
-
-
-def _folders(directory: Path) -> dict[int, Path]:
-    if not directory.is_dir():
-        raise UserError(f"model.path={directory}: no such directory")
-    found = {int(match[1]): path for path in directory.iterdir() if path.is_dir() and (match := NAME.match(path.name))}
-    if not found:
-        raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
-    return found
 
 
 class FolderSource:
@@ -53,7 +48,7 @@ class FolderSource:
         return self._available
 
     def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
-        """The first checkpoint's folder; where a trainer kept the tokenizer beside the checkpoints only, the directory must hold it."""
+        """The first checkpoint's folder."""
         return self.directory / checkpoints[0].revision
 
     def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
@@ -63,26 +58,17 @@ class FolderSource:
         for checkpoint in checkpoints:
             say(f"{checkpoint.revision}: hashing")
             folder = self.directory / checkpoint.revision
-            files = weight_files(folder)
-            if not files or not (folder / "config.json").exists():
-                missing[checkpoint.step] = f"no {'weights' if files else 'config.json and weights'} in {folder}"
-                continue
-            digest = weights_sha256(folder)
-            size = sum(path.stat().st_size for path in files)
-            weights[checkpoint.step] = Weights(files[0].suffix.lstrip("."), size, digest, frozenset([digest]))
+            has = {"config.json": (folder / "config.json").exists(), "weights": bool(weight_files(folder))}
+            if all(has.values()):
+                weights[checkpoint.step] = Weights.of_folder(folder)
+            else:
+                missing[checkpoint.step] = f"no {' and '.join(what for what in has if not has[what])} in {folder}"
         return Audit.of(checkpoints, weights, missing)
 
     @contextmanager
-    def stream(self, checkpoints: Sequence[Checkpoint]) -> Iterator[FolderStream]:
+    def stream(self, checkpoints: Sequence[Checkpoint]) -> Iterator[FolderSource]:
         """Checkpoints one after another."""
-        yield FolderStream(self.directory)
-
-
-class FolderStream:
-    """Hands out folders of a directory."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        yield self
 
     @contextmanager
     def hold(self, checkpoint: Checkpoint, say: Say) -> Iterator[Path]:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -22,7 +23,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from huggingface_hub.utils import logging as hub_logging
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
-from circuitwatch.checkpoints.loading import file_sha256, joint_sha256
+from circuitwatch.checkpoints.loading import WEIGHT_FILES, file_sha256, joint_sha256
 from circuitwatch.checkpoints.source import Missing, NotFetched
 from circuitwatch.errors import UserError
 
@@ -30,8 +31,6 @@ SMALL_FILES = (
     "config.json tokenizer.json tokenizer_config.json special_tokens_map.json vocab.json merges.txt added_tokens.json"
 ).split()
 TOKENIZERS = ("tokenizer.json", "vocab.json")
-KINDS = {"safetensors": ("model", ".safetensors"), "bin": ("pytorch_model", ".bin")}
-"""Kinds of weight files, the preferred one first, and how their names begin and end; a shard's name has numbers between."""
 TRIES = 4
 ANSWER_SECONDS = 30
 PIECE = 1 << 18
@@ -68,12 +67,11 @@ class Listing:
     @property
     def kind(self) -> str | None:
         """The kind of weights to fetch: safetensors if there are any, else bin; none without weights."""
-        return next((kind for kind in KINDS if self.weights(kind)), None)
+        return next((kind for kind in WEIGHT_FILES if self.weights(kind)), None)
 
     def weights(self, kind: str) -> tuple[RemoteFile, ...]:
         """The weight files of a kind, by name."""
-        begin, end = KINDS[kind]
-        found = [f for f in self.files if f.name.startswith(begin) and f.name.endswith(end)]
+        found = [file for file in self.files if fnmatchcase(file.name, WEIGHT_FILES[kind])]
         return tuple(sorted(found, key=lambda file: file.name))
 
     def small(self) -> tuple[RemoteFile, ...]:
@@ -83,7 +81,7 @@ class Listing:
     def needed(self) -> tuple[RemoteFile, ...]:
         """All that a checkpoint needs: small files, weights, and the index of weights in several files."""
         assert self.kind is not None
-        index = f"{KINDS[self.kind][0]}{KINDS[self.kind][1]}.index.json"
+        index = f"{WEIGHT_FILES[self.kind].replace('*', '')}.index.json"
         return (*self.small(), *(f for f in self.files if f.name == index), *self.weights(self.kind))
 
     def sha256(self) -> str | None:
@@ -94,7 +92,7 @@ class Listing:
 
     def identities(self) -> frozenset[str]:
         """One hash for each kind of weights there is."""
-        found = {kind: self.weights(kind) for kind in KINDS}
+        found = {kind: self.weights(kind) for kind in WEIGHT_FILES}
         return frozenset(
             f"{kind} {joint_sha256({f.name: f.identity for f in files})}" for kind, files in found.items() if files
         )
@@ -107,7 +105,6 @@ class Repository:
         hub_logging.set_verbosity_error()
         self.hub_id = hub_id
         self._listings = listings
-        self._endpoint = endpoint
         self._first_wait = first_wait
         self._api = HfApi(endpoint=endpoint)
 
@@ -170,7 +167,7 @@ class Repository:
             return
         folder.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
-        url = hf_hub_url(self.hub_id, file.name, revision=listing.commit, endpoint=self._endpoint)
+        url = hf_hub_url(self.hub_id, file.name, revision=listing.commit, endpoint=self._api.endpoint)
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         if have < file.size:
             timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
@@ -182,7 +179,6 @@ class Repository:
                         if stopped is not None and stopped.is_set():
                             raise Cancelled
                         target.write(piece)
-                        target.flush()
                         got(len(piece))
         if (size := part.stat().st_size) != file.size:
             if size > file.size:
@@ -230,14 +226,10 @@ def _is_network(error: BaseException) -> bool:
 
 
 def _may_pass(error: BaseException) -> bool:
-    if isinstance(error, hub_errors.LocalEntryNotFoundError) and error.__cause__ is not None:
-        return _may_pass(error.__cause__)
     return isinstance(error, NotFetched) or _is_network(error) or _status(error) in TRANSIENT
 
 
 def _as_user_error(error: BaseException, what: str) -> UserError:
-    if isinstance(error, hub_errors.LocalEntryNotFoundError) and error.__cause__ is not None:
-        return _as_user_error(error.__cause__, what)
     status = _status(error)
     if isinstance(error, hub_errors.RevisionNotFoundError | hub_errors.EntryNotFoundError):
         return Missing(f"{what}: the hub does not have it (404)")

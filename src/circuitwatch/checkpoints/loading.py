@@ -28,6 +28,8 @@ PARALLEL = {"GPTNeoXForCausalLM"}
 SEQUENTIAL = {"GPT2LMHeadModel", "LlamaForCausalLM", "MistralForCausalLM", "OlmoForCausalLM", "Qwen2ForCausalLM"}
 POST_NORM = {"Olmo2ForCausalLM", "Olmo3ForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Glm4ForCausalLM"}
 """Their blocks normalise what they add, so that a head's output is no linear part of the residual stream and edges have no exact meaning."""
+WEIGHT_FILES = {"safetensors": "model*.safetensors", "bin": "pytorch_model*.bin"}
+"""Kinds of weight files, the preferred one first; weights in several files have numbers where the star is."""
 MAX_ROTARY_POSITIONS = 2048
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of logits accepted between our forward pass and Hugging Face's, relative to their largest magnitude: float32 rounding over
@@ -46,8 +48,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that a checkpoint's weights are read from, by name: safetensors if there are any, else pytorch_model*.bin."""
-    return sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    """The files that a checkpoint's weights are read from, by name, of the first of WEIGHT_FILES that there are."""
+    return next((found for pattern in WEIGHT_FILES.values() if (found := sorted(folder.glob(pattern)))), [])
 
 
 def weights_sha256(folder: Path) -> str:

@@ -95,13 +95,15 @@ class Store:
     def _reserved(self, folder: Path, size: int) -> bool:
         """Make room for an entry and mark it; False if that must wait."""
         with self._lock:
-            others = [entry for entry in self._entries() if entry != folder]
-            for old in self._by_worth([entry for entry in others if not self._is_held(entry)], folder.parent):
-                if sum(map(_size, others)) + size <= self.budget:
-                    break
-                _delete(old)
-                others.remove(old)
-            if sum(map(_size, others)) + size > self.budget:
+            room = self.budget - size - (self.used() - _size(folder))
+            if room < 0:
+                free_to_go = [entry for entry in self._entries() if entry != folder and not self._is_held(entry)]
+                for old in self._by_worth(free_to_go, folder.parent):
+                    room += _size(old)
+                    _delete(old)
+                    if room >= 0:
+                        break
+            if room < 0:
                 return False
             free = shutil.disk_usage(self.folder).free + sum(f.stat().st_size for f in _files(folder))
             if size > free:

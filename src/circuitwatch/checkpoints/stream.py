@@ -17,11 +17,11 @@ from huggingface_hub.errors import CacheNotFound
 
 from circuitwatch.checkpoints.audit import Audit, Weights
 from circuitwatch.checkpoints.hub import TOKENIZERS, Listing, Repository, offline
-from circuitwatch.checkpoints.loading import weight_files, weights_sha256
+from circuitwatch.checkpoints.loading import weight_files
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
 from circuitwatch.checkpoints.store import Held, Store
-from circuitwatch.checkpoints.suites import checkpoint_at, checkpoints_named
+from circuitwatch.checkpoints.suites import can_be_named, checkpoint_at, checkpoints_named
 from circuitwatch.config import CheckpointsConfig, ModelConfig
 from circuitwatch.errors import UserError
 from circuitwatch.units import parse_size
@@ -51,26 +51,25 @@ class HubSource:
 
     def here(self) -> dict[str, Path]:
         """Revisions that are on this machine, whole."""
-        kept = {name.rsplit("@", 1)[0]: path for name, path in self.store.whole(self.name).items()}
-        return kept | self.cached
+        return self.kept() | self.cached
+
+    def kept(self) -> dict[str, Path]:
+        """Revisions whose entries in the store, named <revision>@<commit>, are whole."""
+        return {name.rsplit("@", 1)[0]: path for name, path in self.store.whole(self.name).items()}
 
     def available(self) -> list[Checkpoint]:
         """The suite's published steps, whether the hub still has them or not, else what the hub has; offline, what is on this machine."""
         model = self.model
         assert model.revisions is not None
-        if model.steps and "{step}" not in model.revisions:
-            found = [Checkpoint(model.steps[0], model.steps[0] * (model.tokens_per_step or 1), model.revisions)]
-        elif model.steps and not offline():
-            made = [checkpoint_at(step, model.revisions, model.tokens_per_step) for step in model.steps]
-            found = [checkpoint for checkpoint in made if checkpoint is not None]
-            if len(found) < len(made):
-                there = {c.step: c for c in checkpoints_named(self.commits(), model.revisions, model.tokens_per_step)}
-                found = [there[step] for step in model.steps if step in there]
+        here = self.here() if offline() else {}
+        if model.steps and can_be_named(model.revisions, model.tokens_per_step):
+            found = [checkpoint_at(step, model.revisions, model.tokens_per_step or 0) for step in model.steps]
         else:
-            names = self.here() if offline() else self.commits()
+            names = here if offline() else self.commits()
             found = checkpoints_named(names, model.revisions, model.tokens_per_step)
+            found = [checkpoint for checkpoint in found if not model.steps or checkpoint.step in model.steps]
         if offline():
-            found = [checkpoint for checkpoint in found if checkpoint.revision in self.here()]
+            found = [checkpoint for checkpoint in found if checkpoint.revision in here]
         if not found:
             where = "on this machine, and HF_HUB_OFFLINE is set" if offline() else "on the hub"
             raise UserError(f"{model.hub_id}: no revision named like {model.revisions} {where}")
@@ -78,8 +77,9 @@ class HubSource:
 
     def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
         """Configuration and tokenizer of the first checkpoint that there is, the tokenizer of `main` where revisions have none."""
+        here = self.here()
         for checkpoint in checkpoints:
-            if folder := self.here().get(checkpoint.revision):
+            if folder := here.get(checkpoint.revision):
                 return folder
             if offline() or checkpoint.revision not in self.commits():
                 continue
@@ -94,15 +94,15 @@ class HubSource:
         raise UserError(f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule is there")
 
     def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
-        """Hashes from the hub's listings, of several revisions at once; of what is on this machine already, from its files."""
+        """Hashes from the hub's listings, of several revisions at once; offline, from the files."""
         weights: dict[int, Weights] = {}
         missing: dict[int, str] = {}
+        local = self.here() if offline() else {}
 
         def look(checkpoint: Checkpoint) -> None:
             say(f"{checkpoint.revision}: listing")
-            local = self.here().get(checkpoint.revision)
-            if offline() and local is not None:
-                weights[checkpoint.step] = _local_weights(local)
+            if checkpoint.revision in local:
+                weights[checkpoint.step] = Weights.of_folder(local[checkpoint.revision])
                 return
             try:
                 listing = self._listing(checkpoint)
@@ -134,12 +134,12 @@ class HubSource:
         cached = self.cached.get(checkpoint.revision)
         if cached is not None and (offline() or cached.name == self.commits().get(checkpoint.revision)):
             return cached  # and not an older commit of the revision
-        whole = next((n for n in self.store.whole(self.name) if n.rsplit("@", 1)[0] == checkpoint.revision), None)
         if offline():
-            if whole is None:
+            folder = self.kept().get(checkpoint.revision)
+            if folder is None:
                 raise NotFetched(f"{checkpoint.revision}: is no longer on this machine, and HF_HUB_OFFLINE is set")
-            size = sum(path.stat().st_size for path in weight_files(self.store.folder / self.name / whole))
-            return self.store.take(self.name, whole, size, lambda _: None, stopped)
+            size = sum(path.stat().st_size for path in weight_files(folder))
+            return self.store.take(self.name, folder.name, size, lambda _: None, stopped)
         listing = self._listing(checkpoint)
         if listing.kind is None:
             raise Missing(f"{checkpoint.revision} holds no weights")
@@ -247,10 +247,3 @@ def _is_whole(folder: Path) -> bool:
     shards = {path.name for path in weight_files(folder)}
     totals = {int(name.split("-of-")[1].split(".")[0]) for name in shards if "-of-" in name}
     return bool(shards) and all(len([n for n in shards if "-of-" in n]) == total for total in totals)
-
-
-def _local_weights(folder: Path) -> Weights:
-    files = weight_files(folder)
-    digest = weights_sha256(folder)
-    kind = files[0].suffix.lstrip(".")
-    return Weights(kind, sum(path.stat().st_size for path in files), digest, frozenset([digest]))

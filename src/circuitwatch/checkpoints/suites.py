@@ -106,10 +106,13 @@ def checkpoints_named(names: Iterable[str], pattern: str, tokens_per_step: int |
     return sorted(_matches(names, pattern, tokens_per_step), key=lambda checkpoint: checkpoint.step)
 
 
-def checkpoint_at(step: int, pattern: str, tokens_per_step: int | None) -> Checkpoint | None:
-    """The checkpoint of a step, its revision's name made from the pattern; none where a name can't be made so."""
-    if tokens_per_step is None or "*" in pattern or "{tokens}" in pattern:
-        return None
+def can_be_named(pattern: str, tokens_per_step: int | None) -> bool:
+    """Whether a step alone tells its revision's name and its tokens."""
+    return tokens_per_step is not None and "*" not in pattern and "{tokens}" not in pattern
+
+
+def checkpoint_at(step: int, pattern: str, tokens_per_step: int) -> Checkpoint:
+    """The checkpoint of a step, its revision's name made from a pattern that `can_be_named`."""
     return Checkpoint(step, step * tokens_per_step, pattern.replace("{step}", str(step)))
 
 

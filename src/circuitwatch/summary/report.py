@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
+from circuitwatch.records import DUPLICATE_OF
 from circuitwatch.summary.figures import (
     OVERLAPS,
     ROLE_COLOURS,
@@ -23,7 +24,6 @@ from circuitwatch.summary.figures import (
     tasks_in_order,
 )
 from circuitwatch.summary.tables import (
-    DUPLICATE,
     NO_TASK,
     CellData,
     in_order,
@@ -279,7 +279,7 @@ def _cross_out(figure: go.Figure, table: pd.DataFrame, name: str, colour: str, *
     if len(wrong):
         figure.add_scatter(
             x=wrong["x"], y=wrong[name], mode="markers", showlegend=False, marker={"symbol": "x", "size": 9, "color": colour},
-            customdata=wrong[["tokens", DUPLICATE]], hovertemplate="%{customdata[0]:,} tokens: same weights as %{customdata[1]}<extra></extra>",
+            customdata=wrong[["tokens", DUPLICATE_OF]], hovertemplate="%{customdata[0]:,} tokens: same weights as %{customdata[1]}<extra></extra>",
             **place,
         )  # fmt: skip
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitwatch.records import Cell
+from circuitwatch.records import DUPLICATE_OF, Cell
 from circuitwatch.summary.emergence import Emergence, fit_emergence
 from circuitwatch.summary.scaling import Kind, trend
 
@@ -23,7 +23,6 @@ ACCURACY_THRESHOLD = 0.75
 CIRCUIT_THRESHOLD = 0.5
 ROLE_THRESHOLD = 0.5
 NO_TASK = "-"
-DUPLICATE = "weights/duplicate_of"
 SIZES = ("circuit/nodes", "circuit/edges", "circuit/edges_share")
 """Measures of circuit size whose mean over the checkpoints with a circuit is compared across models (the paper compares nodes)."""
 
@@ -95,9 +94,9 @@ def read_cell(cell: Cell) -> CellData:
 
 def is_duplicate(curves: pd.DataFrame) -> pd.Series:
     """Which rows are of checkpoints that have the weights of another."""
-    if DUPLICATE not in curves:
+    if DUPLICATE_OF not in curves:
         return pd.Series(False, index=curves.index)
-    return curves[DUPLICATE].notna()
+    return curves[DUPLICATE_OF].notna()
 
 
 def without_duplicates(curves: pd.DataFrame) -> pd.DataFrame:
@@ -119,7 +118,7 @@ def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
     """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its cells recorded."""
     curves: dict[tuple[str, int], pd.DataFrame] = {}
     for cell in in_order(cells):
-        names = [name for name in cell.curves if str(name).startswith("roles/") or name == DUPLICATE]
+        names = [name for name in cell.curves if str(name).startswith("roles/") or name == DUPLICATE_OF]
         table = cell.curves[["step", "tokens", *names]]
         known = curves.get((cell.model, cell.seed))
         both = table if known is None else pd.concat([known, table], ignore_index=True)
