@@ -17,6 +17,8 @@ MISTAKES = {
     "model=nothing": "model=nothing: no such model; choose one of folder, hub, nano-",
     "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; choose one of pythia-160m-seed9 or ",
     "model=hub": "model.hub_id is missing",
+    "model=hub model.hub_id=a/b": "model=hub: tokens_per_step is missing, and the revisions' names hold no {tokens}",
+    "model=hub model.hub_id=a/b model.revisions=main": "model=hub: revisions=main has no {step}, so `steps` must name",
     "schedule.from=soon": "schedule.from=soon: give steps such as 1000, or tokens such as 2.1B",
     "checkpoints.disk=20": "checkpoints.disk=20: give a size above 0",
     "checkpoints.keep=some": "checkpoints.keep=some: choose one of none, last, all",

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from circuitwatch.checkpoints.schedule import parse_bound
-from circuitwatch.checkpoints.suites import Suite
+from circuitwatch.checkpoints.suites import Suite, require_naming
 from circuitwatch.errors import UserError
 from circuitwatch.units import parse_size
 
@@ -225,10 +225,13 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
     if config.model.source == "folder" and not config.model.path:
         raise UserError("model.path is missing: model=folder needs model.path=<directory of checkpoints>")
-    if config.model.source == "hub" and not (config.model.hub_id and config.model.revisions):
-        raise UserError(
-            "model.hub_id is missing: model=hub needs model.hub_id=<org/name> and model.revisions=<pattern>"
-        )
+    if config.model.source == "hub":
+        model = config.model
+        if not model.hub_id or not model.revisions:
+            raise UserError(
+                "model.hub_id is missing: model=hub needs model.hub_id=<org/name> and model.revisions=<pattern>"
+            )
+        require_naming(f"model={model.name}", model.revisions, model.steps, model.tokens_per_step)
     for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None
         if config.schedule.kind == kind and not given:

@@ -72,13 +72,18 @@ def _model(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
             raise UserError(f"{path}: {name} has no {key}")
     steps = parse_steps(given["steps"], path) if given.get("steps") is not None else None
     pattern = given["revisions"]
-    if steps is None and "{step}" not in pattern:
-        raise UserError(f"{path}: {name}: revisions={pattern} has no {{step}}, so `steps` must name its one step")
-    if steps is not None and len(steps) > 1 and "{step}" not in pattern:
-        raise UserError(f"{path}: {name}: revisions={pattern} has no {{step}}, but there are {len(steps)} steps")
-    if given.get("tokens_per_step") is None and "{tokens}" not in pattern:
-        raise UserError(f"{path}: {name}: tokens_per_step is missing, and the revisions' names hold no {{tokens}}")
+    require_naming(f"{path}: {name}", pattern, steps, given.get("tokens_per_step"))
     return {**given, "name": name, "source": "hub", "hub_id": given["hub_id"].replace("{model}", name), "steps": steps}
+
+
+def require_naming(where: str, pattern: str, steps: Sequence[int] | None, tokens_per_step: int | None) -> None:
+    """Raise UserError unless the step and the tokens of each revision can be told."""
+    if not steps and "{step}" not in pattern:
+        raise UserError(f"{where}: revisions={pattern} has no {{step}}, so `steps` must name its one step")
+    if steps and len(steps) > 1 and "{step}" not in pattern:
+        raise UserError(f"{where}: revisions={pattern} has no {{step}}, but there are {len(steps)} steps")
+    if tokens_per_step is None and "{tokens}" not in pattern:
+        raise UserError(f"{where}: tokens_per_step is missing, and the revisions' names hold no {{tokens}}")
 
 
 def _refuse_unknown(path: Path, given: dict[str, Any], known: Sequence[str]) -> None:
