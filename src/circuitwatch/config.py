@@ -156,18 +156,18 @@ class HeadsConfig:
 
     length: int = 12
     """Tokens of the random segment that is repeated, at least 2."""
-    n_sequences: int = 32
+    n_sequences: int = 16
     """Repeated segments."""
     n_prompts: int = 64
     """IOI prompts for the name-mover scores, whatever task is watched."""
     text: str | None = None
     """Plain text that copy suppression is measured on; null: text of the nano corpus' kind that no nano model was trained on."""
-    n_texts: int = 24
+    n_texts: int = 16
     """Pieces of that text: half for the mean that ablates a head, half to measure the effect on; at least 2."""
     text_length: int = 32
     """Tokens of a piece, at least 8."""
-    n_destinations: int = 96
-    """Positions of the text at which the effect on the output distribution is measured."""
+    n_destinations: int = 48
+    """Positions of the text at which the effect on the output distribution is measured; layers without any sign of it are left at 8 of them."""
     semantic_set: int = 5
     """Tokens that count as the attended one in copy suppression: itself and those with the nearest unembeddings."""
     predicted_share: float = 0.05

@@ -329,7 +329,7 @@ def behaviour_circuit_and_parts(
     scalars |= {"behaviour/corrupted": corrupted, "behaviour/above_chance": behaviour.above_chance}
     model, heads = prepared.model, config.heads
     if not behaviour.above_chance:
-        findings = unconfirmed(roles.table, prompts.task, model.n_layers, model.n_heads)
+        findings = unconfirmed(prepared, prompts, roles.table, heads)
         return behaviour, None, None, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE}
     found, scores = find_circuit(prepared, prompts, config.circuit, behaviour.value, corrupted, reuse, say)
     graph = graph_of(model)

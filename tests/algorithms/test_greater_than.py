@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from circuitwatch.algorithms import Findings, confirm_roles
-from circuitwatch.algorithms.causes import Effects, bootstrap_weights
+from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
+from circuitwatch.algorithms.causes import Case, Effects, bootstrap_weights
+from circuitwatch.algorithms.greater_than import year_pushes
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.prompts import Prepared
@@ -77,13 +78,15 @@ def test_year_attention_equals_hugging_faces(trained: Trained) -> None:
 
 def test_year_push_and_the_measures_equal_loops(trained: Trained) -> None:
     prompts, pushes, ranks = trained.prompts, np.zeros((2, N_PROMPTS)), np.zeros((4, N_PROMPTS))
-    for i in range(N_PROMPTS):
-        outputs = trained.outputs(i)
+    every = [trained.outputs(i) for i in range(N_PROMPTS)]
+    by_mlp = [[trained.lens(every[i][f"m{layer}"], i) for i in range(N_PROMPTS)] for layer in (0, 1)]
+    for i, outputs in enumerate(every):
         start = int(prompts.clean[i, prompts.positions["year"][i]])
         sign = dict(zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True))
         for layer in (0, 1):
-            logits = trained.lens(outputs[f"m{layer}"], i)
-            above, others = ([v for token, v in logits.items() if sign[token] == s] for s in (1, -1))
+            logits = by_mlp[layer][i]
+            usual = {token: np.mean([other[token] for other in by_mlp[layer]]) for token in logits}
+            above, others = ([v - usual[t] for t, v in logits.items() if sign[t] == s] for s in (1, -1))
             pushes[layer, i] = np.mean(above) - np.mean(others)
             for head in (0, 1):
                 logits = trained.lens(outputs[f"a{layer}.h{head}"], i)
@@ -128,6 +131,26 @@ def test_without_a_circuit_the_measures_are_left_out(trained_suite: Path) -> Non
     for name in ("year_attention", "year_lens", "mlp_push"):
         assert found.scalars[f"algorithm/{name}_left_out"] == "no circuit" and f"algorithm/{name}" not in found.scalars
     assert len(scores_of(found, "year_attention")) == 4 and len(scores_of(found, "year_push")) == 2
+
+
+def test_a_constant_liking_for_late_years_is_no_push(trained: Trained) -> None:
+    """Whatever is added to the output of an MLP on all prompts alike changes no push."""
+    prompts = trained.prompts
+    case = Case(trained.model, None, prompts, None, HeadsConfig(), np.empty(0))  # type: ignore[arg-type]  # nothing is patched
+    written = torch.randn(3, N_PROMPTS, trained.model.d_model, generator=torch.Generator().manual_seed(0))
+    late = trained.model.W_U[:, prompts.answer_ids[0][prompts.answer_signs[0] > 0]].sum(1)
+    plain, liking = year_pushes(case, written), year_pushes(case, written + late)
+    torch.testing.assert_close(liking, plain, rtol=1e-3, atol=1e-4)
+    assert plain.abs().mean() > 0.01
+
+
+def test_before_there_is_behaviour_the_roles_are_seen_all_the_same(trained: Trained) -> None:
+    prepared = Prepared(trained.model, trained.prompts)
+    table = trained.findings.roles[["role", "layer", "head", "score"]]
+    found = unconfirmed(prepared, trained.prompts, table[table["role"] == "successor"], HeadsConfig())
+    for role in ("year_attention", "year_push"):
+        assert scores_of(found, role) == pytest.approx(scores_of(trained.findings, role), abs=1e-5)
+    assert found.roles["effect"].isna().all() and not found.scalars
 
 
 def test_shares_count_sizes_of_effects() -> None:

@@ -86,6 +86,19 @@ def test_the_shares_are_nearly_1_and_0_for_roles_that_others_play(findings: Find
     assert without.scalars["algorithm/D"] < 0.05
 
 
+def test_shares_of_joint_effects_equal_patching_by_hand(findings: Findings) -> None:
+    """C and D are ratios of two effects, each of several heads patched as one."""
+    prompts = ioi_prompts()
+    patcher = PathPatcher(Prepared(ioi_model(), prompts), TaskMetric(prompts))
+    heads = [f"a{layer}.h{head}" for layer in (0, 1) for head in range(3)]
+    for name, some, every, receivers, where in (
+        ("C", ["a1.h0"], heads, ["a2.h0<q>"], "end"),
+        ("D", ["a0.h0"], heads[:3], ["a1.h0<k>", "a1.h0<v>"], "s2"),
+    ):
+        effects = patcher.patch([some, every], receivers, positions=prompts.positions[where][:, None]).effects
+        assert findings.scalars[f"algorithm/{name}"] == pytest.approx(min(1, float(effects[0] / effects[1])), abs=1e-5)
+
+
 def test_effects_are_recorded_with_intervals(findings: Findings) -> None:
     table = pd.concat(findings.patching)
     assert set(table["receivers"]) == {"logits", "name-mover queries", "S-inhibition keys and values"}
@@ -121,7 +134,8 @@ def test_a_head_outside_the_circuit_is_not_confirmed() -> None:
 
 
 def test_before_there_is_behaviour() -> None:
-    found = unconfirmed(role_table(HOLDERS), "ioi", 3, 3)
+    prompts = ioi_prompts()
+    found = unconfirmed(Prepared(ioi_model(), prompts), prompts, role_table(HOLDERS), HeadsConfig())
     assert (found.roles[found.roles["role"] == "s_inhibition"]["score"] == 0).all() and found.roles[
         "effect"
     ].isna().all()

@@ -3,7 +3,9 @@
     PYTHONPATH=tests .venv/bin/python -m benchmarks.cost pythia-410m pythia-1.4b
 
 Each shape runs in a process of its own, from float16 weights on disk as a hub has them, 70 prompts and 5 steps, in float32. Random weights have no behaviour
-above chance, so the search is run all the same: it looks at as many circuits as it would in a trained model.
+above chance, so the search is run all the same: it looks at as many circuits as it would in a trained model. Nor do their heads hold roles, so path
+patching is given the places that roles have in trained models: three name movers in the last third, three S-inhibition heads in the middle, six sources
+before those. Seconds are of process time on one thread, so that stages can be compared on a machine that does other work; `wall` has the seconds that passed.
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from benchmarks.opponents import SHAPES
+from circuitwatch.algorithms.causes import Case, Effects, bootstrap_weights
+from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.memory import plan
+from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.config import CircuitConfig
+from circuitwatch.config import CircuitConfig, HeadsConfig
 from circuitwatch.heads.roles import role_probes, role_scores
 from circuitwatch.monitor import find_circuit
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import metric_per_prompt
+from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from support.tokenizers import tokenizer_named
 
 MEASURED = ("pythia-70m", "pythia-160m", "pythia-410m", "pythia-1.4b")
@@ -49,18 +54,19 @@ def write(shape: str, folder: Path) -> None:
 
 def watch(folder: Path) -> dict[str, float]:
     """One checkpoint: seconds of each stage, GB at the peak."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     times: dict[str, float] = {}
-    before = time.perf_counter()
+    wall, before = time.perf_counter(), time.process_time()
 
     def stage(name: str) -> None:
         nonlocal before
-        times[name], before = time.perf_counter() - before, time.perf_counter()
+        times[name], before = time.process_time() - before, time.process_time()
 
     tokenizer = load_tokenizer(folder)
     prompts = build_prompts("ioi", tokenizer, n_prompts=70, seed=0)
-    probes = role_probes(tokenizer, length=12, n_sequences=32, n_prompts=64, seed=0)
-    before = time.perf_counter()
+    heads = HeadsConfig()
+    probes = role_probes(tokenizer, heads, seed=0)
+    wall, before = time.perf_counter(), time.process_time()
     model = load_model(folder)
     stage("load")
     planned = plan(model, prompts, steps=5)
@@ -71,8 +77,34 @@ def watch(folder: Path) -> dict[str, float]:
     stage("circuit")
     role_scores(model, probes)
     stage("roles")
+    weights = bootstrap_weights(len(prompts.lengths), 1000, 0)
+    case = Case(model, PathPatcher(prepared, TaskMetric(prompts)), prompts, None, heads, weights)
+    last, middle = (round(share * (model.n_layers - 1)) for share in (0.75, 0.55))
+    movers = [f"a{layer}.h{h}" for layer, h in ((last, 0), (last + 1, 1), (last + 2, 2))]
+    inhibitors = [f"a{layer}.h{h}" for layer, h in ((middle, 0), (middle, 1), (middle + 1, 2))]
+    sources = [f"a{layer}.h{h}" for layer in (1, 3, middle - 1) for h in (0, 1)]
+    end, s2 = (prompts.positions[name][:, None] for name in ("end", "s2"))
+    sent = case.patcher.send(
+        [[head] for head in case.every_head], ["logits", *(f"{head}<q>" for head in movers)], positions=end
+    )
+    Effects.of(sent.into(["logits"]), case.every_head, "logits").table(weights)
+    stage("patching: logits")
+    queries = into_queries(case, sent, movers)[0]
+    queries.table(weights)
+    case.joint_share(inhibitors, queries.senders, [f"{head}<q>" for head in movers], end)
+    stage("patching: queries")
+    case.patcher.patch([[head] for head in sources], inputs_of(inhibitors), positions=s2)
+    case.joint_share(sources, case.heads_before(middle + 1), inputs_of(inhibitors), s2)
+    stage("patching: keys and values")
+    paper = CircuitConfig(ig_steps=30)
+    find_circuit(prepared, prompts, paper, values[0], values[1], planned.reuse, lambda _: None)
+    stage("circuit, 30 steps")
+    ours = sum(seconds for name, seconds in times.items() if name == "roles" or name.startswith("patching"))
     return {
         **times,
+        "roles and patching ÷ circuit": ours / times["circuit"],
+        "roles and patching ÷ circuit of 30 steps": ours / times["circuit, 30 steps"],
+        "wall": time.perf_counter() - wall,
         "circuits evaluated": len(found.curve),
         "edges": graph_of(model).n_edges,
         "batch": planned.batch_size,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from circuitwatch.heads.copy_suppression import (
+    SCREENED_OUT,
     SuppressionProbe,
     copy_suppression_scores,
     orthonormal,
@@ -146,3 +147,20 @@ def test_directions_are_orthonormal_within_a_source_and_dependent_ones_are_dropp
     torch.testing.assert_close(torch.diag(products), torch.diag(expected))
     torch.testing.assert_close(products[0, 2], torch.tensor(0.0, dtype=torch.float64))
     torch.testing.assert_close(basis[0, 1], directions[0, 1])  # the other source's is left as it is
+
+
+def test_screening_leaves_only_heads_without_copy_suppression_behind(case: Case) -> None:
+    """Layers in which a head reaches the limit on the first destinations get their scores from all of them, the others from those alone."""
+    whole, screened = (copy_suppression_scores(case.model, replace(made_probe(40), n_screen=n)) for n in (0, 10))
+    piece, place = made_probe(40).destinations()
+    some = torch.arange(10) * 4
+
+    class Few(SuppressionProbe):
+        def destinations(self) -> tuple[Tensor, Tensor]:
+            return piece[some], place[some]
+
+    first = copy_suppression_scores(case.model, Few(**vars(made_probe(40))))
+    assert (first != whole).any()
+    for layer in range(case.model.n_layers):
+        expected = whole if first[layer].max() >= SCREENED_OUT else first
+        torch.testing.assert_close(screened[layer], expected[layer], rtol=1e-4, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.algorithms import greater_than, ioi
-from circuitwatch.algorithms.causes import Case, Findings, bootstrap_weights, with_causes
+from circuitwatch.algorithms.causes import Array, Case, Findings, bootstrap_weights, with_causes
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
@@ -32,9 +32,8 @@ def confirm_roles(
 
     roles: columns role, layer, head, score; nodes: names of those in the checkpoint's circuit, None if it has none.
     """
-    weights = bootstrap_weights(len(prompts.lengths), n_bootstrap, seed)
     members = None if nodes is None else frozenset(nodes)
-    case = Case(prepared.model, PathPatcher(prepared, TaskMetric(prompts)), prompts, members, heads, weights)
+    case = _case(prepared, prompts, members, heads, bootstrap_weights(len(prompts.lengths), n_bootstrap, seed))
     findings = Findings(with_causes(roles, members))
     if prompts.task == "ioi":
         ioi.inspect(case, findings)
@@ -42,15 +41,24 @@ def confirm_roles(
         greater_than.inspect(case, findings)
     else:
         direct = case.direct_effects(case.every_head)
-        findings.patching.append(direct.table(weights))
+        findings.patching.append(direct.table(case.weights))
         case.check_movers(findings.roles, direct)
     return findings
 
 
-def unconfirmed(roles: pd.DataFrame, task: str, n_layers: int, n_heads: int) -> Findings:
-    """What is known where the behaviour is not above chance: nothing to be patched, and nothing that an S-inhibition head could inhibit."""
-    findings = Findings(with_causes(roles, None))
-    if task == "ioi":
-        rows = ioi.s_inhibition_rows(np.zeros(n_layers * n_heads), n_heads, None)
-        findings.roles = pd.concat([findings.roles, rows], ignore_index=True)
+def unconfirmed(prepared: Prepared, prompts: PromptSet, roles: pd.DataFrame, heads: HeadsConfig) -> Findings:
+    """What is known where the behaviour is not above chance: what can be seen, with nothing patched. What an S-inhibition head would inhibit is not there."""
+    findings, model = Findings(with_causes(roles, None)), prepared.model
+    rows = []
+    if prompts.task == "ioi":
+        rows = [ioi.s_inhibition_rows(np.zeros(model.n_layers * model.n_heads), model.n_heads, None)]
+    elif prompts.task == "greater_than":
+        rows = [greater_than.observed_rows(_case(prepared, prompts, None, heads, np.empty(0)))]
+    findings.roles = pd.concat([findings.roles, *rows], ignore_index=True)
     return findings
+
+
+def _case(
+    prepared: Prepared, prompts: PromptSet, nodes: frozenset[str] | None, heads: HeadsConfig, weights: Array
+) -> Case:
+    return Case(prepared.model, PathPatcher(prepared, TaskMetric(prompts)), prompts, nodes, heads, weights)

@@ -1,8 +1,6 @@
 """From path patching to what is recorded: effects with intervals, shares of a total, and roles that a causal check confirms.
 
-An effect is (F(patched) − F(clean)) / (F(clean) − F(corrupted)): −1 destroys the behaviour. A share is Σ |effect| over the heads of some roles by
-Σ |effect| over all heads, so that heads that lower the behaviour, as negative name movers do, count as parts of the algorithm too. Intervals are percentile
-bootstraps over prompts.
+An effect is (F(patched) − F(clean)) / (F(clean) − F(corrupted)): −1 destroys the behaviour. Intervals are percentile bootstraps over prompts.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import Tensor
 
 from circuitwatch.circuits.patching import Patched, PathPatcher
 from circuitwatch.config import HeadsConfig
@@ -117,6 +116,22 @@ class Case:
         """On the logits, through no other head."""
         patched = self.patcher.patch([[sender] for sender in senders], [LOGITS])
         return Effects.of(patched, senders, LOGITS)
+
+    def joint_share(
+        self, some: Sequence[str], every: Sequence[str], receivers: Sequence[str], positions: Tensor
+    ) -> tuple[float, float, float] | None:
+        """The effect of patching some heads together by that of patching every one together, within [0, 1], with its interval.
+
+        None where every head together takes less than `min_effect` of the behaviour: then there is nothing to be shared.
+        """
+        patched = self.patcher.patch([list(some), list(every)], receivers, positions=positions)
+        effects = Effects.of(patched, ["some", "every"], "")
+        resampled = effects.bootstrap(self.weights)
+        if effects.mean[1] > -self.heads.min_effect or (resampled[:, 1] == 0).any():
+            return None
+        low, high = np.quantile(resampled[:, 0] / resampled[:, 1], [0.025, 0.975])
+        share, low, high = np.clip([effects.mean[0] / effects.mean[1], low, high], 0, 1)
+        return float(share), float(low), float(high)
 
     def holders(self, roles: pd.DataFrame, *names: str) -> list[str]:
         """Heads (and MLPs) whose score reaches the threshold of any of the roles."""

@@ -4,7 +4,8 @@ Three measures at the end of the prompt, each in [0, 1], over the heads and MLPs
 
 - year_attention: attention that the circuit's heads pay the start year's two digits;
 - year_lens: where the start year stands among all two-digit numbers in the logit lens of what these heads write, as a percentile rank (1: first, ½: by chance);
-- mlp_push: share of prompts on which the circuit's MLPs together, in the logit lens, raise years above the start year over the others.
+- mlp_push: share of prompts on which the circuit's MLPs together, in the logit lens, raise years above the start year over the others. What they write on
+  all prompts alike is taken off first: a constant liking for late years knows nothing of the start year.
 
 Heads count by the size of their effect on the logits (path patching with the MLPs between recomputed, so that what a head does through MLPs is in it).
 Every head's attention to the year and every MLP's own share of prompts are also roles: `year_attention` and `year_push`.
@@ -31,10 +32,7 @@ def inspect(case: Case, findings: Findings) -> None:
     findings.patching.append(direct.table(case.weights))
     case.check_movers(findings.roles, direct)
 
-    attention = case.patcher.attention(case.prompts.positions["year"][:, None])[..., 0].flatten(0, 1)
-    written_by_heads, written_by_mlps = written_at_end(case)
-    ranks = year_ranks(case, written_by_heads).flatten(0, 1)
-    pushes = year_pushes(case, written_by_mlps)
+    attention, pushes, ranks = observe(case)
     findings.roles = pd.concat([findings.roles, role_rows(case, attention, pushes)], ignore_index=True)
     for role in ("year_attention", "year_push"):
         case.check(findings.roles, direct, role)
@@ -56,6 +54,19 @@ def inspect(case: Case, findings: Findings) -> None:
     together = (pushes[inside].sum(0) > 0).double().numpy()
     pushed = mean_with_interval(together, case.weights) if inside else None
     findings.measure("mlp_push", pushed, NO_CIRCUIT if case.nodes is None else "no MLP in the circuit")
+
+
+def observe(case: Case) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention to the start year [head, prompt], what MLPs add for the years above it [layer, prompt], and ranks of it in heads' lens [head, prompt]."""
+    attention = case.patcher.attention(case.prompts.positions["year"][:, None])[..., 0].flatten(0, 1)
+    written_by_heads, written_by_mlps = written_at_end(case)
+    return attention, year_pushes(case, written_by_mlps), year_ranks(case, written_by_heads).flatten(0, 1)
+
+
+def observed_rows(case: Case) -> pd.DataFrame:
+    """Rows of the role table where nothing is patched."""
+    attention, pushes, _ = observe(case)
+    return role_rows(case, attention, pushes)
 
 
 def written_at_end(case: Case) -> tuple[Tensor, Tensor]:
@@ -96,9 +107,16 @@ def year_ranks(case: Case, written: Tensor) -> Tensor:
 
 
 def year_pushes(case: Case, written: Tensor) -> Tensor:
-    """Mean logit of the years above the start year minus that of the others, [..., prompt], for what is written [..., prompt, d_model]."""
-    logits, signs = year_lens(case, written).cpu(), case.prompts.answer_signs
-    above, others = (((signs == sign) * logits).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1))
+    """Mean logit of the years above the start year minus that of the others, [..., prompt], for what is written [..., prompt, d_model].
+
+    Each number's mean over the prompts is taken off first; all prompts have the same numbers for answers, in an order of their own.
+    """
+    logits, signs, ids = year_lens(case, written).cpu(), case.prompts.answer_signs, case.prompts.answer_ids
+    places = ids.argsort(1).expand_as(logits)
+    centred = logits - logits.gather(-1, places).mean(-2, keepdim=True).expand_as(logits).gather(
+        -1, ids.argsort(1).argsort(1).expand_as(logits)
+    )
+    above, others = (((signs == sign) * centred).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1))
     return above - others
 
 

@@ -27,13 +27,19 @@ NO_EFFECT = 1e-10
 """Nats a destination: a mean ablation with a smaller effect is rounding, and the score 0."""
 DEPENDENT = 1e-4
 """Squared length of what orthogonalisation leaves of a unit vector, below which it adds no direction."""
+SCREENED_OUT = 0.1
+"""Score on the screening destinations below which no more of them are looked at: a fifth of the role's threshold by default."""
 COSINES = 2**24
 """Cosines between unembeddings that are in memory at a time."""
 
 
 @dataclass(frozen=True)
 class SuppressionProbe:
-    """What copy suppression is measured on: pieces [piece, pos], the first half for the means; the options are those of `HeadsConfig`."""
+    """What copy suppression is measured on: pieces [piece, pos], the first half for the means; the options are those of `HeadsConfig`.
+
+    n_screen: the scores of all heads are first taken on so many of the destinations, and on all of them only in layers where a head reaches `SCREENED_OUT`;
+    0: on all at once.
+    """
 
     pieces: Tensor
     has_bos: bool
@@ -41,6 +47,7 @@ class SuppressionProbe:
     semantic_set: int
     predicted_share: float
     seed: int
+    n_screen: int = 0
 
     def cut(self, context: int | None) -> SuppressionProbe:
         """The same with pieces that fit into a model's context."""
@@ -59,17 +66,32 @@ class SuppressionProbe:
 @torch.no_grad()
 def copy_suppression_scores(model: Transformer, probe: SuppressionProbe) -> Tensor:
     """Scores [layer, head] in [0, 1] on the CPU; 0 for a head whose mean ablation changes nothing."""
-    pieces = probe.pieces.to(model.device)
+    trace = model.run(model.embed(probe.pieces.to(model.device)))
     piece, place = (index.to(model.device) for index in probe.destinations())
-    trace = model.run(model.embed(pieces))
+    layers = list(range(model.n_layers))
+    if not 0 < probe.n_screen < len(place):
+        return _averted(model, probe, trace, piece, place, layers)
+    some = torch.arange(probe.n_screen, device=model.device) * len(place) // probe.n_screen
+    scores = _averted(model, probe, trace, piece[some], place[some], layers)
+    again = [layer for layer in layers if scores[layer].max() >= SCREENED_OUT]
+    if again:
+        scores[again] = _averted(model, probe, trace, piece, place, again)
+    return scores
+
+
+def _averted(
+    model: Transformer, probe: SuppressionProbe, trace: Trace, piece: Tensor, place: Tensor, layers: list[int]
+) -> Tensor:
+    """The scores of some layers' heads at destinations piece, place [destination]: [layer, head]."""
+    pieces = probe.pieces.to(model.device)
     clean = Clean(model, trace.final[piece, place])
     pairs = Pairs(model, pieces[piece], place, probe)
-    kept_pairs = [pairs.kept(model.final_norm(stream[piece, place])) for stream in trace.attention_in]
+    kept_pairs = [pairs.kept(model.final_norm(trace.attention_in[layer][piece, place])) for layer in layers]
     # Most tokens are kept nowhere; their directions need not be unembedded.
     somewhere, rows = torch.stack([kept.tokens for kept in kept_pairs]).unique(return_inverse=True)
     directions = pairs.directions[somewhere]
     replaced = []
-    for layer, (kept, tokens) in enumerate(zip(kept_pairs, rows, strict=True)):
+    for layer, kept, tokens in zip(layers, kept_pairs, rows, strict=True):
         mean_z = trace.z[layer][: len(pieces) // 2, int(probe.has_bos) :].mean((0, 1))
         coefficients = suppression(model, layer, trace, mean_z, kept, tokens, directions, piece, place)
         moved = mean_z - trace.z[layer][piece, place]

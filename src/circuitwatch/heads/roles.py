@@ -31,6 +31,8 @@ COPYING_ROLES = ("name_mover", "negative_name_mover")
 ROLES = (*ATTENTION_ROLES, "successor", *COPYING_ROLES, "copy_suppression")
 """In the order of the table."""
 NAMES = ("io", "s1", "s2")
+SCREENING = 8
+"""Destinations that are enough to tell a head without any copy suppression."""
 SHORTEST_TEXT = 8
 """Tokens of a piece of text below which copy suppression is not measured, as for heads.text_length."""
 
@@ -89,6 +91,7 @@ def role_probes(tokenizer: PreTrainedTokenizerBase, heads: HeadsConfig, *, seed:
             semantic_set=heads.semantic_set,
             predicted_share=heads.predicted_share,
             seed=seed,
+            n_screen=SCREENING,
         )
     except Unencodable as error:
         left_out["copy_suppression"] = str(error)

@@ -1,0 +1,324 @@
+"""Both steps of path patching for one batch of prompts: what arrives at receivers, and what they make of it (see `circuits.patching`).
+
+Streams and what is made of them are [set, prompt, pos, …], one set for each set of senders. Rows are flat indices into batch · pos.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from circuitwatch.circuits.graph import LETTERS, Graph
+from circuitwatch.circuits.prompts import Batch
+from circuitwatch.transformer import Trace, Transformer, rotate
+
+MLPs = Literal["recomputed", "frozen"]
+Sender = tuple[int, int]
+"""(layer, head): the MLP counts as the head after the last, `input` is in layer −1."""
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """heads: layer → letter → heads whose input that is; mlps: layers; logits: whether the logits are the receiver."""
+
+    heads: dict[int, dict[str, list[int]]]
+    mlps: frozenset[int]
+    logits: bool
+
+    @property
+    def layers(self) -> list[int]:
+        """Layers that have a receiver, ascending."""
+        return sorted({*self.heads, *self.mlps})
+
+    def only_at_ends(self, n_layers: int) -> bool:
+        """Whether only the last position of a prompt is ever read: by the logits, or in the last layer by anything but keys and values."""
+        of_heads = all(layer == n_layers - 1 and set(letters) <= {"q"} for layer, letters in self.heads.items())
+        return of_heads and self.mlps <= {n_layers - 1}
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What arrives at receivers of one kind in one layer: rows [row], flat indices into batch · pos; values [set, row, …].
+
+    For queries, keys and values, values are [set, row, receiver, d_head], rotated where the unpatched run's are; for an MLP or the logits the change of
+    their input, [set, row, d_model].
+    """
+
+    rows: Tensor
+    values: Tensor
+
+
+Arrivals = dict[tuple[int, str], Arrival]
+"""By layer, and letter, `mlp` or `logits` (whose layer is the one after the last)."""
+
+
+def joined(parts: Sequence[Arrivals]) -> Arrivals:
+    """The arrivals of several runs of step 1, one behind the other along the sets."""
+    return {key: Arrival(a.rows, torch.cat([part[key].values for part in parts])) for key, a in parts[0].items()}
+
+
+def of_sets(arrivals: Arrivals, sets: Sequence[int]) -> Arrivals:
+    """The arrivals of some sets."""
+    return {key: Arrival(a.rows, a.values[sets]) for key, a in arrivals.items()}
+
+
+def start_of(senders: Sequence[Sender], n_layers: int) -> int:
+    """The first layer in which a set of senders does anything."""
+    return min((layer for layer, _ in senders), default=n_layers)
+
+
+def find_receivers(graph: Graph, names: Sequence[str]) -> Receivers:
+    """Receivers by name. Raises ValueError for a name that is none of this model's."""
+    heads: dict[int, dict[str, list[int]]] = {}
+    mlps = set()
+    for name in dict.fromkeys(names):
+        if name not in graph.receivers:
+            raise ValueError(f"{name}: no receiver of this model; receivers are a0.h0<q>, …<k>, …<v>, m0, …, logits")
+        if match := re.fullmatch(r"a(\d+)\.h(\d+)<([qkv])>", name):
+            heads.setdefault(int(match[1]), {}).setdefault(match[3], []).append(int(match[2]))
+        elif name != "logits":
+            mlps.add(int(name[1:]))
+    return Receivers(dict(sorted(heads.items())), frozenset(mlps), "logits" in names)
+
+
+def find_sender(graph: Graph, name: str) -> Sender:
+    """A sender by name. Raises ValueError for a name that is none of this model's."""
+    if name not in graph.senders:
+        raise ValueError(f"{name}: no sender of this model; senders are input, a0.h0, …, {graph.senders[-1]}")
+    if name == "input":
+        return -1, 0
+    layer, _, head = name[1:].partition(".h")
+    return int(layer), int(head) if head else graph.n_heads
+
+
+def reading_mask(batch: Batch, positions: Tensor | None, *, ends_only: bool) -> Tensor:
+    """Where receivers read: [batch, pos], true or false."""
+    n_prompts, n_pos = batch.clean.shape[:2]
+    mask = torch.full((n_prompts, n_pos), positions is None, device=batch.clean.device)
+    if positions is not None:
+        columns = positions.to(mask.device)[batch.indices] - batch.begin[:, None]
+        inside = columns >= 0  # before that, a prompt and its twin are the same
+        rows = torch.arange(n_prompts, device=mask.device)[:, None].expand_as(columns)
+        mask[rows[inside], columns[inside]] = True
+    if ends_only:
+        mask[:, :-1] = False
+    return mask
+
+
+class Paths:
+    """Both steps for one batch of prompts; `into` are all receivers to which senders may be sent, of which step 2 takes any choice."""
+
+    def __init__(
+        self, model: Transformer, batch: Batch, base: Trace, other: Trace, into: Receivers, mask: Tensor, mlps: MLPs
+    ) -> None:
+        self.model, self.batch, self.base, self.other, self.into, self.mlps = model, batch, base, other, into, mlps
+        self.n_prompts, self.n_pos = mask.shape
+        self.rows = torch.nonzero(mask.flatten()).flatten()
+        columns = torch.nonzero(mask.any(0)).flatten()
+        self.first = int(columns[0]) if len(columns) else self.n_pos - 1
+        """The first position at which anything is received."""
+
+    @property
+    def rows_behind(self) -> int:
+        """Rows that a set of senders needs in step 2."""
+        return self.n_prompts * (self.n_pos - self.first)
+
+    def logits_stream(self, arrivals: Arrivals, n_sets: int) -> Tensor:
+        """The last residual stream at the ends [set, prompt, d_model], where the logits are the receiver."""
+        final = self.base.final[:, -1].expand(n_sets, -1, -1).clone()
+        arrival = arrivals[self.model.n_layers, "logits"]
+        final[:, arrival.rows // self.n_pos] += arrival.values
+        return final
+
+    def _at(self, x: Tensor, rows: Tensor) -> Tensor:
+        """X [batch, pos, …] of a trace at rows; where the trace holds the ends alone, all rows are ends."""
+        return x[rows // self.n_pos, 0] if x.shape[1] == 1 else x.flatten(0, 1)[rows]
+
+    def arrivals(self, sets: Sequence[Sequence[Sender]]) -> Arrivals:
+        """Step 1: what arrives of sets in the order of their first layer."""
+        model, rows, arrivals = self.model, self.rows, Arrivals()
+        starts = [start_of(senders, model.n_layers) for senders in sets]
+        change = self.base.final.new_zeros(len(sets), len(rows), model.d_model)
+        embedding = self._at(self.other.attention_in[0] - self.base.attention_in[0], rows)
+        for i, senders in enumerate(sets):
+            if (-1, 0) in senders:
+                change[i] = embedding
+        last_read = model.n_layers if self.into.logits else self.into.layers[-1]
+        for layer in range(min(last_read + 1, model.n_layers)):
+            self._read_heads(arrivals, layer, rows, change)
+            if layer == model.n_layers - 1:  # what follows is read at the ends alone
+                at_end = rows % self.n_pos == self.n_pos - 1
+                rows, change = rows[at_end], change[:, at_end]
+            before = sum(start < layer for start in starts)
+            if not model.parallel:
+                self._send_heads(layer, rows, sets, change)
+                before = sum(start <= layer for start in starts)
+            if layer in self.into.mlps:
+                arrivals[layer, "mlp"] = Arrival(rows, change.clone())
+            by_mlp = torch.zeros_like(change[:before])
+            if self.mlps == "recomputed" and before and layer < last_read:
+                block, mlp_in = model.blocks[layer], self._at(self.base.mlp_in[layer], rows)
+                by_mlp = block.mlp(block.mlp_norm(mlp_in + change[:before])) - self._at(self.base.mlp_out[layer], rows)
+            if model.parallel:
+                self._send_heads(layer, rows, sets, change)
+            change[:before] += by_mlp
+            for i, senders in enumerate(sets):
+                if (layer, model.n_heads) in senders:
+                    if i < before:
+                        change[i] -= by_mlp[i]
+                    change[i] += self._at(self.other.mlp_out[layer] - self.base.mlp_out[layer], rows)
+        if self.into.logits:
+            arrivals[model.n_layers, "logits"] = Arrival(rows, change)
+        return arrivals
+
+    def _send_heads(self, layer: int, rows: Tensor, sets: Sequence[Sequence[Sender]], change: Tensor) -> None:
+        """Add to the change [set, row, d_model] what the senders among a layer's heads now write."""
+        attention = self.model.blocks[layer].attention
+        z = self._at(self.other.z[layer] - self.base.z[layer], rows)
+        for i, senders in enumerate(sets):
+            for head in [head for at, head in senders if at == layer and head < self.model.n_heads]:
+                change[i] += z[:, head] @ attention.W_O[head]
+
+    def _read_heads(self, arrivals: Arrivals, layer: int, rows: Tensor, change: Tensor) -> None:
+        """Queries, keys and values that receivers of a layer make of the changed stream."""
+        if layer not in self.into.heads:
+            return
+        block = self.model.blocks[layer]
+        normalised = block.attention_norm(self._at(self.base.attention_in[layer], rows) + change)
+        for letter, heads in self.into.heads[layer].items():
+            read = self._project(layer, letter, normalised, heads)
+            arrivals[layer, letter] = Arrival(rows, self._turn(letter, read, rows))
+
+    def _project(self, layer: int, letter: str, normalised: Tensor, heads: Sequence[int]) -> Tensor:
+        """Queries, keys or values [..., receiver, d_head] of some heads of a layer, before the rotary embedding."""
+        attention = self.model.blocks[layer].attention
+        weight, bias = (getattr(attention, f"{kind}_{letter.upper()}") for kind in "Wb")
+        if letter != "q":
+            weight, bias = attention.of_each_head(weight), attention.of_each_head(bias)
+        flat = normalised @ weight[heads].transpose(0, 1).flatten(1)
+        return flat.unflatten(-1, (len(heads), -1)) + bias[heads]
+
+    def _turn(self, letter: str, x: Tensor, rows: Tensor) -> Tensor:
+        """The rotary embedding of queries or keys [set, row, receiver, d_head] at rows."""
+        if letter == "v" or self.batch.context.rotation is None:
+            return x
+        cos, sin = (
+            table.expand(self.n_prompts, self.n_pos, 1, -1).flatten(0, 1)[rows] for table in self.batch.context.rotation
+        )
+        return rotate(x, (cos, sin))
+
+    def behind(self, arrivals: Arrivals, n_sets: int, into: Receivers, places: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Step 2: the last residual stream at the ends [set, prompt, d_model] after the receivers took what arrived.
+
+        Computed from the first receiver's layer on, at the positions from the first that receives. Also the attention [set, head, prompt, place] of
+        the receiving queries at the ends, to keys at places [prompt, place].
+        """
+        model, base, first = self.model, self.base, self.first
+        change: Tensor | None = None  # of the residual stream [set, prompt, pos, d_model]; None before anything has
+        seen: list[Tensor] = []
+        for layer in range(into.layers[0], model.n_layers):
+            block, last = model.blocks[layer], layer == model.n_layers - 1
+            by_heads = self._attend(layer, change, arrivals, n_sets, into.heads.get(layer, {}), places, seen)
+            if last and change is not None:
+                change = change[:, :, -1:]
+            after = by_heads if change is None else change if by_heads is None else change + by_heads
+            into_mlp = change if model.parallel else after
+            if layer in into.mlps:
+                arrival = arrivals[layer, "mlp"]
+                shape = (n_sets, self.n_prompts, 1 if last else self.n_pos - first, model.d_model)
+                into_mlp = base.final.new_zeros(shape) if into_mlp is None else into_mlp.clone()
+                prompt, column = arrival.rows // self.n_pos, arrival.rows % self.n_pos - (self.n_pos - shape[2])
+                into_mlp[:, prompt, column] = arrival.values
+            if into_mlp is not None:
+                stream, output = (x if last else x[:, first:] for x in (base.mlp_in[layer], base.mlp_out[layer]))
+                by_mlp = block.mlp(block.mlp_norm(stream + into_mlp)) - output
+                after = by_mlp if after is None else after + by_mlp
+            change = after
+        assert change is not None
+        final = base.final[:, -1] + change[:, :, -1]
+        none = final.new_empty(n_sets, 0, self.n_prompts, 0)
+        return final, torch.cat(seen, 1) if seen else none
+
+    def _attend(
+        self,
+        layer: int,
+        change: Tensor | None,
+        arrivals: Arrivals,
+        n_sets: int,
+        receivers: dict[str, list[int]],
+        places: Tensor | None,
+        seen: list[Tensor],
+    ) -> Tensor | None:
+        """What a layer's heads now add beyond the unpatched run [set, prompt, pos, d_model]; None if none of them changes.
+
+        Where the stream has not changed yet, only receivers do anything new.
+        """
+        if change is None and not receivers:
+            return None
+        model, base, first = self.model, self.base, self.first
+        attention, last = model.blocks[layer].attention, layer == model.n_layers - 1
+        every = range(model.n_heads)
+        heads = list(every) if change is not None else sorted({h for hs in receivers.values() for h in hs})
+        parts = {}
+        for letter, whole in zip(LETTERS, (base.q[layer], base.keys[layer], base.values[layer]), strict=True):
+            n_pos = 1 if last and letter == "q" else self.n_pos - first
+            if change is None:
+                part = whole[:, -n_pos:, heads].expand(n_sets, -1, -1, -1, -1)
+            else:
+                stream = base.attention_in[layer][:, -n_pos:] + change[:, :, -n_pos:]
+                part = self._project(layer, letter, model.blocks[layer].attention_norm(stream), heads)
+                if letter != "v" and self.batch.context.rotation is not None:
+                    cos, sin = (table[:, -n_pos:] for table in self.batch.context.rotation)
+                    part = rotate(part.flatten(0, 1), (_tiled(cos, n_sets), _tiled(sin, n_sets))).view_as(part)
+            if letter in receivers:
+                arrival = arrivals[layer, letter]
+                part = part.clone()
+                rows, received = arrival.rows, arrival.values
+                if n_pos == 1:  # a trace's last layer has queries at the ends alone
+                    at_end = rows % self.n_pos == self.n_pos - 1
+                    rows, received = rows[at_end], received[:, at_end]
+                columns = rows % self.n_pos - (self.n_pos - n_pos)
+                sent = self.into.heads[layer][letter]
+                for head in receivers[letter]:
+                    part[:, rows // self.n_pos, columns, heads.index(head)] = received[:, :, sent.index(head)]
+            parts[letter] = part
+        z, weights = self._z(layer, heads, parts)
+        if places is not None and "q" in receivers:
+            at_end = weights[:, :, [heads.index(h) for h in receivers["q"]], -1].transpose(1, 2)
+            seen.append(at_end.gather(3, places.expand(*at_end.shape[:2], -1, -1)))
+        unpatched = base.z[layer] if last else base.z[layer][:, first:]
+        return (z - unpatched[:, :, heads]).flatten(3) @ attention.W_O[heads].flatten(0, 1)
+
+    def _z(self, layer: int, heads: Sequence[int], parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Attention of some heads: z [set, prompt, pos, head, d_head] and weights [set, prompt, head, pos, key].
+
+        Keys and values before the first position that receives are the unpatched run's, and are not copied for each set.
+        """
+        context, q = self.batch.context, parts["q"]
+        n_queries = q.shape[2]
+        early = []
+        for past, own in ((context.keys, self.base.keys), (context.values, self.base.values)):
+            before = own[layer][:, : self.first, heads]
+            early.append(torch.cat([past[layer][:, :, heads], before], 1) if past else before)
+        scores = torch.cat(
+            [
+                torch.einsum("sbqhe,bkhe->sbhqk", q, early[0]),
+                torch.einsum("sbqhe,sbkhe->sbhqk", q, parts["k"]),
+            ],
+            dim=-1,
+        )
+        mask = context.mask[:, :, -n_queries:]
+        weights = (scores * self.model.attention_scale).masked_fill_(~mask, float("-inf")).softmax(-1)
+        n_early = early[0].shape[1]
+        z = torch.einsum("sbhqk,bkhe->sbqhe", weights[..., :n_early], early[1])
+        return z + torch.einsum("sbhqk,sbkhe->sbqhe", weights[..., n_early:], parts["v"]), weights
+
+
+def _tiled(table: Tensor, n_sets: int) -> Tensor:
+    """A rotary table [prompt or 1, pos, 1, dim] for `n_sets` copies of the prompts."""
+    return table if len(table) == 1 else table.repeat(n_sets, 1, 1, 1)
