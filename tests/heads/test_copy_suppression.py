@@ -153,7 +153,7 @@ def test_screening_leaves_only_heads_without_copy_suppression_behind(case: Case)
     """Layers in which a head reaches the limit on the first destinations get their scores from all of them, the others from those alone."""
     whole, screened = (copy_suppression_scores(case.model, replace(made_probe(40), n_screen=n)) for n in (0, 10))
     piece, place = made_probe(40).destinations()
-    some = torch.arange(10) * 4
+    some = torch.arange(10) * len(place) // 10
 
     class Few(SuppressionProbe):
         def destinations(self) -> tuple[Tensor, Tensor]:
