@@ -16,6 +16,7 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY) ## train two small models, watch four tasks, summarise: multirun/demo/summary/report.html
 	$(BIN)/circuitwatch --multirun experiment=demo
+	$(BIN)/circuitwatch transfer sweep=demo
 	$(BIN)/circuitwatch summarize sweep=demo
 
 test: lint ## lint, types and the test suite
