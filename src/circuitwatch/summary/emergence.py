@@ -30,24 +30,25 @@ from circuitwatch.summary.crossings import (
 )
 from circuitwatch.summary.logistic import (
     MIN_POINTS,
+    RISE,
     LogisticFit,
     crossing,
     curve,
     fit_logistic,
-    leverage,
     log_tokens,
+    pinned,
     refit,
 )
+from circuitwatch.summary.resampling import checkpoint_noise, prompt_shifts
 
 Status = Literal["emerged", "already", "never", "transient", "ambiguous"]
 
-AICC_MARGIN = 2.0
-"""A rise must beat the constant and the straight line by more than this (differences up to 2 count as equally good)."""
+AICC_MARGIN = 6.0
+"""A rise must beat the constant and the straight line by more than this: models within 4 to 7 of the best have some support left (Burnham and
+Anderson 2002), and wandering curves without a rise gain a few points by chance."""
 MIN_SUPPORT = 0.8
 """Share of bootstrap samples in which the crossing must hold for the status to be clear."""
 COVERAGE = 0.95
-RISE = float(np.log(9))
-"""A logistic curve goes from 10 % to 90 % of its rise between this many widths before and after its middle."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Emergence:
     fitted: float | None = None
     lower: float | None = None
     upper: float | None = None
+    interval: Literal["fit", "checkpoints", "both"] | None = None
     support: float | None = None
     aicc_logistic: float | None = None
     aicc_constant: float | None = None
@@ -103,6 +105,7 @@ def fit_emergence(
     threshold: float | None = None,
     floor: float | None = None,
     per_prompt: pd.DataFrame | None = None,
+    stderr: ArrayLike | None = None,
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Emergence:
@@ -129,9 +132,11 @@ def fit_emergence(
     x = log_tokens(t)
     rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
     blank = Emergence("never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold)
-    errors = (
-        None if prompts is None or prompts.shape[1] < 2 else prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
-    )
+    if prompts is not None and prompts.shape[1] < 2:
+        prompts = None
+    errors = None if stderr is None else np.asarray(stderr, dtype=float)
+    if prompts is not None:
+        errors = prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
     sigma = noise(y, errors)
     if y.size < MIN_POINTS:
         if threshold is None:
@@ -147,11 +152,11 @@ def fit_emergence(
             note=f"too few checkpoints for a fit (n={y.size})",
         )
     fit = fit_logistic(x, y)
-    samples = _bootstrap(x, y, fit, prompts, n_bootstrap, seed)
-    refitted = refit(x, samples, fit) if n_bootstrap else np.empty((0, 4))
     level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
-    levels = refitted[:, :2].mean(axis=1) if threshold is None else np.full(n_bootstrap, threshold)
-    held = held_crossing(samples, levels)
+    if threshold is None and _plainer_model(fit):
+        n_bootstrap = 0
+    around = _moments(x, y, fit, threshold, prompts, errors, n_bootstrap, seed)
+    held = held_crossing(around.curves, around.levels)
     support = float((held < y.size).mean()) if n_bootstrap else None
     blank = replace(
         blank,
@@ -164,7 +169,7 @@ def fit_emergence(
         aicc_linear=_finite(fit.aicc_linear),
     )
     if threshold is None:
-        known = _read_half_rise(blank, t, x, y, fit, refitted, floor, sigma)
+        known = _read_half_rise(blank, t, x, y, fit, around.upper, floor, sigma)
     else:
         known = _read_crossing(blank, t, x, y, threshold, sigma)
         plainer = _plainer_model(fit)
@@ -176,9 +181,35 @@ def fit_emergence(
         )
     if known.status != "emerged":
         return known
-    # Samples from a fit that misses the data say nothing about the data; those over prompts always do.
-    held = held if prompts is not None else held[:0]
-    return _with_estimate(known, t, x, y, fit, refitted, levels, held, sigma)
+    return _with_estimate(known, t, x, y, fit, around, held, sigma)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Bootstrap samples: curves about the values seen [sample, checkpoint], the level asked for in each and its upper level, and where the refitted
+    curve passes the level, as an interval of log tokens [sample] (infinite where it doesn't, or where a level of the half-rise isn't known)."""
+
+    curves: Array
+    levels: Array
+    upper: Array
+    left: Array
+    right: Array
+
+
+def _moments(
+    x: Array, y: Array, fit: LogisticFit, threshold: float | None, prompts: Array | None, stderr: Array | None, n: int, seed: int
+) -> Moments:
+    rng = np.random.default_rng(seed)
+    shifts = np.zeros((n, y.size)) if prompts is None else prompt_shifts(prompts, n, rng)
+    noise = checkpoint_noise(x, y, fit, n, rng, prompts=prompts, stderr=None if prompts is not None else stderr)
+    samples = curve(fit.parameters, x) + shifts + noise
+    refitted = refit(x, samples, fit)
+    levels = refitted[:, :2].mean(axis=1) if threshold is None else np.full(n, threshold)
+    left, right = _resolved(refitted, crossing(refitted, levels), x)
+    if threshold is None:
+        below, above = pinned(refitted, x, samples)
+        left, right = np.where(below, -np.inf, left), np.where(above, np.inf, right)
+    return Moments(y + shifts + noise, levels, refitted[:, 1], left, right)
 
 
 def _read_crossing(blank: Emergence, t: Array, x: Array, y: Array, level: float, sigma: float) -> Emergence:
@@ -206,7 +237,7 @@ def _read_crossing(blank: Emergence, t: Array, x: Array, y: Array, level: float,
 
 
 def _read_half_rise(
-    blank: Emergence, t: Array, x: Array, y: Array, fit: LogisticFit, refitted: Array, floor: float | None, sigma: float
+    blank: Emergence, t: Array, x: Array, y: Array, fit: LogisticFit, uppers: Array, floor: float | None, sigma: float
 ) -> Emergence:
     """Status and crossing of half the curve's own rise."""
     fallen = rise_and_fall(y, sigma)
@@ -223,7 +254,7 @@ def _read_half_rise(
         if floor is not None and start - floor > CLEAR * sigma and fit.slope >= 0:
             return replace(blank, status="already", note="above chance at the first checkpoint, and no rise since")
         return replace(blank, note="no rise: a constant fits as well" if plainer == "constant" else "no rise")
-    reached = float(np.quantile(refitted[:, 1], (1 - COVERAGE) / 2)) if len(refitted) else fit.upper
+    reached = float(np.quantile(uppers, (1 - COVERAGE) / 2)) if uppers.size else fit.upper
     if floor is not None and reached <= floor:
         return replace(blank, note="what it rises to is not above chance")
     assert blank.level is not None
@@ -233,7 +264,7 @@ def _read_half_rise(
     if index == y.size:
         return replace(blank, status="ambiguous", note="rises, but no crossing of the half-way level holds")
     known = _with_crossing(replace(blank, status="emerged"), t, x, y, blank.level, index)
-    if curve(fit.parameters, x[-1:])[0] < fit.lower + 0.9 * (fit.upper - fit.lower) or fit.upper >= y.max():
+    if curve(fit.parameters, x[-1:])[0] < fit.lower + 0.9 * (fit.upper - fit.lower):
         known = replace(known, note="still rising at the last checkpoint: half of the rise so far")
     return known
 
@@ -248,54 +279,59 @@ def _with_crossing(known: Emergence, t: Array, x: Array, y: Array, level: float,
 
 
 def _with_estimate(
-    known: Emergence,
-    t: Array,
-    x: Array,
-    y: Array,
-    fit: LogisticFit,
-    refitted: Array,
-    levels: Array,
-    held: NDArray[np.intp],
-    sigma: float,
+    known: Emergence, t: Array, x: Array, y: Array, fit: LogisticFit, around: Moments, held: NDArray[np.intp], sigma: float
 ) -> Emergence:
     """Add the estimate and its interval to a curve that has emerged.
 
-    Half-rise: the fitted curve's middle, unless the curve misses the values around the observed crossing by more than noise (its shape
-    doesn't suit the data); then, and for a threshold always, the observed crossing. The interval is the bootstrap's; wherever the
-    observed crossing is the estimate, it covers both checkpoints around it too.
+    The estimate is where the fitted curve passes the level, and the interval the bootstrap's, unless the curve misses the values around the observed
+    crossing by more than noise (its shape doesn't suit the data) or the rise is hidden between two checkpoints; then the estimate
+    is the observed crossing, and the interval covers both checkpoints around it too.
     """
     assert known.crossing is not None and known.level is not None
     index = int(np.flatnonzero(t == known.crossing_high)[0])
-    around = slice(index - 1, index + 1)
     fitted = float(crossing(fit.parameters, known.level))
-    misses = float(np.abs(curve(fit.parameters, x[around]) - y[around]).max()) > CLEAR * max(sigma, fit.scale)
-    misses |= not x[0] <= fitted <= x[-1]
+    misses = not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
     hidden = float(np.diff(np.concatenate(_resolved(fit.parameters[None], np.array([fitted]), x)))[0]) > 0
-    estimate = fitted
+    low, high = _interval(around.left, around.right)
     if misses:
         low, high = _interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
-    else:
-        low, high = _interval(*_resolved(refitted, crossing(refitted, levels), x))
-    if misses or hidden or known.rule == "threshold":
-        estimate = float(np.log(known.crossing))
+    seen = float(np.log(known.crossing))
+    kind: Literal["fit", "checkpoints", "both"] = "checkpoints" if misses or hidden else "fit"
+    observed = (seen, seen) if known.rule == "threshold" else (x[index - 1], x[index])
+    if kind == "fit" and around.left.size and (observed[1] < low or observed[0] > high):
+        kind = "both"
+    if kind != "fit":
         low, high = min(low, x[index - 1]), max(high, x[index])
+    estimate = seen if kind == "checkpoints" or (kind == "both" and known.rule == "threshold") else fitted
     low, high = min(low, estimate), max(high, estimate)
-    notes = [known.note, "the fitted curve misses the values around the crossing" if misses else ""]
+    notes = [
+        known.note,
+        "the fitted curve misses the values around the crossing" if misses else "",
+        "the fitted and the observed crossing differ by more than the fit's error" if kind == "both" else "",
+    ]
     return replace(
         known,
         tokens=float(np.exp(estimate)),
         note="; ".join(filter(None, notes)),
         fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] else None,
+        interval=kind,
         low=float(t[0]) if low <= x[0] else float(np.exp(low)),
         high=None if high > x[-1] + 1e-9 else float(np.exp(high)),
     )
+
+
+def _misses(x: Array, y: Array, fit: LogisticFit, at: float, sigma: float) -> bool:
+    """Whether the curve is further from the values around log tokens `at` than noise allows: two of the four nearest checkpoints, so not an odd one."""
+    index = int(np.searchsorted(x, at))
+    near = slice(max(index - 2, 0), index + 2)
+    return float(np.sort(np.abs(curve(fit.parameters, x[near]) - y[near]))[-2]) > CLEAR * max(sigma, fit.scale)
 
 
 def _interval(left: Array, right: Array) -> tuple[float, float]:
     """Central interval of samples that are intervals [sample] themselves; empty (inf, -inf) without samples."""
     if not left.size:
         return np.inf, -np.inf
-    tail = round((1 - COVERAGE) / 2 * left.size)
+    tail = max(int((left.size + 1) * (1 - COVERAGE) / 2 + 1e-9) - 1, 0)
     return float(np.sort(left)[tail]), float(np.sort(right)[-tail - 1])
 
 
@@ -306,28 +342,6 @@ def _resolved(parameters: Array, x50: Array, x: Array) -> tuple[Array, Array]:
     gap = np.clip(np.searchsorted(x, x50, side="right") - 1, 0, x.size - 2)
     hidden = (seen < 2) & np.isfinite(x50)
     return np.where(hidden, x[gap], x50), np.where(hidden, x[gap + 1], x50)
-
-
-def _bootstrap(x: Array, y: Array, fit: LogisticFit, prompts: Array | None, n: int, seed: int) -> Array:
-    """Curves [sample, checkpoint] as they might have been: other prompts, or other residuals of the fit."""
-    rng = np.random.default_rng(seed)
-    if prompts is not None:
-        weights = (
-            rng.multinomial(prompts.shape[1], np.full(prompts.shape[1], 1 / prompts.shape[1]), size=n)
-            / prompts.shape[1]
-        )
-        return y + (weights - 1 / prompts.shape[1]) @ prompts.T
-    fitted = curve(fit.parameters, x)
-    residuals, pull = y - fitted, leverage(fit, x)
-    drawn = np.empty((n, y.size))
-    # Untrained models hardly vary, trained ones do: residuals from before the rise and from the rise on are kept apart.
-    before = x < fit.middle - RISE * fit.width
-    for group in (before, ~before):
-        if group.any():
-            # A fit bends towards its points, so its residuals are too small by the share of freedom it took from them.
-            size = np.sqrt(group.sum() / np.maximum((1 - pull[group]).sum(), 1.0))
-            drawn[:, group] = rng.choice(residuals[group] * size, size=(n, int(group.sum())))
-    return fitted + drawn
 
 
 def _plainer_model(fit: LogisticFit) -> str | None:
