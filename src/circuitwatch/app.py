@@ -5,6 +5,7 @@
     circuitwatch train model=nano-400k             train a nano suite without watching it
     circuitwatch doctor model=pythia-2.8b          which checkpoints are missing or have the weights of another
     circuitwatch summarize sweep=default           emergence, scaling, figures and report of a sweep
+    circuitwatch transfer sweep=default            what circuits keep at other checkpoints and on other tasks
     circuitwatch export cell=<folder> to=<folder>  the circuits of a cell as EAP-IG's JSON
 
 Errors that a user can mend are one line on standard error and exit code 2.
@@ -37,6 +38,8 @@ HELP = """circuitwatch {version}: when does an ability emerge in training, which
   circuitwatch train model=<nano model>         train a nano suite into the cache without watching it
   circuitwatch doctor model=<model> [schedule=…] hashes of a model's checkpoints: which are missing, which are duplicates; downloads no weights
   circuitwatch summarize sweep=<name>           emergence table, scaling, figures and report.html of a sweep  [out=multirun]
+  circuitwatch transfer sweep=<name>            circuits of each checkpoint imposed on the model at the others, and on the other tasks' prompts: what is kept
+                                                [out=multirun] [checkpoints=12, at most, of each model]
   circuitwatch export cell=<folder> to=<folder> the circuits of a cell, one JSON file a checkpoint, as the EAP-IG library and MIB read them
   circuitwatch --help | --version
 
@@ -65,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "train": _train,
         "doctor": _doctor,
         "summarize": _summarize,
+        "transfer": _transfer,
         "export": _export,
     }
     if arguments and arguments[0] in ("-h", "--help", "help"):
@@ -205,19 +209,40 @@ def _given(
     return given
 
 
+def _sweep_folder(given: dict[str, str]) -> Path:
+    """The folder of the sweep that a command was given. Raises UserError if there is none."""
+    folder = Path(given.get("out", "multirun")).expanduser() / given["sweep"]
+    if not folder.is_dir():
+        there = sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) if folder.parent.is_dir() else []
+        raise UserError(f"{folder}: no such sweep; there {'are ' + ', '.join(there) if there else 'is none'}")
+    return folder
+
+
 def _summarize(arguments: list[str]) -> None:
     hint = "give sweep=<name>, and out=<folder> if it is not multirun"
     given = _given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
     from circuitwatch.summary import print_summary, summarize
 
-    folder = Path(given.get("out", "multirun")).expanduser() / given["sweep"]
-    if not folder.is_dir():
-        there = sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) if folder.parent.is_dir() else []
-        raise UserError(f"{folder}: no such sweep; there {'are ' + ', '.join(there) if there else 'is none'}")
+    folder = _sweep_folder(given)
     try:
         print_summary(summarize(folder))
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error
+
+
+def _transfer(arguments: list[str]) -> None:
+    hint = "give sweep=<name>, and out=<folder> if it is not multirun, checkpoints=<number> if not 12"
+    given = _given("transfer", arguments, needed={"sweep"}, optional={"out", "checkpoints"}, hint=hint)
+    at_most = given.get("checkpoints", "12")
+    if not at_most.isdecimal() or int(at_most) < 2:
+        raise UserError(f"checkpoints={at_most}: give a whole number of at least 2, the first and the last")
+    folder = _sweep_folder(given)
+    from circuitwatch.transfer import transfer
+
+    try:
+        transfer(folder, checkpoints=int(at_most))
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: can't be used ({error.strerror or error})") from error
 
 
 def _export(arguments: list[str]) -> None:

@@ -125,8 +125,34 @@ class CircuitConfig:
 
 
 @dataclass
+class RoleThresholds:
+    """The score from which a head (or MLP) holds a role. Where no paper gives a number it is half of the scale."""
+
+    induction: float = 0.5
+    """Half of the attention goes to the token after the earlier occurrence (Olsson et al., 2209.11895, give no number)."""
+    previous_token: float = 0.5
+    """Half of the attention goes to the token before."""
+    duplicate_token: float = 0.5
+    """Half of the attention goes to the earlier occurrence."""
+    successor: float = 0.5
+    """Gould et al. (2312.09230) call heads above about half successor heads: theirs score 0.5 to 0.9, others near chance."""
+    name_mover: float = 0.75
+    """Wang et al. (2211.00593): name movers copy in over 95 % of cases at the end of training, an average head in less than 20 %."""
+    negative_name_mover: float = 0.75
+    """The same with the sign flipped: 98 % there against 12 %."""
+    copy_suppression: float = 0.5
+    """McDougall et al. (2310.04625): 0.77 for the head they study, most others below a third."""
+    s_inhibition: float = 0.5
+    """On half of the prompts the head does all three things that the role asks for."""
+    year_attention: float = 0.25
+    """A quarter of the attention of the last token goes to the start year (Hanna et al., 2305.00586, give no number)."""
+    year_push: float = 0.75
+    """On three prompts of four the MLP raises later years above earlier ones."""
+
+
+@dataclass
 class HeadsConfig:
-    """What head roles are measured on."""
+    """What head roles are measured on, and from when a head holds one."""
 
     length: int = 12
     """Tokens of the random segment that is repeated, at least 2."""
@@ -134,6 +160,22 @@ class HeadsConfig:
     """Repeated segments."""
     n_prompts: int = 64
     """IOI prompts for the name-mover scores, whatever task is watched."""
+    text: str | None = None
+    """Plain text that copy suppression is measured on; null: text of the nano corpus' kind that no nano model was trained on."""
+    n_texts: int = 24
+    """Pieces of that text: half for the mean that ablates a head, half to measure the effect on; at least 2."""
+    text_length: int = 32
+    """Tokens of a piece, at least 8."""
+    n_destinations: int = 96
+    """Positions of the text at which the effect on the output distribution is measured."""
+    semantic_set: int = 5
+    """Tokens that count as the attended one in copy suppression: itself and those with the nearest unembeddings."""
+    predicted_share: float = 0.05
+    """Share of the attended tokens, those predicted most, whose suppression copy suppression keeps (McDougall et al., 2310.04625), in (0, 1]."""
+    min_effect: float = 0.02
+    """Share of the behaviour that patching a head must take for its role to count as confirmed."""
+    thresholds: RoleThresholds = field(default_factory=RoleThresholds)
+    """Scores from which a role is held."""
 
 
 @dataclass
@@ -205,6 +247,7 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={_get(config, key)}: choose one of {', '.join(allowed)}")
     least = {
         "task.n_prompts": 2, "circuit.ig_steps": 1, "circuit.batch_size": 1, "heads.length": 2, "heads.n_sequences": 1, "heads.n_prompts": 1,
+        "heads.n_texts": 2, "heads.text_length": 8, "heads.n_destinations": 1, "heads.semantic_set": 1,
         "n_bootstrap": 10, "seed": 0, "threads": 1, "schedule.every": 1, "model.tokens_per_step": 1,
     }  # fmt: skip
     for key, smallest in least.items():
@@ -217,8 +260,11 @@ def validate(config: Any) -> Config:
     for written, name in BOUNDS.items():
         if (bound := _get(config, name)) is not None:
             parse_bound(bound, written)
-    if not 0 < config.circuit.threshold <= 1:
-        raise UserError(f"circuit.threshold={config.circuit.threshold}: must be above 0 and at most 1, e.g. 0.8")
+    shares = ["circuit.threshold", "heads.predicted_share", "heads.min_effect"]
+    shares += [f"heads.thresholds.{role.name}" for role in fields(RoleThresholds)]
+    for key in shares:
+        if not 0 < _get(config, key) <= 1:
+            raise UserError(f"{key}={_get(config, key)}: must be above 0 and at most 1, e.g. 0.8")
     for key in ("model.name", "sweep"):
         name = _get(config, key)
         if not name or name in (".", "..") or "/" in name:

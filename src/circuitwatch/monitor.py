@@ -1,8 +1,8 @@
 """One cell: a model and a task, watched over the model's checkpoints. Read this and you know the program.
 
-At each checkpoint: weights → behaviour on the task's prompts → edge scores → the smallest faithful circuit → its overlap with the one
-before → the role of every head → a record on disk → tracking. A checkpoint that has its record is not looked at again, so a run that was
-killed goes on where it stopped.
+At each checkpoint: weights → the role of every head → behaviour on the task's prompts → edge scores → the smallest faithful circuit → what the heads do in
+it → its overlap with the one before → a record on disk → tracking. A checkpoint that has its record is not looked at again, so a run that was killed goes
+on where it stopped.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from circuitwatch import __version__
+from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
+from circuitwatch.algorithms.causes import node_names
 from circuitwatch.checkpoints.audit import Audit
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer, model_facts, weights_sha256
@@ -37,14 +38,17 @@ from circuitwatch.circuits.prompts import Metric, Prepared
 from circuitwatch.circuits.search import Found, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
-from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
+from circuitwatch.heads.roles import RoleProbes, RoleScores, role_probes, role_scores
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet, build_prompts
-from circuitwatch.tasks.behaviour import Behaviour, measure, metric_per_prompt
+from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure, metric_per_prompt
 from circuitwatch.tracking import Tracker
 from circuitwatch.units import parse_size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
 NOT_REACHED = "none: threshold not reached"
@@ -67,22 +71,11 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     checkpoints = select(source.available(), **asdict(config.schedule))
     about = source.about(checkpoints)
     tokenizer = load_tokenizer(about)
-    options = {"corruption": config.task.corruption} if config.task.name == "ioi" else {}
-    prompts = build_prompts(
-        config.task.name,
-        tokenizer,
-        n_prompts=config.task.n_prompts,
-        seed=config.seed,
-        prepend_bos=config.task.prepend_bos,
-        **options,
-    )
+    prompts = prompts_of(config, tokenizer)
     cell = Cell.create(folder, header(config, checkpoints, about, prompts))
     if cell.is_done():
         return _shown_as_done(cell, console)
-    heads = config.heads
-    probes = role_probes(
-        tokenizer, length=heads.length, n_sequences=heads.n_sequences, n_prompts=heads.n_prompts, seed=config.seed
-    )
+    probes = role_probes(tokenizer, config.heads, seed=config.seed)
     title = f"{config.model.name} {config.task.name}"
     with (
         Tracker(cell, config.tracking, sweep=config.sweep) as tracker,
@@ -198,6 +191,15 @@ def open_source(config: Config) -> Source:
     return FolderSource(Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step)
 
 
+def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
+    """The prompts of a cell."""
+    task = config.task
+    options = {"corruption": task.corruption} if task.name == "ioi" else {}
+    return build_prompts(
+        task.name, tokenizer, n_prompts=task.n_prompts, seed=config.seed, prepend_bos=task.prepend_bos, **options
+    )
+
+
 def refuse_duplicates(config: Config, audit: Audit) -> None:
     """With checkpoints.duplicates=error, raise UserError if any checkpoint has the weights of another."""
     if config.checkpoints.duplicates == "error" and audit.duplicate_of:
@@ -263,7 +265,9 @@ def examine(
     """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record before it that has a circuit."""
     prompts, config = subject.prompts, subject.config
     say("loading")
-    model = load_model(folder, device=_device(config.device), dtype=getattr(torch, config.dtype))
+    model = load_model(folder, device=torch_device(config.device), dtype=getattr(torch, config.dtype))
+    say("heads")
+    roles = role_scores(model, subject.probes)
     circuits = config.circuit
     planned = plan(
         model,
@@ -272,9 +276,9 @@ def examine(
         budget=parse_size(circuits.memory, "circuit.memory") if circuits.memory else None,
         batch_size=circuits.batch_size,
     )
-    behaviour, found, scores, scalars = with_smaller_batches(
-        lambda size: behaviour_and_circuit(
-            Prepared(model, prompts, batch_size=size), prompts, config, planned.reuse, say
+    behaviour, found, scores, findings, scalars = with_smaller_batches(
+        lambda size: behaviour_circuit_and_parts(
+            Prepared(model, prompts, batch_size=size), prompts, roles, config, planned.reuse, say
         ),
         planned.batch_size,
         on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
@@ -285,33 +289,37 @@ def examine(
     mask = found.mask if found else None
     if mask is not None and scores is not None and previous is not None:
         scalars |= overlap_scalars(graph_of(model), mask, scores, previous)
-
-    say("heads")
-    roles = role_scores(model, subject.probes)
-    for role, table in roles.groupby("role", sort=False):
-        best = table.loc[table["score"].idxmax()]
-        scalars |= {
-            f"roles/{role}/max": float(best["score"]),
-            f"roles/{role}/head": f"a{best['layer']}.h{best['head']}",
-        }
-    curve = found.curve if found else None
     return CheckpointRecord(
         checkpoint.step,
         checkpoint.tokens,
         checkpoint.revision,
-        scalars,
+        scalars | findings.scalars | role_scalars(findings.roles, roles.left_out),
         behaviour.per_prompt,
-        roles,
-        curve,
+        findings.roles,
+        found.curve if found else None,
         scores,
         mask,
+        pd.concat(findings.patching, ignore_index=True) if findings.patching else None,
     )
 
 
-def behaviour_and_circuit(
-    prepared: Prepared, prompts: PromptSet, config: Config, reuse: bool, say: Say
-) -> tuple[Behaviour, Found | None, npt.NDArray[np.float32] | None, dict[str, Scalar]]:
-    """What the model does, and the circuit and edge scores if it does anything; with their scalars."""
+def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
+    """The strongest head (or MLP) of each role, and the sum over all; or why a role could not be measured."""
+    scalars: dict[str, Scalar] = {f"roles/{role}/left_out": reason for role, reason in left_out.items()}
+    for role, table in roles.groupby("role", sort=False):
+        best = table.loc[[table["score"].idxmax()]]
+        scalars |= {
+            f"roles/{role}/max": float(best["score"].iloc[0]),
+            f"roles/{role}/head": node_names(best)[0],
+            f"roles/{role}/total": float(table["score"].sum()),
+        }
+    return scalars
+
+
+def behaviour_circuit_and_parts(
+    prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say
+) -> tuple[Behaviour, Found | None, npt.NDArray[np.float32] | None, Findings, dict[str, Scalar]]:
+    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in it; with the scalars of the first three."""
     say("behaviour")
     logits, corrupted_logits = prepared.end_logits()
     behaviour = measure(logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
@@ -319,10 +327,18 @@ def behaviour_and_circuit(
     values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
     scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
     scalars |= {"behaviour/corrupted": corrupted, "behaviour/above_chance": behaviour.above_chance}
+    model, heads = prepared.model, config.heads
     if not behaviour.above_chance:
-        return behaviour, None, None, scalars | {"circuit/status": NOT_ABOVE_CHANCE}
+        findings = unconfirmed(roles.table, prompts.task, model.n_layers, model.n_heads)
+        return behaviour, None, None, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE}
     found, scores = find_circuit(prepared, prompts, config.circuit, behaviour.value, corrupted, reuse, say)
-    return behaviour, found, scores, scalars | circuit_scalars(graph_of(prepared.model), found)
+    graph = graph_of(model)
+    nodes = None if found.mask is None else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]
+    say("path patching")
+    findings = confirm_roles(
+        prepared, prompts, roles.table, nodes, heads, n_bootstrap=config.n_bootstrap, seed=config.seed
+    )
+    return behaviour, found, scores, findings, scalars | circuit_scalars(graph, found)
 
 
 def find_circuit(
@@ -335,11 +351,8 @@ def find_circuit(
     say: Say,
 ) -> tuple[Found, npt.NDArray[np.float32]]:
     """Score the edges and search the smallest circuit; `behaviour` and `corrupted` are the full model's mean metrics."""
-
-    def metric(logits: Tensor, indices: Tensor) -> Tensor:
-        return metric_per_prompt(logits, prompts, indices)
-
     say("scoring edges")
+    metric = TaskMetric(prompts)
     scores = score_edges(prepared, metric, config)
     evaluate = CircuitEvaluator(prepared, metric, reuse=reuse)
     found = smallest_circuit(
@@ -401,7 +414,7 @@ def overlap_scalars(
     return {name: value for name, value in overlaps.items() if value is not None}
 
 
-def _device(name: str) -> str:
+def torch_device(name: str) -> str:
     """The device meant; `auto` is a GPU if there is one."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":

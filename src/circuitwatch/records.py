@@ -1,7 +1,7 @@
 """What is on disk: a folder for each cell (model × task × seed), and in it a record for each checkpoint.
 
     cell.json                  what is watched: resolved config, versions, model, schedule, graph
-    checkpoints/step000128/    scalars.json, prompts.parquet, roles.parquet, and where a circuit was searched curve.parquet and edges.safetensors
+    checkpoints/step000128/    scalars.json, prompts.parquet, roles.parquet; where a circuit was searched patching.parquet, curve.parquet, edges.safetensors
                                ("scores" float32 and "mask" uint8, both [sender, receiver]); manifest.json, written last, has every file's size and hash
     skipped.json               checkpoints that could not be looked at: step → revision, tokens, reason, and whether another run should try again
     done.json                  once every checkpoint of the schedule has its record or was skipped for good
@@ -30,7 +30,7 @@ from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 Scalar = float | int | str | bool
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
@@ -42,8 +42,9 @@ NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "exper
 class CheckpointRecord:
     """Everything known of one checkpoint. scalars: flat names such as `behaviour/value`; a value that does not exist is left out, never NaN.
 
-    prompts: columns prompt, value, correct, log_prob. roles: role, layer, head, score. curve: edges_asked, edges, value, recovery, faithfulness.
-    scores, mask: [sender, receiver].
+    prompts: columns prompt, value, correct, log_prob. roles: role, layer, head (−1 for the layer's MLP), score, in_circuit, effect, effect_on,
+    confirmed, the last four missing where there is no circuit or no causal check. curve: edges_asked, edges, value, recovery, faithfulness. patching: sender,
+    receivers, effect, low, high. scores, mask: [sender, receiver].
     """
 
     step: int
@@ -55,6 +56,7 @@ class CheckpointRecord:
     curve: pd.DataFrame | None = None
     scores: npt.NDArray[np.float32] | None = None
     mask: npt.NDArray[np.bool_] | None = None
+    patching: pd.DataFrame | None = None
 
 
 class Cell:
@@ -124,8 +126,9 @@ class Cell:
         _write_json(partial / "scalars.json", about)
         record.prompts.to_parquet(partial / "prompts.parquet", index=False)
         record.roles.to_parquet(partial / "roles.parquet", index=False)
-        if record.curve is not None:
-            record.curve.to_parquet(partial / "curve.parquet", index=False)
+        for name, table in (("curve", record.curve), ("patching", record.patching)):
+            if table is not None:
+                table.to_parquet(partial / f"{name}.parquet", index=False)
         if record.scores is not None:
             arrays = {"scores": np.ascontiguousarray(record.scores, dtype=np.float32)}
             if record.mask is not None:
@@ -133,14 +136,14 @@ class Cell:
             (partial / "edges.safetensors").write_bytes(save(arrays))
         files = sorted(partial.iterdir())
         for path in files:
-            _sync(path)
+            sync(path)
         _write_json(
             partial / "manifest.json",
             {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
         )
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
         if str(record.step) in (skipped := self.skipped()):
             del skipped[str(record.step)]
             _write_json(self.folder / "skipped.json", skipped)
@@ -168,12 +171,16 @@ class Cell:
         about = json.loads((folder / "scalars.json").read_text(encoding="utf-8"))
         edges = folder / "edges.safetensors"
         arrays = load(edges.read_bytes()) if edges.exists() else {}
-        curve = folder / "curve.parquet"
+        curve, patching = (
+            pd.read_parquet(path) if path.exists() else None
+            for path in (folder / "curve.parquet", folder / "patching.parquet")
+        )
         return CheckpointRecord(
             **about,
             prompts=pd.read_parquet(folder / "prompts.parquet"),
             roles=pd.read_parquet(folder / "roles.parquet"),
-            curve=pd.read_parquet(curve) if curve.exists() else None,
+            curve=curve,
+            patching=patching,
             scores=arrays.get("scores"),
             mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
         )
@@ -188,7 +195,7 @@ class Cell:
         return pd.DataFrame(rows, columns=None if rows else ["step", "tokens"])
 
     def roles_table(self) -> pd.DataFrame:
-        """Columns step, tokens, role, layer, head, score."""
+        """Columns step, tokens, then those of a record's roles."""
         return self._stacked("roles")
 
     def prompts_table(self) -> pd.DataFrame:
@@ -254,11 +261,11 @@ def _write_json(path: Path, content: Any) -> None:
     """Replace a file in one motion."""
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
-    _sync(partial)
+    sync(partial)
     os.replace(partial, path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Make sure that a file, or a folder's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

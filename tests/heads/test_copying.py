@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from circuitwatch.heads.copying import head_writes, name_mover_scores
+from circuitwatch.heads.copying import among_top, head_writes, name_mover_scores
 from circuitwatch.heads.successor import Succession, successor_scores
-from circuitwatch.transformer import Transformer
+from circuitwatch.transformer import Norm, Transformer
 from support.models import Case
 
 TOKENS = torch.tensor([[5, 9, 5, 11, 30], [7, 6, 6, 20, 31]])
@@ -43,24 +43,36 @@ def test_head_writes_equals_hugging_faces_attention_to_one_position(case: Case) 
         torch.testing.assert_close(written[head], outputs[f"a0.h{head}"][0] + 0 * written[head], rtol=1e-4, atol=1e-5)
 
 
-def test_name_movers_equal_a_naive_loop(case: Case) -> None:
-    scores = name_mover_scores(case.model, TOKENS, POSITIONS, top=5)
-    stream = case.model.run(case.model.embed(TOKENS)).attention_in[1]
-    for layer in range(case.model.n_layers):
-        block = case.model.blocks[layer]
-        for head in range(case.model.n_heads):
-            for role, sign in (("name_mover", 1), ("negative_name_mover", -1)):
-                hits = 0
-                for prompt in range(2):
-                    for position in POSITIONS[prompt].tolist():
-                        value = (
-                            block.attention_norm(stream[prompt, position])
-                            @ block.attention.of_each_head(block.attention.W_V)[head]
-                            + block.attention.of_each_head(block.attention.b_V)[head]
-                        )
-                        logits = case.model.unembed(sign * (value @ block.attention.W_O[head]))
-                        hits += int(TOKENS[prompt, position] in logits.argsort(descending=True)[:5])
-                assert scores[role][layer, head] == pytest.approx(hits / 6)
+@pytest.mark.parametrize("vocabulary", [40, 3000])
+def test_the_top_is_that_of_the_whole_vocabulary(case: Case, vocabulary: int) -> None:
+    """Numbers are small integers, so products are exact and ties many; a vocabulary of several slices, and tokens whose rows the others are rivals of."""
+    generator = torch.Generator().manual_seed(1)
+    norm = Norm(torch.ones(16), None, eps=0.0, centred=False)
+    W_U = torch.randint(-2, 3, (16, vocabulary), generator=generator).float()
+    W_U[:, : vocabulary // 2] /= 2
+    model = replace(case.model, final_norm=norm, W_U=W_U)
+    fixed = torch.randint(-1, 2, (vocabulary,), generator=generator).float()
+    written = torch.randint(0, 2, (500, 16), generator=generator) * 2.0 - 1  # the norm leaves these as they are
+    for best in (False, True):
+        tokens = torch.randint(0, vocabulary, (500,), generator=generator)
+        if best:  # a token near the top, of one sign in half of the rows
+            signs = torch.ones(500, 1).index_fill(0, torch.arange(0, 500, 2), -1)
+            tokens = (fixed + signs * (written @ W_U)).topk(9).indices.gather(1, torch.arange(500)[:, None] % 9)[:, 0]
+        expected = []
+        for sign in (1, -1):
+            logits = fixed + sign * (written @ W_U)
+            expected.append((logits > logits.gather(1, tokens[:, None])).sum(1) < 5)
+        found = among_top(model, fixed, written, tokens, 5)
+        assert torch.equal(found, torch.stack(expected))
+        assert not best or 100 < found.sum() < 900
+
+
+def test_a_head_that_writes_nothing_copies_nothing(case: Case) -> None:
+    """All its logits are equal but for the biases, and no token is above the name's."""
+    attention = case.model.blocks[1].attention
+    blocks = (case.model.blocks[0], replace(case.model.blocks[1], attention=replace(attention, W_O=0 * attention.W_O)))
+    scores = name_mover_scores(replace(case.model, blocks=blocks), TOKENS, POSITIONS, top=5)
+    assert all(table[1].eq(0).all() for table in scores.values())
 
 
 def test_a_copying_head_is_a_name_mover_and_its_negative_is_not(case: Case) -> None:

@@ -7,13 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from circuitwatch.summary import SummaryResult, summarize
 from support.sweeps import write_sweep
 
 
 @pytest.fixture(scope="session")
 def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two models, four tasks; one cell is unfinished."""
-    return write_sweep(tmp_path_factory.mktemp("multirun") / "demo", unfinished=("nano-400k", "agreement"))
+    """Two models, four tasks; one cell is unfinished; with transfer files."""
+    folder = tmp_path_factory.mktemp("multirun") / "demo"
+    return write_sweep(folder, unfinished=("nano-400k", "agreement"), transfer=True)
+
+
+@pytest.fixture(scope="session")
+def result(sweep_folder: Path) -> SummaryResult:
+    """Its summary."""
+    return summarize(sweep_folder)
 
 
 @pytest.fixture(scope="session")

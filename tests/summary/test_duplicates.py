@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from circuitwatch.records import find_cells
-from circuitwatch.summary.figures import DUPLICATES, behaviour_figure, circuits_figure, roles_figure
+from circuitwatch.summary.figures import DUPLICATES, behaviour_figure, circuits_figure
+from circuitwatch.summary.head_tables import head_tables
+from circuitwatch.summary.heads_figures import roles_figure
 from circuitwatch.summary.report import behaviour_figure as interactive
 from circuitwatch.summary.tables import cells_table, emergence_table, read_cell
 
@@ -18,6 +20,7 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     folder = make_sweep(tmp_path, models=("nano-400k",), tasks=("ioi",))
     cell = find_cells(folder)[0]
     before = emergence_table([read_cell(cell)], n_bootstrap=20)
+    heads_before = head_tables(folder, [read_cell(cell)], before).files()
     last = cell.read(cell.steps_done()[-1])
     scalars = {**last.scalars, "weights/duplicate_of": last.revision}
     cell.write(dataclasses.replace(last, step=3, tokens=3 * 1008, revision="step3", scalars=scalars))
@@ -25,6 +28,9 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     data = read_cell(cell)
     after = emergence_table([data], n_bootstrap=20)
     assert after.drop(columns=["note"]).equals(before.drop(columns=["note"]))
+    heads_after = head_tables(folder, [data], after).files()
+    for name, table in heads_before.items():
+        assert heads_after[name].equals(table), name
     row = cells_table([data]).iloc[0]
     assert row["duplicates"] == 1 and row["skipped"] == 1 and row["checkpoints"] == len(cell.steps_done())
     for draw in (behaviour_figure, roles_figure, circuits_figure):

@@ -51,18 +51,18 @@ class Case:
         return Prepared(self.model, self.prompts, batch_size=batch_size)
 
 
-def random_model(architecture: str) -> PreTrainedModel:
-    """A model of 2 layers × 3 heads whose every parameter, biases and norms included, is random."""
+def random_model(architecture: str, n_layers: int = 2) -> PreTrainedModel:
+    """A model of 3 heads a layer (Llama's kind: 4) whose every parameter, biases and norms included, is random."""
     torch.manual_seed(1)
     common = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
     if architecture == "parallel":
-        shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+        shape = {"hidden_size": 24, "num_hidden_layers": n_layers, "num_attention_heads": 3, "intermediate_size": 40}
         model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, max_position_embeddings=32, rotary_pct=0.5, **common))
     elif architecture == "llama":
-        shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
+        shape = {"hidden_size": 24, "num_hidden_layers": n_layers, "num_attention_heads": 4, "intermediate_size": 40}
         model = LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=2, max_position_embeddings=32, **common))
     else:
-        model = GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=2, n_head=3, n_inner=40, n_positions=32, **common))
+        model = GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=n_layers, n_head=3, n_inner=40, n_positions=32, **common))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.normal_(std=0.25)
@@ -97,8 +97,8 @@ def probability(logits: Tensor, indices: Tensor) -> Tensor:
     return logits.softmax(-1).gather(1, (indices % 7 + 1)[:, None])[:, 0]
 
 
-def make_case(architecture: str, folder: Path) -> Case:
+def make_case(architecture: str, folder: Path, n_layers: int = 2) -> Case:
     """The model written to a folder, loaded as circuitwatch loads it, and the textbook implementation of it."""
-    hf = random_model(architecture)
+    hf = random_model(architecture, n_layers)
     hf.save_pretrained(folder)
     return Case(hf, load_model(folder), Textbook(hf), unequal_prompts())

@@ -1,8 +1,14 @@
-"""A sweep as circuitwatch would write it, with made-up but realistic curves whose moments of emergence are known."""
+"""A sweep as circuitwatch would write it, with made-up but realistic curves whose moments of emergence, and whose turnover, are known.
+
+At HANDOVER tokens the induction head a1.h0 hands over to a1.h2; the duplicate-token head a0.h0 is born with a0.h3, is lost and regained, and never does
+anything on the task; all else stays. Of the algorithm's shares B and C stay, and D falls.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,8 +25,36 @@ RISES = {
     "gendered_pronoun": (5.0, 3.3e5, 0.2),
     "agreement": (0.85, 4.0e5, 0.2),
 }
-ROLES = {"induction": 4.3e5, "previous_token": 3.8e5, "duplicate_token": 4.8e5, "successor": 3.0e5, "name_mover": 5.2e5}
+ROLES = {
+    "induction": 4.3e5, "previous_token": 3.8e5, "duplicate_token": 4.8e5, "successor": 3.0e5, "name_mover": 5.2e5, "negative_name_mover": 5.6e5,
+    "copy_suppression": 6.0e5, "s_inhibition": 5.1e5, "year_attention": 3.9e5, "year_push": 3.6e5,
+}  # fmt: skip
+THRESHOLDS = {
+    "induction": 0.5, "previous_token": 0.5, "duplicate_token": 0.5, "successor": 0.5, "name_mover": 0.75, "negative_name_mover": 0.75,
+    "copy_suppression": 0.5, "s_inhibition": 0.5, "year_attention": 0.25, "year_push": 0.75,
+}  # fmt: skip
+HOLDERS = {
+    "induction": ("a1.h0", "a1.h2"), "previous_token": ("a0.h1",), "duplicate_token": ("a0.h3", "a0.h0"), "successor": ("a0.h2",),
+    "name_mover": ("a1.h1", "a1.h3"), "negative_name_mover": ("a1.h2",), "copy_suppression": ("a1.h3",), "s_inhibition": ("a1.h0",),
+    "year_attention": ("a0.h2", "a1.h1"), "year_push": ("m1",),
+}  # fmt: skip
+"""Who ever holds a role, whoever is the first to."""
+ONLY_IN = {"s_inhibition": "ioi", "year_attention": "greater_than", "year_push": "greater_than"}
+CHECKED_ON = {
+    "ioi": (
+        "previous_token",
+        "duplicate_token",
+        "induction",
+        "s_inhibition",
+        "name_mover",
+        "negative_name_mover",
+        "copy_suppression",
+    ),
+    "greater_than": ("successor", "year_attention", "year_push"),
+}
+HANDOVER = 7.25e5
 N_PROMPTS, N_EDGES = 48, 640
+N_LAYERS, N_HEADS = 2, 4
 
 
 def moment(task_or_role: str, model: str) -> float:
@@ -83,19 +117,154 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
             }
     else:
         scalars["circuit/status"] = "none: behaviour not above chance"
-    role_rng = np.random.default_rng([step, seed, SIZES[model]])
-    heads = []
-    for role in ROLES:
-        top = float(np.clip(0.04 + 0.9 * _rise(tokens, moment(role, model), 0.12) + role_rng.normal(0, 0.01), 0, 1))
-        scalars |= {f"roles/{role}/max": top, f"roles/{role}/head": "a1.h0"}
-        heads += [
-            {"role": role, "layer": 1, "head": 0, "score": top},
-            {"role": role, "layer": 0, "head": 1, "score": top / 3},
-        ]
+    has_circuit = scalars["circuit/status"] == "found"
+    roles, role_scalars = _roles(model, task, step, seed, has_circuit)
+    scalars |= role_scalars
+    if low > 0:
+        scalars |= _algorithm(task, tokens, moment(task, model), np.random.default_rng([step, seed, SIZES[model], 7]))
+    mask = _mask(model, task, tokens, int(scalars["circuit/edges"])) if has_circuit else None
     prompts = pd.DataFrame(
         {"prompt": np.arange(N_PROMPTS), "value": values, "correct": correct, "log_prob": -5 + 4 * share + 0 * values}
     )
-    return CheckpointRecord(step, tokens, f"step{step}", scalars, prompts, pd.DataFrame(heads))
+    more: dict[str, Any] = {"scores": mask.astype(np.float32), "mask": mask} if mask is not None else {}
+    if has_circuit and "patching" in {field.name for field in fields(CheckpointRecord)}:
+        more["patching"] = pd.DataFrame(
+            {"sender": ["a1.h1"], "receivers": ["logits"], "effect": [-0.3], "low": [-0.4], "high": [-0.2]}
+        )
+    return CheckpointRecord(step, tokens, f"step{step}", scalars, prompts, roles, **more)
+
+
+def _score(role: str, head: str, tokens: int, model: str) -> float:
+    """What a head scores for a role, without noise."""
+    if head not in HOLDERS[role]:
+        return 0.04
+    risen = _rise(tokens, moment(role, model), 0.12)
+    if role == "induction":
+        early = head == "a1.h0"
+        over = _rise(tokens, HANDOVER * (1.04 if early else 0.96), 0.015)
+        risen *= 1 - 0.9 * over if early else over
+    if (role, head) == ("duplicate_token", "a0.h0"):
+        risen *= 0.8 if not 7.7e5 < tokens < 8.7e5 else 0.2
+    if role == "copy_suppression" and model == "nano-400k":
+        risen *= 0.4  # never holds it
+    return 0.04 + 0.9 * risen
+
+
+def _roles(
+    model: str, task: str, step: int, seed: int, has_circuit: bool
+) -> tuple[pd.DataFrame, dict[str, float | int | str | bool]]:
+    """The roles table and scalars, format 2."""
+    rng = np.random.default_rng([step, seed, SIZES[model]])  # the same in every task's cell
+    rows, scalars = [], {}
+    nodes = [(layer, head) for layer in range(N_LAYERS) for head in (-1, *range(N_HEADS))]
+    for role in ROLES:
+        noise = rng.normal(0, 0.008, len(nodes))
+        if ONLY_IN.get(role, task) != task:
+            continue
+        if role == "copy_suppression" and model == "nano-100k":
+            scalars[f"roles/{role}/left_out"] = "no head attends to a predicted token"
+            continue
+        of_role = []
+        for (layer, head), wobble in zip(nodes, noise, strict=True):
+            if (head < 0) != (role == "year_push"):
+                continue
+            name = f"m{layer}" if head < 0 else f"a{layer}.h{head}"
+            score = float(np.clip(_score(role, name, step * TOKENS_PER_STEP, model) + wobble, 0, 1))
+            checked = has_circuit and role in CHECKED_ON.get(task, ())
+            idle = (role, name) == ("duplicate_token", "a0.h0")
+            effect = (0.0 if idle else -0.4 * score) if checked else None
+            of_role.append(
+                {
+                    "role": role,
+                    "layer": layer,
+                    "head": head,
+                    "score": score,
+                    "in_circuit": score > 0.2 if has_circuit else None,
+                    "effect": effect,
+                    "effect_on": "logits" if checked else None,
+                    "confirmed": bool(score >= THRESHOLDS[role] and effect <= -0.02) if checked else None,  # type: ignore[operator]
+                    "name": name,
+                }
+            )
+        best = max(of_role, key=lambda row: row["score"])
+        scalars |= {
+            f"roles/{role}/max": best["score"],
+            f"roles/{role}/head": best["name"],
+            f"roles/{role}/total": sum(row["score"] for row in of_role),
+        }
+        rows += of_role
+    kinds = {"in_circuit": "boolean", "effect": "Float64", "effect_on": "string", "confirmed": "boolean"}
+    return pd.DataFrame(rows).drop(columns="name").astype(kinds), scalars
+
+
+def _algorithm(task: str, tokens: int, middle: float, rng: np.random.Generator) -> dict[str, float | str]:
+    """B and C about 0.7 and 0.6, D falling by 0.9 per tenfold of tokens; greater-than's three stay; C only once there are name movers."""
+    falling = 0.9 - 0.9 * np.log10(max(tokens, 3e5) / 3e5)
+    levels = {
+        "ioi": {"B": 0.7, "C": 0.6, "D": falling},
+        "greater_than": {"year_attention": 0.55, "year_lens": 0.4, "mlp_push": 0.85},
+    }.get(task, {})
+    scalars: dict[str, float | str] = {}
+    for name, level in levels.items():
+        if name == "C" and tokens < middle:
+            scalars["algorithm/C_left_out"] = "no name mover in the circuit"
+            continue
+        value = float(np.clip(level + rng.normal(0, 0.015), 0.06, 0.94))
+        scalars |= {
+            f"algorithm/{name}": value,
+            f"algorithm/{name}_low": value - 0.06,
+            f"algorithm/{name}_high": value + 0.06,
+        }
+    return scalars
+
+
+def _mask(model: str, task: str, tokens: int, edges: int) -> np.ndarray:
+    """A circuit of so many edges, some of which are replaced while training goes on."""
+    rng = np.random.default_rng([SIZES[model], len(task)])
+    first, later = rng.uniform(size=(2, N_EDGES))
+    share = min(np.log(max(tokens, 3e5) / 3e5), 1.0)
+    mask = np.zeros(N_EDGES, dtype=bool)
+    mask[np.argsort((1 - share) * first + share * later)[:edges]] = True
+    return mask.reshape(20, -1)
+
+
+def faithfulness(circuit_tokens: int, model_tokens: int) -> float:
+    """Of an earlier circuit on a later model a little less than its own, of a later one on an earlier model much less."""
+    ratio = np.log(model_tokens / circuit_tokens)
+    return float(0.85 - 0.2 * ratio if ratio >= 0 else 0.85 + 0.8 * ratio)
+
+
+def write_transfer(folder: Path, model: str, seed: int, circuits: dict[str, list[int]]) -> None:
+    """Transfer files of a model; circuits: task → the steps that have one."""
+    target = folder / model / "transfer" / f"seed{seed}"
+    target.mkdir(parents=True)
+    for model_step in STEPS:
+        rows = []
+        for task in circuits:
+            for circuit_task, steps in circuits.items():
+                for circuit_step in steps:
+                    if model_step < 150 or (circuit_task != task and circuit_step != model_step):
+                        continue
+                    own = faithfulness(circuit_step * TOKENS_PER_STEP, model_step * TOKENS_PER_STEP)
+                    share = own if task == circuit_task else 0.12
+                    rows.append(
+                        (
+                            task,
+                            circuit_task,
+                            circuit_step,
+                            circuit_step * TOKENS_PER_STEP,
+                            model_step,
+                            model_step * TOKENS_PER_STEP,
+                            60,
+                            4 * share,
+                            share,
+                            share,
+                        )
+                    )
+        columns = (
+            "task circuit_task circuit_step circuit_tokens model_step model_tokens edges value recovery faithfulness"
+        )
+        pd.DataFrame(rows, columns=columns.split()).to_parquet(target / f"step{model_step:06}.parquet", index=False)
 
 
 def write_sweep(
@@ -104,8 +273,10 @@ def write_sweep(
     tasks: tuple[str, ...] = TASKS,
     seeds: tuple[int, ...] = (0,),
     unfinished: tuple[str, str] | None = None,
+    transfer: bool = False,
 ) -> Path:
-    """Write a sweep of made-up cells; `unfinished` = (model, task) stops half-way."""
+    """Write a sweep of made-up cells; `unfinished` = (model, task) stops half-way; `transfer`: with circuits of one checkpoint on another."""
+    circuits: dict[tuple[str, int], dict[str, list[int]]] = {}
     for model in models:
         for task in tasks:
             for seed in seeds:
@@ -114,6 +285,7 @@ def write_sweep(
                         "model": {"name": model},
                         "task": {"name": task, "n_prompts": N_PROMPTS},
                         "circuit": {"method": "eap-ig", "threshold": 0.8},
+                        "heads": {"min_effect": 0.02, "thresholds": THRESHOLDS},
                     },
                     "code_version": "0.1.0",
                     "versions": {"torch": "2.13.0"},
@@ -121,8 +293,8 @@ def write_sweep(
                         "name": model,
                         "params_total": SIZES[model],
                         "params_non_embedding": SIZES[model] // 2,
-                        "n_layers": 2,
-                        "n_heads": 2,
+                        "n_layers": N_LAYERS,
+                        "n_heads": N_HEADS,
                         "d_model": 64,
                         "architecture": "gpt_neox",
                     },
@@ -134,7 +306,13 @@ def write_sweep(
                 cell = Cell.create(folder / model / task / f"seed{seed}", header)
                 stop = len(STEPS) // 2 if unfinished == (model, task) else len(STEPS)
                 for step in STEPS[:stop]:
-                    cell.write(_record(model, task, step, seed))
+                    record = _record(model, task, step, seed)
+                    cell.write(record)
+                    if record.mask is not None:
+                        circuits.setdefault((model, seed), {}).setdefault(task, []).append(step)
                 if stop == len(STEPS):
                     cell.mark_done()
+    if transfer:
+        for (model, seed), steps in circuits.items():
+            write_transfer(folder, model, seed, steps)
     return folder

@@ -5,11 +5,15 @@ Slow and plain on purpose. It shares no code with `circuitwatch.circuits`: the n
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from transformers import GPT2LMHeadModel, GPTNeoXForCausalLM, LlamaForCausalLM
 from transformers.models.gpt_neox.modeling_gpt_neox import apply_rotary_pos_emb
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as apply_whole_rotary
+
+Nodes = dict[str, Tensor]
 
 
 class Textbook:
@@ -46,34 +50,39 @@ class Textbook:
 
         With `corrupted` outputs, an edge that is not in `circuit` carries the corrupted output of its sender.
         """
-        outputs, inputs, biases = {"input": embedded}, {}, []
+
+        def read(receiver: str, outputs: Nodes, senders: list[str]) -> Tensor:
+            return sum(outputs[u] if corrupted is None or (u, receiver) in circuit else corrupted[u] for u in senders)
+
+        return self.walk({"input": embedded}, read, lambda _, output: output)
+
+    def walk(
+        self, outputs: Nodes, read: Callable[[str, Nodes, list[str]], Tensor], hold: Callable[[str, Tensor], Tensor]
+    ) -> tuple[Tensor, Nodes, Nodes]:
+        """Logits, outputs and inputs from those of `input` on. `read` says what a receiver gets of its senders, `hold` what counts as a node's output."""
+        inputs, biases = {}, []
 
         def into(receiver: str, senders: list[str]) -> Tensor:
-            parts = [outputs[u] if corrupted is None or (u, receiver) in circuit else corrupted[u] for u in senders]
-            inputs[receiver] = sum(parts) + sum(biases)
+            inputs[receiver] = read(receiver, outputs, senders) + sum(biases)
             if inputs[receiver].requires_grad:
                 inputs[receiver].retain_grad()
             return inputs[receiver]
 
         for layer in range(self.n_layers):
-            before = list(outputs)
-            heads, bias = self._heads(layer, into, before)
+            heads, bias = self._heads(layer, into, list(outputs))
+            heads = {name: hold(name, output) for name, output in heads.items()}
             if self.parallel:
-                outputs[f"m{layer}"] = self._mlp(layer, into(f"m{layer}", before))
-                mlp = outputs.pop(f"m{layer}")
-                biases.append(bias)
-            else:
-                outputs |= heads
-                biases.append(bias)
-                mlp = self._mlp(layer, into(f"m{layer}", [*before, *heads]))
+                mlp = self._mlp(layer, into(f"m{layer}", list(outputs)))
             outputs |= heads
-            outputs[f"m{layer}"] = mlp
+            biases.append(bias)
+            if not self.parallel:
+                mlp = self._mlp(layer, into(f"m{layer}", list(outputs)))
+            outputs[f"m{layer}"] = hold(f"m{layer}", mlp)
         final = into("logits", list(outputs))
-        head = self.model.lm_head
         if self.llama:
-            return head(self.model.model.norm(final)), outputs, inputs
+            return self.model.lm_head(self.model.model.norm(final)), outputs, inputs
         norm = self.model.gpt_neox.final_layer_norm if self.parallel else self.model.transformer.ln_f
-        return head(norm(final)), outputs, inputs
+        return self.model.lm_head(norm(final)), outputs, inputs
 
     def _mlp(self, layer: int, x: Tensor) -> Tensor:
         if self.parallel:

@@ -20,7 +20,13 @@ from torch import Tensor
 from circuitwatch.transformer import Context, Like, Trace, Transformer
 
 Metric = Callable[[Tensor, Tensor], Tensor]
-"""Logits [batch, d_vocab] at the end of the prompts with the given indices [batch] → the metric of each [batch], differentiable."""
+"""Logits [batch, d_vocab] at the end of the prompts with the given indices [batch] → the metric of each [batch], differentiable.
+
+One that has a method `of_stream(model, stream [row, d_model], indices [row])` is asked that instead: it needs not all logits.
+"""
+
+LOGITS_AT_A_TIME = 512
+"""Rows of logits held at once: 100 MB with 50,000 tokens."""
 
 
 class PromptPairs(Protocol):
@@ -39,10 +45,12 @@ class Batch:
     """The ends of some prompts, from before the first token at which any of them differs from its twin; all end at the last position.
 
     indices [batch] into the prompts; clean, corrupted: embedding outputs [batch, pos, d_model]; context: where these tokens stand, with the keys
-    and values of what came before; changed [row]: flat indices into batch · pos of the tokens that differ; corrupted_run: its trace, `at_end`.
+    and values of what came before; changed [row]: flat indices into batch · pos of the tokens that differ; corrupted_run: its trace, `at_end`;
+    begin [batch]: the position in the prompt of the first column, negative where padding comes first.
     """
 
     indices: Tensor
+    begin: Tensor
     clean: Tensor
     corrupted: Tensor
     context: Context
@@ -53,6 +61,11 @@ class Batch:
     def like(self) -> Like:
         """For runs of these prompts from any mixture of the clean and the corrupted embedding."""
         return Like(self.corrupted_run, self.changed)
+
+    def keys_of(self, positions: Tensor) -> Tensor:
+        """Where the tokens at positions [batch, place] of the prompts stand among the keys of these tokens' attention: [batch, place]."""
+        n_past = self.context.keys[0].shape[1] if self.context.keys else 0
+        return torch.where(positions < self.begin[:, None], positions, n_past + positions - self.begin[:, None])
 
 
 class Prepared:
@@ -111,12 +124,28 @@ def _batch(model: Transformer, prompts: PromptPairs, indices: Tensor, different:
     trace = model.run(corrupted, context, at_end=True)
     for readings in (trace.query_readings, trace.key_value_readings, trace.mlp_readings):
         del readings[1:]  # later runs take over the first layer's alone
-    return Batch(indices.to(model.device), clean, corrupted, context, changed, trace)
+    return Batch(indices.to(model.device), begin[:, 0].to(model.device), clean, corrupted, context, changed, trace)
 
 
 def metric_at_end(model: Transformer, stream: Tensor, batch: Batch, metric: Metric) -> Tensor:
     """The metric [batch] from the residual stream [batch, pos, d_model] after the last block."""
-    return metric(model.unembed(stream[:, -1]), batch.indices)
+    return of_stream(model, stream[:, -1], batch.indices, metric)
+
+
+def of_stream(model: Transformer, stream: Tensor, indices: Tensor, metric: Metric) -> Tensor:
+    """The metric [row] from the residual stream [row, d_model] after the last block, of the prompts with the given indices [row]."""
+    short: Callable[[Transformer, Tensor, Tensor], Tensor] | None = getattr(metric, "of_stream", None)
+    return short(model, stream, indices) if short else metric(model.unembed(stream), indices)
+
+
+def metric_of_streams(model: Transformer, streams: Tensor, indices: Tensor, metric: Metric) -> Tensor:
+    """The metric [set, prompt] from streams [set, prompt, d_model], a few at a time: all their logits would not fit in memory."""
+    flat, repeated = streams.flatten(0, 1), indices.repeat(len(streams))
+    parts = [
+        of_stream(model, rows, which, metric)
+        for rows, which in zip(flat.split(LOGITS_AT_A_TIME), repeated.split(LOGITS_AT_A_TIME), strict=True)
+    ]
+    return torch.cat(parts).view(streams.shape[:2])
 
 
 @torch.no_grad()

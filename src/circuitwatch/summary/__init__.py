@@ -1,7 +1,8 @@
 """From a sweep's records to its summary: tables, figures and one report. Reads records, and imports no torch, so that it starts quickly.
 
-Written to <sweep>/summary: emergence.csv, scaling.csv, cells.csv and, where there are several seeds, seeds.csv, with the columns that
-`summary.tables` names; behaviour.png, roles.png, circuits.png; report.html.
+Written to <sweep>/summary, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv (`summary.tables` names the columns); roles.csv,
+turnover.csv, handovers.csv (`holders`); algorithm.csv (`algorithm`); transfer.csv, specificity.csv (`transfer`). As PNG, SVG and PDF: behaviour, circuits,
+roles, timeline, algorithm, transfer. report.html.
 """
 
 from __future__ import annotations
@@ -12,14 +13,27 @@ from pathlib import Path
 
 import pandas as pd
 import rich.box
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from circuitwatch.errors import UserError
 from circuitwatch.progress import wide_console
 from circuitwatch.records import find_cells
-from circuitwatch.summary.figures import draw_figures
-from circuitwatch.summary.report import format_tokens, write_report
-from circuitwatch.summary.tables import NO_TASK, cells_table, emergence_table, read_cell, scaling_table, seeds_table
+from circuitwatch.summary.figures import behaviour_figure, circuits_figure, format_tokens, save_figures
+from circuitwatch.summary.head_tables import HeadTables, head_tables
+from circuitwatch.summary.heads_figures import roles_figure, timeline_figure
+from circuitwatch.summary.report import write_report
+from circuitwatch.summary.stability_figures import algorithm_figure, transfer_figure
+from circuitwatch.summary.tables import (
+    NO_TASK,
+    CellData,
+    cells_table,
+    emergence_table,
+    in_order,
+    read_cell,
+    scaling_table,
+    seeds_table,
+)
 
 __all__ = ["SummaryResult", "print_summary", "summarize"]
 
@@ -32,6 +46,7 @@ class SummaryResult:
     emergence: pd.DataFrame
     scaling: pd.DataFrame
     cells: pd.DataFrame
+    heads: HeadTables
 
 
 def summarize(sweep: Path) -> SummaryResult:
@@ -39,22 +54,41 @@ def summarize(sweep: Path) -> SummaryResult:
 
     Raises UserError if there is no cell, or none with a record.
     """
-    cells = [cell for cell in map(read_cell, find_cells(sweep)) if len(cell.curves)]
+    cells = in_order([cell for cell in map(read_cell, find_cells(sweep)) if len(cell.curves)])
     if not cells:
         raise UserError(f"{sweep}: no cell with a record; run circuitwatch sweep={sweep.name} first")
     emergence, ends = emergence_table(cells), cells_table(cells)
-    scaling, seeds = scaling_table(emergence, cells), seeds_table(emergence)
+    heads = head_tables(sweep, cells, emergence)
+    scaling, seeds = scaling_table(emergence, cells), seeds_table(emergence, heads.spreads())
     folder, building = sweep / "summary", sweep / "summary.partial"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir()
-    for name, table in {"emergence": emergence, "scaling": scaling, "cells": ends, "seeds": seeds}.items():
+    tables = {"emergence": emergence, "scaling": scaling, "cells": ends, "seeds": seeds, **heads.files()}
+    for name, table in tables.items():
         if len(table):
             table.to_csv(building / f"{name}.csv", index=False)
-    draw_figures(cells, building)
-    write_report(building / "report.html", sweep.name, cells, emergence, scaling, ends, seeds)
+    drawn = draw_figures(cells, emergence, heads)
+    save_figures(drawn, building)
+    pictures = {name: building / name for name in drawn}
+    write_report(building / "report.html", sweep.name, cells, emergence, scaling, ends, seeds, heads, pictures)
     shutil.rmtree(folder, ignore_errors=True)
     building.rename(folder)
-    return SummaryResult(folder, emergence, scaling, ends)
+    return SummaryResult(folder, emergence, scaling, ends, heads)
+
+
+def draw_figures(cells: list[CellData], emergence: pd.DataFrame, heads: HeadTables) -> dict[str, Figure]:
+    """The figures that there is something for, by name; cells in order."""
+    drawn = {"behaviour": behaviour_figure(cells)}
+    if heads.histories:
+        drawn["roles"] = roles_figure(cells)
+        drawn["timeline"] = timeline_figure(heads.histories, cells, emergence)
+    if any(len(cell.curve("circuit/edges")) for cell in cells):
+        drawn["circuits"] = circuits_figure(cells)
+    if len(heads.algorithm):
+        drawn["algorithm"] = algorithm_figure(cells, emergence)
+    if len(heads.transfer):
+        drawn["transfer"] = transfer_figure(heads.transfer, heads.specificity, cells)
+    return drawn
 
 
 def print_summary(result: SummaryResult) -> None:

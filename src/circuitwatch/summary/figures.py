@@ -1,34 +1,24 @@
-"""Figures of a sweep as PNG files: behaviour, head roles, and circuits over training tokens."""
+"""Figures of a sweep: behaviour and circuits over training tokens, and what all figures share (heads_figures and stability_figures have the others)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from circuitwatch.summary.tables import (
-    ROLE_THRESHOLD,
-    CellData,
-    in_order,
-    is_duplicate,
-    models_in_order,
-    role_curves,
-    role_names,
-    without_duplicates,
-)
+from circuitwatch.summary.tables import CellData, is_duplicate, models_in_order, without_duplicates
 
 WIDTH, HEIGHT = 3.9, 2.9
 """Inches of one panel."""
 LEGEND_ENTRY = 1.7
 """Inches that an entry of a legend needs."""
-SHOWN_ROLES = ("previous_token", "induction", "duplicate_token", "successor", "name_mover", "negative_name_mover")
-ROLE_COLOURS = ("#0072b2", "#d55e00", "#56b4e9", "#009e73", "#cc79a7", "#555555")
-"""The palette of Okabe and Ito, which people with colour-blindness can tell apart."""
 DUPLICATES = "same weights as another"
 OVERLAPS = {
     "overlap/node_jaccard": "nodes",
@@ -49,6 +39,30 @@ def shown_tokens(tokens: pd.Series) -> pd.Series:
     return tokens.astype(float).where(tokens > 0, float(positive.min()) / 2 if len(positive) else 1.0)
 
 
+def format_tokens(tokens: Any) -> str:
+    """1234567 → 1.23M; nothing for a value that does not exist."""
+    if tokens is None or pd.isna(tokens):
+        return ""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if tokens >= size:
+            return f"{tokens / size:.3g}{letter}"
+    return f"{tokens:.0f}"
+
+
+def in_words(name: str) -> str:
+    """A task's or role's name as it is read: s_inhibition → S-inhibition."""
+    return {"ioi": "IOI", "s_inhibition": "S-inhibition"}.get(name, name.replace("_", " "))
+
+
+def token_ticks(axis: Axes) -> None:
+    """Ticks of a logarithmic token axis as 100k, 1M; in between as well where the axis is less than two decades long."""
+    low, high = axis.get_xlim()
+    between = (1.0, 2.0, 3.0, 4.0, 6.0) if high < 6 * low else (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+    axis.xaxis.set_major_locator(LogLocator(subs=between, numticks=8))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: format_tokens(tokens)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def tasks_in_order(cells: Sequence[CellData]) -> list[str]:
     """Tasks in the order of their names."""
     return sorted({cell.task for cell in cells})
@@ -65,16 +79,18 @@ def label(cell: CellData, cells: Sequence[CellData]) -> str:
     return f"{cell.model} seed {cell.seed}" if several else cell.model
 
 
-def draw_figures(cells: Sequence[CellData], folder: Path) -> list[Path]:
-    """Write behaviour.png, roles.png and circuits.png (where there is a circuit) into a folder; returns their paths."""
-    cells = in_order(list(cells))
-    drawn = {"behaviour.png": behaviour_figure(cells), "roles.png": roles_figure(cells)}
-    if any(len(cell.curve("circuit/edges")) for cell in cells):
-        drawn["circuits.png"] = circuits_figure(cells)
+def save_figures(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write each figure as <name>.png, .svg and .pdf into a folder; the same figure gives the same bytes. Returns the paths."""
+    nameless = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
     paths = []
-    for name, figure in drawn.items():
-        figure.savefig(folder / name, dpi=150, metadata={"Software": None})
-        paths.append(folder / name)
+    with matplotlib.rc_context({"svg.hashsalt": "circuitwatch"}):
+        for name, figure in drawn.items():
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # it has laid the figure out, and need not do it again for every format
+            for ending, metadata in nameless.items():
+                path = folder / f"{name}.{ending}"
+                figure.savefig(path, dpi=150, metadata=metadata)
+                paths.append(path)
     return paths
 
 
@@ -100,34 +116,9 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
             axis.fill_between(
                 x[own.index], own["behaviour/low"], own["behaviour/high"], color=shade[cell.model], alpha=0.2, lw=0
             )
-            _mark_duplicates(axis, x, cell.curves, "behaviour/value")
-        _finish(axis, task.replace("_", " "), metric_name(task))
-    return _with_legend(figure, axes[0])
-
-
-def roles_figure(cells: Sequence[CellData]) -> Figure:
-    """One panel a model: the strongest head of each role."""
-    curves = {key: table for key, table in role_curves(list(cells)).items() if len(table)}
-    figure, axes = _panels(len(curves), 2)
-    for ((model, seed), table), axis in zip(curves.items(), axes, strict=True):
-        axis.axhline(ROLE_THRESHOLD, color="#999999", lw=0.8, ls=":")
-        x, own = shown_tokens(table["tokens"]), without_duplicates(table)
-        for role, colour in zip(SHOWN_ROLES, ROLE_COLOURS, strict=True):
-            if role in role_names(table):
-                axis.plot(
-                    x[own.index],
-                    own[f"roles/{role}/max"],
-                    color=colour,
-                    label=role.replace("_", " "),
-                    marker=".",
-                    ms=4,
-                    lw=1.5,
-                )
-                _mark_duplicates(axis, x, table, f"roles/{role}/max")
-        axis.set_ylim(-0.03, 1.03)
-        several = len({s for _, s in curves}) > 1
-        _finish(axis, f"{model} seed {seed}" if several else model, "score of the strongest head")
-    return _with_legend(figure, axes[0])
+            mark_duplicates(axis, x, cell.curves, "behaviour/value")
+        finish(axis, task.replace("_", " "), metric_name(task))
+    return with_legend(figure, axes[0])
 
 
 def circuits_figure(cells: Sequence[CellData]) -> Figure:
@@ -149,14 +140,14 @@ def circuits_figure(cells: Sequence[CellData]) -> Figure:
             axis.plot(
                 x[own.index], own[name], label=label(cell, cells), color=shade[cell.model], marker=".", ms=4, lw=1.5
             )
-            _mark_duplicates(axis, x, known, name)
+            mark_duplicates(axis, x, known, name)
             axis.set_xlim(*_range([other for other in cells if other.task == task]))
         axis.set_ylim(-0.03 if name.startswith("overlap") else 0, 1.03 if name.startswith("overlap") else None)
-        _finish(axis, task.replace("_", " "), words)
-    return _with_legend(figure, axes[0])
+        finish(axis, task.replace("_", " "), words)
+    return with_legend(figure, axes[0])
 
 
-def _mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -> None:
+def mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -> None:
     """Crosses where checkpoints have the weights of another; lines leave them out."""
     wrong = is_duplicate(curves)
     if wrong.any():
@@ -188,8 +179,10 @@ def _panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:n]
 
 
-def _finish(axis: Axes, title: str, quantity: str) -> None:
+def finish(axis: Axes, title: str, quantity: str) -> None:
+    """A panel's title, logarithmic token axis, and the name of what is shown."""
     axis.set_xscale("log")
+    token_ticks(axis)
     axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
     axis.set_xlabel("training tokens (0 at the left end)", fontsize=8)
     axis.set_ylabel(quantity, fontsize=8)
@@ -198,7 +191,7 @@ def _finish(axis: Axes, title: str, quantity: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _with_legend(figure: Figure, axis: Axes) -> Figure:
+def with_legend(figure: Figure, axis: Axes) -> Figure:
     """One legend for all panels, above them, so that it covers no data."""
     handles, labels = axis.get_legend_handles_labels()
     columns = max(1, min(len(labels), int(figure.get_figwidth() / LEGEND_ENTRY)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,21 @@ from plotly.subplots import make_subplots
 from circuitwatch.records import DUPLICATE_OF
 from circuitwatch.summary.figures import (
     OVERLAPS,
-    ROLE_COLOURS,
-    SHOWN_ROLES,
     colours,
+    format_tokens,
     label,
     metric_name,
     shown_tokens,
     tasks_in_order,
 )
+from circuitwatch.summary.head_tables import HeadTables
+from circuitwatch.summary.report_heads import FOUND, head_sections
 from circuitwatch.summary.tables import (
     NO_TASK,
     CellData,
     in_order,
     is_duplicate,
     models_in_order,
-    role_curves,
-    role_names,
     without_duplicates,
 )
 
@@ -43,6 +42,7 @@ p, li { max-width: 75ch; } .quiet { color: #666; font-size: .85rem; }
 th { text-align: left; cursor: pointer; border-bottom: 2px solid #888; position: sticky; top: 0; background: #fff; }
 th, td { padding: .25rem .7rem .25rem 0; white-space: nowrap; } td { border-bottom: 1px solid #eee; } td.number { text-align: right; }
 td.note { white-space: normal; min-width: 18rem; color: #666; font-size: .8rem; line-height: 1.25; }
+.picture { overflow-x: auto; } .picture svg, .picture img { max-width: 100%; height: auto; }
 .emerged { color: #00694e; font-weight: 600; } .never, .transient { color: #a33b00; } .ambiguous, .already { color: #666; }
 """
 SORT = """
@@ -71,15 +71,19 @@ def write_report(
     scaling: pd.DataFrame,
     ends: pd.DataFrame,
     seeds: pd.DataFrame,
+    heads: HeadTables,
+    pictures: Mapping[str, Path],
 ) -> None:
-    """Write the report of a sweep; tables as made by `summary.tables`."""
+    """Write the report of a sweep; tables as made by `summary.tables` and `summary.head_tables`, pictures as `report_heads.head_sections` wants them."""
     cells = in_order(list(cells))
     unfinished = [f"{cell.model} × {cell.task}" for cell in cells if not cell.finished]
     versions = sorted({str(cell.header.get("code_version")) for cell in cells})
+    about_heads = head_sections(emergence, heads, pictures, table_html)
     sections = [
+        *[section for section in about_heads if section[0] == FOUND],
         ("When it emerges", READING + emergence_html(emergence)),
         ("Behaviour over tokens", figure_html(behaviour_figure(cells))),
-        ("Head roles over tokens", figure_html(roles_figure(cells))),
+        *[section for section in about_heads if section[0] != FOUND],
         ("Circuits over tokens", figure_html(circuits_figure(cells))),
         ("How the cells ended", table_html(ends, ENDS)),
         ("Across model sizes", scaling_html(scaling)),
@@ -193,27 +197,6 @@ def behaviour_figure(cells: Sequence[CellData]) -> go.Figure:
     return figure
 
 
-def roles_figure(cells: Sequence[CellData]) -> go.Figure:
-    """One panel a model and seed, one line a role: its strongest head."""
-    curves = {key: table for key, table in role_curves(list(cells)).items() if len(table)}
-    figure, place = _grid([f"{model} seed {seed}" for model, seed in curves], 2)
-    for index, every in enumerate(curves.values()):
-        row, column = place(index)
-        every = every.assign(x=shown_tokens(every["tokens"]))
-        table = without_duplicates(every)
-        for role, colour in zip(SHOWN_ROLES, ROLE_COLOURS, strict=True):
-            if role in role_names(table):
-                name = role.replace("_", " ")
-                figure.add_scatter(
-                    x=table["x"], y=table[f"roles/{role}/max"], name=name, legendgroup=name, showlegend=index == 0,
-                    mode="lines+markers", line={"color": colour}, marker={"size": 4}, customdata=table[["tokens", f"roles/{role}/head"]],
-                    hovertemplate="%{y:.2f} by %{customdata[1]} at %{customdata[0]:,} tokens", row=row, col=column,
-                )  # fmt: skip
-                _cross_out(figure, every, f"roles/{role}/max", colour, row=row, col=column)
-        figure.update_yaxes(range=[-0.03, 1.03], title_text="strongest head", row=row, col=column)
-    return figure
-
-
 def circuits_figure(cells: Sequence[CellData]) -> go.Figure:
     """A row of panels a task: share of all edges in the circuit, and overlap of its edges and nodes with the circuit before."""
     tasks = tasks_in_order(cells)
@@ -287,16 +270,6 @@ def _cross_out(figure: go.Figure, table: pd.DataFrame, name: str, colour: str, *
 def _faint(colour: str) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},0.18)"
-
-
-def format_tokens(tokens: Any) -> str:
-    """1234567 → 1.23M; nothing for a value that does not exist."""
-    if tokens is None or pd.isna(tokens):
-        return ""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if tokens >= size:
-            return f"{tokens / size:.3g}{letter}"
-    return f"{tokens:.0f}"
 
 
 def _interval(low: Any, high: Any) -> str:

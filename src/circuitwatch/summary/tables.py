@@ -6,12 +6,13 @@ a circuit. Head roles are properties of a model, whatever the task whose cell re
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from circuitwatch.records import DUPLICATE_OF, Cell
 from circuitwatch.summary.emergence import Emergence, fit_emergence
@@ -22,6 +23,7 @@ CHANCE = 0.0
 ACCURACY_THRESHOLD = 0.75
 CIRCUIT_THRESHOLD = 0.5
 ROLE_THRESHOLD = 0.5
+"""The score from which a role is held, where a cell's configuration doesn't say."""
 NO_TASK = "-"
 SIZES = ("circuit/nodes", "circuit/edges", "circuit/edges_share")
 """Measures of circuit size whose mean over the checkpoints with a circuit is compared across models (the paper compares nodes)."""
@@ -31,8 +33,9 @@ SIZES = ("circuit/nodes", "circuit/edges", "circuit/edges_share")
 class CellData:
     """One cell as read from disk.
 
-    `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct,
-    log_prob; `header` is what cell.json says; `skipped` counts checkpoints that could not be looked at.
+    `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct, log_prob; `header` is what
+    cell.json says; `skipped` counts checkpoints that could not be looked at; `roles` has step, tokens and the columns of the records' roles tables;
+    `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending.
     """
 
     folder: Path
@@ -41,6 +44,8 @@ class CellData:
     curves: pd.DataFrame
     prompts: pd.DataFrame
     skipped: int = 0
+    roles: pd.DataFrame = field(default_factory=pd.DataFrame)
+    circuits: dict[int, NDArray[np.intp]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -78,10 +83,14 @@ class CellData:
 
 def read_cell(cell: Cell) -> CellData:
     """Read a cell, reading each record once."""
-    rows, prompts = [], []
+    rows, prompts, roles, circuits = [], [], [], {}
     for record in cell.records():
         rows.append({"step": record.step, "tokens": record.tokens, **record.scalars})
         prompts.append(record.prompts.assign(step=record.step, tokens=record.tokens))
+        if len(record.roles):
+            roles.append(record.roles.assign(step=record.step, tokens=record.tokens))
+        if record.mask is not None:
+            circuits[record.step] = np.flatnonzero(record.mask)
     return CellData(
         cell.folder,
         cell.header,
@@ -89,6 +98,8 @@ def read_cell(cell: Cell) -> CellData:
         pd.DataFrame(rows, columns=None if rows else ["step", "tokens"]),
         pd.concat(prompts, ignore_index=True) if prompts else pd.DataFrame(columns=["step", "tokens", "prompt"]),
         len(cell.skipped()),
+        pd.concat(roles, ignore_index=True) if roles else pd.DataFrame(),
+        circuits,
     )
 
 
@@ -115,15 +126,27 @@ def models_in_order(cells: list[CellData]) -> list[str]:
 
 
 def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
-    """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its cells recorded."""
-    curves: dict[tuple[str, int], pd.DataFrame] = {}
+    """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its cells recorded.
+
+    Some roles are measured in some tasks' cells only, so each scalar is the first that any cell has.
+    """
+    parts: dict[tuple[str, int], list[pd.DataFrame]] = {}
     for cell in in_order(cells):
         names = [name for name in cell.curves if str(name).startswith("roles/") or name == DUPLICATE_OF]
-        table = cell.curves[["step", "tokens", *names]]
-        known = curves.get((cell.model, cell.seed))
-        both = table if known is None else pd.concat([known, table], ignore_index=True)
-        curves[cell.model, cell.seed] = both.drop_duplicates("step").sort_values("step", ignore_index=True)
-    return curves
+        parts.setdefault((cell.model, cell.seed), []).append(cell.curves[["step", "tokens", *names]])
+    return {
+        key: pd.concat(tables, ignore_index=True).groupby("step", as_index=False).first()
+        for key, tables in parts.items()
+    }
+
+
+def role_threshold(cells: list[CellData], role: str) -> float:
+    """The score from which a role is held, as the cells' configuration says (the first that does); ROLE_THRESHOLD if none does."""
+    for cell in cells:
+        thresholds = (cell.header.get("config", {}).get("heads") or {}).get("thresholds") or {}
+        if role in thresholds:
+            return float(thresholds[role])
+    return ROLE_THRESHOLD
 
 
 def role_names(curves: pd.DataFrame) -> list[str]:
@@ -158,7 +181,8 @@ def emergence_table(cells: list[CellData], *, n_bootstrap: int = 200) -> pd.Data
         for role in role_names(curves):
             curve = curves.set_index("tokens")[f"roles/{role}/max"].dropna()
             head = curves[f"roles/{role}/head"].iloc[-1] if f"roles/{role}/head" in curves else None
-            emergence = _emergence(curve, n_bootstrap, threshold=ROLE_THRESHOLD)
+            head = None if pd.isna(head) else head
+            emergence = _emergence(curve, n_bootstrap, threshold=role_threshold(of_model, role))
             row = _row(of_model[0], NO_TASK, f"roles/{role}/max", emergence, head)
             rows.append(row | {"finished": any(cell.finished for cell in of_model)})
     return pd.DataFrame(rows)
@@ -256,18 +280,43 @@ def scaling_table(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def seeds_table(emergence: pd.DataFrame) -> pd.DataFrame:
-    """Spread over seeds: model, task, quantity, seeds, emerged (how many), tokens_median, tokens_min, tokens_max; only for models with several seeds."""
-    rows = []
+def seeds_table(
+    emergence: pd.DataFrame, others: dict[str, tuple[pd.DataFrame, list[str]]] | None = None
+) -> pd.DataFrame:
+    """Spread over seeds, only for models with several of them; a median and the ends, never a mean of curves.
+
+    Args:
+        emergence: as made by `emergence_table`.
+        others: name → (a table with columns model, seed, others that name a row, and numbers; the columns that hold the numbers).
+
+    Returns:
+        one row a (model, task, quantity): model, task, quantity, seeds (how many). For emergence then emerged (how many did), tokens_median, tokens_min,
+        tokens_max; for the others quantity is `name/row's other names/column`, and known (how many seeds have the number), median, min, max.
+    """
+    rows: list[dict[str, Any]] = []
     for (model, task, quantity), group in emergence.groupby(["model", "task", "quantity"], sort=False):
         if len(group) > 1:
             tokens = group.loc[group["status"] == "emerged", "tokens"]
             about = {"model": model, "task": task, "quantity": quantity, "seeds": len(group), "emerged": len(tokens)}
-            spread = {
-                f"tokens_{name}": getattr(tokens, name)() if len(tokens) else None for name in ("median", "min", "max")
-            }
-            rows.append(about | spread)
+            rows.append(about | {f"tokens_{name}": value for name, value in _spread(tokens).items()})
+    for name, (table, columns) in (others or {}).items():
+        if table.empty:
+            continue
+        keys = [key for key in ("task", "role", "circuit_task", "quantity") if key in table]
+        for (model, *key), group in table.groupby(["model", *keys], sort=False):
+            if group["seed"].nunique() > 1:
+                named = dict(zip(keys, key, strict=True))
+                task = named.pop("task", NO_TASK)
+                about = {"model": model, "task": task, "seeds": group["seed"].nunique()}
+                for column in columns:
+                    values = group[column].astype(float).dropna()
+                    quantity = "/".join([name, *map(str, named.values()), column])
+                    rows.append(about | {"quantity": quantity, "known": len(values)} | _spread(values))
     return pd.DataFrame(rows)
+
+
+def _spread(values: pd.Series) -> dict[str, float | None]:
+    return {name: float(getattr(values, name)()) if len(values) else None for name in ("median", "min", "max")}
 
 
 def _emergence(curve: pd.Series, n_bootstrap: int, **options: Any) -> Emergence:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from circuitwatch.tasks.prompts import MetricKind, PromptSet
+from circuitwatch.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,26 @@ def metric_per_prompt(logits: Tensor, prompts: PromptSet, indices: Tensor | None
     if indices is not None:
         ids, signs = ids[indices], signs[indices]
     return signed_sum(logits, prompts.metric, ids, signs)
+
+
+@dataclass(frozen=True)
+class TaskMetric:
+    """The metric of a task's prompts as circuits want it. A logit difference is read off the few tokens that it is about."""
+
+    prompts: PromptSet
+
+    def __call__(self, logits: Tensor, indices: Tensor) -> Tensor:
+        """The metric [row] from logits [row, d_vocab] at the ends of the prompts with the given indices [row]."""
+        return metric_per_prompt(logits, self.prompts, indices)
+
+    def of_stream(self, model: Transformer, stream: Tensor, indices: Tensor) -> Tensor:
+        """The metric [row] from the residual stream [row, d_model] after the last block."""
+        if self.prompts.metric != "logit_diff":
+            return self(model.unembed(stream), indices)
+        ids, signs = self.prompts.answer_ids.to(stream.device), self.prompts.answer_signs.to(stream)
+        directions = torch.einsum("dpa,pa->pd", model.W_U[:, ids], signs)  # once a prompt, however many rows it has
+        value = (model.final_norm(stream) * directions[indices]).sum(-1)
+        return value if model.b_U is None else value + (model.b_U[ids] * signs).sum(-1)[indices]
 
 
 @torch.no_grad()

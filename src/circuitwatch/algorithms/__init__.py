@@ -1,0 +1,56 @@
+"""What a circuit's parts do for the behaviour, by path patching: roles confirmed by cause, and the algorithm that they make up together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import pandas as pd
+
+from circuitwatch.algorithms import greater_than, ioi
+from circuitwatch.algorithms.causes import Case, Findings, bootstrap_weights, with_causes
+from circuitwatch.circuits.patching import PathPatcher
+from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.config import HeadsConfig
+from circuitwatch.tasks import PromptSet
+from circuitwatch.tasks.behaviour import TaskMetric
+
+__all__ = ["Findings", "confirm_roles", "unconfirmed"]
+
+
+def confirm_roles(
+    prepared: Prepared,
+    prompts: PromptSet,
+    roles: pd.DataFrame,
+    nodes: Collection[str] | None,
+    heads: HeadsConfig,
+    *,
+    n_bootstrap: int,
+    seed: int,
+) -> Findings:
+    """Check by path patching what the holders of roles do on a task whose behaviour is above chance, and measure its algorithm if it is known.
+
+    roles: columns role, layer, head, score; nodes: names of those in the checkpoint's circuit, None if it has none.
+    """
+    weights = bootstrap_weights(len(prompts.lengths), n_bootstrap, seed)
+    members = None if nodes is None else frozenset(nodes)
+    case = Case(prepared.model, PathPatcher(prepared, TaskMetric(prompts)), prompts, members, heads, weights)
+    findings = Findings(with_causes(roles, members))
+    if prompts.task == "ioi":
+        ioi.inspect(case, findings)
+    elif prompts.task == "greater_than":
+        greater_than.inspect(case, findings)
+    else:
+        direct = case.direct_effects(case.every_head)
+        findings.patching.append(direct.table(weights))
+        case.check_movers(findings.roles, direct)
+    return findings
+
+
+def unconfirmed(roles: pd.DataFrame, task: str, n_layers: int, n_heads: int) -> Findings:
+    """What is known where the behaviour is not above chance: nothing to be patched, and nothing that an S-inhibition head could inhibit."""
+    findings = Findings(with_causes(roles, None))
+    if task == "ioi":
+        rows = ioi.s_inhibition_rows(np.zeros(n_layers * n_heads), n_heads, None)
+        findings.roles = pd.concat([findings.roles, rows], ignore_index=True)
+    return findings

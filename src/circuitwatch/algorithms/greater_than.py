@@ -1,0 +1,122 @@
+"""The algorithm of greater-than (Hanna et al., arXiv 2305.00586; Tigges et al., 2407.10827): heads bring the start year, MLPs raise the years above it.
+
+Three measures at the end of the prompt, each in [0, 1], over the heads and MLPs of the checkpoint's circuit:
+
+- year_attention: attention that the circuit's heads pay the start year's two digits;
+- year_lens: where the start year stands among all two-digit numbers in the logit lens of what these heads write, as a percentile rank (1: first, ½: by chance);
+- mlp_push: share of prompts on which the circuit's MLPs together, in the logit lens, raise years above the start year over the others.
+
+Heads count by the size of their effect on the logits (path patching with the MLPs between recomputed, so that what a head does through MLPs is in it).
+Every head's attention to the year and every MLP's own share of prompts are also roles: `year_attention` and `year_push`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from circuitwatch.algorithms.causes import Case, Effects, Findings, mean_with_interval, with_causes
+from circuitwatch.transformer import Transformer
+
+MLPS = "circuit MLPs"
+NO_CIRCUIT = "no circuit"
+
+
+def inspect(case: Case, findings: Findings) -> None:
+    """Measure the three parts of the algorithm, and check the roles of heads and MLPs; `findings` is filled in."""
+    heads, mlps = case.every_head, [f"m{layer}" for layer in range(case.model.n_layers)]
+    direct = case.direct_effects([*heads, *mlps])
+    findings.patching.append(direct.table(case.weights))
+    case.check_movers(findings.roles, direct)
+
+    attention = case.patcher.attention(case.prompts.positions["year"][:, None])[..., 0].flatten(0, 1)
+    written_by_heads, written_by_mlps = written_at_end(case)
+    ranks = year_ranks(case, written_by_heads).flatten(0, 1)
+    pushes = year_pushes(case, written_by_mlps)
+    findings.roles = pd.concat([findings.roles, role_rows(case, attention, pushes)], ignore_index=True)
+    for role in ("year_attention", "year_push"):
+        case.check(findings.roles, direct, role)
+
+    into_mlps = effects_on_mlps(case)
+    if into_mlps is not None:
+        findings.patching.append(into_mlps.table(case.weights))
+        for role in ("successor", "induction"):
+            case.check(findings.roles, into_mlps, role, into_mlps.senders)
+    members = case.nodes or frozenset()
+    weights = np.abs(direct.mean[: len(heads)]) * np.array([head in members for head in heads])
+    for name, values in (("year_attention", attention), ("year_lens", ranks)):
+        measured = None
+        if weights.sum() > 0:
+            of_prompts = weights @ values.double().numpy() / weights.sum()
+            measured = mean_with_interval(of_prompts, case.weights)
+        findings.measure(name, measured, NO_CIRCUIT if case.nodes is None else "no head in the circuit")
+    inside = [layer for layer in range(case.model.n_layers) if f"m{layer}" in members]
+    together = (pushes[inside].sum(0) > 0).double().numpy()
+    pushed = mean_with_interval(together, case.weights) if inside else None
+    findings.measure("mlp_push", pushed, NO_CIRCUIT if case.nodes is None else "no MLP in the circuit")
+
+
+def written_at_end(case: Case) -> tuple[Tensor, Tensor]:
+    """What heads [layer, head, prompt, d_model] and MLPs [layer, prompt, d_model] add at the ends of the clean prompts."""
+    model, n_prompts = case.model, len(case.prompts.lengths)
+    by_heads = model.W_E.new_empty(model.n_layers, model.n_heads, n_prompts, model.d_model)
+    by_mlps = model.W_E.new_empty(model.n_layers, n_prompts, model.d_model)
+    for batch, (clean, _) in zip(case.patcher.prepared.batches, case.patcher.runs, strict=True):
+        for layer, block in enumerate(model.blocks):
+            z = clean.z[layer][:, -1].transpose(0, 1)
+            by_heads[layer][:, batch.indices] = z @ block.attention.W_O
+            by_mlps[layer][batch.indices] = clean.mlp_out[layer][:, -1]
+    return by_heads, by_mlps
+
+
+def year_lens(case: Case, written: Tensor) -> Tensor:
+    """Logits of the prompts' answers, all two-digit numbers, that written [..., prompt, d_model] makes by itself: [..., prompt, answer].
+
+    The final norm's scale is the same for all answers and left out; so are biases, which are not the part's own.
+    """
+    model: Transformer = case.model
+    if model.final_norm.centred:
+        written = written - written.mean(-1, keepdim=True)
+    columns = model.W_U[:, case.prompts.answer_ids.to(model.device)]  # [d_model, prompt, answer]
+    return torch.einsum("...pd,dpa->...pa", written * model.final_norm.weight, columns)
+
+
+def year_ranks(case: Case, written: Tensor) -> Tensor:
+    """Percentile rank of the start year among all two-digit numbers, [..., prompt], for what is written [..., prompt, d_model]."""
+    prompts = case.prompts
+    logits = year_lens(case, written).cpu()
+    year = prompts.clean.gather(1, prompts.positions["year"][:, None])
+    there = (prompts.answer_ids == year) & (prompts.answer_signs != 0)
+    own = (logits * there).sum(-1, keepdim=True)
+    counted = prompts.answer_signs != 0
+    below, equal = ((logits < own) & counted).sum(-1), ((logits == own) & counted & ~there).sum(-1)
+    return (below + equal / 2) / (counted.sum(-1) - 1)
+
+
+def year_pushes(case: Case, written: Tensor) -> Tensor:
+    """Mean logit of the years above the start year minus that of the others, [..., prompt], for what is written [..., prompt, d_model]."""
+    logits, signs = year_lens(case, written).cpu(), case.prompts.answer_signs
+    above, others = (((signs == sign) * logits).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1))
+    return above - others
+
+
+def effects_on_mlps(case: Case) -> Effects | None:
+    """Effects of the circuit's heads on its MLPs at the end of the prompt; None without a circuit that has both."""
+    members = case.nodes or frozenset()
+    heads = [head for head in case.every_head if head in members]
+    mlps = [f"m{layer}" for layer in range(case.model.n_layers) if f"m{layer}" in members]
+    if not heads or not mlps:
+        return None
+    patched = case.patcher.patch([[head] for head in heads], mlps, positions=case.prompts.positions["end"][:, None])
+    return Effects.of(patched, heads, MLPS)
+
+
+def role_rows(case: Case, attention: Tensor, pushes: Tensor) -> pd.DataFrame:
+    """Rows of the role table from attention [head, prompt] and pushes [layer, prompt]."""
+    layers, heads = np.divmod(np.arange(len(attention)), case.model.n_heads)
+    looking = {"role": "year_attention", "layer": layers, "head": heads, "score": attention.mean(1).double().numpy()}
+    shares = (pushes > 0).double().mean(1).numpy()
+    pushing = {"role": "year_push", "layer": np.arange(len(pushes)), "head": -1, "score": shares}
+    return with_causes(pd.concat([pd.DataFrame(looking), pd.DataFrame(pushing)], ignore_index=True), case.nodes)

@@ -1,0 +1,109 @@
+"""How far replacing a head's output in the final residual stream moves the output distribution, for all heads at many positions.
+
+Logits are not computed anew, only how much they change, δ: KL(clean ‖ replaced) = log Σ P e^δ − Σ P δ, where P is the clean distribution. With δ measured
+from its mean under P this is log(1 + Σ P (e^δ − 1)), which does not lose small effects to cancellation. The mean needs no pass over the vocabulary, since δ is
+linear in what changes behind the final norm. The vocabulary is gone through in parts, so that no more than `CHUNK` numbers of δ are in memory.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from circuitwatch.transformer import Transformer
+
+LARGEST = 88.0
+"""Nats that stand for a KL beyond what e^δ in float32 can tell."""
+CHUNK = 2**20
+"""Numbers of δ at a time: enough for matrix products to be efficient, few enough not to leave the cache between operations."""
+SMALLEST_PART = 256
+"""Tokens of the vocabulary at least at a time."""
+
+
+class Clean:
+    """The run as it was, at the destinations: what the final norm reads and the distribution that comes of it."""
+
+    def __init__(self, model: Transformer, stream: Tensor) -> None:
+        """With the residual stream after the last block [destination, d_model]."""
+        norm = model.final_norm
+        self.W_U, self.weight, self.is_centred = model.W_U, norm.weight, norm.centred
+        standard, scale = norm.standardise(stream)
+        self.stream, self.scale = (standard * scale)[:, None], scale[:, None]
+        self.probabilities = model.unembed(stream).softmax(-1)
+        unembedding = (self.probabilities @ model.W_U.T) * norm.weight
+        self.mean_unembedding = unembedding[..., None]  # under P: [destination, d_model, 1]
+        # Without the biases, which no replacement changes, and measured from their mean under P: [destination, d_vocab].
+        self.logits = (standard * norm.weight) @ model.W_U - (standard * unembedding).sum(-1, keepdim=True)
+
+    def centred(self, change: Tensor) -> Tensor:
+        """What the final norm sees of a change of the residual stream [..., d_model]."""
+        return change - change.mean(-1, keepdim=True) if self.is_centred else change
+
+
+class Replaced:
+    """The heads of one layer replaced by their mean, and by their mean and a sum of directions.
+
+    δ = shrink · (change @ W_U) + stretch · (clean logits) − mean, with shrink = 1 / (new scale) and stretch = (old scale) / (new scale) − 1.
+    """
+
+    def __init__(
+        self, clean: Clean, moved: Tensor, w_o: Tensor, coefficients: Tensor, tokens: Tensor, directions: Tensor
+    ) -> None:
+        """Mean z − z is `moved` [destination, head, d_head]; w_o [head, d_head, d_model].
+
+        coefficients [destination, head, pair] are on the rows `tokens` [destination, pair] of directions [token, d_model], which are centred.
+        """
+        self.moved, self.tokens = moved, tokens
+        change = clean.centred(torch.einsum("dhe,hem->dhm", moved, w_o))
+        # What multiplies the heads' change, and what the clean logits, 1 and the directions: [destination, head, 1] and [destination, head, 2 (+ pair)].
+        self.shrink_mean, self.others_mean = _factors(clean, change)
+        self.shrink_part, others = _factors(clean, change + coefficients @ directions[tokens])
+        self.others_part = torch.cat([others, coefficients * self.shrink_part], -1)
+        (n_destinations, _, d_head), d_model = moved.shape, w_o.shape[2]
+        # What heads write lies in the d_head dimensions of W_O: where that is less work than every destination's output, they are unembedded.
+        self.through_heads = d_head * (d_model + n_destinations) < n_destinations * d_model
+        self.rows = ((clean.centred(w_o) if self.through_heads else change) * clean.weight).flatten(0, 1)
+
+    def unembedded(self, W_U: Tensor) -> Tensor:
+        """What replacing by the mean changes, unembedded with a part of W_U: [destination, head, token]."""
+        n_destinations, n_heads, d_head = self.moved.shape
+        product = self.rows @ W_U
+        if self.through_heads:
+            moved = self.moved.transpose(0, 1).contiguous()
+            return torch.bmm(moved, product.unflatten(0, (n_heads, d_head))).transpose(0, 1).contiguous()
+        return product.unflatten(0, (n_destinations, n_heads))
+
+
+def _factors(clean: Clean, change: Tensor) -> tuple[Tensor, Tensor]:
+    """For a centred change of what the final norm reads [destination, head, d_model]: shrink; stretch and −mean."""
+    growth = (change * (2 * clean.stream + change)).mean(-1, keepdim=True)  # of the squared scale
+    scale = (clean.scale.square() + growth).clamp(min=0).sqrt()
+    stretch = -growth / (scale * (clean.scale + scale))  # without the cancellation of old scale / new scale − 1
+    return 1 / scale, torch.cat([stretch, -(change @ clean.mean_unembedding) / scale], -1)
+
+
+def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> tuple[Tensor, Tensor]:
+    """KL in nats, summed over destinations, of replacing by the mean and by the mean and the directions: float64 [layer, head] each, on the CPU."""
+    n_destinations, n_heads, _ = layers[0].moved.shape
+    grown = torch.zeros(2, len(layers), n_destinations, n_heads, dtype=torch.float64)
+    vocabulary, weighted = clean.W_U.shape[1], directions * clean.weight
+    size = max(SMALLEST_PART, CHUNK // (n_destinations * n_heads))
+    for start in range(0, vocabulary, size):
+        part = slice(start, min(start + size, vocabulary))
+        W_U, logits, probabilities = clean.W_U[:, part], clean.logits[:, part], clean.probabilities[:, None, part]
+        fixed = torch.stack([logits, torch.ones_like(logits)], 1)
+        of_directions = weighted @ W_U
+        for layer, replaced in enumerate(layers):
+            written = replaced.unembedded(W_U)
+            with_directions = torch.cat([fixed, of_directions[replaced.tokens]], 1)
+            for kind, (shrink, others, sources) in enumerate(
+                (
+                    (replaced.shrink_mean, replaced.others_mean, fixed),
+                    (replaced.shrink_part, replaced.others_part, with_directions),
+                )
+            ):
+                delta = (written * shrink).baddbmm_(others, sources)
+                grown[kind, layer] += delta.expm1_().mul_(probabilities).sum(-1).cpu()
+    # Where e^δ was too large, and perhaps P too small, for a number, the sum is infinite or none.
+    by_mean, by_part = grown.clamp(min=0).log1p().nan_to_num(nan=LARGEST, posinf=LARGEST).sum(2)
+    return by_mean, by_part

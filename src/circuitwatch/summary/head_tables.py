@@ -1,0 +1,64 @@
+"""All tables about head roles, the algorithm and transfer of a sweep, made once and used by the CSV files, the figures and the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from circuitwatch.summary import algorithm, holders, transfer
+from circuitwatch.summary.histories import RoleHistory, role_histories
+from circuitwatch.summary.tables import CellData
+
+
+@dataclass(frozen=True)
+class HeadTables:
+    """The tables; any may be empty.
+
+    histories is what turnover, events, handovers and roles are made from (`holders`); algorithm is as `algorithm` makes it; transfer has every
+    evaluation as read, transfers one line a model, seed and task, specificity one a pair of tasks (`transfer`).
+    """
+
+    histories: list[RoleHistory]
+    turnover: pd.DataFrame
+    events: pd.DataFrame
+    handovers: pd.DataFrame
+    roles: pd.DataFrame
+    algorithm: pd.DataFrame
+    transfer: pd.DataFrame
+    transfers: pd.DataFrame
+    specificity: pd.DataFrame
+
+    def files(self) -> dict[str, pd.DataFrame]:
+        """The tables that are written, by their files' names."""
+        return {
+            "turnover": self.turnover, "handovers": self.handovers, "roles": self.roles, "algorithm": self.algorithm,
+            "transfer": self.transfers, "specificity": self.specificity,
+        }  # fmt: skip
+
+    def spreads(self) -> dict[str, tuple[pd.DataFrame, list[str]]]:
+        """What `tables.seeds_table` gives the spread over seeds of."""
+        return {
+            "roles": (self.roles, holders.SPREAD),
+            "algorithm": (self.algorithm, algorithm.SPREAD),
+            "transfer": (self.transfers, transfer.TRANSFER_SPREAD),
+            "specificity": (self.specificity, transfer.SPECIFICITY_SPREAD),
+        }
+
+
+def head_tables(sweep: Path, cells: list[CellData], emergence: pd.DataFrame) -> HeadTables:
+    """Make them from a sweep's folder (for the transfer files), its cells and its emergence table."""
+    histories = role_histories(cells)
+    every = transfer.read_transfer(sweep, cells)
+    return HeadTables(
+        histories,
+        holders.turnover_table(histories),
+        holders.events_table(histories),
+        holders.handovers_table(histories),
+        holders.roles_table(histories, emergence, cells),
+        algorithm.algorithm_table(cells),
+        every,
+        transfer.transfer_table(every, cells),
+        transfer.specificity_table(every),
+    )

@@ -1,0 +1,152 @@
+"""The greater-than measures against loops over prompts on Hugging Face's modules, on a small trained model; shares and intervals on made-up effects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from transformers import GPTNeoXForCausalLM
+
+from circuitwatch.algorithms import Findings, confirm_roles
+from circuitwatch.algorithms.causes import Effects, bootstrap_weights
+from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.circuits.attribution import graph_of
+from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.config import HeadsConfig
+from circuitwatch.tasks import PromptSet, build_prompts
+from support.textbook import Textbook
+
+N_PROMPTS = 12
+
+
+class Trained:
+    """The last checkpoint: as circuitwatch loads it, as Hugging Face does, and what was found in it."""
+
+    def __init__(self, folder: Path, nodes: list[str] | None) -> None:
+        self.model, self.hf = load_model(folder), GPTNeoXForCausalLM.from_pretrained(folder)
+        self.hf.requires_grad_(False)
+        self.prompts: PromptSet = build_prompts("greater_than", load_tokenizer(folder), n_prompts=N_PROMPTS, seed=0)
+        roles = pd.DataFrame(
+            [(role, layer, head, 0.9) for role in ("successor", "induction") for layer in (0, 1) for head in (0, 1)],
+            columns=["role", "layer", "head", "score"],
+        )
+        prepared = Prepared(self.model, self.prompts, batch_size=5)
+        self.findings: Findings = confirm_roles(
+            prepared, self.prompts, roles, nodes, HeadsConfig(), n_bootstrap=200, seed=0
+        )
+
+    def outputs(self, prompt: int) -> dict[str, torch.Tensor]:
+        length = int(self.prompts.lengths[prompt])
+        book = Textbook(self.hf)
+        outputs = book.run(book.embed(self.prompts.clean[prompt : prompt + 1, :length]))[1]
+        return {name: output[0, -1] for name, output in outputs.items()}
+
+    def lens(self, written: torch.Tensor, prompt: int) -> dict[int, float]:
+        """Logit of every two-digit number in the lens of what a part writes, by the place of the number in the prompt's list of answers."""
+        norm = self.hf.gpt_neox.final_layer_norm
+        seen = (written - written.mean()) * norm.weight
+        ids = self.prompts.answer_ids[prompt][self.prompts.answer_signs[prompt] != 0]
+        return {int(i): float(self.hf.lm_head.weight[i] @ seen) for i in ids}
+
+
+@pytest.fixture(scope="module")
+def trained(trained_suite: Path) -> Trained:
+    folder = trained_suite / "step300"
+    return Trained(folder, graph_of(load_model(folder)).nodes)
+
+
+def scores_of(findings: Findings, role: str) -> dict[tuple[int, int], float]:
+    rows = findings.roles[findings.roles["role"] == role]
+    return {(r.layer, r.head): r.score for r in rows.itertuples()}
+
+
+def test_year_attention_equals_hugging_faces(trained: Trained) -> None:
+    trained.hf.set_attn_implementation("eager")
+    totals = np.zeros((2, 2))
+    for i, length in enumerate(trained.prompts.lengths.tolist()):
+        attentions = trained.hf(trained.prompts.clean[i : i + 1, :length], output_attentions=True).attentions
+        year = int(trained.prompts.positions["year"][i])
+        totals += np.array([[float(layer[0, head, -1, year]) for head in (0, 1)] for layer in attentions])
+    scores = scores_of(trained.findings, "year_attention")
+    for (layer, head), score in scores.items():
+        assert score == pytest.approx(totals[layer, head] / N_PROMPTS, abs=1e-5)
+
+
+def test_year_push_and_the_measures_equal_loops(trained: Trained) -> None:
+    prompts, pushes, ranks = trained.prompts, np.zeros((2, N_PROMPTS)), np.zeros((4, N_PROMPTS))
+    for i in range(N_PROMPTS):
+        outputs = trained.outputs(i)
+        start = int(prompts.clean[i, prompts.positions["year"][i]])
+        sign = dict(zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True))
+        for layer in (0, 1):
+            logits = trained.lens(outputs[f"m{layer}"], i)
+            above, others = ([v for token, v in logits.items() if sign[token] == s] for s in (1, -1))
+            pushes[layer, i] = np.mean(above) - np.mean(others)
+            for head in (0, 1):
+                logits = trained.lens(outputs[f"a{layer}.h{head}"], i)
+                rest = [v for token, v in logits.items() if token != start]
+                ranks[2 * layer + head, i] = np.mean([v < logits[start] for v in rest])
+    scores = scores_of(trained.findings, "year_push")
+    assert [scores[layer, -1] for layer in (0, 1)] == pytest.approx((pushes > 0).mean(1))
+    scalars = trained.findings.scalars
+    assert scalars["algorithm/mlp_push"] == pytest.approx((pushes.sum(0) > 0).mean())
+    direct = trained.findings.patching[0].set_index("sender")["effect"]
+    weights = direct[["a0.h0", "a0.h1", "a1.h0", "a1.h1"]].abs().to_numpy()
+    # 2e-3: two numbers whose logits are nearly equal may change places.
+    assert scalars["algorithm/year_lens"] == pytest.approx((weights @ ranks / weights.sum()).mean(), abs=2e-3)
+    attention = np.array(list(scores_of(trained.findings, "year_attention").values()))
+    assert scalars["algorithm/year_attention"] == pytest.approx(weights @ attention / weights.sum(), abs=1e-5)
+    for name in ("year_attention", "year_lens", "mlp_push"):
+        low, value, high = (scalars[f"algorithm/{name}{end}"] for end in ("_low", "", "_high"))
+        assert 0 <= low <= value <= high <= 1
+
+
+def test_roles_are_checked_on_the_circuits_mlps(trained: Trained) -> None:
+    roles = trained.findings.roles
+    checked = roles[roles["role"].isin(["successor", "induction"])]
+    assert (checked["effect_on"] == "circuit MLPs").all()
+    effects = trained.findings.patching[1].set_index("sender")["effect"]
+    for row in checked.itertuples():
+        effect = effects[f"a{row.layer}.h{row.head}"]
+        assert row.effect == effect and row.confirmed == (-effect >= HeadsConfig().min_effect)
+
+
+def test_heads_outside_the_circuit_are_not_checked(trained_suite: Path) -> None:
+    found = Trained(trained_suite / "step300", ["input", "a1.h0", "m1", "logits"]).findings
+    checked = found.roles[found.roles["role"] == "successor"].set_index(["layer", "head"])
+    assert checked["effect"].notna().tolist() == [False, False, True, False]
+    assert list(found.patching[1]["sender"]) == ["a1.h0"]
+    # In a model with parallel blocks the MLP does not see its own layer's heads.
+    assert checked.loc[(1, 0), "effect"] == 0
+
+
+def test_without_a_circuit_the_measures_are_left_out(trained_suite: Path) -> None:
+    found = Trained(trained_suite / "step300", None).findings
+    for name in ("year_attention", "year_lens", "mlp_push"):
+        assert found.scalars[f"algorithm/{name}_left_out"] == "no circuit" and f"algorithm/{name}" not in found.scalars
+    assert len(scores_of(found, "year_attention")) == 4 and len(scores_of(found, "year_push")) == 2
+
+
+def test_shares_count_sizes_of_effects() -> None:
+    """Two heads against each other: −0.6 and +0.3 of the behaviour, and one of −0.1; a tenth of a unit each prompt more or less."""
+    unit = np.full(50, 2.0)
+    wobble = np.random.default_rng(0).normal(0, 0.1, (3, 50))
+    effects = Effects("logits", ["a0.h0", "a0.h1", "a1.h0"], np.array([[-1.2], [0.6], [-0.2]]) + wobble, unit)
+    weights = bootstrap_weights(50, 500, 0)
+    share = effects.share({"a0.h0", "a0.h1"}, weights)
+    assert share is not None
+    value, low, high = share
+    assert value == pytest.approx(0.9, abs=0.03) and low < value < high and high - low < 0.1
+    assert effects.share(set(), weights) == (0, 0, 0)
+    nothing = Effects("logits", ["a0.h0"], np.zeros((1, 50)), unit)
+    assert nothing.share({"a0.h0"}, weights) is None
+    table = effects.table(weights).set_index("sender")
+    assert table["effect"].tolist() == pytest.approx([-0.6, 0.3, -0.1], abs=0.03)
+
+
+def test_the_bootstrap_draws_every_prompt_equally_often() -> None:
+    weights = bootstrap_weights(7, 300, 1)
+    assert (weights.sum(1) == 7).all() and weights.mean(0) == pytest.approx(np.ones(7), abs=0.25)

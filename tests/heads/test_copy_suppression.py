@@ -1,0 +1,148 @@
+"""Copy suppression: small effects, heads without effect, and the choices that its definition leaves to us."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from circuitwatch.heads.copy_suppression import (
+    SuppressionProbe,
+    copy_suppression_scores,
+    orthonormal,
+    semantic_sets,
+    unembeddings,
+    unit,
+)
+from circuitwatch.heads.divergence import Clean, Replaced, divergences
+from circuitwatch.transformer import Transformer
+from support.models import VOCABULARY, Case
+from support.naive_roles import copy_suppression, in_double
+
+
+def made_probe(n_destinations: int = 12) -> SuppressionProbe:
+    pieces = torch.randint(1, VOCABULARY, (6, 12), generator=torch.Generator().manual_seed(5))
+    pieces[:, 0] = 0
+    return SuppressionProbe(pieces, True, n_destinations, semantic_set=3, predicted_share=0.2, seed=0)
+
+
+def with_outputs(model: Transformer, scale: float) -> Transformer:
+    """The model with everything that heads write made smaller."""
+    blocks = [
+        replace(block, attention=replace(block.attention, W_O=block.attention.W_O * scale)) for block in model.blocks
+    ]
+    return replace(model, blocks=tuple(blocks))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-3])
+def test_small_effects_survive_float32(case: Case, scale: float) -> None:
+    """At scale 1e-3 KLs are around 1e-8 nats a destination, below float32's resolution of 1: as differences of log-probabilities they would be noise.
+    Scores stay within 0.002 of those in float64."""
+    model = with_outputs(case.model, scale)
+    scores = copy_suppression_scores(model, made_probe())
+    exact = copy_suppression_scores(in_double(model), made_probe())
+    assert exact.max() > 0.02  # else there is nothing to compare
+    torch.testing.assert_close(scores, exact, atol=2e-3, rtol=0)
+
+
+def test_divergences_equal_naive_ones(case: Case) -> None:
+    """KLs of replacing a head by something of any size, from 1e-9 to 10 nats a destination, within 1 % in float32."""
+    model, generator = case.model, torch.Generator().manual_seed(6)
+    stream = torch.randn(5, model.d_model, generator=generator)
+    w_o = model.blocks[0].attention.W_O
+    directions = unit(unembeddings(model.final_norm, model.W_U[:, :4].T))
+    tokens = torch.randint(0, 4, (5, 3), generator=generator)
+    double = in_double(model)
+    for size in (1e-4, 1e-2, 1.0, 10.0):
+        moved = torch.randn(5, len(w_o), w_o.shape[1], generator=generator) * size
+        coefficients = torch.randn(5, len(w_o), 3, generator=generator) * size
+        clean = Clean(model, stream)
+        by_mean, by_part = divergences(
+            clean, [Replaced(clean, moved, w_o, coefficients, tokens, directions)], directions
+        )
+
+        def naive(change: Tensor) -> Tensor:
+            before, after = (
+                double.unembed(x.double()).log_softmax(-1) for x in (stream[:, None], stream[:, None] + change)
+            )
+            return (before.exp() * (before - after)).sum(-1).sum(0)
+
+        change = torch.einsum("dhe,hem->dhm", moved.double(), w_o.double())
+        torch.testing.assert_close(by_mean[0], naive(change), rtol=0.01, atol=0)
+        change = change + coefficients.double() @ directions.double()[tokens]
+        torch.testing.assert_close(by_part[0], naive(change), rtol=0.01, atol=0)
+
+
+def test_changes_too_large_for_numbers_are_large_and_not_missing(case: Case) -> None:
+    model = case.model
+    stream, w_o = (
+        torch.randn(3, model.d_model, generator=torch.Generator().manual_seed(7)),
+        model.blocks[0].attention.W_O,
+    )
+    norm = replace(model.final_norm, weight=model.final_norm.weight * 1e4)
+    clean = Clean(replace(model, final_norm=norm), stream)
+    moved = torch.randn(3, len(w_o), w_o.shape[1], generator=torch.Generator().manual_seed(8)) * 10
+    none = torch.zeros(3, len(w_o), 1)
+    tokens, directions = torch.zeros(3, 1, dtype=torch.long), torch.zeros(1, model.d_model)
+    by_mean, by_part = divergences(clean, [Replaced(clean, moved, w_o, none, tokens, directions)], directions)
+    assert by_mean.isfinite().all() and (by_mean > 80).all()
+    assert torch.equal(by_mean, by_part)
+
+
+def test_a_head_whose_output_never_changes_scores_nothing(case: Case) -> None:
+    silent = with_outputs(case.model, 0.0)
+    assert copy_suppression_scores(silent, made_probe()).eq(0).all()
+    constant = list(case.model.blocks)
+    attention = constant[1].attention
+    constant[1] = replace(constant[1], attention=replace(attention, W_V=torch.zeros_like(attention.W_V)))
+    scores = copy_suppression_scores(replace(case.model, blocks=tuple(constant)), made_probe())
+    assert scores[1].eq(0).all() and scores[0].gt(0).any()
+
+
+def test_a_part_worse_than_the_mean_scores_nothing(case: Case) -> None:
+    model = in_double(with_outputs(case.model, 0.01))
+    scores = copy_suppression_scores(model, made_probe())
+    below = [
+        (layer, head)
+        for layer in range(model.n_layers)
+        for head in range(model.n_heads)
+        if (naive := copy_suppression(model, made_probe(), layer, head))[2] > naive[1]
+    ]
+    assert below
+    assert all(scores[place] == 0 for place in below)
+    assert scores.min() >= 0 and scores.max() <= 1
+
+
+def test_destinations_are_in_the_second_half_behind_bos() -> None:
+    piece, place = made_probe(1000).destinations()
+    assert len(piece) == 3 * 11  # all there are
+    assert set(piece.tolist()) == {3, 4, 5} and set(place.tolist()) == set(range(1, 12))
+    piece, place = made_probe(7).destinations()
+    assert len(set(zip(piece.tolist(), place.tolist(), strict=True))) == 7
+
+
+def test_a_token_is_the_first_of_its_semantic_set(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where another has the same unembedding, or its own is 0, and whatever part of the vocabulary is looked at at a time."""
+    W_U = case.model.W_U.clone()
+    W_U[:, 3], W_U[:, 9] = W_U[:, 7], 0
+    model, tokens = replace(case.model, W_U=W_U), torch.tensor([3, 7, 9, 20])
+    sets = semantic_sets(model, tokens, 4)
+    assert sets[:, 0].tolist() == tokens.tolist()
+    assert sets[0, 1] == 7 and sets[1, 1] == 3
+    monkeypatch.setattr("circuitwatch.heads.copy_suppression.COSINES", 7 * model.d_model)
+    assert torch.equal(semantic_sets(model, tokens, 4)[[0, 1, 3]], sets[[0, 1, 3]])
+    assert semantic_sets(model, tokens, 1000).shape == (4, VOCABULARY)
+
+
+def test_directions_are_orthonormal_within_a_source_and_dependent_ones_are_dropped() -> None:
+    directions = unit(torch.randn(1, 5, 16, generator=torch.Generator().manual_seed(9), dtype=torch.float64))
+    directions[0, 4] = -directions[0, 0]
+    sources, used = torch.tensor([[0, 1, 0, 0, 0]]), torch.tensor([[True, True, True, False, True]])
+    basis = orthonormal(directions, sources, used) @ directions
+    expected = torch.diag(torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0], dtype=torch.float64))
+    products = (basis @ basis.mT)[0]
+    torch.testing.assert_close(torch.diag(products), torch.diag(expected))
+    torch.testing.assert_close(products[0, 2], torch.tensor(0.0, dtype=torch.float64))
+    torch.testing.assert_close(basis[0, 1], directions[0, 1])  # the other source's is left as it is
