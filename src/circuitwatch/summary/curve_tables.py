@@ -16,6 +16,7 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import KEYS, CurveKey, Curves, named
 from circuitwatch.summary.emergence import Emergence, fit_emergence
+from circuitwatch.summary.lags import Curve
 from circuitwatch.summary.logistic import log_tokens
 from circuitwatch.summary.scaling import Kind, trend
 from circuitwatch.summary.tables import ACCURACY_THRESHOLD, CHANCE, CIRCUIT_THRESHOLD, ROLE_THRESHOLD, SIZES
@@ -126,6 +127,24 @@ def scaling_rows(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
             }
             rows.append(_trend(task, quantity, of, points, in_logs=False))
     return pd.DataFrame(rows)
+
+
+def as_curve(curves: Curves, key: CurveKey, thresholds: Mapping[str, float]) -> Curve:
+    """One curve and how its emergence is asked for, as `emergence_rows` asks; of a long curve `LONGEST` checkpoints."""
+    table = curves.table
+    of_curve = np.logical_and.reduce([table[name] == part for name, part in zip(KEYS, key, strict=True)])
+    rows = table[of_curve & table["tokens"].notna()]
+    if len(rows) > LONGEST:
+        rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
+    level = _level(key, thresholds, curves)
+    return Curve(
+        rows["tokens"].to_numpy(),
+        rows["value"].to_numpy(),
+        threshold=level,
+        floor=FLOORS.get(key[2]) if level is None else None,
+        per_prompt=_prompts(curves, key, rows["tokens"]),
+        stderr=rows["stderr"].to_numpy() if rows["stderr"].notna().all() else None,
+    )
 
 
 def evenly(tokens: np.ndarray) -> np.ndarray:

@@ -19,6 +19,13 @@ WIDTH, HEIGHT = 3.9, 2.9
 """Inches of one panel."""
 LEGEND_ENTRY = 1.7
 """Inches that an entry of a legend needs."""
+NAMELESS: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None},
+}
+"""What each format would say of when and by what it was made."""
+FORMATS = tuple(NAMELESS)
 DUPLICATES = "same weights as another"
 OVERLAPS = {
     "overlap/node_jaccard": "nodes",
@@ -49,9 +56,22 @@ def format_tokens(tokens: Any) -> str:
     return f"{tokens:.0f}"
 
 
+def format_interval(low: Any, high: Any) -> str:
+    """1.2M – 3M; an upper end that is missing lies beyond the last checkpoint. Nothing where both are missing."""
+    if pd.isna(low) and pd.isna(high):
+        return ""
+    return f"{format_tokens(low) or '0'} – {format_tokens(high) or 'beyond'}"
+
+
 def in_words(name: str) -> str:
     """A task's or role's name as it is read: s_inhibition → S-inhibition."""
     return {"ioi": "IOI", "s_inhibition": "S-inhibition"}.get(name, name.replace("_", " "))
+
+
+def quantity_in_words(name: str) -> str:
+    """A quantity of the emergence table as it is read: behaviour/value → behaviour, roles/induction/max → induction."""
+    ours = {"behaviour/value": "behaviour", "circuit/found": "a circuit"}
+    return ours.get(name, in_words(name.removeprefix("behaviour/").removeprefix("roles/").removesuffix("/max")))
 
 
 def token_ticks(axis: Axes) -> None:
@@ -79,9 +99,9 @@ def label(cell: CellData, cells: Sequence[CellData]) -> str:
     return f"{cell.model} seed {cell.seed}" if several else cell.model
 
 
-def save_figures(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
+def save_figures(drawn: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write each figure as <name>.png, .svg and .pdf into a folder; the same figure gives the same bytes. Returns the paths."""
-    nameless = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
+    nameless = {ending: NAMELESS[ending] for ending in formats}
     paths = []
     with matplotlib.rc_context({"svg.hashsalt": "circuitwatch"}):
         for name, figure in drawn.items():

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from circuitwatch.summary.figures import format_tokens, in_words
+from circuitwatch.summary.figures import format_tokens, in_words, quantity_in_words
 from circuitwatch.summary.head_tables import HeadTables
 from circuitwatch.summary.tables import NO_TASK
 
@@ -16,6 +16,12 @@ Order = Literal["before", "after", "can't be told", "only the first", "only the 
 MOST_NAMES = 6
 """Heads that a sentence names."""
 CONFIRMED = "✓"
+STATUS_WORDS = {
+    "already": "there from the first checkpoint",
+    "never": "never by the last checkpoint",
+    "transient": "rose and fell",
+    "ambiguous": "no one moment can be told",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,61 @@ def findings(emergence: pd.DataFrame, heads: HeadTables) -> list[Finding]:
             ]
             found.append(Finding(str(model), int(seed), sentences))
     return [finding for finding in found if finding.sentences]
+
+
+def emergence_sentence(row: pd.Series) -> str:
+    """One row of the emergence table in words, with its note."""
+    what = quantity_in_words(str(row["quantity"]))
+    match row["status"]:
+        case "emerged":
+            said = f"{what} emerged at {_moment(row)}"
+        case "already":
+            said = f"{what} was there at the first checkpoint ({format_tokens(row['first_tokens']) or '0'} tokens)"
+        case "never":
+            said = f"{what} never emerged by {format_tokens(row['last_tokens'])} tokens"
+        case "transient":
+            said = f"{what} rose and fell"
+        case _:
+            said = f"no one moment can be told for {what}"
+    note = str(row["note"]) if isinstance(row["note"], str) else ""
+    return f"{said[0].upper()}{said[1:]}{': ' + note if note else ''}."
+
+
+def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each task, in which models its behaviour emerged and when, and how that goes with size: (task in words, sentences)."""
+    found = []
+    behaviours = emergence[emergence["quantity"] == "behaviour/value"] if len(emergence) else emergence
+    for task, rows in behaviours.groupby("task", sort=False) if len(behaviours) else ():
+        emerged = rows[rows["status"] == "emerged"]
+        several = rows["seed"].nunique() > 1
+        sentences = []
+        if len(emerged):
+            moments = [f"{_who(row, several)} at {_moment(row)}" for _, row in emerged.iterrows()]
+            sentences.append(f"It emerged in {len(emerged)} of {len(rows)} models: {_list(moments, '; ')}.")
+        for status, words in STATUS_WORDS.items():
+            who = [_who(row, several) for _, row in rows[rows["status"] == status].iterrows()]
+            if who:
+                sentences.append(f"{words[0].upper()}{words[1:]}: {_list(who)}.")
+        sentences += _with_size(scaling, str(task))
+        found.append((_begin(str(task)), " ".join(sentences)))
+    return found
+
+
+def _with_size(scaling: pd.DataFrame, task: str) -> list[str]:
+    if scaling.empty:
+        return []
+    row = scaling[(scaling["task"] == task) & (scaling["quantity"] == "behaviour/value") & (scaling["of"] == "tokens of emergence")]  # fmt: skip
+    if row.empty or row.iloc[0]["status"] != "fitted":
+        return ["Too few sizes for a trend." if len(row) else ""]
+    trend = row.iloc[0]
+    low, high = (f"{trend[name]:.2f}" if pd.notna(trend[name]) else "unbounded" for name in ("slope_low", "slope_high"))
+    return [
+        f"Tokens of emergence go with parameters to the power {trend['slope']:.2f} [{low}, {high}] over {trend['n_sizes']} sizes; {trend['knee_status']}."
+    ]
+
+
+def _who(row: pd.Series, several: bool) -> str:
+    return f"{row['model']} seed {row['seed']}" if several else str(row["model"])
 
 
 def order_of(first: pd.Series, second: pd.Series) -> Order:
@@ -196,9 +257,9 @@ def _moment(row: pd.Series) -> str:
     return f"{format_tokens(row['tokens'])} tokens [{format_tokens(low) or '0'} – {end}]"
 
 
-def _list(names: Sequence[str]) -> str:
+def _list(names: Sequence[str], between: str = ", ") -> str:
     more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return between.join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _begin(task: str) -> str:
