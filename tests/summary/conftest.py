@@ -20,8 +20,8 @@ def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def result(sweep_folder: Path) -> SummaryResult:
-    """Its summary."""
-    return summarize(sweep_folder)
+    """Its summary, with all that a person would get but the number of bootstrap samples."""
+    return summarize(sweep_folder, n_bootstrap=60)
 
 
 @pytest.fixture(scope="session")

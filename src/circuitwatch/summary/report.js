@@ -324,7 +324,7 @@ async function unpack() {
     for (let k = 0; k < line.tokens.length; k++) cell.at.push({ nodes: toggle(nodes), edges: toggle(edges) });
     circuits.push(cell);
   }
-  document.getElementById("step-circuit").dispatchEvent(new Event("change"));
+  document.getElementById("choose-circuit").dispatchEvent(new Event("change"));
 }
 const INPUTS = { q: "#0072b2", k: "#d55e00", v: "#009e73", rest: "#777777" };
 function nodePlace(node, cell) { // [layer, place in it]; −1 for the input, `layers` for the logits; heads, then the MLP

@@ -56,7 +56,7 @@ SPECIFICITY: dict[str, str | None] = {
 
 
 def findings_html(emergence: pd.DataFrame, heads: HeadTables) -> str:
-    """What is found: a paragraph a model, and where there are several seeds, one for each of them, folded; empty if there is nothing about heads."""
+    """What is found: a list of sentences a model, and where there are several seeds, one for each of them, folded; empty if there is nothing about heads."""
     if not heads.histories and heads.algorithm.empty:
         return ""
     found = findings(emergence, heads)
@@ -79,4 +79,4 @@ def findings_html(emergence: pd.DataFrame, heads: HeadTables) -> str:
 
 
 def _paragraph(name: str, sentences: list[str]) -> str:
-    return f"<p><b>{html.escape(name)}.</b> {html.escape(' '.join(sentences))}</p>"
+    return f"<h3>{html.escape(name)}</h3><ul>{''.join(f'<li>{html.escape(said)}</li>' for said in sentences)}</ul>"
