@@ -45,6 +45,8 @@ from circuitwatch.summary.tables import (
 
 __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 
+MOST_PRINTED = 60
+"""Rows of behaviours, and of head roles, that are printed."""
 MARK = "circuitwatch summary"
 """First line of notes.txt: a folder that has it is a summary and may be replaced."""
 
@@ -159,11 +161,12 @@ def print_summary(result: SummaryResult) -> None:
     console = wide_console()
     table = Table(title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("model", "task", "quantity", "status", "tokens", "95 % interval", "seen between", "at the end"):
-        table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=True)
+        wraps = name in ("task", "quantity")
+        table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps)
     emergence = result.emergence
-    behaviours = emergence["task"] != NO_TASK if len(emergence) else pd.Series(dtype=bool)
-    for part in (emergence[behaviours], emergence[~behaviours]) if len(emergence) else ():
-        for _, row in part.iterrows():
+    roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
+    for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
+        for _, row in part.head(MOST_PRINTED).iterrows():
             quantity = quantity_in_words(row["quantity"])
             interval, seen = (
                 format_interval(row[f"{name}_low"], row[f"{name}_high"]) for name in ("tokens", "crossing")
@@ -180,6 +183,9 @@ def print_summary(result: SummaryResult) -> None:
             )
         table.add_section()
     console.print(table)
+    hidden = sum(max(int(count) - MOST_PRINTED, 0) for count in (roles.sum(), (~roles).sum()))
+    if hidden:
+        console.print(f"{hidden} more curves in {result.folder / 'emergence.csv'}", highlight=False, soft_wrap=True)
     unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
     if len(unfinished):
         console.print(f"not finished: {', '.join(unfinished['model'] + ' × ' + unfinished['task'])}", highlight=False)

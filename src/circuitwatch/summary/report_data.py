@@ -23,6 +23,7 @@ from circuitwatch.summary.figures import colours, in_words, metric_name
 from circuitwatch.summary.head_tables import HeadTables
 from circuitwatch.summary.heads_figures import MOST_HEADS, PLAIN, STYLES
 from circuitwatch.summary.histories import role_place
+from circuitwatch.summary.layout import is_laid_out, nodes_of
 from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate, without_duplicates
 from circuitwatch.summary.transfer import over_checkpoints
 from circuitwatch.summary.turnover import holding, tenure
@@ -97,7 +98,7 @@ def circuits_blob(
     Returns (a line a cell: m, t, seed, layers, heads, receivers, tokens, steps, edges [checkpoint]; base64 of the deflated stream; notes). For each cell and
     checkpoint the stream has: how many nodes changed, the differences of their places; how many of the kept edges changed, and the differences of theirs.
     """
-    there = [cell for cell in cells if cell.circuits and _is_laid_out(cell)]
+    there = [cell for cell in cells if cell.circuits and is_laid_out(cell)]
     if not there:
         return [], "", []
     blob, lines, notes = "", [], []
@@ -311,12 +312,6 @@ def _spread(n: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, n - 1, min(n, MOST_CHECKPOINTS)).round().astype(np.intp))
 
 
-def _is_laid_out(cell: CellData) -> bool:
-    """Whether a cell says how its mask's rows and columns are laid out; hand-made records may not."""
-    model = cell.header["model"]
-    return bool(model.get("n_layers") and model.get("n_heads") and cell.header.get("graph", {}).get("receivers"))
-
-
 def _packed(cell: CellData, models: Sequence[str], most: int, every: int) -> tuple[dict[str, Any], bytes, int]:
     """One cell's line and stream, and how many of its circuits have more edges than are kept."""
     layers, heads = int(cell.header["model"]["n_layers"]), int(cell.header["model"]["n_heads"])
@@ -352,15 +347,6 @@ def _codes(known: pd.DataFrame) -> list[Any]:
     said = known["circuit/status"] if "circuit/status" in known else pd.Series("not recorded", index=known.index)
     codes, names = pd.factorize(said.fillna("not recorded"))
     return [list(names), [int(code) for code in codes]]
-
-
-def nodes_of(edges: NDArray[np.intp], layers: int, heads: int, n_receivers: int) -> NDArray[np.intp]:
-    """Nodes of some edges (places in the flattened mask), as places in the order of the graph's nodes: senders, then `logits`; ascending."""
-    senders, receivers = np.divmod(edges, n_receivers)
-    layer, inside = np.divmod(receivers, 3 * heads + 1)
-    node = 1 + layer * (heads + 1) + np.where(inside == 3 * heads, heads, inside % heads)
-    node = np.where(receivers == n_receivers - 1, 1 + layers * (heads + 1), node)
-    return np.unique(np.concatenate([senders, node])).astype(np.intp)
 
 
 def varints(values: NDArray[Any]) -> bytes:
