@@ -21,12 +21,12 @@ from circuitwatch.errors import UserError
 from circuitwatch.records import find_cells
 from circuitwatch.summary.curve_tables import LONGEST, emergence_rows, evenly, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
+from circuitwatch.summary.emergence import fit_emergence
 from circuitwatch.summary.importers import kind_of, parse_request, read_sources
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import read_tidy, to_numbers
 from circuitwatch.summary.importers.wandb_runs import connect, read_runs
-from circuitwatch.summary.tables import emergence_table, read_cell
 from support.wandb_server import FakeApi, FakeRun, running_wandb
 
 SUITES = read_suites([conf_dir()])
@@ -334,16 +334,25 @@ def test_results_of_ones_own_models(tmp_path: Path) -> None:
 # Cells
 
 
-def test_cells_as_curves_give_the_table_of_the_cells(sweep_folder: Path) -> None:
-    """The same statistics on the same numbers: every column of the rows made from records, which read far more of them."""
-    cells = find_cells(sweep_folder)
-    whole = emergence_table([read_cell(cell) for cell in cells], n_bootstrap=20)
-    rows, notes = emergence_rows(combine([read_cells(cells, prompts=True)]), n_bootstrap=20)
-    key = ["model", "task", "quantity", "seed"]
-    whole, rows = (table.set_index(key).sort_index() for table in (whole, rows))
-    assert notes == [] and list(rows.index) == list(whole.index)
-    for column in ("status", "tokens", "tokens_low", "tokens_high", "crossing_low", "final", "n", "params_total"):
-        pd.testing.assert_series_equal(rows[column], whole[column], check_dtype=False)
+def test_cells_as_curves_are_what_the_records_say(sweep_folder: Path) -> None:
+    """Values and values per prompt, against the records read one by one; and the table's row is the fit to them."""
+    found = find_cells(sweep_folder)
+    curves = combine([read_cells(found, prompts=True)])
+    rows, notes = emergence_rows(curves, n_bootstrap=20)
+    assert notes == []
+    cell = next(c for c in found if (c.header["model"]["name"], c.header["task"]) == ("nano-400k", "ioi"))
+    records = list(cell.records())
+    for quantity in ("behaviour/value", "behaviour/accuracy", "behaviour/log_prob"):
+        curve = curves.curve("nano-400k", "ioi", quantity)
+        assert dict(curve) == {record.tokens: record.scalars[quantity] for record in records}
+    prompts = curves.prompts["nano-400k", "ioi", "behaviour/value", 0]
+    for record in records:
+        assert prompts.loc[record.tokens].tolist() == record.prompts["value"].tolist()
+    row = rows.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'").iloc[0]
+    fitted = fit_emergence(
+        [r.tokens for r in records], [r.scalars["behaviour/value"] for r in records], floor=0.0, per_prompt=prompts, n_bootstrap=20
+    )  # fmt: skip
+    assert (row["status"], row["tokens"], row["tokens_low"]) == (fitted.status, fitted.tokens, fitted.low)
 
 
 def test_standard_errors_and_damaged_records_of_cells(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

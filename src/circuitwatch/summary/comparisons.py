@@ -159,7 +159,9 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
         key = (row["model"], row["task"], row["quantity"], row["seed"])
         if row["quantity"] == "circuit/found":  # steps of 0 and 1, which have no course after their rise
             continue
-        known = {name: None if pd.isna(value) else value for name, value in row.items() if name in names}
+        known: dict[str, Any] = {
+            name: None if pd.isna(value) else value for name, value in row.items() if name in names
+        }
         known |= {"low": row["tokens_low"], "high": row["tokens_high"]}
         curve = curves.curve(*key)
         found = stability(curve.index.to_numpy(), curve.to_numpy(), Emergence(**known))

@@ -52,7 +52,7 @@ def format_tokens(tokens: Any) -> str:
     if tokens is None or pd.isna(tokens):
         return ""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if tokens >= size:
+        if tokens >= size * 0.9995:  # what is rounded up to a unit is one
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.0f}"
 

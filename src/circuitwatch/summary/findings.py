@@ -13,8 +13,9 @@ from circuitwatch.summary.head_tables import HeadTables
 from circuitwatch.summary.tables import NO_TASK
 
 Order = Literal["before", "after", "can't be told", "only the first", "only the second", "neither"]
-MOST_NAMES = 6
+MOST_NAMES = 8
 """Heads that a sentence names."""
+MOST_CURVES = 20
 CONFIRMED = "✓"
 STATUS_WORDS = {
     "already": "there from the first checkpoint",
@@ -71,29 +72,41 @@ def emergence_sentence(row: pd.Series) -> str:
 
 
 def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[tuple[str, str]]:
-    """For each task, in which models its behaviour emerged and when, and how that goes with size: (task in words, sentences)."""
-    found = []
-    behaviours = emergence[emergence["quantity"] == "behaviour/value"] if len(emergence) else emergence
-    for task, rows in behaviours.groupby("task", sort=False) if len(behaviours) else ():
-        emerged = rows[rows["status"] == "emerged"]
-        several = rows["seed"].nunique() > 1
-        sentences = []
-        if len(emerged):
-            moments = [f"{_who(row, several)} at {_moment(row)}" for _, row in emerged.iterrows()]
-            sentences.append(f"It emerged in {len(emerged)} of {len(rows)} models: {_list(moments, '; ')}.")
-        for status, words in STATUS_WORDS.items():
-            who = [_who(row, several) for _, row in rows[rows["status"] == status].iterrows()]
-            if who:
-                sentences.append(f"{words[0].upper()}{words[1:]}: {_list(who)}.")
-        sentences += _with_size(scaling, str(task))
-        found.append((_begin(str(task)), " ".join(sentences)))
-    return found
+    """For each task, in which models its behaviour emerged and when, and how that goes with size: (task in words, sentences).
+
+    Of curves from elsewhere those that several models have, at most MOST_CURVES; their names say the quantity too.
+    """
+    if emergence.empty:
+        return []
+    sizes = emergence.groupby(["task", "quantity"], sort=False)["model"].nunique()
+    others = [(t, q) for (t, q), n in sizes.items() if "/" not in q and t != NO_TASK and n > 1]
+    asked = [(t, q) for t, q in sizes.index if q == "behaviour/value"] + others[:MOST_CURVES]
+    return [
+        (_begin(t) + ("" if "/" in q else f", {in_words(q)}"), _when_and_where(emergence, scaling, t, q))
+        for t, q in asked
+    ]
 
 
-def _with_size(scaling: pd.DataFrame, task: str) -> list[str]:
+def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str) -> str:
+    rows = emergence[(emergence["task"] == task) & (emergence["quantity"] == quantity)]
+    several = rows["seed"].nunique() > 1
+    emerged = rows[rows["status"] == "emerged"]
+    sentences = []
+    if len(emerged):
+        moments = [f"{_who(row, several)} at {_moment(row)}" for _, row in emerged.iterrows()]
+        what = "runs" if several else "models"
+        sentences.append(f"It emerged in {len(emerged)} of {len(rows)} {what}: {_list(moments, '; ')}.")
+    for status, words in STATUS_WORDS.items():
+        who = [_who(row, several) for _, row in rows[rows["status"] == status].iterrows()]
+        if who:
+            sentences.append(f"{words[0].upper()}{words[1:]}: {_list(who)}.")
+    return " ".join(sentences + _with_size(scaling, task, quantity))
+
+
+def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
     if scaling.empty:
         return []
-    row = scaling[(scaling["task"] == task) & (scaling["quantity"] == "behaviour/value") & (scaling["of"] == "tokens of emergence")]  # fmt: skip
+    row = scaling[(scaling["task"] == task) & (scaling["quantity"] == quantity) & (scaling["of"] == "tokens of emergence")]  # fmt: skip
     if row.empty or row.iloc[0]["status"] != "fitted":
         return ["Too few sizes for a trend." if len(row) else ""]
     trend = row.iloc[0]

@@ -24,7 +24,7 @@ function draw(name, attributes = {}, text = null) {
 function short(count) {
   if (count === null || count === undefined) return "";
   for (const [size, letter] of [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]])
-    if (count >= size) return `${+(count / size).toPrecision(3)}${letter}`;
+    if (count >= size * 0.9995) return `${+(count / size).toPrecision(3)}${letter}`;
   return String(+count.toPrecision(3));
 }
 const value = y => (y === null ? "–" : (Math.abs(y) >= 100 ? y.toFixed(0) : Math.abs(y) >= 10 ? y.toFixed(1) : y.toFixed(2)).replace(/^-0(\.0*)?$/, "0$1").replace("-", "−"));

@@ -101,7 +101,9 @@ def circuits_blob(
     there = [cell for cell in cells if cell.circuits and is_laid_out(cell)]
     if not there:
         return [], "", []
-    blob, lines, notes = "", [], []
+    blob = ""
+    lines: list[dict[str, Any]] = []
+    notes: list[str] = []
     for most, every in [(most, 1) for most in EDGES] + [(EDGES[-1], 2), (EDGES[-1], 4), (EDGES[-1], 16)]:
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         packed, lines, thinned = [], [], 0
