@@ -29,7 +29,7 @@ def cells(sweep_folder: Path) -> list[CellData]:
 @pytest.fixture(scope="session")
 def result(sweep_folder: Path) -> SummaryResult:
     """Its summary, with fewer bootstrap samples than a person gets, and figures in one format."""
-    return summarize(sweep_folder, n_bootstrap=60, formats=("png",))
+    return summarize(sweep_folder, n_bootstrap=40, formats=("png",))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.summary.comparisons import Comparisons
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.head_tables import head_tables
@@ -21,6 +20,7 @@ from circuitwatch.summary.holders import turnover_table
 from circuitwatch.summary.report import MOST_BYTES, Findings, write_report
 from circuitwatch.summary.report_data import circuits_blob, varints
 from circuitwatch.summary.tables import CellData, cells_table, with_cells
+from circuitwatch.summary.together import Comparisons
 from support.sweeps import TASKS
 
 SHAPES = {  # layers, heads, parameters of Pythia's models

@@ -1,7 +1,7 @@
 """From records and from others' results to a summary: tables, figures and one report. Imports no torch, so that it starts quickly.
 
 One path serves every source: curves are read (`importers`), their emergence and what goes with size are looked for (`curve_tables`), and what curves say
-together (`comparisons`); cells among the sources add circuits, heads, the algorithm and transfer.
+together (`together`); cells among the sources add circuits, heads, the algorithm and transfer.
 
 Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv, roles.csv, turnover.csv,
 handovers.csv, algorithm.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv, metrics.csv; notes.txt;
@@ -23,7 +23,7 @@ from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.records import find_cells
-from circuitwatch.summary.comparisons import Comparisons, compare, with_adjusted
+from circuitwatch.summary.comparisons import with_adjusted
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.drawing import draw_figures
@@ -42,6 +42,7 @@ from circuitwatch.summary.tables import (
     seeds_table,
     with_cells,
 )
+from circuitwatch.summary.together import Comparisons, compare
 
 __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 
@@ -53,7 +54,7 @@ MARK = "circuitwatch summary"
 
 @dataclass(frozen=True)
 class SummaryResult:
-    """Where the summary is, its tables as `curve_tables`, `tables`, `head_tables` and `comparisons` make them, and notes of what was left out."""
+    """Where the summary is, its tables as `curve_tables`, `tables`, `head_tables` and `together` make them, and notes of what was left out."""
 
     folder: Path
     emergence: pd.DataFrame
@@ -107,7 +108,8 @@ def _summarize(
         )
         emergence, notes = behaviours_first(emergence), [*curves.notes, *repeated, *notes]
         progress.at("what they say together")
-        scaling = with_adjusted(scaling_rows(curves, emergence))
+        scaling = scaling_rows(curves, emergence)
+        scaling = with_adjusted(scaling) if len(scaling) else scaling
         emergence = with_cells(emergence, cells)
         compared = compare(curves, emergence, cells, thresholds, n_bootstrap=n_bootstrap)
         ends = cells_table(cells)

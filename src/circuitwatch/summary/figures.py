@@ -149,6 +149,7 @@ def circuits_figure(cells: Sequence[CellData]) -> Figure:
     pairs = [(task, quantities) for task in tasks for quantities in (sizes, overlaps)]
     for (task, quantities), axis in zip(pairs, axes, strict=True):
         of_task = [cell for cell in cells if cell.task == task]
+        longest = max(len(cell.curve("circuit/edges")) for cell in of_task)
         for cell in of_task:
             for name, opacity in quantities.items():
                 known = (
@@ -157,7 +158,7 @@ def circuits_figure(cells: Sequence[CellData]) -> Figure:
                 x = _on_axis_of(cell)(known["tokens"])
                 own = without_duplicates(known)
                 nodes = name == "overlap/node_jaccard"
-                style = line_style(len(own)) | ({"ls": (0, (2, 1)), "lw": 0.8, "marker": None} if nodes else {})
+                style = line_style(longest) | ({"ls": (0, (2, 1)), "lw": 0.8, "marker": None} if nodes else {})
                 words = label(cell, cells) if not nodes else None
                 axis.plot(x[own.index], own[name], label=words, color=shade[cell.model], alpha=opacity, **style)
                 mark_duplicates(axis, x, known, name)
@@ -207,7 +208,14 @@ def _on_axis_of(cell: CellData) -> Callable[[pd.Series], pd.Series]:
 
 
 def _range(cells: Sequence[CellData]) -> tuple[float, float]:
-    every = pd.concat([shown_tokens(cell.curves["tokens"]) for cell in cells if len(cell.curves)])
+    """Ends of an axis for the checkpoints that have a circuit; for all where none has."""
+    shown, with_circuit = [], []
+    for cell in cells:
+        if len(cell.curves):
+            shown.append(shown_tokens(cell.curves["tokens"]))
+            if "circuit/edges" in cell.curves:
+                with_circuit.append(shown[-1][cell.curves["circuit/edges"].notna()])
+    every = pd.concat([tokens for tokens in with_circuit if len(tokens)] or shown)
     return float(every.min()) * 0.8, float(every.max()) * 1.25
 
 

@@ -151,6 +151,7 @@ function drawPanel(host, panel, choice) {
     let at = null;
     lines.forEach((line, k) => {
       const axis = data.axes[line.a], place = nearest(axis, moment);
+      if (moment < axis[0] * 0.9 || moment > axis.at(-1) * 1.1) return; // this curve says nothing of it
       at ??= xs[k][place];
       if (line.y[place] === null) return;
       mark.append(draw("circle", { cx: x(xs[k][place]), cy: y(line.y[place]), r: 3.5, fill: data.models[line.m].colour, stroke: "#fff" }));

@@ -15,7 +15,6 @@ from typing import Any
 import pandas as pd
 
 from circuitwatch.summary import report_heads as about
-from circuitwatch.summary.comparisons import Comparisons
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.figures import format_tokens, in_words, quantity_in_words
 from circuitwatch.summary.findings import emergence_findings
@@ -36,6 +35,7 @@ from circuitwatch.summary.report_tables import (
     table_html,
 )
 from circuitwatch.summary.tables import NO_TASK, CellData, in_order
+from circuitwatch.summary.together import Comparisons
 
 MOST_BYTES = 5_000_000
 """The report's size; circuits are thinned until it is kept."""

@@ -104,7 +104,10 @@ def circuits_blob(
     blob = ""
     lines: list[dict[str, Any]] = []
     notes: list[str] = []
+    fits = float(EDGES[0])
     for most, every in [(most, 1) for most in EDGES] + [(EDGES[-1], 2), (EDGES[-1], 4), (EDGES[-1], 16)]:
+        if every == 1 and most > fits and most != EDGES[-1]:
+            continue  # the last try says that this would not fit either
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
         packed, lines, thinned = [], [], 0
         for cell in there:
@@ -117,6 +120,9 @@ def circuits_blob(
         notes += [f"circuit graphs show every {every}th checkpoint"] if every > 1 else []
         if len(blob) <= room:
             break
+        fits = (
+            most * max(room, 1) / len(blob) * 1.5
+        )  # half as much again: what is left out deflates better than what is kept
     return lines, blob, notes
 
 

@@ -22,8 +22,8 @@ ENDS: Columns = {
 }  # fmt: skip
 SCALING: Columns = {
     "task": None, "quantity": None, "of": None, "status": None, "n_sizes": "sizes", "n_censored": "censored", "slope": "slope (log–log)", "slope_low": "low",
-    "slope_high": "high", "spearman": None, "spearman_p": "p", "spearman_p_adjusted": "p adjusted", "pearson": None, "pearson_p": "p",
-    "pearson_p_adjusted": "p adjusted", "knee_status": "knee",
+    "slope_high": "high", "spearman": None, "spearman_p": "p", "spearman_p_holm": "p (Holm)", "spearman_p_bh": "p (BH)", "pearson": None, "pearson_p": "p",
+    "pearson_p_holm": "p (Holm)", "knee_status": "knee",
 }  # fmt: skip
 LAGS: Columns = {
     "model": None, "seed": None, "task": None, "role": None, "verdict": None, "ratio": None, "ratio_low": "low", "ratio_high": "high", "note": None,
