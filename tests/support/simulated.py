@@ -111,7 +111,11 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
     if setting.shape == "wander":
         for k in range(1, n):
             noise[k] = 0.5 * noise[k - 1] + np.sqrt(0.75) * noise[k]
-    trained = expit((x - np.log(1000 * TOKENS_PER_STEP)) / 0.5) if setting.shape in ("flat", "wander", "line") else share.mean(axis=1)
+    trained = (
+        expit((x - np.log(1000 * TOKENS_PER_STEP)) / 0.5)
+        if setting.shape in ("flat", "wander", "line")
+        else share.mean(axis=1)
+    )
     between = setting.between * setting.rise * (1.0 if setting.steady else 0.15 + 0.85 * trained) * noise
     lost = (rng.random(n) < setting.outliers) & (x > middle)
     share = np.where(lost[:, None], 0.3 * share, share)
@@ -130,7 +134,9 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
     threshold = None if setting.level is None else setting.lower + setting.level * setting.rise
     moment = middle
     if threshold is not None and setting.shape in ("rise", "creep"):
-        moment = float(brentq(lambda v: float(population(np.array(v), middle, setting)) - threshold, middle - 15, middle + 15))
+        moment = float(
+            brentq(lambda v: float(population(np.array(v), middle, setting)) - threshold, middle - 15, middle + 15)
+        )
     errors = per_prompt.std(axis=1, ddof=1) / np.sqrt(prompts)
     return Simulated(
         tokens,
@@ -174,13 +180,12 @@ def _share(setting: Setting, x: np.ndarray, middle: float, delays: np.ndarray) -
 
 @dataclass(frozen=True)
 class Suite:
-    """Moments of emergence of several sizes, as a trend takes them, and the true slope."""
+    """Moments of emergence of several sizes, as a trend takes them: [size] parameters, tokens or bounds, and kinds; and the true slope."""
 
     params: np.ndarray
     values: np.ndarray
     kinds: list[Literal["observed", "later", "earlier"]]
     slope: float
-    seen_anyway: np.ndarray
 
 
 def simulate_suite(
@@ -189,37 +194,29 @@ def simulate_suite(
     slope: float = -0.5,
     n_sizes: int = 8,
     scatter: float = 0.25,
-    censored_below: float | None = 7e9,
-    already_above: float | None = None,
+    last: float | None = None,
+    first: float | None = None,
     n_seeds: int = 1,
 ) -> Suite:
-    """Sizes from 7e7 to 1.2e10 parameters whose log moments lie beside a line by `scatter`; `censored_below` is how far the
-    median size is from the last checkpoint …
+    """Sizes from 7e7 to 1.2e10 parameters whose log moments lie about a line through 4e9 tokens at their middle.
 
     Args:
         seed: of the random numbers.
         slope: of log tokens against log parameters.
         n_sizes: sizes, evenly spaced in log parameters.
         scatter: standard deviation of log tokens about the line.
-        censored_below: tokens of the last checkpoint: what would come later is only known as `later`; none for no end.
-        already_above: tokens of the first checkpoint: what came before is only known as `earlier`.
-        n_seeds: training seeds a size; the median of those that emerged stands for the size if most did (as the scaling table does).
+        last: tokens of the last checkpoint: what would come after is only known as `later`; none for no end.
+        first: tokens of the first checkpoint: what came before is only known as `earlier`.
+        n_seeds: training seeds a size, an odd number: the median of all of them stands for the size.
     """
     rng = np.random.default_rng(seed)
     params = np.geomspace(7e7, 1.2e10, n_sizes)
     centre = np.log(params) - np.log(params).mean()
     moments = np.log(4e9) + slope * centre[:, None] + rng.normal(0, scatter, (n_sizes, n_seeds))
-    last = np.inf if censored_below is None else np.log(censored_below)
-    first = -np.inf if already_above is None else np.log(already_above)
-    values, kinds, plain = [], [], []
-    for row in moments:
-        late, early = row > last, row < first
-        seen = row[~late & ~early]
-        if seen.size >= max(late.sum(), early.sum()):
-            values.append(np.median(seen))
-            kinds.append("observed")
-        else:
-            values.append(last if late.sum() >= early.sum() else first)
-            kinds.append("later" if late.sum() >= early.sum() else "earlier")
-        plain.append(values[-1])
-    return Suite(params, np.exp(values), kinds, slope, np.exp(plain))
+    # The median of several seeds is known unless it is censored itself, however many of the others are.
+    values = np.exp(np.median(moments, axis=1))
+    end, start = np.inf if last is None else last, 0.0 if first is None else first
+    kinds: list[Literal["observed", "later", "earlier"]] = [
+        "later" if value > end else "earlier" if value < start else "observed" for value in values
+    ]
+    return Suite(params, np.clip(values, start, end), kinds, slope)

@@ -56,7 +56,12 @@ class Change:
 
 
 def change_points(
-    tokens: ArrayLike, values: ArrayLike, *, kind: Kind = "level", sigma: float | None = None, penalty: float | None = None
+    tokens: ArrayLike,
+    values: ArrayLike,
+    *,
+    kind: Kind = "level",
+    sigma: float | None = None,
+    penalty: float | None = None,
 ) -> list[Change]:
     """Changes of a curve, earliest first.
 
@@ -74,12 +79,12 @@ def change_points(
     if t.ndim != 1 or t.shape != y.shape or not np.isfinite(y).all() or (np.diff(t) <= 0).any():
         raise ValueError("tokens and values must be curves of equal length, tokens rising strictly, values finite")
     shortest = SHORTEST[kind]
-    if y.size < 2 * shortest:
+    if y.size < 2 * shortest or np.ptp(y) <= 1e-12 * np.abs(y).max():
         return []
     x = log_tokens(t)
     noise = difference_noise(x, y, kind) if sigma is None else sigma
     # Curves that are exact in places have noise 0 there; a millionth of the range is far below anything to be seen in a curve.
-    noise = max(noise, 1e-6 * float(np.ptp(y)), 1e-300)
+    noise = max(noise, 1e-6 * float(np.ptp(y)))
     costs = stretch_costs(x, y, kind) / noise**2
     price = STRICTNESS * (2 if kind == "level" else 3) * np.log(y.size) if penalty is None else penalty
     starts = best_cuts(costs, price, shortest)

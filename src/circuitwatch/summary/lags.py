@@ -18,8 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
-from circuitwatch.summary.emergence import COVERAGE, Emergence, emergence_samples
-from circuitwatch.summary.logistic import Array
+from circuitwatch.summary.emergence import COVERAGE, Emergence, Moments, emergence_samples
 
 Verdict = Literal["before", "after", "cannot be told"]
 
@@ -131,9 +130,17 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
     verdict: Verdict = "cannot be told"
     note, low, high = f"no moment: {a.status}, {b.status}", None, None
     if a.status == "emerged" and b.status == "never" and a.high is not None and a.high < b.last_tokens:
-        verdict, low, note = "before", float(np.log(b.last_tokens / a.high)), "the second was not seen by its last checkpoint"
+        verdict, low, note = (
+            "before",
+            float(np.log(b.last_tokens / a.high)),
+            "the second was not seen by its last checkpoint",
+        )
     elif b.status == "emerged" and a.status == "never" and b.high is not None and b.high < a.last_tokens:
-        verdict, high, note = "after", float(np.log(b.high / a.last_tokens)), "the first was not seen by its last checkpoint"
+        verdict, high, note = (
+            "after",
+            float(np.log(b.high / a.last_tokens)),
+            "the first was not seen by its last checkpoint",
+        )
     elif a.status == "already" and b.status == "emerged" and b.low and b.low > a.first_tokens:
         verdict, note = "before", "the first was there at its first checkpoint"
         low = float(np.log(b.low / a.first_tokens)) if a.first_tokens > 0 else None
@@ -143,13 +150,13 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
     return Lag(verdict, None, low, high, None, paired, a, b, note)
 
 
-def _difference(a: Emergence, b: Emergence, ours: tuple[Array, Array], theirs: tuple[Array, Array]) -> tuple[float, float]:
+def _difference(a: Emergence, b: Emergence, ours: Moments, theirs: Moments) -> tuple[float, float]:
     """95 % interval of the lag: the samples' where both intervals come from the fits, else from the intervals of the two moments."""
-    if a.interval == b.interval == "fit" and ours[0].size:
-        n = ours[0].size
+    if a.interval == b.interval == "fit" and ours.left.size:
+        n = ours.left.size
         tail = max(int((n + 1) * (1 - COVERAGE) / 2 + 1e-9) - 1, 0)
         with np.errstate(invalid="ignore"):
-            left, right = theirs[0] - ours[1], theirs[1] - ours[0]
+            left, right = theirs.left - ours.right, theirs.right - ours.left
         left, right = np.where(np.isnan(left), -np.inf, left), np.where(np.isnan(right), np.inf, right)
         return float(np.sort(left)[tail]), float(np.sort(right)[-tail - 1])
     # The ends of two 95 % intervals against each other: wider than needed, but they may be brackets, which have no distribution.

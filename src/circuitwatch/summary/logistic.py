@@ -151,9 +151,9 @@ def _descend(x: Array, samples: Array, start: Array, scale: float, steps: int) -
     low, high = _bounds(x, samples)
     result = np.clip(start, low, high)
     costs = _cost(samples - curve(result, x), scale)
-    row = np.arange(samples.shape[0])
+    row: NDArray[np.intp] = np.arange(samples.shape[0])
     p, cost, y = result.copy(), costs.copy(), samples
-    damping = np.full(row.size, 1e-3)
+    damping: Array = np.full(row.size, 1e-3)
     for _ in range(steps):
         j = jacobian(p, x)
         residual = y - curve(p, x)
@@ -178,9 +178,8 @@ def _descend(x: Array, samples: Array, start: Array, scale: float, steps: int) -
             break
         if done.mean() > 0.2:
             keep = ~done
-            row, p, cost, y, damping, low, high = (
-                a[keep] for a in (row, p, cost, y, damping, low, high)
-            )
+            row, y = row[keep], y[keep]
+            p, cost, damping, low, high = (np.asarray(a[keep]) for a in (p, cost, damping, low, high))
     return result, costs
 
 
@@ -214,7 +213,7 @@ def robust_spread(residuals: Array) -> float:
 
 def robust_line(design: Array, y: Array, scale: float) -> tuple[Array, float]:
     """Coefficients of the columns of `design` [checkpoint, column] under the soft-L1 loss, and that loss."""
-    weight = np.ones_like(y)
+    weight: NDArray[np.floating] = np.ones_like(y)
     coefficients = np.zeros(design.shape[1])
     for _ in range(50):
         root = np.sqrt(weight)

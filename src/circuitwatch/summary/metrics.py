@@ -1,10 +1,11 @@
-"""Continuous and thresholded metrics of one task side by side: is a jump the model's, or the metric's?
+"""Continuous and thresholded metrics of one task side by side, to tell whether a jump is the model's or the metric's.
 
 A metric that counts only right or wrong answers (accuracy, exact match) can jump where the probability of the right answer grows
 smoothly: the jump is then made by the threshold (Schaeffer, Miranda and Koyejo 2023, arXiv 2304.15004). Both curves are fitted, and the widths of
 their rises, from 10 % to 90 % in natural-log tokens (2 · log 9 · w), are compared by a bootstrap over the same prompts where both have values
-per prompt. The thresholded metric jumps alone where its rise takes less than half of the other's, clearly (95 %), or where
-the other grows as a straight line and has no moment at all.
+per prompt. A threshold makes every rise shorter, also a jump of the model's own, so that the thresholded metric jumps alone only where its rise
+takes less than half of the other's and the other takes more than tenfold tokens, both clearly (95 %); or where the other grows as a
+straight line and has no moment at all.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ from circuitwatch.summary.logistic import RISE
 
 SHARPER = 0.5
 """The thresholded metric is sharper where its rise takes less than this share of the continuous one's."""
-Finding = Literal["alike", "only the thresholded one jumps", "only the continuous one rises", "neither rises", "cannot be told"]
+JUMP = float(np.log(10))
+"""A rise from 10 % to 90 % within tenfold tokens is a jump."""
+Finding = Literal[
+    "alike", "only the thresholded one jumps", "only the continuous one rises", "neither rises", "cannot be told"
+]
 
 
 @dataclass(frozen=True)
@@ -46,15 +51,16 @@ class MetricComparison:
     thresholded: Emergence
 
 
-def compare_metrics(continuous: Curve, thresholded: Curve, *, n_bootstrap: int = 200, seed: int = 0) -> MetricComparison:
+def compare_metrics(
+    continuous: Curve, thresholded: Curve, *, n_bootstrap: int = 200, seed: int = 0
+) -> MetricComparison:
     """Compare the half-rises of a continuous metric (log-probability, logit difference) and a thresholded one (accuracy); thresholds are ignored."""
     found, widths = [], []
     for curve, noise_seed in ((continuous, 2 * seed + 1), (thresholded, 2 * seed + 2)):
         options = vars(curve) | {"threshold": None}
-        sampled: list[np.ndarray] = []
-        known, _ = emergence_samples(**options, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed, widths=sampled)
+        known, samples = emergence_samples(**options, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed)
         found.append(known)
-        widths.append(2 * RISE * sampled[0] if sampled else np.empty(0))
+        widths.append(2 * RISE * samples.width)
     smooth, sharp = found
     rose = [known.status == "emerged" for known in found]
     width = [2 * RISE * known.width if ok and known.width else None for ok, known in zip(rose, found, strict=True)]
@@ -72,14 +78,15 @@ def compare_metrics(continuous: Curve, thresholded: Curve, *, n_bootstrap: int =
     elif not rose[1]:
         finding = "only the continuous one rises" if sharp.status == "never" else "cannot be told"
     elif ratio is not None and low is not None and high is not None:
-        if high < SHARPER:
+        slow, quick = (float(v) for v in np.quantile(widths[0], [0.025, 0.975]))
+        if high < SHARPER and slow > JUMP:
             finding = "only the thresholded one jumps"
         else:
-            finding = "alike" if low >= SHARPER else "cannot be told"
+            finding = "alike" if low >= SHARPER or quick <= JUMP else "cannot be told"
     else:
         finding = "cannot be told"
     warning = ""
     if finding == "only the thresholded one jumps":
         course = "grows steadily" if not rose[0] else f"takes {width[0] / width[1]:.1f} times as long in log tokens"  # type: ignore[operator]
         warning = f"the jump is in the thresholded metric alone: the continuous one {course}"
-    return MetricComparison(finding, warning, *width, ratio, low, high, smooth, sharp)
+    return MetricComparison(finding, warning, width[0], width[1], ratio, low, high, smooth, sharp)

@@ -5,12 +5,13 @@ prompts with replacement, the same draw at every checkpoint (Efron 1979). Checkp
 left about the fit. Its size may change with the ability itself (untrained models hardly vary), so it is a straight line in the share of the rise,
 from the absolute residuals (Glejser 1969). The residuals hold some of the prompts' noise too, so that only the variance beyond it is added:
 
-    noise*_i = √max(0, V_i · df/χ²_df − Q_i) · e,   Q_i = [(I − H) Σ_prompts (I − H)ᵀ]_ii / (1 − H_ii),
+    noise*_i = √(max(0, V_i − Q_i) · df/χ²_df) · e,   Q_i = [(I − H) Σ_prompts (I − H)ᵀ]_ii / (1 − H_ii),
 
-with H the hat matrix of the fit, Σ_prompts the covariance of the mean over prompts, and e standard normal. V_i is the size above, from residuals divided by 1 − H_ii (HC3; MacKinnon and White 1985), scaled so that the sum of squared
-residuals has its expectation; df = tr(MV)² / tr(MVMV) with M = I − H are the degrees of freedom of that sum (Satterthwaite 1946). Dividing by a
-draw of χ²_df/df each time is what makes a percentile interval as wide as Student's t interval for a straight line, instead of too
-narrow with few checkpoints (the fiducial distribution of a variance; Fisher 1935).
+with H the hat matrix of the fit, Σ_prompts the covariance of the mean over prompts, and e standard normal. V_i is the square of the size above,
+from residuals divided by 1 − H_ii (HC3; MacKinnon and White 1985), scaled so that the sum of squared residuals has its expectation;
+df = tr(MV)² / tr(MVMV) with M = I − H are the degrees of freedom of that sum (Satterthwaite 1946). Dividing by a draw of χ²_df/df each
+time is what makes a percentile interval as wide as Student's t interval for a straight line, instead of too narrow with few
+checkpoints (the fiducial distribution of a variance; Fisher 1935).
 """
 
 from __future__ import annotations
@@ -30,9 +31,14 @@ LASTING = 0.5
 
 
 def prompt_weights(n_prompts: int, n: int, rng: np.random.Generator) -> Array:
-    """How often each prompt is drawn, less once, as shares [sample, prompt], scaled so that their variance is unbiased."""
+    """How often each prompt is drawn, less once, as shares [sample, prompt].
+
+    Their variance is unbiased, and drawn from its own distribution in each sample, as that of the noise is.
+    """
     draws = rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=n)
-    return (draws - 1) / n_prompts * np.sqrt(n_prompts / (n_prompts - 1))
+    free = n_prompts - 1
+    size = np.sqrt(n_prompts / free * free / np.maximum(rng.chisquare(free, (n, 1)), 1e-9))
+    return np.asarray((draws - 1) / n_prompts * size)
 
 
 def prompt_shifts(prompts: Array, n: int, rng: np.random.Generator) -> Array:
@@ -53,7 +59,8 @@ def checkpoint_noise(
     """Fluctuations of checkpoints [sample, checkpoint] beyond what the choice of prompts gives.
 
     Args:
-        x, y: [checkpoint] log tokens and values.
+        x: [checkpoint] log tokens.
+        y: [checkpoint] values.
         fit: the fit to them.
         n: samples.
         rng: source of the random numbers.
@@ -75,11 +82,11 @@ def checkpoint_noise(
     rest = np.eye(y.size) - hat
     spread = (rest**2) @ size**2
     variances = size**2 * float((residual**2).sum()) / max(float(spread.sum()), 1e-300)
-    # One more degree of freedom is taken for the sizes themselves.
     mixed = rest**2 * np.outer(variances, variances)
+    # The sizes themselves cost one more.
     df = max(float(np.diag(rest) @ variances) ** 2 / max(float(mixed.sum()), 1e-300) - 1.0, 2.0)
-    drawn = variances * (df / np.maximum(rng.chisquare(df, (n, 1)), 1e-9))
-    noise: Array = np.sqrt(np.maximum(0.0, drawn - asked)) * rng.normal(size=(n, y.size))
+    drawn = np.maximum(0.0, variances - asked) * (df / np.maximum(rng.chisquare(df, (n, 1)), 1e-9))
+    noise: Array = np.sqrt(drawn) * rng.normal(size=(n, y.size))
     if stderr is not None:
         noise += rng.normal(size=(n, 1)) * np.sqrt(np.maximum(LASTING * stderr**2, stderr**2 - variances))
     return noise

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import theilslopes
 
 from circuitwatch.summary.emergence import Emergence
-from circuitwatch.summary.logistic import RISE, log_tokens
+from circuitwatch.summary.logistic import log_tokens
 
 MIN_AFTER = 3
 """Checkpoints after emergence from which on a line and a spread about it can be had."""
@@ -92,14 +93,16 @@ def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Sta
     t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
     if emergence.status != "emerged" or emergence.tokens is None:
         return Stability(f"no moment of emergence ({emergence.status})", 0)
-    if emergence.lower is None or emergence.upper is None or emergence.level is None or emergence.upper <= emergence.lower:
+    if (
+        emergence.lower is None
+        or emergence.upper is None
+        or emergence.level is None
+        or emergence.upper <= emergence.lower
+    ):
         return Stability("no fitted rise", 0)
-    risen = y >= emergence.lower + 0.9 * (emergence.upper - emergence.lower)
-    start = emergence.tokens if emergence.crossing_high is None else max(emergence.tokens, emergence.crossing_high)
-    reached = np.flatnonzero((t >= start) & risen)
-    if emergence.width is not None:
-        reached = np.flatnonzero(t >= max(start, emergence.half * np.exp(RISE * emergence.width))) if emergence.half else reached
-    after = slice(int(reached[0]), None) if reached.size else slice(t.size, None)
+    seen = emergence.crossing_high if emergence.crossing_high is not None else emergence.tokens
+    start = max(seen, emergence.tokens, emergence.risen if emergence.risen is not None else seen)
+    after = t >= start
     n = y[after].size
     if n < MIN_AFTER:
         return Stability(f"too few checkpoints after the rise (n={n})", n)
@@ -117,7 +120,12 @@ def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Sta
 
 
 def set_stability(
-    jaccard: ArrayLike, floor: ArrayLike | None = None, chance: ArrayLike | None = None, *, n_bootstrap: int = 1000, seed: int = 0
+    jaccard: ArrayLike,
+    floor: ArrayLike | None = None,
+    chance: ArrayLike | None = None,
+    *,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
 ) -> SetStability:
     """Where overlaps of consecutive checkpoints [pair] lie between chance and the noise floor; missing pairs (NaN) are left out."""
     j = np.asarray(jaccard, dtype=float)
@@ -127,7 +135,9 @@ def set_stability(
         if other is not None:
             columns.append(np.asarray(other, dtype=float))
             if columns[-1].shape != j.shape:
-                raise ValueError(f"overlaps and what they are compared with differ in length: {j.size}, {columns[-1].size}")
+                raise ValueError(
+                    f"overlaps and what they are compared with differ in length: {j.size}, {columns[-1].size}"
+                )
             known &= np.isfinite(columns[-1])
     n = int(known.sum())
     if not n:
@@ -136,7 +146,10 @@ def set_stability(
     jaccards, floors = rows[0], None if floor is None else rows[1]
     chances = None if chance is None else rows[-1]
     found = SetStability(
-        n, float(jaccards.mean()), None if floors is None else float(floors.mean()), None if chances is None else float(chances.mean())
+        n,
+        float(jaccards.mean()),
+        None if floors is None else float(floors.mean()),
+        None if chances is None else float(chances.mean()),
     )
     if floors is None:
         return found
@@ -161,7 +174,7 @@ def set_stability(
 def turnover(sets: Sequence[Collection[object]]) -> Turnover:
     """Gains and losses of a set over consecutive checkpoints; the caller leaves out those before the emergence."""
     members = [frozenset(one) for one in sets]
-    pairs = list(zip(members, members[1:], strict=False))
+    pairs = list(pairwise(members))
     kept = [len(a & b) / len(a) for a, b in pairs if a]
     return Turnover(
         len(pairs),
