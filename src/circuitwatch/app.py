@@ -5,6 +5,7 @@
     circuitwatch train model=nano-400k             train a nano suite without watching it
     circuitwatch doctor model=pythia-2.8b          which checkpoints are missing or have the weights of another
     circuitwatch summarize sweep=default           emergence, scaling, figures and report of a sweep
+    circuitwatch summarize from=a.csv,evals to=b   the same of tables, lm-evaluation-harness results, cells, W&B runs
     circuitwatch transfer sweep=default            what circuits keep at other checkpoints and on other tasks
     circuitwatch export cell=<folder> to=<folder>  the circuits of a cell as EAP-IG's JSON
 
@@ -38,6 +39,9 @@ HELP = """circuitwatch {version}: when does an ability emerge in training, which
   circuitwatch train model=<nano model>         train a nano suite into the cache without watching it
   circuitwatch doctor model=<model> [schedule=…] hashes of a model's checkpoints: which are missing, which are duplicates; downloads no weights
   circuitwatch summarize sweep=<name>           emergence table, scaling, figures and report.html of a sweep  [out=multirun]
+  circuitwatch summarize from=<source>[,…] to=<folder>   the same of any mix of sources: cells, results of lm-evaluation-harness, tidy tables (CSV, TSV,
+                                                Parquet: model, params, step or tokens, task, quantity, value[, stderr, seed]), wandb:<entity>/<project>
+                                                [columns=<ours>:<the file's>,…] [tokens_per_step=<number>] [thresholds=<task>/<quantity>:<level>,…]
   circuitwatch transfer sweep=<name>            circuits of each checkpoint imposed on the model at the others, and on the other tasks' prompts: what is kept
                                                 [out=multirun] [checkpoints=12, at most, of each model]
   circuitwatch export cell=<folder> to=<folder> the circuits of a cell, one JSON file a checkpoint, as the EAP-IG library and MIB read them
@@ -219,13 +223,19 @@ def _sweep_folder(given: dict[str, str]) -> Path:
 
 
 def _summarize(arguments: list[str]) -> None:
-    hint = "give sweep=<name>, and out=<folder> if it is not multirun"
-    given = _given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
-    from circuitwatch.summary import print_summary, summarize
+    from circuitwatch.summary import importers, print_summary, summarize, summarize_sources
 
-    folder = _sweep_folder(given)
+    if any(argument.startswith(("from=", "to=")) for argument in arguments):
+        given = _given("summarize", arguments, needed={"from", "to"}, optional=importers.OPTIONS, hint=importers.HINT)
+        request = importers.parse_request(given)
+        folder = request.to
+    else:
+        hint = "give sweep=<name>, and out=<folder> if it is not multirun; or from=<path>[,…] and to=<folder>"
+        given = _given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
+        request = None
+        folder = _sweep_folder(given)
     try:
-        print_summary(summarize(folder))
+        print_summary(summarize(folder) if request is None else summarize_sources(request, _suites()))
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from circuitwatch.records import find_cells
 from circuitwatch.summary import SummaryResult, summarize
+from circuitwatch.summary.tables import CellData, in_order, read_cell
 from support.sweeps import write_sweep
 
 
@@ -19,9 +21,15 @@ def sweep_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def cells(sweep_folder: Path) -> list[CellData]:
+    """Its cells."""
+    return in_order([read_cell(cell) for cell in find_cells(sweep_folder)])
+
+
+@pytest.fixture(scope="session")
 def result(sweep_folder: Path) -> SummaryResult:
-    """Its summary."""
-    return summarize(sweep_folder)
+    """Its summary, with fewer bootstrap samples than a person gets, and figures in one format."""
+    return summarize(sweep_folder, n_bootstrap=40, formats=("png",))
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,23 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from circuitwatch.records import find_cells
+import pandas as pd
+import pytest
+
+from circuitwatch.records import Cell, find_cells
+from circuitwatch.summary.curve_tables import emergence_rows
+from circuitwatch.summary.curves import Curves, combine
 from circuitwatch.summary.figures import DUPLICATES, behaviour_figure, circuits_figure
 from circuitwatch.summary.head_tables import head_tables
 from circuitwatch.summary.heads_figures import roles_figure
-from circuitwatch.summary.report import behaviour_figure as interactive
-from circuitwatch.summary.tables import cells_table, emergence_table, read_cell
+from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.report_data import report_data
+from circuitwatch.summary.tables import cells_table, read_cell
+
+
+def emergence_of(cell: Cell) -> tuple[Curves, pd.DataFrame]:
+    curves = combine([read_cells([cell], prompts=True)])
+    return curves, emergence_rows(curves, n_bootstrap=20)[0]
 
 
 def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
@@ -19,16 +30,16 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
 ) -> None:
     folder = make_sweep(tmp_path, models=("nano-400k",), tasks=("ioi",))
     cell = find_cells(folder)[0]
-    before = emergence_table([read_cell(cell)], n_bootstrap=20)
-    heads_before = head_tables(folder, [read_cell(cell)], before).files()
+    _, before = emergence_of(cell)
+    heads_before = head_tables([read_cell(cell)], before).files()
     last = cell.read(cell.steps_done()[-1])
     scalars = {**last.scalars, "weights/duplicate_of": last.revision}
     cell.write(dataclasses.replace(last, step=3, tokens=3 * 1008, revision="step3", scalars=scalars))
     cell.skip(5, 5 * 1008, "step5", "the hub has no such revision", again=False)
     data = read_cell(cell)
-    after = emergence_table([data], n_bootstrap=20)
+    curves, after = emergence_of(cell)
     assert after.drop(columns=["note"]).equals(before.drop(columns=["note"]))
-    heads_after = head_tables(folder, [data], after).files()
+    heads_after = head_tables([data], after).files()
     for name, table in heads_before.items():
         assert heads_after[name].equals(table), name
     row = cells_table([data]).iloc[0]
@@ -36,5 +47,7 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     for draw in (behaviour_figure, roles_figure, circuits_figure):
         shown = [label for axis in draw([data]).axes for label in axis.get_legend_handles_labels()[1]]
         assert DUPLICATES in shown
-    crosses = [trace for trace in interactive([data]).data if trace.marker.symbol == "x"]
-    assert [list(trace.y) for trace in crosses] == [[last.scalars["behaviour/value"]]]
+    assert any("1 checkpoints have the weights of another" in note for note in curves.notes)
+    shown, _ = report_data(curves, [data], after, pd.DataFrame(), head_tables([data], after))
+    (cross,) = [one for one in shown["duplicates"] if one["q"] == "behaviour/value"]
+    assert cross["x"] == [3 * 1008] and cross["y"] == [pytest.approx(last.scalars["behaviour/value"], rel=1e-3)]

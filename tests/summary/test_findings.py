@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from circuitwatch.summary import SummaryResult
-from circuitwatch.summary.findings import findings, order_of
+from circuitwatch.summary.findings import emergence_findings, emergence_sentence, findings, order_of
 
 
 def row(status: str, tokens: float | None = None, low: float | None = None, high: float | None = None) -> pd.Series:
@@ -55,11 +55,21 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     assert "IOI: B, C, D can't be had" in small
 
 
-def test_the_report_has_them_and_the_pictures(result: SummaryResult) -> None:
+def test_the_report_has_them_first(result: SummaryResult) -> None:
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
+    titles = [title for title in page.split("<h2")[1:]]
+    assert "What was run" in titles[0] and "Answers" in titles[1] and "Induction emerged before IOI" in titles[1]
     for title in (
-        "What is found", "Head roles beside the behaviour they serve", "Which heads, when", "Does the algorithm stay", "Circuits of one checkpoint on another",
+        "Head roles over tokens", "Which heads, when", "Does the algorithm stay", "Circuits of one checkpoint on another", "The circuit", "Data",
     ):  # fmt: skip
-        assert page.count(f"<h2>{title}</h2>") == 1
-    assert page.count('<div class="picture">') == 4
-    assert "Induction emerged before IOI" in page
+        assert sum(f">{title}</h2>" in part for part in titles) == 1, title
+
+
+def test_when_behaviours_emerge_in_words(result: SummaryResult) -> None:
+    said = dict(emergence_findings(result.emergence, result.scaling))
+    assert set(said) == {"IOI", "Greater than", "Gendered pronoun", "Agreement"}
+    assert "It emerged in 1 of 2 models: nano-400k at" in said["IOI"] and "Too few sizes for a trend." in said["IOI"]
+    assert "It emerged in 2 of 2 models" in said["Gendered pronoun"]
+    for _, row in result.emergence.iterrows():
+        sentence = emergence_sentence(row)
+        assert sentence.endswith(".") and (row["status"] != "emerged" or "emerged at" in sentence)

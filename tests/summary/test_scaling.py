@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from circuitwatch.summary.scaling import trend
+from circuitwatch.summary.scaling import censored_line, correlation, find_knee, holm, trend
+from support.simulated import simulate_suite
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "circuits_over_time.csv"
 SIZES = np.array([70e6, 160e6, 410e6, 1e9, 2.8e9, 6.9e9])
@@ -88,3 +90,76 @@ def test_published_correlations_of_circuit_and_model_size() -> None:
         found = trend(params, means.to_numpy(), pearson_in_logs=False)
         assert found.pearson == pytest.approx(pearson, abs=0.002), task
         assert found.spearman == pytest.approx(spearman, abs=0.005), task
+
+
+@pytest.mark.parametrize("n", [3, 5, 7])
+def test_permutation_p_against_counting_one_by_one_and_scipy(n: int) -> None:
+    rng = np.random.default_rng(n)
+    x, y = rng.normal(size=n), rng.normal(size=n)
+    r, p = correlation(x, y)
+    every = [abs(np.corrcoef(x, np.array(order))[0, 1]) for order in permutations(y)]
+    assert r == pytest.approx(scipy.stats.pearsonr(x, y).statistic)
+    assert p == pytest.approx(np.mean([one >= abs(r) - 1e-9 for one in every]))
+    oracle = scipy.stats.permutation_test(
+        (y,), lambda v: abs(scipy.stats.spearmanr(x, v).statistic), permutation_type="pairings", alternative="greater"
+    )
+    found = trend(np.exp(x), np.exp(y))
+    assert found.spearman == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    assert found.spearman_p == pytest.approx(oracle.pvalue)
+
+
+def test_intervals_without_censoring_are_students() -> None:
+    rng = np.random.default_rng(2)
+    x, y = np.log(SIZES), rng.normal(size=6)
+    _, slope, low, high = censored_line(x, y, np.array(["observed"] * 6, dtype=object))
+    oracle = scipy.stats.linregress(x, y)
+    margin = scipy.stats.t.ppf(0.975, 4) * oracle.stderr
+    assert (slope, low, high) == pytest.approx((oracle.slope, oracle.slope - margin, oracle.slope + margin), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 5])
+def test_the_censored_line_is_where_a_general_minimiser_finds_it(seed: int) -> None:
+    """The negative log-likelihood written out with SciPy's distributions, in the plain parameters, minimised by Nelder–Mead."""
+    suite = simulate_suite(seed, last=1e10, first=2e9)
+    kind = np.array(suite.kinds, dtype=object)
+    x, y = np.log(suite.params), np.log(suite.values)
+    z = x - x.mean()
+
+    def loss(v: np.ndarray) -> float:
+        line = scipy.stats.norm(v[0] + v[1] * z, np.exp(v[2]))
+        return -np.where(
+            kind == "observed", line.logpdf(y), np.where(kind == "later", line.logsf(y), line.logcdf(y))
+        ).sum()
+
+    oracle = scipy.optimize.minimize(
+        loss, [22.0, -0.4, -1.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-10, "maxiter": 5000}
+    )
+    intercept, slope, low, high = censored_line(x, y, kind)
+    assert slope == pytest.approx(oracle.x[1], abs=1e-4)
+    assert intercept + slope * x.mean() == pytest.approx(oracle.x[0], abs=1e-4)
+    assert low is None or low < slope
+    assert high is None or high > slope
+
+
+def test_the_knee_is_the_best_of_a_fine_grid() -> None:
+    rng = np.random.default_rng(4)
+    x = np.linspace(0, 10, 9)
+    y = -np.minimum(x, 4.3) + rng.normal(0, 0.1, 9)
+    knee, status = find_knee(x, y)
+    costs = {k: float(np.polyfit(np.minimum(x, k), y, 1, full=True)[1][0]) for k in np.linspace(x[1], x[-2], 2001)}
+    assert status == "levels off" and knee == pytest.approx(min(costs, key=costs.get), abs=0.05)
+
+
+def test_holm_against_the_step_down_test() -> None:
+    """The adjusted p is the smallest level at which the test, done step by step, rejects."""
+    rng = np.random.default_rng(0)
+    for n in (1, 2, 7):
+        p = np.round(rng.uniform(0, 1, n) ** 2, 3)
+        for level in np.linspace(0.0005, 0.9995, 200):
+            rejected = np.zeros(n, dtype=bool)
+            for step, k in enumerate(np.argsort(p, kind="stable")):
+                if p[k] > level / (n - step):
+                    break
+                rejected[k] = True
+            np.testing.assert_array_equal(holm(p) <= level, rejected)
+    assert holm([0.01, np.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04]) and np.isnan(holm([np.nan])[0])

@@ -66,11 +66,6 @@ def test_records_without_the_measures_have_no_table() -> None:
     assert algorithm_table([cell("ioi", **{"behaviour/above_chance": [True, True]})]).empty
 
 
-@pytest.fixture(scope="module")
-def cells(sweep_folder: Path) -> list[CellData]:
-    return [read_cell(cell) for cell in find_cells(sweep_folder)]
-
-
 def test_the_made_up_sweeps_d_falls_and_the_others_stay(cells: list[CellData]) -> None:
     rows = algorithm_table(cells).set_index(["model", "task", "quantity"])
     assert rows.loc[("nano-400k", "ioi", "D"), "verdict"] == "falls"

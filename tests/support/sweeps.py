@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitwatch.circuits.graph import Graph
 from circuitwatch.records import Cell, CheckpointRecord
 
 SIZES = {"nano-100k": 98_432, "nano-400k": 431_904, "nano-1m": 1_012_224, "nano-3m": 2_984_448}
@@ -53,8 +54,9 @@ CHECKED_ON = {
     "greater_than": ("successor", "year_attention", "year_push"),
 }
 HANDOVER = 7.25e5
-N_PROMPTS, N_EDGES = 48, 640
-N_LAYERS, N_HEADS = 2, 4
+N_PROMPTS = 48
+GRAPH = Graph(n_layers=2, n_heads=4, parallel=True)
+N_EDGES, N_LAYERS, N_HEADS = GRAPH.n_edges, GRAPH.n_layers, GRAPH.n_heads
 
 
 def moment(task_or_role: str, model: str) -> float:
@@ -223,9 +225,10 @@ def _mask(model: str, task: str, tokens: int, edges: int) -> np.ndarray:
     rng = np.random.default_rng([SIZES[model], len(task)])
     first, later = rng.uniform(size=(2, N_EDGES))
     share = min(np.log(max(tokens, 3e5) / 3e5), 1.0)
-    mask = np.zeros(N_EDGES, dtype=bool)
-    mask[np.argsort((1 - share) * first + share * later)[:edges]] = True
-    return mask.reshape(20, -1)
+    chosen = np.flatnonzero(GRAPH.edges)[np.argsort((1 - share) * first + share * later)[:edges]]
+    mask = np.zeros(GRAPH.edges.shape, dtype=bool)
+    mask.flat[chosen] = True
+    return mask
 
 
 def faithfulness(circuit_tokens: int, model_tokens: int) -> float:
@@ -296,12 +299,13 @@ def write_sweep(
                         "n_layers": N_LAYERS,
                         "n_heads": N_HEADS,
                         "d_model": 64,
+                        "parallel": True,
                         "architecture": "gpt_neox",
                     },
                     "task": task,
                     "seed": seed,
                     "schedule": [{"step": s, "tokens": s * TOKENS_PER_STEP, "revision": f"step{s}"} for s in STEPS],
-                    "graph": {"senders": [], "receivers": [], "n_edges": N_EDGES},
+                    "graph": {"senders": GRAPH.senders, "receivers": GRAPH.receivers, "n_edges": N_EDGES},
                 }
                 cell = Cell.create(folder / model / task / f"seed{seed}", header)
                 stop = len(STEPS) // 2 if unfinished == (model, task) else len(STEPS)

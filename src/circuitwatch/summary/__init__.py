@@ -1,109 +1,177 @@
-"""From a sweep's records to its summary: tables, figures and one report. Reads records, and imports no torch, so that it starts quickly.
+"""From records and from others' results to a summary: tables, figures and one report. Imports no torch, so that it starts quickly.
 
-Written to <sweep>/summary, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv (`summary.tables` names the columns); roles.csv,
-turnover.csv, handovers.csv (`holders`); algorithm.csv (`algorithm`); transfer.csv, specificity.csv (`transfer`). As PNG, SVG and PDF: behaviour, circuits,
-roles, timeline, algorithm, transfer. report.html.
+One path serves every source: curves are read (`importers`), their emergence and what goes with size are looked for (`curve_tables`), and what curves say
+together (`together`); cells among the sources add circuits, heads, the algorithm and transfer.
+
+Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv, roles.csv, turnover.csv,
+handovers.csv, algorithm.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv, metrics.csv; notes.txt;
+the figures that `drawing` names as PNG, SVG and PDF; report.html.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import rich.box
-from matplotlib.figure import Figure
 from rich.table import Table
 
+from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
-from circuitwatch.progress import wide_console
+from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.records import find_cells
-from circuitwatch.summary.figures import behaviour_figure, circuits_figure, format_tokens, save_figures
+from circuitwatch.summary.comparisons import with_adjusted
+from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
+from circuitwatch.summary.curves import combine
+from circuitwatch.summary.drawing import draw_figures
+from circuitwatch.summary.figures import FORMATS, format_interval, format_tokens, quantity_in_words, save_figures
 from circuitwatch.summary.head_tables import HeadTables, head_tables
-from circuitwatch.summary.heads_figures import roles_figure, timeline_figure
-from circuitwatch.summary.report import write_report
-from circuitwatch.summary.stability_figures import algorithm_figure, transfer_figure
+from circuitwatch.summary.importers import Request, Sources, read_sources
+from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.report import Findings, write_report
 from circuitwatch.summary.tables import (
     NO_TASK,
     CellData,
+    behaviours_first,
     cells_table,
-    emergence_table,
     in_order,
     read_cell,
-    scaling_table,
     seeds_table,
+    with_cells,
 )
+from circuitwatch.summary.together import Comparisons, compare
 
-__all__ = ["SummaryResult", "print_summary", "summarize"]
+__all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
+
+MOST_PRINTED = 60
+"""Rows of behaviours, and of head roles, that are printed."""
+MARK = "circuitwatch summary"
+"""First line of notes.txt: a folder that has it is a summary and may be replaced."""
 
 
 @dataclass(frozen=True)
 class SummaryResult:
-    """Where the summary is, and its tables as `summary.tables` makes them."""
+    """Where the summary is, its tables as `curve_tables`, `tables`, `head_tables` and `together` make them, and notes of what was left out."""
 
     folder: Path
     emergence: pd.DataFrame
     scaling: pd.DataFrame
     cells: pd.DataFrame
     heads: HeadTables
+    comparisons: Comparisons
+    notes: list[str] = field(default_factory=list)
 
 
-def summarize(sweep: Path) -> SummaryResult:
+def summarize(sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = FORMATS) -> SummaryResult:
     """Summarise the cells of a sweep's folder, finished or not, into its `summary` folder, which is replaced as a whole.
 
-    Raises UserError if there is no cell, or none with a record.
+    n_bootstrap: bootstrap samples of each curve. formats: endings of the figures' files. Raises UserError if there is no cell, or none with a record.
     """
-    cells = in_order([cell for cell in map(read_cell, find_cells(sweep)) if len(cell.curves)])
+    cells = [cell for cell in find_cells(sweep) if cell.steps_done()]
     if not cells:
         raise UserError(f"{sweep}: no cell with a record; run circuitwatch sweep={sweep.name} first")
-    emergence, ends = emergence_table(cells), cells_table(cells)
-    heads = head_tables(sweep, cells, emergence)
-    scaling, seeds = scaling_table(emergence, cells), seeds_table(emergence, heads.spreads())
-    folder, building = sweep / "summary", sweep / "summary.partial"
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir()
-    tables = {"emergence": emergence, "scaling": scaling, "cells": ends, "seeds": seeds, **heads.files()}
-    for name, table in tables.items():
-        if len(table):
-            table.to_csv(building / f"{name}.csv", index=False)
-    drawn = draw_figures(cells, emergence, heads)
-    save_figures(drawn, building)
-    pictures = {name: building / name for name in drawn}
-    write_report(building / "report.html", sweep.name, cells, emergence, scaling, ends, seeds, heads, pictures)
+    curves = read_cells(cells, prompts=True)
+    if curves.table.empty:
+        raise UserError(f"{sweep}: no record can be used: {'; '.join(curves.notes)}")
+    sources = Sources(combine([curves]), tuple(cells))
+    return _summarize(sources, f"Sweep {sweep.name}", sweep / "summary", {}, n_bootstrap, formats)
+
+
+def summarize_sources(
+    request: Request, suites: Sequence[Suite], *, n_bootstrap: int = 200, formats: Sequence[str] = FORMATS
+) -> SummaryResult:
+    """Summarise any mix of sources into a folder; see `importers`.
+
+    Raises UserError if no source gives a value, or the folder is there and no summary.
+    """
+    to = request.to
+    if to.exists() and not _is_summary(to):
+        raise UserError(f"to={to}: is there and is no summary; give a new folder")
+    sources = read_sources(request, suites, prompts=True)
+    return _summarize(sources, to.resolve().name, to, request.thresholds, n_bootstrap, formats)
+
+
+def _summarize(
+    sources: Sources, name: str, folder: Path, thresholds: Mapping[str, float], n_bootstrap: int, formats: Sequence[str]
+) -> SummaryResult:
+    curves = sources.curves
+    cells, repeated = _read(sources)
+    with CellProgress("emergence", 1) as progress:
+        emergence, notes = emergence_rows(
+            curves,
+            thresholds,
+            n_bootstrap=n_bootstrap,
+            progress=lambda done, total: progress.at(f"{done} of {total} curves"),
+        )
+        emergence, notes = behaviours_first(emergence), [*curves.notes, *repeated, *notes]
+        progress.at("what they say together")
+        scaling = scaling_rows(curves, emergence)
+        scaling = with_adjusted(scaling) if len(scaling) else scaling
+        emergence = with_cells(emergence, cells)
+        compared = compare(curves, emergence, cells, thresholds, n_bootstrap=n_bootstrap)
+        ends = cells_table(cells)
+        heads = head_tables(cells, emergence)
+        seeds = seeds_table(emergence, heads.spreads()) if len(emergence) else pd.DataFrame()
+        progress.at("figures and report")
+        tables = {
+            "emergence": emergence,
+            "scaling": scaling,
+            "cells": ends,
+            "seeds": seeds,
+            **heads.files(),
+            **compared.files(),
+        }
+        tables = {name: table for name, table in tables.items() if len(table)}
+        building = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        for title, table in tables.items():
+            table.to_csv(building / f"{title}.csv", index=False)
+        (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
+        save_figures(draw_figures(curves, cells, emergence, scaling, heads), building, formats)
+        found = Findings(name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables)
+        write_report(building / "report.html", found)
     shutil.rmtree(folder, ignore_errors=True)
     building.rename(folder)
-    return SummaryResult(folder, emergence, scaling, ends, heads)
+    return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes)
 
 
-def draw_figures(cells: list[CellData], emergence: pd.DataFrame, heads: HeadTables) -> dict[str, Figure]:
-    """The figures that there is something for, by name; cells in order."""
-    drawn = {"behaviour": behaviour_figure(cells)}
-    if heads.histories:
-        drawn["roles"] = roles_figure(cells)
-        drawn["timeline"] = timeline_figure(heads.histories, cells, emergence)
-    if any(len(cell.curve("circuit/edges")) for cell in cells):
-        drawn["circuits"] = circuits_figure(cells)
-    if len(heads.algorithm):
-        drawn["algorithm"] = algorithm_figure(cells, emergence)
-    if len(heads.transfer):
-        drawn["transfer"] = transfer_figure(heads.transfer, heads.specificity, cells)
-    return drawn
+def _read(sources: Sources) -> tuple[list[CellData], list[str]]:
+    """The cells of the sources, each (model, task, seed) once, and a note on those that came twice."""
+    cells = in_order([cell for cell in map(read_cell, sources.cells) if len(cell.curves)])
+    once: dict[tuple[str, str, int], CellData] = {}
+    twice = []
+    for cell in cells:
+        if once.setdefault((cell.model, cell.task, cell.seed), cell) is not cell:
+            twice.append(f"{cell.model} {cell.task} seed{cell.seed}")
+    notes = [f"several cells of {', '.join(twice)}: circuits and heads are of the first"] if twice else []
+    return list(once.values()), notes
+
+
+def _is_summary(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    notes = folder / "notes.txt"
+    return not any(folder.iterdir()) or (notes.is_file() and notes.read_text(encoding="utf-8").startswith(MARK))
 
 
 def print_summary(result: SummaryResult) -> None:
-    """Print when things emerged and where the report is."""
+    """Print when things emerged, what was left out, and where the report is."""
     console = wide_console()
     table = Table(title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("model", "task", "quantity", "status", "tokens", "95 % interval", "seen between", "at the end"):
-        table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=True)
-    behaviours = result.emergence["task"] != NO_TASK
-    for part in (result.emergence[behaviours], result.emergence[~behaviours]):
-        for _, row in part.iterrows():
-            quantity = row["quantity"].removeprefix("behaviour/").removeprefix("roles/").removesuffix("/max")
+        wraps = name in ("task", "quantity")
+        table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps)
+    emergence = result.emergence
+    roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
+    for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
+        for _, row in part.head(MOST_PRINTED).iterrows():
+            quantity = quantity_in_words(row["quantity"])
             interval, seen = (
-                " – ".join(format_tokens(row[f"{name}_{end}"]) for end in ("low", "high")).strip(" –")
-                for name in ("tokens", "crossing")
+                format_interval(row[f"{name}_low"], row[f"{name}_high"]) for name in ("tokens", "crossing")
             )
             table.add_row(
                 row["model"],
@@ -117,7 +185,14 @@ def print_summary(result: SummaryResult) -> None:
             )
         table.add_section()
     console.print(table)
-    unfinished = result.cells[~result.cells["finished"]]
+    hidden = sum(max(int(count) - MOST_PRINTED, 0) for count in (roles.sum(), (~roles).sum()))
+    if hidden:
+        console.print(f"{hidden} more curves in {result.folder / 'emergence.csv'}", highlight=False, soft_wrap=True)
+    unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
     if len(unfinished):
         console.print(f"not finished: {', '.join(unfinished['model'] + ' × ' + unfinished['task'])}", highlight=False)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for warning in result.comparisons.warnings():
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {result.folder / 'report.html'}", highlight=False, soft_wrap=True)

@@ -82,11 +82,13 @@ def rise_and_fall(values: Array, sigma: float) -> tuple[int, float] | None:
         sigma: standard deviation of the noise.
 
     Returns:
-        (index of the peak, the level half-way up to it from the first quarter's median), or none.
+        (index of the peak, the level half-way up to it from the median before the rise), or none.
     """
     steady = smooth(values)
     peak = int(np.argmax(steady[1:-1])) + 1
-    start = float(np.median(steady[: max(2, min(values.size // 4, peak))]))
+    lowest = float(steady[:peak].min())
+    below = np.flatnonzero(steady[:peak] <= (lowest + float(steady[peak])) / 2)
+    start = float(np.median(values[: int(below[-1]) + 1])) if below.size else lowest
     end = float(np.median(values[-TAIL:]))
     rise, fall = float(steady[peak]) - start, float(steady[peak]) - end
     if rise > CLEAR * sigma and fall > CLEAR * sigma and fall > rise / 2 and rise > 0:

@@ -11,20 +11,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
+from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.tables import CellData, is_duplicate, models_in_order, without_duplicates
 
-WIDTH, HEIGHT = 3.9, 2.9
+COLUMN = 3.5
+"""Inches of a column of a two-column paper: what the figures are drawn for, in type that can be read there."""
+WIDTH, HEIGHT = COLUMN / 2, 1.45
 """Inches of one panel."""
-LEGEND_ENTRY = 1.7
+TITLE, TEXT = 7.5, 6.5
+"""Points of panels' titles, and of all else."""
+LEGEND_ENTRY = 1.1
 """Inches that an entry of a legend needs."""
-DUPLICATES = "same weights as another"
-OVERLAPS = {
-    "overlap/node_jaccard": "nodes",
-    "overlap/edge_jaccard": "edges",
-    "overlap/weighted_edge_jaccard": "edges, weighted",
+DPI = 300
+NAMELESS: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None},
 }
+"""What each format would say of when and by what it was made."""
+FORMATS = tuple(NAMELESS)
+DUPLICATES = "same weights as another"
 
 
 def colours(models: Sequence[str]) -> dict[str, str]:
@@ -44,9 +52,16 @@ def format_tokens(tokens: Any) -> str:
     if tokens is None or pd.isna(tokens):
         return ""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if tokens >= size:
+        if tokens >= size * 0.9995:  # what is rounded up to a unit is one
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.0f}"
+
+
+def format_interval(low: Any, high: Any) -> str:
+    """1.2M – 3M; an upper end that is missing lies beyond the last checkpoint. Nothing where both are missing."""
+    if pd.isna(low) and pd.isna(high):
+        return ""
+    return f"{format_tokens(low) or '0'} – {format_tokens(high) or 'beyond'}"
 
 
 def in_words(name: str) -> str:
@@ -54,11 +69,17 @@ def in_words(name: str) -> str:
     return {"ioi": "IOI", "s_inhibition": "S-inhibition"}.get(name, name.replace("_", " "))
 
 
+def quantity_in_words(name: str) -> str:
+    """A quantity of the emergence table as it is read: behaviour/value → behaviour, roles/induction/max → induction."""
+    ours = {"behaviour/value": "behaviour", "circuit/found": "a circuit"}
+    return ours.get(name, in_words(name.removeprefix("behaviour/").removeprefix("roles/").removesuffix("/max")))
+
+
 def token_ticks(axis: Axes) -> None:
     """Ticks of a logarithmic token axis as 100k, 1M; in between as well where the axis is less than two decades long."""
     low, high = axis.get_xlim()
-    between = (1.0, 2.0, 3.0, 4.0, 6.0) if high < 6 * low else (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
-    axis.xaxis.set_major_locator(LogLocator(subs=between, numticks=8))
+    between = (1.0, 2.0, 4.0) if high < 6 * low else (1.0, 3.0) if high < 100 * low else (1.0,)
+    axis.xaxis.set_major_locator(LogLocator(subs=between, numticks=7))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: format_tokens(tokens)))
     axis.xaxis.set_minor_formatter(NullFormatter())
 
@@ -79,9 +100,9 @@ def label(cell: CellData, cells: Sequence[CellData]) -> str:
     return f"{cell.model} seed {cell.seed}" if several else cell.model
 
 
-def save_figures(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
+def save_figures(drawn: Mapping[str, Figure], folder: Path, formats: Sequence[str] = FORMATS) -> list[Path]:
     """Write each figure as <name>.png, .svg and .pdf into a folder; the same figure gives the same bytes. Returns the paths."""
-    nameless = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
+    nameless = {ending: NAMELESS[ending] for ending in formats}
     paths = []
     with matplotlib.rc_context({"svg.hashsalt": "circuitwatch"}):
         for name, figure in drawn.items():
@@ -89,7 +110,7 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
             figure.set_layout_engine("none")  # it has laid the figure out, and need not do it again for every format
             for ending, metadata in nameless.items():
                 path = folder / f"{name}.{ending}"
-                figure.savefig(path, dpi=150, metadata=metadata)
+                figure.savefig(path, dpi=DPI, metadata=metadata)
                 paths.append(path)
     return paths
 
@@ -97,10 +118,10 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
 def behaviour_figure(cells: Sequence[CellData]) -> Figure:
     """One panel a task; the band is the bootstrap interval over prompts."""
     tasks = tasks_in_order(cells)
-    figure, axes = _panels(len(tasks), 2)
+    figure, axes = panels(len(tasks), 2)
     shade = colours(models_in_order(list(cells)))
     for task, axis in zip(tasks, axes, strict=True):
-        axis.axhline(0, color="#999999", lw=0.8, ls=":")
+        axis.axhline(0, color="#999999", lw=0.6, ls=":")
         for cell in (cell for cell in cells if cell.task == task and len(cell.curves)):
             x = shown_tokens(cell.curves["tokens"])
             own = without_duplicates(cell.curves)
@@ -109,42 +130,64 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
                 own["behaviour/value"],
                 color=shade[cell.model],
                 label=label(cell, cells),
-                marker=".",
-                ms=4,
-                lw=1.5,
+                **line_style(len(own)),
             )
             axis.fill_between(
                 x[own.index], own["behaviour/low"], own["behaviour/high"], color=shade[cell.model], alpha=0.2, lw=0
             )
             mark_duplicates(axis, x, cell.curves, "behaviour/value")
-        finish(axis, task.replace("_", " "), metric_name(task))
+        finish(axis, in_words(task), metric_name(task))
     return with_legend(figure, axes[0])
 
 
 def circuits_figure(cells: Sequence[CellData]) -> Figure:
-    """A row of panels a task: the circuit's share of all edges, and its overlap with the circuit before."""
+    """A row a task: the circuit's share of all edges, and its overlap with the circuit before: edges as lines, nodes dashed and paler."""
     tasks = tasks_in_order(cells)
-    figure, axes = _panels(3 * len(tasks), 3)
+    figure, axes = panels(2 * len(tasks), 2)
     shade = colours(models_in_order(list(cells)))
-    quantities = {
-        "circuit/edges_share": "share of all edges",
-        "overlap/node_jaccard": "node Jaccard to the one before",
-        "overlap/edge_jaccard": "edge Jaccard to the one before",
-    }
-    panels: list[tuple[str, str, str]] = [(task, name, words) for task in tasks for name, words in quantities.items()]
-    for (task, name, words), axis in zip(panels, axes, strict=True):
-        for cell in (cell for cell in cells if cell.task == task):
-            known = cell.curves.dropna(subset=[name]) if name in cell.curves else pd.DataFrame({"tokens": [], name: []})
-            x = _on_axis_of(cell)(known["tokens"])
-            own = without_duplicates(known)
-            axis.plot(
-                x[own.index], own[name], label=label(cell, cells), color=shade[cell.model], marker=".", ms=4, lw=1.5
-            )
-            mark_duplicates(axis, x, known, name)
-            axis.set_xlim(*_range([other for other in cells if other.task == task]))
-        axis.set_ylim(-0.03 if name.startswith("overlap") else 0, 1.03 if name.startswith("overlap") else None)
-        finish(axis, task.replace("_", " "), words)
+    sizes, overlaps = {"circuit/edges_share": 1.0}, {"overlap/node_jaccard": 0.45, "overlap/edge_jaccard": 1.0}
+    pairs = [(task, quantities) for task in tasks for quantities in (sizes, overlaps)]
+    for (task, quantities), axis in zip(pairs, axes, strict=True):
+        of_task = [cell for cell in cells if cell.task == task]
+        longest = max(len(cell.curve("circuit/edges")) for cell in of_task)
+        for cell in of_task:
+            for name, opacity in quantities.items():
+                known = (
+                    cell.curves.dropna(subset=[name]) if name in cell.curves else pd.DataFrame({"tokens": [], name: []})
+                )
+                x = _on_axis_of(cell)(known["tokens"])
+                own = without_duplicates(known)
+                nodes = name == "overlap/node_jaccard"
+                style = line_style(longest) | ({"ls": (0, (2, 1)), "lw": 0.8, "marker": None} if nodes else {})
+                words = label(cell, cells) if not nodes else None
+                axis.plot(x[own.index], own[name], label=words, color=shade[cell.model], alpha=opacity, **style)
+                mark_duplicates(axis, x, known, name)
+        axis.set_xlim(*_range(of_task))
+        shares = quantities is overlaps
+        axis.set_ylim(-0.03 if shares else 0, 1.03 if shares else None)
+        if not shares:
+            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        finish(axis, in_words(task), "Jaccard, edges (– – nodes)" if shares else "share of edges")
     return with_legend(figure, axes[0])
+
+
+def curves_figure(curves: Curves, quantity: str, tasks: Sequence[str]) -> Figure:
+    """One panel a task: a quantity of any source by model size; the band is 1.96 standard errors, where they are known."""
+    figure, axes = panels(len(tasks), 2)
+    shade = colours(curves.models)
+    table = curves.table[(curves.table["quantity"] == quantity) & curves.table["tokens"].notna()]
+    several = table["seed"].nunique() > 1
+    for task, axis in zip(tasks, axes, strict=True):
+        for (model, seed), rows in table[table["task"] == task].groupby(["model", "seed"], sort=False):
+            x, y = shown_tokens(rows["tokens"]), rows["value"]
+            words = f"{model} seed {seed}" if several else str(model)
+            axis.plot(x, y, color=shade[str(model)], label=words, **line_style(len(rows)))
+            if rows["stderr"].notna().all():
+                low, high = y - 1.96 * rows["stderr"], y + 1.96 * rows["stderr"]
+                axis.fill_between(x, low, high, color=shade[str(model)], alpha=0.2, lw=0)
+        unit = metric_name(task) if quantity == "behaviour/value" else in_words(quantity)
+        finish(axis, in_words(task), unit)
+    return with_legend(figure, *axes)
 
 
 def mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -> None:
@@ -154,7 +197,7 @@ def mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -
         known = axis.get_legend_handles_labels()[1]
         label = None if DUPLICATES in known else DUPLICATES
         axis.scatter(
-            x[wrong], curves.loc[wrong, name], marker="x", color="#d55e00", s=28, lw=1.2, zorder=3, label=label
+            x[wrong], curves.loc[wrong, name], marker="x", color="#d55e00", s=14, lw=0.9, zorder=3, label=label
         )
 
 
@@ -165,35 +208,55 @@ def _on_axis_of(cell: CellData) -> Callable[[pd.Series], pd.Series]:
 
 
 def _range(cells: Sequence[CellData]) -> tuple[float, float]:
-    every = pd.concat([shown_tokens(cell.curves["tokens"]) for cell in cells if len(cell.curves)])
+    """Ends of an axis for the checkpoints that have a circuit; for all where none has."""
+    shown, with_circuit = [], []
+    for cell in cells:
+        if len(cell.curves):
+            shown.append(shown_tokens(cell.curves["tokens"]))
+            if "circuit/edges" in cell.curves:
+                with_circuit.append(shown[-1][cell.curves["circuit/edges"].notna()])
+    every = pd.concat([tokens for tokens in with_circuit if len(tokens)] or shown)
     return float(every.min()) * 0.8, float(every.max()) * 1.25
 
 
-def _panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
+def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure of n panels in so many columns at most, and its axes."""
     columns = min(columns, n)
     rows = -(-n // columns)
-    figure = Figure(figsize=(WIDTH * columns, HEIGHT * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(WIDTH * columns, 0.75 * COLUMN), HEIGHT * rows + 0.35), layout="constrained")
     axes = list(np.ravel(figure.subplots(rows, columns, squeeze=False)))
     for unused in axes[n:]:
         unused.set_axis_off()
     return figure, axes[:n]
 
 
-def finish(axis: Axes, title: str, quantity: str) -> None:
-    """A panel's title, logarithmic token axis, and the name of what is shown."""
+def line_style(checkpoints: int) -> dict[str, Any]:
+    """How a curve is drawn: with its checkpoints as dots as long as they can be told apart."""
+    return {"lw": 1.0} | ({"marker": ".", "ms": 2.5} if checkpoints <= 30 else {})
+
+
+def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") -> None:
+    """A panel's title, logarithmic axis of counts, and the name of what is shown."""
     axis.set_xscale("log")
     token_ticks(axis)
-    axis.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    axis.set_xlabel("training tokens (0 at the left end)", fontsize=8)
-    axis.set_ylabel(quantity, fontsize=8)
-    axis.tick_params(labelsize=8)
-    axis.grid(alpha=0.25, lw=0.5)
+    axis.set_title(title, loc="left", fontsize=TITLE, fontweight="bold")
+    axis.set_xlabel(x, fontsize=TEXT)
+    axis.set_ylabel(quantity, fontsize=TEXT)
+    axis.tick_params(labelsize=TEXT, length=2, pad=2)
+    axis.grid(alpha=0.25, lw=0.4)
     axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["bottom", "left"]].set_linewidth(0.6)
 
 
-def with_legend(figure: Figure, axis: Axes) -> Figure:
-    """One legend for all panels, above them, so that it covers no data."""
-    handles, labels = axis.get_legend_handles_labels()
-    columns = max(1, min(len(labels), int(figure.get_figwidth() / LEGEND_ENTRY)))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=8, frameon=False)
+def with_legend(figure: Figure, *axes: Axes) -> Figure:
+    """One legend for all panels, above them, so that it covers no data; what several panels have stands in it once."""
+    known: dict[str, Any] = {}
+    for axis in axes:
+        for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
+            known.setdefault(words, handle)
+    columns = max(1, min(len(known), int(figure.get_figwidth() / LEGEND_ENTRY)))
+    figure.legend(
+        list(known.values()), list(known), loc="outside upper center", ncols=columns, fontsize=TEXT, frameon=False,
+        handlelength=1.6, columnspacing=1.0,
+    )  # fmt: skip
     return figure

@@ -8,14 +8,21 @@ from typing import Literal
 
 import pandas as pd
 
-from circuitwatch.summary.figures import format_tokens, in_words
+from circuitwatch.summary.figures import format_tokens, in_words, quantity_in_words
 from circuitwatch.summary.head_tables import HeadTables
 from circuitwatch.summary.tables import NO_TASK
 
 Order = Literal["before", "after", "can't be told", "only the first", "only the second", "neither"]
-MOST_NAMES = 6
+MOST_NAMES = 8
 """Heads that a sentence names."""
+MOST_CURVES = 20
 CONFIRMED = "✓"
+STATUS_WORDS = {
+    "already": "there from the first checkpoint",
+    "never": "never by the last checkpoint",
+    "transient": "rose and fell",
+    "ambiguous": "no one moment can be told",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,73 @@ def findings(emergence: pd.DataFrame, heads: HeadTables) -> list[Finding]:
             ]
             found.append(Finding(str(model), int(seed), sentences))
     return [finding for finding in found if finding.sentences]
+
+
+def emergence_sentence(row: pd.Series) -> str:
+    """One row of the emergence table in words, with its note."""
+    what = quantity_in_words(str(row["quantity"]))
+    match row["status"]:
+        case "emerged":
+            said = f"{what} emerged at {_moment(row)}"
+        case "already":
+            said = f"{what} was there at the first checkpoint ({format_tokens(row['first_tokens']) or '0'} tokens)"
+        case "never":
+            said = f"{what} never emerged by {format_tokens(row['last_tokens'])} tokens"
+        case "transient":
+            said = f"{what} rose and fell"
+        case _:
+            said = f"no one moment can be told for {what}"
+    note = str(row["note"]) if isinstance(row["note"], str) else ""
+    return f"{said[0].upper()}{said[1:]}{': ' + note if note else ''}."
+
+
+def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each task, in which models its behaviour emerged and when, and how that goes with size: (task in words, sentences).
+
+    Of curves from elsewhere those that several models have, at most MOST_CURVES; their names say the quantity too.
+    """
+    if emergence.empty:
+        return []
+    sizes = emergence.groupby(["task", "quantity"], sort=False)["model"].nunique()
+    others = [(t, q) for (t, q), n in sizes.items() if "/" not in q and t != NO_TASK and n > 1]
+    asked = [(t, q) for t, q in sizes.index if q == "behaviour/value"] + others[:MOST_CURVES]
+    return [
+        (_begin(t) + ("" if "/" in q else f", {in_words(q)}"), _when_and_where(emergence, scaling, t, q))
+        for t, q in asked
+    ]
+
+
+def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str) -> str:
+    rows = emergence[(emergence["task"] == task) & (emergence["quantity"] == quantity)]
+    several = rows["seed"].nunique() > 1
+    emerged = rows[rows["status"] == "emerged"]
+    sentences = []
+    if len(emerged):
+        moments = [f"{_who(row, several)} at {_moment(row)}" for _, row in emerged.iterrows()]
+        what = "runs" if several else "models"
+        sentences.append(f"It emerged in {len(emerged)} of {len(rows)} {what}: {_list(moments, '; ')}.")
+    for status, words in STATUS_WORDS.items():
+        who = [_who(row, several) for _, row in rows[rows["status"] == status].iterrows()]
+        if who:
+            sentences.append(f"{words[0].upper()}{words[1:]}: {_list(who)}.")
+    return " ".join(sentences + _with_size(scaling, task, quantity))
+
+
+def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
+    if scaling.empty:
+        return []
+    row = scaling[(scaling["task"] == task) & (scaling["quantity"] == quantity) & (scaling["of"] == "tokens of emergence")]  # fmt: skip
+    if row.empty or row.iloc[0]["status"] != "fitted":
+        return ["Too few sizes for a trend." if len(row) else ""]
+    trend = row.iloc[0]
+    low, high = (f"{trend[name]:.2f}" if pd.notna(trend[name]) else "unbounded" for name in ("slope_low", "slope_high"))
+    return [
+        f"Tokens of emergence go with parameters to the power {trend['slope']:.2f} [{low}, {high}] over {trend['n_sizes']} sizes; {trend['knee_status']}."
+    ]
+
+
+def _who(row: pd.Series, several: bool) -> str:
+    return f"{row['model']} seed {row['seed']}" if several else str(row["model"])
 
 
 def order_of(first: pd.Series, second: pd.Series) -> Order:
@@ -196,9 +270,9 @@ def _moment(row: pd.Series) -> str:
     return f"{format_tokens(row['tokens'])} tokens [{format_tokens(low) or '0'} – {end}]"
 
 
-def _list(names: Sequence[str]) -> str:
+def _list(names: Sequence[str], between: str = ", ") -> str:
     more = len(names) - MOST_NAMES
-    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return between.join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _begin(task: str) -> str:

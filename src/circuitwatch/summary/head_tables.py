@@ -11,6 +11,8 @@ from circuitwatch.summary import algorithm, holders, transfer
 from circuitwatch.summary.histories import RoleHistory, role_histories
 from circuitwatch.summary.tables import CellData
 
+_NO_TRANSFER = pd.DataFrame(columns=["model", "seed", *transfer.COLUMNS])
+
 
 @dataclass(frozen=True)
 class HeadTables:
@@ -47,10 +49,14 @@ class HeadTables:
         }
 
 
-def head_tables(sweep: Path, cells: list[CellData], emergence: pd.DataFrame) -> HeadTables:
-    """Make them from a sweep's folder (for the transfer files), its cells and its emergence table."""
+def head_tables(cells: list[CellData], emergence: pd.DataFrame) -> HeadTables:
+    """Make them from cells, the transfer files beside them, and the emergence table."""
     histories = role_histories(cells)
-    every = transfer.read_transfer(sweep, cells)
+    sweeps: dict[Path, list[CellData]] = {}
+    for cell in cells:
+        sweeps.setdefault(cell.folder.resolve().parents[2], []).append(cell)
+    read = [transfer.read_transfer(sweep, own) for sweep, own in sweeps.items()]
+    every = pd.concat([table for table in read if len(table)] or read, ignore_index=True) if read else _NO_TRANSFER
     return HeadTables(
         histories,
         holders.turnover_table(histories),

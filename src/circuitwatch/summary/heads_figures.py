@@ -16,9 +16,22 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from circuitwatch.summary.algorithm import above_chance_from
-from circuitwatch.summary.figures import DUPLICATES, finish, in_words, mark_duplicates, shown_tokens
+from circuitwatch.summary.figures import (
+    COLUMN,
+    DUPLICATES,
+    TEXT,
+    colours,
+    finish,
+    in_words,
+    label,
+    line_style,
+    mark_duplicates,
+    panels,
+    shown_tokens,
+    with_legend,
+)
 from circuitwatch.summary.histories import ROLES, SERVES, RoleHistory
-from circuitwatch.summary.tables import CellData, role_curves, role_names, without_duplicates
+from circuitwatch.summary.tables import CellData, role_curves, role_names, role_threshold, without_duplicates
 from circuitwatch.summary.turnover import holding, tenure
 
 STYLES: dict[str, tuple[str, Any]] = {
@@ -35,8 +48,8 @@ STYLES: dict[str, tuple[str, Any]] = {
 }
 """Colour (of Okabe and Ito's palette, which people with colour-blindness can tell apart) and line of each role."""
 PLAIN = ("#777777", (0, (3, 1)))
-BEHAVIOUR_NAME = "behaviour, as a share of its maximum"
-BEHAVIOUR: dict[str, Any] = {"color": "#000000", "ls": (0, (4, 2)), "lw": 1.4}
+BEHAVIOUR_NAME = "behaviour ÷ max."
+BEHAVIOUR: dict[str, Any] = {"color": "#000000", "ls": (0, (4, 2)), "lw": 1.0}
 LOWEST = -0.5
 """A behaviour far below chance is cut off here, so that the roles keep most of the panel."""
 MOST_HEADS = 10
@@ -45,7 +58,7 @@ MOST_SEEDS = 3
 """Seeds of a model that the timeline shows, the first ones."""
 MOST_PATCHES = 4000
 """Beyond so many bars they are drawn as a picture, also where the rest is drawn as lines."""
-ROW, GAP = 0.155, 0.5
+ROW, GAP = 0.125, 0.5
 """Inches of one row of the timeline, and rows between two roles."""
 HEIGHTS = {"confirmed": 0.94, "held": 0.5, "not held": 0.14}
 """Heights of the timeline's bars, in rows."""
@@ -59,7 +72,7 @@ def roles_figure(cells: Sequence[CellData]) -> Figure:
     curves = {key: table for key, table in role_curves(list(cells)).items() if len(table)}
     models = list(dict.fromkeys(model for model, _ in curves))
     tasks = [task for task in SERVES if any(cell.task == task for cell in cells)]
-    figure = Figure(figsize=(3.6 * max(len(tasks), 1.4), 2.15 * len(models) + 1.1), layout="constrained")
+    figure = Figure(figsize=(COLUMN, 1.3 * len(models) + 0.75), layout="constrained")
     axes = figure.subplots(len(models), max(len(tasks), 1), squeeze=False, sharex=True, sharey=True)
     handles: dict[str, Any] = {}
     lowest = 0.0
@@ -78,15 +91,34 @@ def roles_figure(cells: Sequence[CellData]) -> Figure:
             lowest = min([lowest, *(float(np.min(line.get_ydata())) for line in shown if line is not None)])
             marked = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
             handles |= {DUPLICATES: marked[DUPLICATES]} if DUPLICATES in marked else {}
-            axis.set_xlabel("training tokens (0 at the left end)" if row == len(models) - 1 else "", fontsize=8)
-            axis.set_ylabel("strongest head's score" if column == 0 else "", fontsize=8)
+            axis.set_xlabel("training tokens" if row == len(models) - 1 else "", fontsize=TEXT)
+            axis.set_ylabel("strongest head's score" if column == 0 else "", fontsize=TEXT)
     axes[0, 0].set_ylim(max(lowest, LOWEST) - 0.06, 1.06)  # all share it
     order = {in_words(role): place for place, role in enumerate(ROLES)}
     names = sorted(handles, key=lambda name: order.get(name, len(order)))
     figure.legend(
-        [handles[name] for name in names], names, loc="outside upper center", ncols=4 if len(tasks) > 1 else 3, fontsize=7.5, frameon=False
+        [handles[name] for name in names], names, loc="outside upper center", ncols=3, handlelength=1.4, columnspacing=0.8, fontsize=TEXT - 0.5, frameon=False
     )  # fmt: skip
     return figure
+
+
+def role_sizes_figure(cells: Sequence[CellData], roles: Sequence[str]) -> Figure:
+    """One panel a role: its strongest head's score by model size, and as a dotted line the score from which the role is held."""
+    figure, axes = panels(len(roles), 2)
+    curves = role_curves(list(cells))
+    shade = colours(list(dict.fromkeys(model for model, _ in curves)))
+    for role, axis in zip(roles, axes, strict=True):
+        axis.axhline(role_threshold(list(cells), role), color="#999999", lw=0.6, ls=":")
+        for (model, seed), table in curves.items():
+            if role not in role_names(table):
+                continue
+            x, own = shown_tokens(table["tokens"]), without_duplicates(table).dropna(subset=[f"roles/{role}/max"])
+            words = label(next(cell for cell in cells if (cell.model, cell.seed) == (model, seed)), cells)
+            style = line_style(len(own))
+            axis.plot(x[own.index], own[f"roles/{role}/max"], color=shade[model], label=words, **style)
+        axis.set_ylim(-0.04, 1.04)
+        finish(axis, in_words(role), "strongest head")
+    return with_legend(figure, *axes)
 
 
 def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData], emergence: pd.DataFrame) -> Figure:
@@ -99,7 +131,7 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
     rows = {key: _timeline_rows(own) for key, own in _by_model(histories).items()}
     rows = {key: of_model for key, of_model in rows.items() if of_model}
     if not rows:
-        figure = Figure(figsize=(7.2, 1.0), layout="constrained")
+        figure = Figure(figsize=(COLUMN, 1.0), layout="constrained")
         figure.text(0.5, 0.5, "no head holds a role at any checkpoint", ha="center", fontsize=9)
         return figure
     seeds: dict[str, list[int]] = {}
@@ -110,9 +142,9 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
         max(sum(len(heads) + GAP for _, heads, _ in rows[model, seed]) for seed in own[:columns]) + 0.2
         for model, own in seeds.items()
     ]
-    width = 7.2 if columns == 1 else 4.6 * columns
-    figure = Figure(figsize=(width, sum(lengths) * ROW + 0.75 * len(seeds) + 0.7), layout="constrained")
-    figure.set_layout_engine("constrained", w_pad=0.12)
+    width = COLUMN if columns == 1 else 2.8 * columns
+    figure = Figure(figsize=(width, sum(lengths) * ROW + 0.6 * len(seeds) + 0.75), layout="constrained")
+    figure.set_layout_engine("constrained", w_pad=0.04)
     last = list(seeds)[-1]
     axes = figure.subplots(len(seeds), columns, squeeze=False, gridspec_kw={"height_ratios": lengths})
     for (model, own), length, beside in zip(seeds.items(), lengths, axes, strict=True):
@@ -127,8 +159,8 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
             finish(axis, title if columns > 1 else model, "")
             axis.set_ylim(length - 0.5, -0.7)
             axis.grid(visible=False, axis="y")
-            axis.tick_params(axis="y", length=0, labelsize=7)
-            axis.set_xlabel("training tokens (0 at the left end)" if model == last else "", fontsize=8)
+            axis.tick_params(axis="y", length=0, labelsize=TEXT - 0.5)
+            axis.set_xlabel("training tokens" if model == last else "", fontsize=TEXT)
             for task, dashes in TASK_DASHES.items():
                 if (moment := _moment(emergence, model, seed, task)) is not None:
                     axis.axvline(moment, color="#000000", lw=1.0, ls=dashes, zorder=3)
@@ -145,7 +177,16 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
         if any(_moment(emergence, model, seed, task) is not None for model, seed in rows):
             handles.append(Line2D([], [], color="#000000", lw=1.0, ls=dashes))
             labels.append(f"{in_words(task)} emerges")
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=7.5, frameon=False)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=2,
+        fontsize=TEXT,
+        frameon=False,
+        handlelength=1.6,
+        columnspacing=1.0,
+    )
     return figure
 
 
@@ -164,9 +205,9 @@ def _role_line(axis: Axes, table: pd.DataFrame, role: str, thin: bool) -> dict[s
         return {}
     colour, dashes = STYLES.get(role, PLAIN)
     x, own = shown_tokens(table["tokens"]), without_duplicates(table).dropna(subset=[f"roles/{role}/max"])
-    (line,) = axis.plot(x[own.index], own[f"roles/{role}/max"], color=colour, ls=dashes, lw=0.8 if thin else 1.5)
+    (line,) = axis.plot(x[own.index], own[f"roles/{role}/max"], color=colour, ls=dashes, lw=0.6 if thin else 1.1)
     if not thin:
-        line.set(marker=".", markersize=3)
+        line.set(**line_style(len(own)))
     mark_duplicates(axis, x, table, f"roles/{role}/max")
     return {in_words(role): line}
 
@@ -211,7 +252,7 @@ def _draw_timeline(axis: Axes, rows: Sequence[tuple[RoleHistory, list[str], int]
         label = in_words(history.role) + (f", {more} more" if more else "")
         middle = y + (len(heads) - 1) / 2
         axis.annotate(
-            label, (1.01, middle), xycoords=("axes fraction", "data"), color=colour, fontsize=7.5, va="center", fontweight="bold"
+            label, (1.01, middle), xycoords=("axes fraction", "data"), color=colour, fontsize=TEXT, va="center", fontweight="bold"
         )  # fmt: skip
         for head in heads:
             sure = history.confirmed[head].fillna(False).to_numpy(dtype=bool)

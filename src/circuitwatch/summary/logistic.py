@@ -1,13 +1,13 @@
 """A rise as a logistic curve in log tokens: one robust fit, many quick refits, and the plainer models it must beat.
 
 y = lower + (upper − lower) · σ((x − middle) / width), with x = log(tokens). The loss is soft L1 (the sum over
-checkpoints of scale² · 2(√(1 + (r/scale)²) − 1)), which is quadratic for residuals below `scale` and linear above it, so
-that one odd checkpoint doesn't move the curve. All parameters stay inside what was seen: `lower` and `upper` between
-the smallest and the largest value, `middle` between the first and the last checkpoint. Nothing is extrapolated.
+checkpoints of scale² · 2(√(1 + (r/scale)²) − 1); Charbonnier et al. 1997), which is quadratic for residuals below `scale` and linear
+above it, so that one odd checkpoint doesn't move the curve. `middle` stays between the first and the last checkpoint; `lower` and `upper`
+may lie beyond the smallest and the largest value by a quarter of their distance, since a plateau is rarely reached in full.
 
-One fit is done by `scipy.optimize.least_squares`; the hundreds of bootstrap refits are done together by a
-Levenberg–Marquardt step on arrays [replicate, checkpoint], started from the first fit. The two are checked against each
-other in the tests.
+Every fit, the first and the hundreds of bootstrap refits, is the same Levenberg–Marquardt step (Marquardt 1963) on arrays
+[replicate, checkpoint], with the loss as weights that are renewed each step (iteratively reweighted least squares; Holland and Welsch
+1977). The tests check it against `scipy.optimize.least_squares`.
 """
 
 from __future__ import annotations
@@ -16,13 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import least_squares
 from scipy.special import expit
 
 Array = NDArray[np.float64]
 
 MIN_POINTS = 7
 """AICc of the logistic curve (four parameters and a scale) is defined from seven checkpoints on."""
+BEYOND = 0.25
+"""How far the two levels may lie outside of the values seen, as a share of their range."""
+STARTS = 4
+"""Starting points that the first fit tries, the best of a grid."""
+RISE = float(np.log(9))
+"""A logistic curve goes from 10 % to 90 % of its rise between this many widths before and after its middle."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,9 @@ def crossing(parameters: Array, level: ArrayLike) -> Array:
 def fit_logistic(x: Array, y: Array) -> LogisticFit:
     """Fit the curve to values `y` at log tokens `x`, both [checkpoint], ascending in x, at least `MIN_POINTS` of them.
 
-    The first guess is the best of a grid of middles and widths, where the two levels follow from linear least squares, so the fit
-    doesn't hang on a starting point. The scale of the loss is the robust spread of the first fit's residuals.
+    The first guesses are the best of a grid of middles and widths, where the two levels follow from linear least squares, so the fit
+    doesn't hang on a starting point. The scale of the loss is the robust spread of the first fit's residuals, from the rise on where
+    that is larger: untrained models hardly vary, and half of the checkpoints may be of untrained models.
     """
     if x.size < MIN_POINTS:
         raise ValueError(f"a logistic fit needs at least {MIN_POINTS} checkpoints, not {x.size}")
@@ -105,54 +111,55 @@ def fit_logistic(x: Array, y: Array) -> LogisticFit:
     if span <= 1e-12 * max(1.0, float(np.abs(y).max())):
         flat = np.array([y[0], y[0], (x[0] + x[-1]) / 2, np.log(np.ptp(x) / 8)])
         return LogisticFit(flat, 1.0, 0.0, -np.inf, 0.0, 0.0)
-    low, high = _bounds(x, y)
-    start = np.clip(_grid_start(x, y), low + 1e-9, high - 1e-9)
-    scale = 0.1 * span
+    low, high = _bounds(x, y[None])
+    margin = 1e-9 * np.array([span, span, 1.0, 1.0])
+    starts = np.clip(_grid_starts(x, y), low + margin, high - margin)
+    scale, parameters = 0.1 * span, starts[0]
     for _ in range(2):
-        result = least_squares(
-            lambda p: curve(p, x) - y,
-            start,
-            lambda p: jacobian(p, x),
-            bounds=(low, high),
-            loss="soft_l1",
-            f_scale=scale,
-            x_scale=np.array([span, span, 1.0, 1.0]),
-        )
-        start = np.clip(result.x, low + 1e-9, high - 1e-9)
-        scale = max(robust_spread(curve(result.x, x) - y), 1e-3 * span)
-    constant = np.array([np.median(y)])
-    line = np.polynomial.Polynomial.fit(x, y, 1).convert().coef
-    plain = {
-        "constant": least_squares(lambda p: p[0] - y, constant, loss="soft_l1", f_scale=scale),
-        "linear": least_squares(lambda p: p[0] + p[1] * x - y, line, loss="soft_l1", f_scale=scale),
-    }
-    cost = _cost(curve(result.x, x) - y, scale)
+        fitted, costs = _descend(x, np.broadcast_to(y, (len(starts), y.size)), starts, scale, 60)
+        parameters = fitted[int(np.argmin(costs))]
+        residuals = curve(parameters, x) - y
+        risen = residuals[x >= parameters[2] - RISE * np.exp(parameters[3])]
+        scale = max(robust_spread(residuals), robust_spread(risen) if risen.size >= 4 else 0.0, 1e-3 * span)
+        starts = fitted
+    ones = np.ones_like(x)
+    _, constant = robust_line(ones[:, None], y, scale)
+    line, linear = robust_line(np.stack([ones, x], axis=1), y, scale)
     return LogisticFit(
-        parameters=result.x,
+        parameters=parameters,
         scale=scale,
-        aicc_logistic=_aicc(cost, x.size, 4, scale),
-        aicc_constant=_aicc(2 * plain["constant"].cost, x.size, 1, scale),
-        aicc_linear=_aicc(2 * plain["linear"].cost, x.size, 2, scale),
-        slope=float(plain["linear"].x[1]),
+        aicc_logistic=_aicc(float(_cost(curve(parameters, x) - y, scale)), x.size, 4, scale),
+        aicc_constant=_aicc(constant, x.size, 1, scale),
+        aicc_linear=_aicc(linear, x.size, 2, scale),
+        slope=float(line[1]),
     )
 
 
 def refit(x: Array, samples: Array, fit: LogisticFit, *, steps: int = 30) -> Array:
     """Fit every row of `samples` [replicate, checkpoint], starting from `fit`; returns parameters [replicate, 4].
 
-    Levenberg–Marquardt on all rows at once, with the loss as weights that are renewed each step
-    (iteratively reweighted least squares) and each row's own damping; the bounds are those of that row's values.
+    The bounds are those of each row's values; the scale of the loss is that of `fit`.
+    """
+    return _descend(x, samples, np.broadcast_to(fit.parameters, (samples.shape[0], 4)), fit.scale, steps)[0]
+
+
+def _descend(x: Array, samples: Array, start: Array, scale: float, steps: int) -> tuple[Array, Array]:
+    """Levenberg–Marquardt on all rows of `samples` [replicate, checkpoint] at once; returns parameters [replicate, 4] and costs.
+
+    Each row has its own damping and stops when a step gains less than a millionth of its cost.
     """
     low, high = _bounds(x, samples)
-    p = np.clip(np.broadcast_to(fit.parameters, (samples.shape[0], 4)), low, high)
-    damping = np.full(samples.shape[0], 1e-3)
-    residual = samples - curve(p, x)
-    cost = _cost(residual, fit.scale)
+    result = np.clip(start, low, high)
+    costs = _cost(samples - curve(result, x), scale)
+    row: NDArray[np.intp] = np.arange(samples.shape[0])
+    p, cost, y = result.copy(), costs.copy(), samples
+    damping: Array = np.full(row.size, 1e-3)
     for _ in range(steps):
         j = jacobian(p, x)
-        weight = 1 / np.sqrt(1 + (residual / fit.scale) ** 2)
-        normal = np.einsum("rnk,rn,rnl->rkl", j, weight, j)
-        gradient = np.einsum("rnk,rn,rn->rk", j, weight, residual)
+        residual = y - curve(p, x)
+        weighted = j / np.sqrt(1 + (residual / scale) ** 2)[:, :, None]
+        normal = weighted.swapaxes(1, 2) @ j
+        gradient = (weighted.swapaxes(1, 2) @ residual[:, :, None])[:, :, 0]
         # A parameter that pushes against its bound is held there, so that the step solves for the free ones alone.
         held = ((p <= low) & (gradient < 0)) | ((p >= high) & (gradient > 0))
         gradient = np.where(held, 0.0, gradient)
@@ -161,33 +168,42 @@ def refit(x: Array, samples: Array, fit: LogisticFit, *, steps: int = 30) -> Arr
         extra = damping[:, None] * diagonal + np.where(diagonal > 1e-12, 1e-12, 1.0)
         step = np.linalg.solve(normal + extra[:, :, None] * np.eye(4), gradient[:, :, None])[:, :, 0]
         trial = np.clip(p + step, low, high)
-        trial_residual = samples - curve(trial, x)
-        trial_cost = _cost(trial_residual, fit.scale)
+        trial_cost = _cost(y - curve(trial, x), scale)
         better = trial_cost < cost
-        gain = np.where(better, cost - trial_cost, 0.0)
-        p = np.where(better[:, None], trial, p)
-        residual = np.where(better[:, None], trial_residual, residual)
+        done = np.where(better, cost - trial_cost <= 1e-6 * cost, damping > 1e4)
+        p, cost = np.where(better[:, None], trial, p), np.where(better, trial_cost, cost)
         damping = np.clip(np.where(better, damping / 5, damping * 5), 1e-9, 1e9)
-        cost = cost - gain
-        if better.all() and bool((gain <= 1e-9 * cost).all()):
+        result[row], costs[row] = p, cost
+        if done.all():
             break
-    return p
+        if done.mean() > 0.2:
+            keep = ~done
+            row, y = row[keep], y[keep]
+            p, cost, damping, low, high = (np.asarray(a[keep]) for a in (p, cost, damping, low, high))
+    return result, costs
+
+
+def pinned(parameters: Array, x: Array, samples: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which fits [replicate] to `samples` [replicate, checkpoint] have their lower, and which their upper level at its bound: not known."""
+    low, high = _bounds(x, samples)
+    margin = 1e-3 * (high[:, 0] - low[:, 0])
+    return parameters[:, 0] <= low[:, 0] + margin, parameters[:, 1] >= high[:, 1] - margin
 
 
 def jacobian(parameters: Array, x: Array) -> Array:
     """Derivative of the curve with respect to its parameters [..., 4]; returns [..., checkpoint, 4]."""
     lower, upper, middle, log_width = (parameters[..., k, None] for k in range(4))
-    z = (x - middle) / np.exp(log_width)
+    width = np.exp(log_width)
+    z = (x - middle) / width
     s = expit(z)
     slope = (upper - lower) * s * (1 - s)
-    return np.stack([1 - s, s, -slope / np.exp(log_width), -slope * z], axis=-1)
+    return np.stack([1 - s, s, -slope / width, -slope * z], axis=-1)
 
 
-def leverage(fit: LogisticFit, x: Array) -> Array:
-    """How much each checkpoint [checkpoint] pulls the fit towards itself, in [0, 1): the hat matrix's diagonal."""
+def hat_matrix(fit: LogisticFit, x: Array) -> Array:
+    """How the fitted values follow the values near the fit [checkpoint, checkpoint]: J (JᵀJ)⁻¹ Jᵀ, by the pseudo-inverse."""
     j = jacobian(fit.parameters, x)
-    hat = np.einsum("nk,kn->n", j, np.linalg.pinv(j, rcond=1e-8))
-    return np.clip(hat, 0.0, 0.95)
+    return j @ np.linalg.pinv(j, rcond=1e-8)
 
 
 def robust_spread(residuals: Array) -> float:
@@ -195,17 +211,34 @@ def robust_spread(residuals: Array) -> float:
     return float(1.4826 * np.median(np.abs(residuals)))
 
 
+def robust_line(design: Array, y: Array, scale: float) -> tuple[Array, float]:
+    """Coefficients of the columns of `design` [checkpoint, column] under the soft-L1 loss, and that loss."""
+    weight: NDArray[np.floating] = np.ones_like(y)
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(50):
+        root = np.sqrt(weight)
+        found = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
+        residual = y - design @ found
+        weight = 1 / np.sqrt(1 + (residual / scale) ** 2)
+        moved = float(np.abs(design @ (found - coefficients)).max())
+        coefficients = found
+        if moved <= 1e-6 * scale:
+            break
+    return coefficients, float(_cost(y - design @ coefficients, scale))
+
+
 def _bounds(x: Array, y: Array) -> tuple[Array, Array]:
-    """Lowest and highest parameters [..., 4] for values `y` [..., checkpoint]: what was seen, and nothing beyond."""
+    """Lowest and highest parameters [..., 4] for values `y` [..., checkpoint]."""
     smallest, largest = y.min(axis=-1), y.max(axis=-1)
+    smallest, largest = smallest - BEYOND * (largest - smallest), largest + BEYOND * (largest - smallest)
     first, last = np.full_like(smallest, x[0]), np.full_like(smallest, x[-1])
     narrow = np.full_like(smallest, np.log(np.diff(x).min() / 20))
     wide = np.full_like(smallest, np.log(np.ptp(x) / 4))
     return np.stack([smallest, smallest, first, narrow], axis=-1), np.stack([largest, largest, last, wide], axis=-1)
 
 
-def _grid_start(x: Array, y: Array) -> Array:
-    """The best [lower, upper, middle, log width] on a grid of middles (between checkpoints too) and widths."""
+def _grid_starts(x: Array, y: Array) -> Array:
+    """The best [lower, upper, middle, log width] on a grid of middles (between checkpoints too) and widths [start, 4]; rises before falls."""
     middles = np.unique(np.concatenate([x, (x[1:] + x[:-1]) / 2]))
     widths = np.geomspace(np.diff(x).min() / 4, np.ptp(x) / 5, 8)
     middle, width = (g.ravel() for g in np.meshgrid(middles, widths, indexing="ij"))
@@ -214,17 +247,20 @@ def _grid_start(x: Array, y: Array) -> Array:
     rise = (centred @ y) / np.maximum((centred**2).sum(axis=1), 1e-12)
     lower = y.mean() - rise * s.mean(axis=1)
     cost = ((lower[:, None] + rise[:, None] * s - y) ** 2).sum(axis=1)
-    best = int(np.argmin(np.where(rise > 0, cost, np.inf))) if bool((rise > 0).any()) else int(np.argmin(cost))
-    return np.array([lower[best], lower[best] + rise[best], middle[best], np.log(width[best])])
+    # The best start of each width: neighbours on the grid would end in the same place.
+    ranked = np.where(rise > 0, cost, np.inf if bool((rise > 0).any()) else cost).reshape(middles.size, widths.size)
+    best = ranked.argmin(axis=0) * widths.size + np.arange(widths.size)
+    best = best[np.argsort(ranked.min(axis=0))][:STARTS]
+    return np.stack([lower[best], lower[best] + rise[best], middle[best], np.log(width[best])], axis=1)
 
 
 def _cost(residual: Array, scale: float) -> Array:
     """Soft-L1 loss summed over the last axis, in squared units of the values (as scipy defines it, times two)."""
-    return (2 * scale**2 * (np.sqrt(1 + (residual / scale) ** 2) - 1)).sum(axis=-1)
+    return np.asarray((2 * scale**2 * (np.sqrt(1 + (residual / scale) ** 2) - 1)).sum(axis=-1))
 
 
-def _aicc(cost: float | Array, n: int, k: int, scale: float) -> float:
+def _aicc(cost: float, n: int, k: int, scale: float) -> float:
     """AICc with `cost` in the place of the residual sum of squares, for `k` parameters and the scale."""
     k += 1
     # A perfect fit has no finite likelihood: floor the loss at a thousandth of the scale per checkpoint.
-    return float(n * np.log(max(float(cost) / n, (1e-3 * scale) ** 2)) + 2 * k + 2 * k * (k + 1) / (n - k - 1))
+    return float(n * np.log(max(cost / n, (1e-3 * scale) ** 2)) + 2 * k + 2 * k * (k + 1) / (n - k - 1))

@@ -1,298 +1,344 @@
-"""One self-contained report.html: tables and interactive figures that open without a network."""
+"""One self-contained report.html: the answers first, then figures that answer to the pointer and the keyboard; it asks no network for anything.
+
+The figures are drawn by `report.js` in plain SVG from the data that `report_data` puts into the page. A plotting library would have drawn the panels of
+curves, but neither circuits by layer nor heads' timelines, and would alone have been 1 to 5 MB; the script is 30 kB.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
-from plotly.subplots import make_subplots
 
-from circuitwatch.records import DUPLICATE_OF
-from circuitwatch.summary.figures import (
-    OVERLAPS,
-    colours,
-    format_tokens,
-    label,
-    metric_name,
-    shown_tokens,
-    tasks_in_order,
-)
+from circuitwatch.summary import report_heads as about
+from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.figures import format_tokens, in_words, quantity_in_words
+from circuitwatch.summary.findings import emergence_findings
 from circuitwatch.summary.head_tables import HeadTables
-from circuitwatch.summary.report_heads import FOUND, head_sections
-from circuitwatch.summary.tables import (
-    NO_TASK,
-    CellData,
-    in_order,
-    is_duplicate,
-    models_in_order,
-    without_duplicates,
+from circuitwatch.summary.report_data import as_json, circuits_blob, report_data
+from circuitwatch.summary.report_tables import (
+    AGREEMENT,
+    CHANGES,
+    CIRCUITS,
+    ENDS,
+    LAGS,
+    METRICS,
+    STABILITY,
+    Columns,
+    emergence_html,
+    folded,
+    scaling_html,
+    table_html,
 )
+from circuitwatch.summary.tables import NO_TASK, CellData, in_order
+from circuitwatch.summary.together import Comparisons
 
-STYLE = """
-:root { color-scheme: light; }
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; margin: 2rem auto; max-width: 1200px; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; margin-bottom: .2rem; } h2 { font-size: 1.2rem; margin-top: 2.4rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem; }
-p, li { max-width: 75ch; } .quiet { color: #666; font-size: .85rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
-th { text-align: left; cursor: pointer; border-bottom: 2px solid #888; position: sticky; top: 0; background: #fff; }
-th, td { padding: .25rem .7rem .25rem 0; white-space: nowrap; } td { border-bottom: 1px solid #eee; } td.number { text-align: right; }
-td.note { white-space: normal; min-width: 18rem; color: #666; font-size: .8rem; line-height: 1.25; }
-.picture { overflow-x: auto; } .picture svg, .picture img { max-width: 100%; height: auto; }
-.emerged { color: #00694e; font-weight: 600; } .never, .transient { color: #a33b00; } .ambiguous, .already { color: #666; }
-"""
-SORT = """
-document.querySelectorAll("th").forEach(head => head.addEventListener("click", () => {
-  const body = head.closest("table").tBodies[0], place = [...head.parentNode.children].indexOf(head);
-  const up = head.dataset.up = head.dataset.up === "1" ? "" : "1";
-  const key = row => { const cell = row.children[place]; return cell.dataset.value ?? cell.textContent; };
-  const order = (a, b) => (key(a) === "" ) - (key(b) === "") || (isNaN(key(a)) || isNaN(key(b)) ? key(a).localeCompare(key(b)) : key(a) - key(b));
-  [...body.rows].sort((a, b) => (up ? 1 : -1) * order(a, b)).forEach(row => body.append(row));
-}));
-"""
-READING = """
-<p>Each row of the first table is one curve over training tokens. <b>tokens</b> is where it has half risen, or passes its threshold, by a logistic fit in log
-tokens, with its 95 % bootstrap interval. <b>seen between</b> are the two checkpoints around the first crossing that holds: no fit can be sharper than
-these. <b>status</b>: <i>emerged</i>; <i>already</i> above at the first checkpoint; <i>never</i> by the last one, which is a limit and not a late date;
-<i>transient</i>, it rose and fell; <i>ambiguous</i>, a plainer curve does as well, for the reason given. In figures, bands are 95 % intervals over prompts; a
-cross marks a checkpoint whose weights are those of another, which counts for nothing else here.</p>
-"""
+MOST_BYTES = 5_000_000
+"""The report's size; circuits are thinned until it is kept."""
+MOST_ROWS = 400
+"""Rows of a table that the page shows; the CSV has all."""
+READING = """<b>tokens</b> is where a curve has half risen, or passes its threshold, by a logistic fit in log tokens, with its 95 % bootstrap interval.
+<b>seen between</b> are the two checkpoints around the first crossing that holds: no fit can be sharper than these. <b>status</b>: <i>emerged</i>;
+<i>already</i> above at the first checkpoint; <i>never</i> by the last one, which is a limit and not a late date; <i>transient</i>, it rose and fell;
+<i>ambiguous</i>, a plainer curve does as well, for the reason given."""
+READ_SIZES = """A dot is a moment of emergence with its 95 % interval. A hollow triangle is a limit: pointing up, not by the last checkpoint; pointing down,
+there at the first. The dashed line is the trend that counts them as such, where there are enough sizes."""
+READ_PANELS = """The pointer marks a checkpoint in every figure at once; so does the slider above. Bands are 95 % intervals over prompts; a
+checkpoint of 0 tokens is drawn at the left end; × marks a checkpoint whose weights are those of another, which counts for nothing else here."""
+READ_CIRCUIT = """Layers from the input (below) to the logits (above); circles are attention heads, squares MLPs; hollow ones are not in the circuit. The
+colour of an edge says which input of the receiver it enters."""
+READ_STABILITY = """After its rise a curve may stay, drift or fall. <b>spread</b> is the standard deviation about a robust line, <b>drift</b> that line's
+slope per tenfold of tokens, <b>largest fall</b> the largest loss from the highest value so far, all as shares of the rise."""
 
 
-def write_report(
-    path: Path,
-    sweep: str,
-    cells: Sequence[CellData],
-    emergence: pd.DataFrame,
-    scaling: pd.DataFrame,
-    ends: pd.DataFrame,
-    seeds: pd.DataFrame,
-    heads: HeadTables,
-    pictures: Mapping[str, Path],
-) -> None:
-    """Write the report of a sweep; tables as made by `summary.tables` and `summary.head_tables`, pictures as `report_heads.head_sections` wants them."""
-    cells = in_order(list(cells))
-    unfinished = [f"{cell.model} × {cell.task}" for cell in cells if not cell.finished]
-    versions = sorted({str(cell.header.get("code_version")) for cell in cells})
-    about_heads = head_sections(emergence, heads, pictures, table_html)
-    sections = [
-        *[section for section in about_heads if section[0] == FOUND],
-        ("When it emerges", READING + emergence_html(emergence)),
-        ("Behaviour over tokens", figure_html(behaviour_figure(cells))),
-        *[section for section in about_heads if section[0] != FOUND],
-        ("Circuits over tokens", figure_html(circuits_figure(cells))),
-        ("How the cells ended", table_html(ends, ENDS)),
-        ("Across model sizes", scaling_html(scaling)),
-        *([("Across seeds", table_html(seeds, dict.fromkeys(seeds, None)))] if len(seeds) else []),
-        ("Configuration", configuration_html(cells)),
-    ]
-    about = f"{len(cells)} cells, {len(models_in_order(cells))} models, circuitwatch {', '.join(versions)}"
-    if unfinished:
-        about += f"; not finished: {', '.join(unfinished)}"
-    body = "".join(f"<h2>{html.escape(title)}</h2>{content}" for title, content in sections)
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{html.escape(sweep)} · circuitwatch</title><style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>"
-        f'<h1>Sweep {html.escape(sweep)}</h1><p class="quiet">{html.escape(about)}</p>{body}<script>{SORT}</script></body></html>'
-    )
+@dataclass(frozen=True)
+class Findings:
+    """All that a report is written from; `name` is the sweep's or the folder's, `notes` what was left out or is doubtful."""
+
+    name: str
+    curves: Curves
+    cells: Sequence[CellData]
+    emergence: pd.DataFrame
+    scaling: pd.DataFrame
+    ends: pd.DataFrame
+    seeds: pd.DataFrame
+    heads: HeadTables
+    comparisons: Comparisons
+    notes: Sequence[str]
+    tables: Mapping[str, pd.DataFrame]
+
+
+def write_report(path: Path, found: Findings) -> None:
+    """Write the report, in at most MOST_BYTES where thinning the circuits can keep that."""
+    cells = in_order(list(found.cells))
+    data, thinned = report_data(found.curves, cells, found.emergence, found.scaling, found.heads)
+    data["files"] = {name: table.to_csv(index=False) for name, table in found.tables.items() if len(table)}
+    data["circuits"] = []
+    assets = {name: (Path(__file__).parent / f"report.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    without = len(_page(found, cells, data, "", assets, [*thinned, *found.notes]).encode())
+    names = [model["name"] for model in data["models"]]
+    data["circuits"], blob, said = circuits_blob(cells, names, MOST_BYTES - without - 200_000)
+    page = _page(found, cells, data, blob, assets, [*found.notes, *thinned, *said])
     path.write_text(page, encoding="utf-8")
 
 
-ENDS: dict[str, str | None] = {
-    "model": None, "task": None, "seed": None, "behaviour": "behaviour at the end", "accuracy": None, "circuit_status": "circuit",
-    "circuit_edges": "edges", "n_edges": "of", "circuit_edges_share": "share", "faithfulness": None,
-    "mean_edges_share": "mean share", "mean_node_jaccard": "mean node Jaccard", "mean_edge_jaccard": "mean edge Jaccard",
-}  # fmt: skip
-SCALING: dict[str, str | None] = {
-    "task": None, "quantity": None, "of": None, "status": None, "n_sizes": "sizes", "slope": "slope (log–log)", "slope_low": "low",
-    "slope_high": "high", "spearman": None, "spearman_p": "p", "pearson": None, "pearson_p": "p", "knee_status": "knee",
-}  # fmt: skip
-
-
-def emergence_html(emergence: pd.DataFrame) -> str:
-    """The emergence table, behaviours first."""
-    shown = emergence.assign(
-        quantity=emergence["quantity"]
-        .str.removeprefix("behaviour/")
-        .str.removeprefix("roles/")
-        .str.removesuffix("/max"),
-        interval=[
-            _interval(low, high) for low, high in zip(emergence["tokens_low"], emergence["tokens_high"], strict=True)
-        ],
-        seen=[
-            _interval(low, high)
-            for low, high in zip(emergence["crossing_low"], emergence["crossing_high"], strict=True)
-        ],
-    ).sort_values("task", key=lambda tasks: tasks == NO_TASK, kind="stable")
-    columns = dict.fromkeys(["model", "task", "seed", "quantity", "status", "tokens"], None) | {
-        "interval": "95 % interval", "seen": "seen between", "final": "at the end", "head": None, "note": None,
-    }  # fmt: skip
-    return table_html(shown, columns)
-
-
-def scaling_html(scaling: pd.DataFrame) -> str:
-    """The scaling table, without the rows that have too few sizes to say anything; how many those are."""
-    silent = scaling["status"].str.startswith("too few")
-    note = (
-        f"<p>{int(silent.sum())} of {len(scaling)} quantities have too few sizes for a trend; scaling.csv lists them.</p>"
-        if silent.any()
-        else ""
-    )
-    return note + (table_html(scaling[~silent], SCALING) if (~silent).any() else "")
-
-
-def table_html(table: pd.DataFrame, columns: dict[str, str | None]) -> str:
-    """A sortable table of some columns, with the names they are to have."""
-    there = [column for column in columns if column in table]
-    head = "".join(f"<th>{html.escape(columns[column] or column.replace('_', ' '))}</th>" for column in there)
-    rows = "".join(
-        "<tr>" + "".join(_cell(column, row[column]) for column in there) + "</tr>" for _, row in table.iterrows()
-    )
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-
-
-def figure_html(figure: go.Figure) -> str:
-    """A figure as a fragment that uses the page's one copy of plotly.js."""
-    return str(
-        figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False, "responsive": True})
+def _page(
+    found: Findings,
+    cells: Sequence[CellData],
+    data: Mapping[str, Any],
+    blob: str,
+    assets: Mapping[str, str],
+    notes: Sequence[str],
+) -> str:
+    sections = [(title, content) for title, content in _sections(found, cells, data, notes) if content]
+    links = "".join(f'<a href="#{_anchor(title)}">{html.escape(title)}</a>' for title, _ in sections)
+    parts = []
+    for place, (title, content) in enumerate(sections):
+        parts.append(f'<h2 id="{_anchor(title)}">{html.escape(title)}</h2>{content}')
+        if place == 1:
+            parts.append(_controls(data))
+    icon = '<link rel="icon" href="data:,">'  # or browsers ask for /favicon.ico
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">{icon}'
+        f"<title>{html.escape(found.name)} · circuitwatch</title><style>{assets['css']}</style></head><body>"
+        f"<h1>{html.escape(found.name)}</h1><nav>{links}</nav>"
+        "<noscript><p>The figures and downloads need JavaScript; the tables and sentences don't.</p></noscript>"
+        f'{"".join(parts)}<script type="application/json" id="data">{as_json(data)}</script>'
+        f'<script type="application/octet-stream" id="circuit-data">{blob}</script><script>{assets["js"]}</script></body></html>'
     )
 
 
-def behaviour_figure(cells: Sequence[CellData]) -> go.Figure:
-    """One panel a task, one line a cell, with its interval."""
-    tasks = tasks_in_order(cells)
-    figure, place = _grid([task.replace("_", " ") for task in tasks], 2)
-    shade, named = colours(models_in_order(list(cells))), set[str]()
-    for cell in (cell for cell in cells if len(cell.curves)):
-        row, column = place(tasks.index(cell.task))
-        everywhere, table, name = (
-            shown_tokens(cell.curves["tokens"]),
-            without_duplicates(cell.curves),
-            label(cell, cells),
-        )
-        x = everywhere[table.index]
-        band = {"mode": "lines", "line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
-        figure.add_scatter(x=x, y=table["behaviour/high"], **band, row=row, col=column)
-        figure.add_scatter(
-            x=x,
-            y=table["behaviour/low"],
-            fill="tonexty",
-            fillcolor=_faint(shade[cell.model]),
-            **band,
-            row=row,
-            col=column,
-        )
-        figure.add_scatter(
-            x=x, y=table["behaviour/value"], name=name, legendgroup=name, showlegend=name not in named, mode="lines+markers",
-            line={"color": shade[cell.model]}, marker={"size": 4}, customdata=table[["tokens", "step", "behaviour/accuracy"]], row=row, col=column,
-            hovertemplate="%{y:.3f} at %{customdata[0]:,} tokens (step %{customdata[1]}), accuracy %{customdata[2]:.2f}",
-        )  # fmt: skip
-        named.add(name)
-        _cross_out(figure, cell.curves.assign(x=everywhere), "behaviour/value", shade[cell.model], row=row, col=column)
-        figure.update_yaxes(title_text=metric_name(cell.task), row=row, col=column)
-    return figure
+def _sections(
+    found: Findings, cells: Sequence[CellData], data: Mapping[str, Any], notes: Sequence[str]
+) -> list[tuple[str, str]]:
+    heads, compared = found.heads, found.comparisons
+    choices = {section["id"]: section["choices"] for section in data["sections"]}
+    roles = _panels("roles", choices["roles"])
+    algorithm = _panels("algorithm", choices["algorithm"])
+    return [
+        ("What was run", _what_was_run(found, cells)),
+        ("Answers", _answers(found)),
+        ("Emergence against model size", _sizes(data)),
+        ("Behaviour over tokens", _read(READ_PANELS, _panels("behaviour", choices["behaviour"]))),
+        ("Curves from elsewhere", _panels("curves", choices["curves"])),
+        ("Jumps of the metric", _table(compared.metrics, METRICS)),
+        (
+            "Head roles over tokens",
+            _read(
+                about.READ_ROLES,
+                roles
+                + folded("which came first, role or behaviour", _table(compared.lags, LAGS))
+                + folded("over sizes", _table(compared.agreement, AGREEMENT))
+                + folded("who holds the roles", _table(heads.roles, about.ROLES)),
+            )
+            if roles
+            else "",
+        ),
+        ("Which heads, when", _timeline(data, heads)),
+        ("Circuits over tokens", _panels("circuits", choices["circuits"])),
+        ("The circuit", _circuit(data)),
+        (
+            "Does the algorithm stay",
+            _read(about.READ_ALGORITHM, algorithm + folded("ranges and trends", _table(heads.algorithm, about.ALGORITHM)))
+            if algorithm
+            else "",
+        ),
+        ("Circuits of one checkpoint on another", _transfer(data, heads)),
+        (
+            "What stays",
+            _read(
+                READ_STABILITY,
+                folded("curves after their rise", _table(compared.stability, STABILITY))
+                + folded("circuits from one checkpoint to the next", _table(compared.circuits, CIRCUITS))
+                + folded("changes of course", _table(compared.changes, CHANGES)),
+            )
+            if len(compared.stability) or len(compared.circuits)
+            else "",
+        ),
+        ("Across model sizes", scaling_html(found.scaling)),
+        ("Across seeds", _table(found.seeds, dict.fromkeys(found.seeds, None))),
+        ("How the cells ended", _table(found.ends, ENDS)),
+        ("Left out, changed or doubtful", "".join(["<ul>", *(f"<li>{html.escape(note)}</li>" for note in notes), "</ul>"]) if notes else ""),
+        ("Data", _downloads(data)),
+        ("Configuration", _configuration(cells)),
+    ]  # fmt: skip
 
 
-def circuits_figure(cells: Sequence[CellData]) -> go.Figure:
-    """A row of panels a task: share of all edges in the circuit, and overlap of its edges and nodes with the circuit before."""
-    tasks = tasks_in_order(cells)
-    names = {"circuit/edges_share": "share of all edges"} | {
-        key: f"Jaccard, {OVERLAPS[key]}" for key in list(OVERLAPS)[:2]
-    }
-    figure, place = _grid([f"{task.replace('_', ' ')}: {words}" for task in tasks for words in names.values()], 3)
-    shade, named = colours(models_in_order(list(cells))), set[str]()
-    for cell in cells:
-        for offset, name in enumerate(names):
-            if name not in cell.curves:
-                continue
-            row, column = place(3 * tasks.index(cell.task) + offset)
-            every = cell.curves.assign(x=shown_tokens(cell.curves["tokens"])).dropna(subset=[name])
-            known = without_duplicates(every)
-            shown = label(cell, cells)
-            figure.add_scatter(
-                x=known["x"], y=known[name], name=shown, legendgroup=shown, showlegend=shown not in named, mode="lines+markers",
-                line={"color": shade[cell.model]}, marker={"size": 4}, customdata=known[["tokens", "circuit/edges", "circuit/faithfulness"]],
-                hovertemplate="%{y:.3f} at %{customdata[0]:,} tokens: %{customdata[1]} edges, faithfulness %{customdata[2]:.2f}",
-                row=row, col=column,
-            )  # fmt: skip
-            named.add(shown)
-            _cross_out(figure, every, name, shade[cell.model], row=row, col=column)
-            figure.update_yaxes(rangemode="tozero", row=row, col=column)
-    return figure
+def _what_was_run(found: Findings, cells: Sequence[CellData]) -> str:
+    table = found.curves.table
+    sizes = table.groupby("model", sort=False)["params"].first()
+    models = ", ".join(f"{m} ({format_tokens(p)})" if pd.notna(p) else str(m) for m, p in sizes.items())
+    tasks = ", ".join(in_words(str(task)) for task in sorted(set(table["task"]) - {NO_TASK}))
+    checkpoints = table["tokens"].dropna()
+    ends = (
+        f"{format_tokens(checkpoints.min()) or '0'} to {format_tokens(checkpoints.max())}" if len(checkpoints) else "no"
+    )
+    sources = ", ".join(dict.fromkeys(map(str, table["source"])))
+    versions = sorted({str(cell.header.get("code_version")) for cell in cells})
+    lines = [
+        f"{len(sizes)} models, by parameters: {models}.",
+        f"Tasks: {tasks}.",
+        f"Checkpoints: {checkpoints.nunique()} token counts from {ends} tokens.",
+        f"Sources: {sources}." + (f" {len(cells)} cells made by circuitwatch {', '.join(versions)}." if cells else ""),
+    ]
+    unfinished = [f"{cell.model} × {cell.task}" for cell in cells if not cell.finished]
+    lines += [f"Not finished: {', '.join(unfinished)}."] if unfinished else []
+    return "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in lines) + "</ul>"
 
 
-def configuration_html(cells: Sequence[CellData]) -> str:
-    """What the cells were made with, where all agree, and their folders."""
+def _answers(found: Findings) -> str:
+    by_task = "".join(
+        f"<li><b>{html.escape(task)}.</b> {html.escape(said)}</li>"
+        for task, said in emergence_findings(found.emergence, found.scaling)
+    )
+    warned = "".join(f"<li>{html.escape(line)}</li>" for line in found.comparisons.warnings())
+    return (
+        (f"<h3>When behaviours emerge</h3><ul>{by_task}</ul>" if by_task else "")
+        + (f"<h3>Mind the metric</h3><ul>{warned}</ul>" if warned else "")
+        + about.findings_html(found.emergence, found.heads)
+        + f"<h3>Every curve</h3><p class='quiet'>{READING}</p>"
+        + emergence_html(found.emergence)
+    )
+
+
+def _controls(data: Mapping[str, Any]) -> str:
+    models = "".join(
+        f'<label><input type="checkbox" checked data-model="{place}"><span class="swatch" style="background:{model["colour"]}"></span>'
+        f"{html.escape(model['name'])}</label>"
+        for place, model in enumerate(data["models"])
+    )
+    tasks = "".join(
+        f'<label><input type="checkbox" checked data-task="{html.escape(task["name"])}">{html.escape(task["words"])}</label>'
+        for task in data["tasks"]
+    )
+    moment = '<label for="moment"><b>At</b></label><input type="range" id="moment" min="0" step="1"><output id="moment-said">any checkpoint</output>'
+    return (
+        f'<div class="controls" role="group" aria-label="what the figures show"><div><b>Sizes</b>{models}</div>'
+        f"<div><b>Tasks</b>{tasks}</div><div>{moment}</div></div>"
+    )
+
+
+def _panels(name: str, choices: Sequence[Mapping[str, Any]]) -> str:
+    if not any(choice["panels"] for choice in choices):
+        return ""
+    return _select(f"choose-{name}", "show", [choice["label"] for choice in choices]) + _host(f"panels-{name}")
+
+
+def _sizes(data: Mapping[str, Any]) -> str:
+    quantities = list(dict.fromkeys(row["q"] for row in data["emergence"]))
+    if not quantities or sum(model["params"] is not None for model in data["models"]) < 2:
+        return ""
+    first = sorted(quantities, key=lambda q: q != "behaviour/value")
+    labels = [quantity_in_words(q) for q in first]
+    return _read(READ_SIZES, _select("choose-sizes", "of", labels, first) + _host("panels-sizes"))
+
+
+def _timeline(data: Mapping[str, Any], heads: HeadTables) -> str:
+    pairs = list(dict.fromkeys((line["m"], line["s"]) for line in data["timeline"]))
+    if not pairs:
+        return ""
+    several = len({seed for _, seed in pairs}) > 1
+    labels = [data["models"][m]["name"] + (f" seed {s}" if several else "") for m, s in pairs]
+    select = _select("choose-timeline", "model", labels, [f"{m} {s}" for m, s in pairs])
+    tables = folded("changes of the strongest head", _table(heads.handovers, about.HANDOVERS))
+    return _read(about.READ_TIMELINE, f'{select}<div id="timeline"></div>{tables}')
+
+
+def _circuit(data: Mapping[str, Any]) -> str:
+    cells = data["circuits"]
+    if not cells:
+        return ""
+    several = len({cell["s"] for cell in cells}) > 1
+    labels = [
+        f"{data['models'][cell['m']]['name']}, {in_words(cell['t'])}" + (f", seed {cell['s']}" if several else "")
+        for cell in cells
+    ]
+    of_ioi = [place for place, cell in enumerate(cells) if cell["t"] == "ioi"]
+    first = of_ioi[-1] if of_ioi else len(cells) - 1
+    select = _select("choose-circuit", "circuit of", labels, list(map(str, range(len(cells)))), chosen=str(first))
+    legend = "".join(
+        f'<span><span class="swatch" style="background:{colour}"></span> {words}</span>'
+        for colour, words in (("#0072b2", "queries"), ("#d55e00", "keys"), ("#009e73", "values"), ("#777777", "MLPs and logits"))
+    )  # fmt: skip
+    slider = (
+        '<div class="choose"><label for="step-circuit">checkpoint</label><input type="range" id="step-circuit" min="0" step="1" '
+        f'max="{len(cells[0]["tokens"]) - 1}" value="{len(cells[0]["tokens"]) - 1}"><output id="at-circuit"></output></div>'
+    )
+    said = '<div class="readout" id="say-circuit" aria-live="polite"></div>'
+    return _read(READ_CIRCUIT, f'{select}{slider}<div class="legend">{legend}</div>{said}<div id="circuit"></div>')
+
+
+def _transfer(data: Mapping[str, Any], heads: HeadTables) -> str:
+    if not data["transfer"]:
+        return ""
+    tables = _table(heads.transfers, about.TRANSFER) + _table(heads.specificity, about.SPECIFICITY)
+    key = "".join(
+        f'<span><span class="swatch" style="background:{colour};height:.8rem"></span> {words}</span>'
+        for colour, words in (("#b2182b", "−1, worse than corrupted"), ("#eee", "0, corrupted"), ("#2166ac", "1, the whole model"), ("#ccc", "not evaluated"))
+    )  # fmt: skip
+    return _read(
+        about.READ_TRANSFER,
+        f'<div class="legend">{key}</div>' + _host("transfer") + folded("means and medians", tables),
+    )
+
+
+def _downloads(data: Mapping[str, Any]) -> str:
+    names = ["curves", *data["files"]]
+    links = "".join(
+        f'<li><a href="#" data-file="{html.escape(name)}" download="{html.escape(name)}.csv">{html.escape(name)}.csv</a></li>'
+        for name in names
+    )
+    return f"<p>From this page, without a network:</p><ul>{links}</ul>"
+
+
+def _configuration(cells: Sequence[CellData]) -> str:
+    """What the cells were made with, where all agree, and where not, each."""
     settings: dict[str, set[str]] = {}
     for cell in cells:
         for part in ("circuit", "heads", "schedule"):
-            for key, value in cell.header.get("config", {}).get(part, {}).items():
+            for key, value in (cell.header.get("config", {}).get(part) or {}).items():
                 settings.setdefault(f"{part}.{key}", set()).add(str(value))
     lines = "".join(
         f"<li>{html.escape(key)} = {html.escape(' | '.join(sorted(values)))}</li>" for key, values in settings.items()
     )
-    return f"<ul class='quiet'>{lines}</ul><p class='quiet'>Folder of each cell: &lt;sweep&gt;/&lt;model&gt;/&lt;task&gt;/seed&lt;k&gt;</p>"
+    return f"<ul class='quiet'>{lines}</ul>" if lines else ""
 
 
-def _grid(titles: Sequence[str], columns: int) -> tuple[go.Figure, Callable[[int], tuple[int, int]]]:
-    """Panels with a logarithmic token axis, and where the i-th of them is."""
-    columns = max(1, min(columns, len(titles)))
-    rows = max(1, -(-len(titles) // columns))
-    figure = make_subplots(
-        rows, columns, subplot_titles=titles, vertical_spacing=0.36 / (rows + 1), horizontal_spacing=0.09
+def _read(reading: str, content: str) -> str:
+    return f"<p class='quiet'>{reading}</p>{content}" if content else ""
+
+
+def _host(name: str) -> str:
+    return f'<div class="panels" id="{name}"></div>'
+
+
+def _select(
+    name: str, label: str, labels: Sequence[str], values: Sequence[str] | None = None, *, chosen: str = ""
+) -> str:
+    """A native choice; without values of its own, which the script reads, none where there is but one thing to choose."""
+    if values is None and len(labels) < 2:
+        return ""
+    options = "".join(
+        f'<option value="{html.escape(value)}"{" selected" if value == chosen else ""}>{html.escape(text)}</option>'
+        for text, value in zip(labels, values or labels, strict=True)
     )
-    figure.update_xaxes(
-        type="log", title_text="training tokens (0 at the left end)", title_font_size=11, exponentformat="SI"
+    return f'<div class="choose"><label for="{name}">{label}</label><select id="{name}">{options}</select></div>'
+
+
+def _table(table: pd.DataFrame, columns: Columns) -> str:
+    if table.empty:
+        return ""
+    more = (
+        f"<p class='quiet'>The first {MOST_ROWS} of {len(table)} rows; the CSV has all.</p>"
+        if len(table) > MOST_ROWS
+        else ""
     )
-    figure.update_layout(
-        height=90 + 290 * rows, template="plotly_white", margin={"l": 60, "r": 20, "t": 80, "b": 50}, hovermode="closest",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0 + 40 / (290 * rows), "x": 0}, font={"size": 12},
-    )  # fmt: skip
-    figure.update_annotations(font_size=13)
-    return figure, lambda index: (index // columns + 1, index % columns + 1)
+    return more + table_html(table.head(MOST_ROWS), columns)
 
 
-def _cross_out(figure: go.Figure, table: pd.DataFrame, name: str, colour: str, **place: int) -> None:
-    """Crosses where checkpoints have the weights of another; table: tokens, x, the curve `name` and what each is a copy of."""
-    wrong = table[is_duplicate(table)]
-    if len(wrong):
-        figure.add_scatter(
-            x=wrong["x"], y=wrong[name], mode="markers", showlegend=False, marker={"symbol": "x", "size": 9, "color": colour},
-            customdata=wrong[["tokens", DUPLICATE_OF]], hovertemplate="%{customdata[0]:,} tokens: same weights as %{customdata[1]}<extra></extra>",
-            **place,
-        )  # fmt: skip
-
-
-def _faint(colour: str) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
-
-
-def _interval(low: Any, high: Any) -> str:
-    ends = format_tokens(low), format_tokens(high)
-    return f"{ends[0]} – {ends[1]}" if all(ends) else ""
-
-
-def _cell(column: str, value: Any) -> str:
-    if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return '<td data-value=""></td>'
-    if isinstance(value, str | bool):
-        css = (
-            f' class="{html.escape(str(value))}"' if column == "status" else ' class="note"' if column == "note" else ""
-        )
-        return f"<td{css}>{html.escape(str(value))}</td>"
-    if column == "tokens":
-        text = format_tokens(value)
-    elif column.endswith("share"):
-        text = f"{value:.1%}"
-    else:
-        text = (
-            f"{value:.0f}"
-            if float(value).is_integer() and abs(value) < 1e6 and "jaccard" not in column
-            else f"{value:.3g}"
-        )
-    return f'<td class="number" data-value="{float(value)}">{text}</td>'
+def _anchor(title: str) -> str:
+    return "to-" + "".join(character if character.isalnum() else "-" for character in title.lower())

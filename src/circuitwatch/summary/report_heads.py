@@ -1,22 +1,18 @@
-"""The report's sections about head roles, turnover, the algorithm and transfer, each with how to read it; see `report` for the rest."""
+"""How the report's sections about head roles, turnover, the algorithm and transfer are read, and the columns that their tables show; see `report`."""
 
 from __future__ import annotations
 
-import base64
 import html
-from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pandas as pd
 
 from circuitwatch.summary.findings import findings
 from circuitwatch.summary.head_tables import HeadTables
 
-FOUND = "What is found"
-READ_ROLES = """Each panel has one task: how far its behaviour has come (black, dashed, as a share of its maximum) beside the score of the strongest head
-of every role that serves it. A role that rises before the behaviour may be needed for it; one that rises after it can hardly have been. Scores of different
-roles are
-not on one scale: each has its own threshold, which the table gives."""
+READ_ROLES = """Each panel has one role: the score of its strongest head, by model size. Scores of different roles are not on one scale: each has its own
+threshold, which the table gives. A role that rises before a behaviour may be needed for it; one that rises after it can hardly have been. In the table of
+lags <b>ratio</b> is how many times as many tokens the behaviour took: above 1 the role came first. Where both crossings lie between the same two checkpoints
+their order was not seen, whatever a fitted curve says."""
 READ_TIMELINE = """A row is a head that holds a role at some checkpoint, the stronger the colour the higher its score. Bars of full height are confirmed by
 cause: the head is in the circuit, and patching it changes the behaviour; bars of half the height are by the score alone: the head looks like its role. A
 head keeps a role until its score is below 0.8 of the threshold, so that wandering about the threshold is not turnover; a handover is a change of the
@@ -59,46 +55,8 @@ SPECIFICITY: dict[str, str | None] = {
 }  # fmt: skip
 
 
-def head_sections(
-    emergence: pd.DataFrame,
-    heads: HeadTables,
-    pictures: Mapping[str, Path],
-    table: Callable[[pd.DataFrame, dict[str, str | None]], str],
-) -> list[tuple[str, str]]:
-    """The sections (title, HTML) that there is something to say in.
-
-    pictures: name of a figure → its path without the ending, .svg and .png lie there. table: makes HTML of a table and the columns to show.
-    """
-    sections = []
-    if said := findings_html(emergence, heads):
-        sections.append((FOUND, said))
-    roles = table(heads.roles, ROLES) if len(heads.roles) else ""
-    content = {
-        "Head roles beside the behaviour they serve": ("roles", READ_ROLES, roles),
-        "Which heads, when": (
-            "timeline",
-            READ_TIMELINE,
-            table(heads.handovers, HANDOVERS) if len(heads.handovers) else "",
-        ),
-        "Does the algorithm stay": (
-            "algorithm",
-            READ_ALGORITHM,
-            table(heads.algorithm, ALGORITHM) if len(heads.algorithm) else "",
-        ),
-        "Circuits of one checkpoint on another": (
-            "transfer",
-            READ_TRANSFER,
-            "".join(table(t, c) for t, c in ((heads.transfers, TRANSFER), (heads.specificity, SPECIFICITY)) if len(t)),
-        ),
-    }
-    for title, (name, reading, tables) in content.items():
-        if name in pictures:
-            sections.append((title, f"<p>{reading}</p>{picture_html(pictures[name], title)}{tables}"))
-    return sections
-
-
 def findings_html(emergence: pd.DataFrame, heads: HeadTables) -> str:
-    """What is found: a paragraph a model, and where there are several seeds, one for each of them, folded; empty if there is nothing about heads."""
+    """What is found: a list of sentences a model, and where there are several seeds, one for each of them, folded; empty if there is nothing about heads."""
     if not heads.histories and heads.algorithm.empty:
         return ""
     found = findings(emergence, heads)
@@ -121,15 +79,4 @@ def findings_html(emergence: pd.DataFrame, heads: HeadTables) -> str:
 
 
 def _paragraph(name: str, sentences: list[str]) -> str:
-    return f"<p><b>{html.escape(name)}.</b> {html.escape(' '.join(sentences))}</p>"
-
-
-def picture_html(path: Path, title: str) -> str:
-    """A figure inside the page, whichever of its SVG and its PNG is smaller there; path: without the ending."""
-    svg, png = path.with_suffix(".svg").read_text(encoding="utf-8"), path.with_suffix(".png").read_bytes()
-    svg = svg[svg.index("<svg") :]
-    encoded = base64.b64encode(png).decode()
-    inside = (
-        svg if len(svg) <= len(encoded) else f'<img alt="{html.escape(title)}" src="data:image/png;base64,{encoded}">'
-    )
-    return f'<div class="picture">{inside}</div>'
+    return f"<h3>{html.escape(name)}</h3><ul>{''.join(f'<li>{html.escape(said)}</li>' for said in sentences)}</ul>"

@@ -1,7 +1,7 @@
 """How something changes with model size: the moment of emergence, the size of a circuit.
 
 The trend is a straight line between logarithms, log y = a + b · log(params) + normal noise, fitted by maximum likelihood with censored points
-as such (Tobin 1958): a model that has `never` shown the ability by its last checkpoint says "later than that", one that `already` had
+as such (Tobin 1958, Olsen 1978): a model that has `never` shown the ability by its last checkpoint says "later than that", one that `already` had
 it at its first checkpoint says "earlier". Its interval is where the profile likelihood stays above the value that gives exactly
 Student's t interval when nothing is censored. Suites have few sizes, so p-values of correlations come from all permutations.
 """
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq, minimize
-from scipy.stats import norm, rankdata, t
+from scipy.optimize import brentq
+from scipy.special import log_ndtr
+from scipy.stats import rankdata, t
 
 Array = NDArray[np.float64]
 Kind = Literal["observed", "later", "earlier"]
@@ -131,13 +133,32 @@ def correlation(x: Array, y: Array, *, seed: int = 0) -> tuple[float | None, flo
         return None, None
     r = float(a @ b) / norms
     if x.size <= MOST_PERMUTED:
-        orders = np.array(list(permutations(range(x.size))))
+        orders = _orders(x.size)
         at_least = np.abs(b[orders] @ a) / norms >= abs(r) - 1e-9
         return r, float(at_least.mean())
     rng = np.random.default_rng(seed)
     sampled = rng.permuted(np.tile(b, (20_000, 1)), axis=1)
     at_least = np.abs(sampled @ a) / norms >= abs(r) - 1e-9
     return r, float((at_least.sum() + 1) / (at_least.size + 1))
+
+
+def holm(p: ArrayLike) -> Array:
+    """P-values [test] adjusted so that the chance of even one false finding among all of them stays below the level (Holm 1979).
+
+    The running maximum, over ascending p, of (number of tests left) · p, at most 1; missing ones (NaN) are no tests and stay missing.
+    """
+    values = np.asarray(p, dtype=float)
+    adjusted = np.full(values.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1.0)
+    return adjusted
+
+
+@lru_cache(maxsize=MOST_PERMUTED)
+def _orders(n: int) -> NDArray[np.intp]:
+    """All orders of n points [order, point]."""
+    return np.array(list(permutations(range(n))), dtype=np.intp)
 
 
 def censored_line(x: Array, y: Array, kind: NDArray[np.object_]) -> tuple[float, float, float | None, float | None]:
@@ -151,42 +172,74 @@ def censored_line(x: Array, y: Array, kind: NDArray[np.object_]) -> tuple[float,
     seen = kind == "observed"
     centre, unit = x.mean(), x.std()
     z = (x - centre) / unit
-    b = float(np.polyfit(z[seen], y[seen], 1)[0])
+    ones = np.ones_like(z)
     # Points exactly on a line have no finite likelihood; the floor is far below any precision of the data.
-    floor = np.log(1e-6 * max(1.0, float(np.abs(y).max())))
-
-    def loss(b: float, a: float, log_s: float) -> float:
-        r = (y - a - b * z) / np.exp(log_s)
-        later, earlier = kind == "later", kind == "earlier"
-        return float(
-            seen.sum() * log_s + 0.5 * (r[seen] ** 2).sum() - norm.logsf(r[later]).sum() - norm.logcdf(r[earlier]).sum()
-        )
-
-    def profile(b: float) -> tuple[float, Array]:
-        """Smallest loss for a given slope, and the [a, log s] that give it."""
-        a = float((y - b * z)[seen].mean())
-        s = max(float(np.log(max(np.std((y - a - b * z)[seen]), 1e-300))), floor)
-        if seen.all():
-            return loss(b, a, s), np.array([a, s])
-        best = minimize(lambda v: loss(b, v[0], v[1]), [a, s], method="L-BFGS-B", bounds=[(None, None), (floor, None)])
-        return float(best.fun), np.asarray(best.x)
-
-    if not seen.all():
-        b = float(minimize(lambda v: profile(float(v[0]))[0], [b], method="Nelder-Mead", options={"xatol": 1e-6}).x[0])
-    smallest, (a, log_s) = profile(b)
+    smallest_spread = 1e-6 * max(1.0, float(np.abs(y).max()))
+    smallest, best = _tobit(np.stack([ones, z], axis=1), y, kind, smallest_spread)
+    spread = 1 / best[0]
+    a, b = best[1] * spread, best[2] * spread
     n = int(seen.sum())
     drop = 0.5 * n * np.log1p(t.ppf(0.975, n - 2) ** 2 / (n - 2))
 
+    def excess(slope: float) -> float:
+        return _tobit(ones[:, None], y - slope * z, kind, smallest_spread)[0] - smallest - drop
+
     def end(direction: int) -> float | None:
-        reach = max(float(np.exp(log_s)), 1e-9) * 4
+        reach = max(float(spread), 1e-9) * 4
         for _ in range(12):
-            if profile(b + direction * reach)[0] - smallest > drop:
-                edge = brentq(lambda v: profile(float(v))[0] - smallest - drop, b, b + direction * reach, xtol=1e-9)
-                return float(edge) / float(unit)
+            if excess(b + direction * reach) > 0:
+                return float(brentq(excess, b, b + direction * reach, xtol=1e-9)) / float(unit)
             reach *= 2.5
         return None
 
-    return float(a - b * centre / unit), b / float(unit), end(-1), end(+1)
+    return float(a - b * centre / unit), float(b / unit), end(-1), end(+1)
+
+
+def _tobit(design: Array, y: Array, kind: NDArray[np.object_], smallest_spread: float) -> tuple[float, Array]:
+    """Smallest negative log-likelihood of y = design · β + normal noise with censored points, and [1/σ, β/σ] that give it.
+
+    In these parameters the likelihood has a single maximum (Olsen 1978), so Newton's method with halved steps finds it from anywhere.
+    """
+    seen, later = kind == "observed", kind == "later"
+    highest = 1 / smallest_spread
+    columns = np.concatenate([y[:, None], -design], axis=1)
+
+    def loss(v: Array) -> float:
+        u = columns @ v
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tail = log_ndtr(np.where(later, -u, u))
+        return float(-seen.sum() * np.log(v[0]) + 0.5 * (u[seen] ** 2).sum() - tail[~seen].sum())
+
+    least = np.linalg.lstsq(design[seen], y[seen], rcond=None)[0]
+    spread = max(float((y - design @ least)[seen].std()), smallest_spread)
+    v = np.concatenate([[1.0], least]) / spread
+    value = loss(v)
+    for _ in range(100):
+        u = columns @ v
+        side = np.where(later, u, -u)
+        hazard = np.exp(-0.5 * side**2 - 0.5 * np.log(2 * np.pi) - log_ndtr(-side))
+        first = np.where(seen, u, np.where(later, hazard, -hazard))
+        second = np.where(seen, 1.0, hazard * (hazard - side))
+        gradient, curvature = columns.T @ first, (columns.T * second) @ columns
+        gradient[0] -= seen.sum() / v[0]
+        curvature[0, 0] += seen.sum() / v[0] ** 2
+        free = np.ones(v.size, dtype=bool)
+        free[0] = not (v[0] >= highest and gradient[0] < 0)
+        step = np.zeros_like(v)
+        step[free] = -np.linalg.lstsq(curvature[np.ix_(free, free)], gradient[free], rcond=None)[0]
+        size = 1.0 if v[0] + step[0] > 0 else -0.9 * v[0] / step[0]
+        for _ in range(40):
+            trial = v + size * step
+            trial[0] = min(trial[0], highest)
+            if (trial_value := loss(trial)) < value:
+                break
+            size /= 2
+        else:
+            break
+        gain, v, value = value - trial_value, trial, trial_value
+        if gain < 1e-12 * (1 + abs(value)):
+            break
+    return value, v
 
 
 def find_knee(x: Array, y: Array) -> tuple[float | None, str]:

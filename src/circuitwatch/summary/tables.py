@@ -1,4 +1,4 @@
-"""From a sweep's cells to tables: when things emerged, how cells ended, how that changes with model size, how seeds differ.
+"""From a sweep's cells to tables: how cells ended and how seeds differ; what only cells add to the tables of curves (`curve_tables`).
 
 What is looked at, per model and task: the behaviour (half-rise), its accuracy (half-way between chance and certainty), and whether there is
 a circuit. Head roles are properties of a model, whatever the task whose cell recorded them, so they appear once a model, with `-` as task.
@@ -6,7 +6,7 @@ a circuit. Head roles are properties of a model, whatever the task whose cell re
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from circuitwatch.errors import UserError
 from circuitwatch.records import DUPLICATE_OF, Cell
-from circuitwatch.summary.emergence import Emergence, fit_emergence
-from circuitwatch.summary.scaling import Kind, trend
 
 CHANCE = 0.0
 """Behaviour at chance: every task's metric is 0 for a model that ignores the deciding word."""
@@ -35,7 +34,7 @@ class CellData:
 
     `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct, log_prob; `header` is what
     cell.json says; `skipped` counts checkpoints that could not be looked at; `roles` has step, tokens and the columns of the records' roles tables;
-    `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending.
+    `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending, and `strengths` their absolute scores [edge].
     """
 
     folder: Path
@@ -46,6 +45,7 @@ class CellData:
     skipped: int = 0
     roles: pd.DataFrame = field(default_factory=pd.DataFrame)
     circuits: dict[int, NDArray[np.intp]] = field(default_factory=dict)
+    strengths: dict[int, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -82,15 +82,21 @@ class CellData:
 
 
 def read_cell(cell: Cell) -> CellData:
-    """Read a cell, reading each record once."""
-    rows, prompts, roles, circuits = [], [], [], {}
-    for record in cell.records():
+    """Read a cell, reading each record once; damaged ones are left out."""
+    rows, prompts, roles, circuits, strengths = [], [], [], {}, {}
+    for step in cell.steps_done():
+        try:
+            record = cell.read(step)
+        except UserError:  # `importers.cells` names what is damaged
+            continue
         rows.append({"step": record.step, "tokens": record.tokens, **record.scalars})
         prompts.append(record.prompts.assign(step=record.step, tokens=record.tokens))
         if len(record.roles):
             roles.append(record.roles.assign(step=record.step, tokens=record.tokens))
         if record.mask is not None:
             circuits[record.step] = np.flatnonzero(record.mask)
+            if record.scores is not None:
+                strengths[record.step] = np.abs(record.scores[record.mask]).astype(np.float32)
     return CellData(
         cell.folder,
         cell.header,
@@ -100,6 +106,7 @@ def read_cell(cell: Cell) -> CellData:
         len(cell.skipped()),
         pd.concat(roles, ignore_index=True) if roles else pd.DataFrame(),
         circuits,
+        strengths,
     )
 
 
@@ -154,38 +161,43 @@ def role_names(curves: pd.DataFrame) -> list[str]:
     return [str(name).split("/")[1] for name in curves if str(name).startswith("roles/") and str(name).endswith("/max")]
 
 
-def emergence_table(cells: list[CellData], *, n_bootstrap: int = 200) -> pd.DataFrame:
-    """One row a (model, task, seed, quantity).
-
-    Columns: model, task (`-` for head roles), seed, quantity, then those of `Emergence` (status, rule, level, tokens with tokens_low and
-    tokens_high, crossing and the checkpoints around it, fitted, lower, upper, final, support, n, first_tokens, last_tokens, aicc_…, note), head
-    (the head that holds the role at the last checkpoint), params_total, params_non_embedding, finished.
-    """
-    rows = []
-    for cell in in_order(cells):
-        value, accuracy, status = (
-            cell.curve(f"behaviour/{n}") if n else cell.curve("circuit/status") for n in ("value", "accuracy", "")
-        )
-        by_prompt = {name: _by_prompt(cell, name, value.index) for name in ("value", "correct")}
-        found = {
-            "behaviour/value": _emergence(value, n_bootstrap, floor=CHANCE, per_prompt=by_prompt["value"]),
-            "behaviour/accuracy": _emergence(
-                accuracy, n_bootstrap, threshold=ACCURACY_THRESHOLD, per_prompt=by_prompt["correct"]
-            ),
-            "circuit/found": _emergence((status == "found").astype(float), n_bootstrap, threshold=CIRCUIT_THRESHOLD),
+def behaviours_first(emergence: pd.DataFrame) -> pd.DataFrame:
+    """The rows by model, and of each the tasks before the head roles, and of each task the behaviour first."""
+    if emergence.empty:
+        return emergence
+    models = {model: place for place, model in enumerate(emergence["model"].unique())}
+    order = pd.DataFrame(
+        {
+            "model": emergence["model"].map(models),
+            "role": emergence["task"] == NO_TASK,
+            "task": emergence["task"],
+            "other": emergence["quantity"] != "behaviour/value",
         }
-        rows += [_row(cell, cell.task, quantity, emergence, None) for quantity, emergence in found.items()]
-    for (model, seed), every in role_curves(cells).items():
-        curves = without_duplicates(every)
-        of_model = [cell for cell in cells if (cell.model, cell.seed) == (model, seed)]
-        for role in role_names(curves):
-            curve = curves.set_index("tokens")[f"roles/{role}/max"].dropna()
-            head = curves[f"roles/{role}/head"].iloc[-1] if f"roles/{role}/head" in curves else None
-            head = None if pd.isna(head) else head
-            emergence = _emergence(curve, n_bootstrap, threshold=role_threshold(of_model, role))
-            row = _row(of_model[0], NO_TASK, f"roles/{role}/max", emergence, head)
-            rows.append(row | {"finished": any(cell.finished for cell in of_model)})
-    return pd.DataFrame(rows)
+    )
+    return emergence.loc[order.sort_values(list(order), kind="stable").index].reset_index(drop=True)
+
+
+def with_cells(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFrame:
+    """The emergence table with what only cells tell: head (that holds a role at the last checkpoint), params_non_embedding, and whether a cell is finished.
+
+    A role's curve is finished where any of its model's cells is. Rows of other sources keep what they have.
+    """
+    if emergence.empty:
+        return emergence
+    curves = role_curves(cells)
+    heads: list[str | None] = []
+    finished: list[bool] = []
+    smaller: list[float | None] = []
+    for row in emergence.itertuples(index=False):
+        of_model = [cell for cell in cells if (cell.model, cell.seed) == (row.model, row.seed)]
+        own = [cell for cell in of_model if row.task in (cell.task, NO_TASK)]
+        finished.append(any(cell.finished for cell in own) if own else bool(row.finished))
+        smaller.append(own[0].header["model"].get("params_non_embedding") if own else None)
+        name = f"{row.quantity.removesuffix('/max')}/head"
+        table = without_duplicates(curves[row.model, row.seed]) if of_model else pd.DataFrame()
+        head = table[name].iloc[-1] if row.task == NO_TASK and name in table and len(table) else None
+        heads.append(None if pd.isna(head) else head)
+    return emergence.assign(head=heads, params_non_embedding=smaller, finished=finished)
 
 
 def cells_table(cells: list[CellData]) -> pd.DataFrame:
@@ -243,50 +255,13 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scaling_table(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFrame:
-    """How emergence and circuit size change with `params_total`: one row a (task, quantity).
-
-    Columns: task, quantity, of (`tokens of emergence` or `mean size over checkpoints with a circuit`), models (those used), left_out (models whose status,
-    ambiguous or transient, gives no moment), then those of `Trend`. Several seeds of a model count as their median; a model most of whose
-    seeds never showed it is censored.
-    """
-    rows = []
-    for (task, quantity), group in emergence.groupby(["task", "quantity"], sort=False):
-        points = [
-            point
-            for model, seeds in group.groupby("model", sort=False)
-            if (point := _point(str(model), seeds)) is not None
-        ]
-        left_out = [model for model in group["model"].unique() if model not in [p[0] for p in points]]
-        rows.append(_trend_row(str(task), str(quantity), "tokens of emergence", points, left_out, pearson_in_logs=True))
-    for task in dict.fromkeys(cell.task for cell in in_order(cells)):
-        for size in SIZES:
-            means: dict[str, list[float]] = {}
-            of_task = [cell for cell in in_order(cells) if cell.task == task]
-            for cell in of_task:
-                if (mean := _mean(cell.curve(size))) is not None:
-                    means.setdefault(cell.model, []).append(mean)
-            params = {cell.model: cell.params for cell in of_task}
-            sizes: list[tuple[str, float, float, Kind]]
-            sizes = [
-                (model, float(params[model]), float(np.median(values)), "observed") for model, values in means.items()
-            ]
-            left_out = [model for model in params if model not in means]
-            rows.append(
-                _trend_row(
-                    task, size, "mean size over checkpoints with a circuit", sizes, left_out, pearson_in_logs=False
-                )
-            )
-    return pd.DataFrame(rows)
-
-
 def seeds_table(
     emergence: pd.DataFrame, others: dict[str, tuple[pd.DataFrame, list[str]]] | None = None
 ) -> pd.DataFrame:
     """Spread over seeds, only for models with several of them; a median and the ends, never a mean of curves.
 
     Args:
-        emergence: as made by `emergence_table`.
+        emergence: as made by `curve_tables.emergence_rows`.
         others: name → (a table with columns model, seed, others that name a row, and numbers; the columns that hold the numbers).
 
     Returns:
@@ -317,78 +292,6 @@ def seeds_table(
 
 def _spread(values: pd.Series) -> dict[str, float | None]:
     return {name: float(getattr(values, name)()) if len(values) else None for name in ("median", "min", "max")}
-
-
-def _emergence(curve: pd.Series, n_bootstrap: int, **options: Any) -> Emergence:
-    """Emergence of a curve indexed by tokens, also where it has too few points to say anything."""
-    tokens, values = curve.index.to_numpy(dtype=float), curve.to_numpy(dtype=float)
-    if values.size < 2:
-        rule = "threshold" if "threshold" in options else "half rise"
-        ends = (float(tokens[0]), float(tokens[-1]), float(values[-1])) if values.size else (np.nan, np.nan, np.nan)
-        return Emergence("ambiguous", rule, values.size, *ends, note=f"too few checkpoints (n={values.size})")  # type: ignore[arg-type]
-    return fit_emergence(tokens, values, n_bootstrap=n_bootstrap, **options)
-
-
-def _row(cell: CellData, task: str, quantity: str, emergence: Emergence, head: Any) -> dict[str, Any]:
-    known = asdict(emergence)
-    known["tokens_low"], known["tokens_high"] = known.pop("low"), known.pop("high")
-    order = ["status", "rule", "level", "tokens", "tokens_low", "tokens_high"]
-    known = {name: known[name] for name in order} | {name: value for name, value in known.items() if name not in order}
-    note = known.pop("note")
-    sizes = {name: cell.header["model"].get(name) for name in ("params_total", "params_non_embedding")}
-    about = {"model": cell.model, "task": task, "seed": cell.seed, "quantity": quantity}
-    return about | known | {"head": head, **sizes, "finished": cell.finished, "note": note}
-
-
-def _by_prompt(cell: CellData, column: str, tokens: pd.Index) -> pd.DataFrame | None:
-    """One row a checkpoint, one column a prompt; none unless every checkpoint has the same prompts."""
-    if column not in cell.prompts or cell.prompts.empty:
-        return None
-    wide = cell.prompts.pivot(index="tokens", columns="prompt", values=column).astype(float).reindex(tokens)
-    return None if wide.isna().to_numpy().any() else wide
-
-
-def _point(model: str, seeds: pd.DataFrame) -> tuple[str, float, float, Kind] | None:
-    """A model's place in a trend: (model, parameters, tokens, kind); none where no seed gives a moment."""
-    params = float(seeds["params_total"].iloc[0])
-    counts = seeds["status"].value_counts()
-    emerged, never, already = (int(counts.get(name, 0)) for name in ("emerged", "never", "already"))
-    if emerged and emerged >= max(never, already):
-        return (
-            model,
-            params,
-            float(np.exp(np.log(seeds.loc[seeds["status"] == "emerged", "tokens"].astype(float)).median())),
-            "observed",
-        )
-    if never and never >= already:
-        return model, params, float(seeds.loc[seeds["status"] == "never", "last_tokens"].min()), "later"
-    if already:
-        first = float(seeds.loc[seeds["status"] == "already", "first_tokens"].max())
-        return (model, params, first, "earlier") if first > 0 else None
-    return None
-
-
-def _trend_row(
-    task: str,
-    quantity: str,
-    of: str,
-    points: list[tuple[str, float, float, Kind]],
-    left_out: list[str],
-    *,
-    pearson_in_logs: bool,
-) -> dict[str, Any]:
-    names, params, values, kinds = (
-        (list(column) for column in zip(*points, strict=True)) if points else ([], [], [], [])
-    )
-    fitted = trend(params, values, kinds, pearson_in_logs=pearson_in_logs)
-    about = {
-        "task": task,
-        "quantity": quantity,
-        "of": of,
-        "models": " ".join(map(str, names)),
-        "left_out": " ".join(left_out),
-    }
-    return about | asdict(fitted)
 
 
 def _mean(curve: pd.Series) -> float | None:

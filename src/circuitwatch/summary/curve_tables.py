@@ -1,0 +1,227 @@
+"""From curves of any source to the tables of the summary: when each rose, and how that changes with model size.
+
+The same statistics as for cells (`emergence`, `scaling`), with the same columns as `tables` gives, so that rows of both stand in one table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from circuitwatch.errors import UserError
+from circuitwatch.summary.curves import KEYS, CurveKey, Curves, named
+from circuitwatch.summary.emergence import Emergence, fit_emergence
+from circuitwatch.summary.lags import Curve
+from circuitwatch.summary.logistic import log_tokens
+from circuitwatch.summary.scaling import Kind, trend
+from circuitwatch.summary.tables import ACCURACY_THRESHOLD, CHANCE, CIRCUIT_THRESHOLD, ROLE_THRESHOLD, SIZES
+
+FALLING = re.compile(r"(^|[/_ ,])(ppl|perplexity|loss|nll|bits_per_byte|brier|brier_score)($|[/_ ,])")
+"""Quantities that fall as a model learns."""
+LEVELS = {"behaviour/accuracy": ACCURACY_THRESHOLD, "circuit/found": CIRCUIT_THRESHOLD}
+"""Levels of our own quantities; head roles have theirs too."""
+FLOORS = {"behaviour/value": CHANCE}
+CIRCUIT_SIZE = re.compile(r"(^|[/_])circuit_?(nodes|edges)([/_]|$)")
+"""Circuit sizes as other programs call them; compared as `tables.SIZES` are, on the scale of the numbers themselves."""
+LONGEST = 256
+"""Checkpoints of a curve that are looked at; of longer ones, this many are taken, evenly in log tokens. The time of a fit grows with their square."""
+OF_CELLS = ("behaviour/value", "behaviour/accuracy", "circuit/found")
+OURS = re.compile(r"(behaviour|circuit|overlap|roles|algorithm|weights|timing)/")
+
+
+def emergence_rows(
+    curves: Curves,
+    thresholds: Mapping[str, float] | None = None,
+    *,
+    n_bootstrap: int = 200,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """When each curve rose: one row a (model, task, seed, quantity), by model size; and notes on curves that no row was made for.
+
+    Args:
+        curves: from any sources, put together.
+        thresholds: `quantity` or `task/quantity` → the level whose crossing is asked for; the half-rise for all others, except our own
+            quantities, which have the levels that `tables` uses.
+        n_bootstrap: bootstrap samples a curve, over prompts where the curves have them, else with their standard
+            errors, else over residuals.
+        progress: called with (curves done, curves in all).
+
+    Returns:
+        columns model, params_total, task, seed, quantity, those of `Emergence` with tokens_low and tokens_high for its interval, source, finished
+        (always true), note.
+
+    Raises:
+        UserError: a threshold names nothing that is there.
+    """
+    wanted = dict(thresholds or {})
+    table = curves.table[curves.table["tokens"].notna()]
+    quantities = set(table["quantity"]) | set(table["task"].astype(str) + "/" + table["quantity"].astype(str))
+    if unknown := sorted(wanted.keys() - quantities):
+        raise UserError(f"thresholds: there is no curve {named(unknown)}; give a quantity, or task/quantity")
+    groups = [(key, rows) for key, rows in table.groupby(list(KEYS), sort=False) if _is_asked(key[2])]
+    falling = sorted({key[2] for key, _ in groups if FALLING.search(key[2])})
+    groups = [(key, rows) for key, rows in groups if key[2] not in falling or _level(key, wanted, curves) is not None]
+    notes = [f"{named(falling)}: falls as a model learns, so no rise is looked for"] if falling else []
+    made = []
+    for done, (key, rows) in enumerate(groups):
+        if progress is not None:
+            progress(done, len(groups))
+        model, task, quantity, seed = key
+        level = _level(key, wanted, curves)
+        shorter = ""
+        if len(rows) > LONGEST:
+            n_all = len(rows)
+            rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
+            shorter = f"looked at {len(rows)} of {n_all} checkpoints, evenly in log tokens"
+        found = _emergence(
+            rows["tokens"].to_numpy(),
+            rows["value"].to_numpy(),
+            n_bootstrap=n_bootstrap,
+            threshold=level,
+            floor=FLOORS.get(quantity) if level is None else None,
+            per_prompt=_prompts(curves, key, rows["tokens"]),
+            stderr=rows["stderr"].to_numpy() if rows["stderr"].notna().all() else None,
+        )
+        about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
+        source = named(rows["source"])
+        note = "; ".join(filter(None, [found.note, shorter]))
+        made.append(
+            about
+            | _columns(found)
+            | {"params_total": rows["params"].iloc[0], "finished": True, "source": source, "note": note}
+        )
+    return pd.DataFrame(made), notes
+
+
+def scaling_rows(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
+    """How emergence, values of whole models, and mean circuit sizes change with the number of parameters: one row a (task, quantity, of).
+
+    Args:
+        curves: those that `emergence` was made from.
+        emergence: as `emergence_rows` gives it.
+
+    Returns:
+        columns task, quantity, of (`tokens of emergence`, `value of the model`, `mean size over checkpoints with a circuit`), models, left_out, then those
+        of `scaling.Trend`.
+    """
+    rows = []
+    by = ["task", "quantity"]
+    for (task, quantity), group in emergence.groupby(by, sort=False) if len(emergence) else ():
+        points = {str(model): _moment(seeds) for model, seeds in group.groupby("model", sort=False)}
+        rows.append(_trend(task, quantity, "tokens of emergence", points, in_logs=True))
+    table = curves.table
+    for of, part in (
+        ("value of the model", table[table["tokens"].isna()]),
+        ("mean size over checkpoints with a circuit", table[table["tokens"].notna() & _is_size(table["quantity"])]),
+    ):
+        for (task, quantity), group in part.groupby(by, sort=False):
+            means = group.groupby(["model", "params", "seed"], sort=False, dropna=False)["value"].mean().reset_index()
+            points = {
+                str(model): (float(seeds["params"].iloc[0]), float(seeds["value"].median()), "observed")
+                for model, seeds in means.groupby("model", sort=False)
+            }
+            rows.append(_trend(task, quantity, of, points, in_logs=False))
+    return pd.DataFrame(rows)
+
+
+def as_curve(curves: Curves, key: CurveKey, thresholds: Mapping[str, float]) -> Curve:
+    """One curve and how its emergence is asked for, as `emergence_rows` asks; of a long curve `LONGEST` checkpoints."""
+    table = curves.table
+    of_curve = np.logical_and.reduce([table[name] == part for name, part in zip(KEYS, key, strict=True)])
+    rows = table[of_curve & table["tokens"].notna()]
+    if len(rows) > LONGEST:
+        rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
+    level = _level(key, thresholds, curves)
+    return Curve(
+        rows["tokens"].to_numpy(),
+        rows["value"].to_numpy(),
+        threshold=level,
+        floor=FLOORS.get(key[2]) if level is None else None,
+        per_prompt=_prompts(curves, key, rows["tokens"]),
+        stderr=rows["stderr"].to_numpy() if rows["stderr"].notna().all() else None,
+    )
+
+
+def evenly(tokens: np.ndarray) -> np.ndarray:
+    """Indices of at most `LONGEST` token counts, ascending and with the first and the last, that lie evenly in log tokens."""
+    x = log_tokens(tokens)
+    nearest = np.searchsorted(x, np.linspace(x[0], x[-1], LONGEST))
+    return np.unique(np.r_[0, nearest, x.size - 1].clip(0, x.size - 1))
+
+
+def _is_asked(quantity: str) -> bool:
+    """Whether a rise is looked for: of what isn't ours always, of ours where it is a behaviour, a role, or whether there is a circuit."""
+    if not OURS.match(quantity):
+        return True
+    return quantity in OF_CELLS or bool(re.fullmatch(r"roles/[^/]+/max", quantity))
+
+
+def _level(key: CurveKey, wanted: Mapping[str, float], curves: Curves) -> float | None:
+    _, task, quantity, _ = key
+    if (asked := wanted.get(f"{task}/{quantity}", wanted.get(quantity))) is not None:
+        return asked
+    if re.fullmatch(r"roles/[^/]+/max", quantity):
+        return curves.thresholds.get(quantity, ROLE_THRESHOLD)
+    return LEVELS.get(quantity)
+
+
+def _prompts(curves: Curves, key: CurveKey, tokens: pd.Series) -> pd.DataFrame | None:
+    """Values per prompt of a curve, if every one of its checkpoints has them."""
+    wide = curves.prompts.get(key)
+    if wide is None:
+        return None
+    wide = wide.reindex(tokens.to_numpy())
+    return None if wide.isna().to_numpy().any() else wide
+
+
+def _emergence(tokens: np.ndarray, values: np.ndarray, *, n_bootstrap: int, **options: Any) -> Emergence:
+    """Emergence of a curve, also where it has too few checkpoints to say anything."""
+    if values.size < 2 or not (tokens > 0).any():
+        rule = "half rise" if options["threshold"] is None else "threshold"
+        ends = (float(tokens[0]), float(tokens[-1]), float(values[-1]))
+        return Emergence("ambiguous", rule, values.size, *ends, note=f"too few checkpoints (n={values.size})")  # type: ignore[arg-type]
+    return fit_emergence(tokens, values, n_bootstrap=n_bootstrap, **options)
+
+
+def _columns(found: Emergence) -> dict[str, Any]:
+    known = asdict(found)
+    known.pop("note")
+    low, high = known.pop("low"), known.pop("high")
+    first = {name: known.pop(name) for name in ("status", "rule", "level", "tokens")}
+    return first | {"tokens_low": low, "tokens_high": high} | known
+
+
+def _moment(seeds: pd.DataFrame) -> tuple[float, float, Kind] | None:
+    """A model's place in a trend: (parameters, tokens, kind); none where most seeds give no moment, or the size isn't known."""
+    params = float(seeds["params_total"].iloc[0])
+    counts = seeds["status"].value_counts()
+    emerged, never, already = (int(counts.get(name, 0)) for name in ("emerged", "never", "already"))
+    if not np.isfinite(params) or not emerged + never + already:
+        return None
+    if emerged and emerged >= max(never, already):
+        tokens = seeds.loc[seeds["status"] == "emerged", "tokens"].astype(float)
+        return params, float(np.exp(np.log(tokens).median())), "observed"
+    if never >= already:
+        return params, float(seeds.loc[seeds["status"] == "never", "last_tokens"].min()), "later"
+    first = float(seeds.loc[seeds["status"] == "already", "first_tokens"].max())
+    return (params, first, "earlier") if first > 0 else None
+
+
+def _trend(
+    task: str, quantity: str, of: str, points: Mapping[str, tuple[float, float, Kind] | None], *, in_logs: bool
+) -> dict[str, Any]:
+    usable = {model: p for model, p in points.items() if p is not None and np.isfinite(p[0]) and p[1] > 0}
+    params, values, kinds = ([p[k] for p in usable.values()] for k in range(3))
+    fitted = trend(params, values, kinds, pearson_in_logs=in_logs)  # type: ignore[arg-type]
+    left_out = [model for model in points if model not in usable]
+    about = {"task": task, "quantity": quantity, "of": of, "models": " ".join(usable), "left_out": " ".join(left_out)}
+    return about | asdict(fitted)
+
+
+def _is_size(quantity: pd.Series) -> pd.Series:
+    return quantity.isin(SIZES) | quantity.str.contains(CIRCUIT_SIZE.pattern.replace("(", "(?:"), regex=True)

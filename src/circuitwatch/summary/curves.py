@@ -1,0 +1,145 @@
+"""Curves over training tokens, wherever they come from, in one long table, and the notes on what was left out of it.
+
+Every importer returns `Curves`. What concerns several sources at once is done here, when they are put together: the same value given
+twice, models whose parameter count is not known, curves of a single checkpoint, too few sizes for a trend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from circuitwatch.summary.scaling import MIN_SIZES
+
+KEYS = ("model", "task", "quantity", "seed")
+"""What makes a curve."""
+COLUMNS = ("model", "params", "tokens", "step", "task", "quantity", "value", "stderr", "seed", "source")
+NAMED = 3
+"""Curves or models that a note names; of more it says how many."""
+
+CurveKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Values over training tokens.
+
+    Attributes:
+        table: one row a value, with `COLUMNS`. model, task, quantity, source are strings, seed an integer, the rest float64. `params`
+            counts all parameters, missing where it isn't known. Rows without tokens are values of a model, not of a checkpoint.
+            Sorted by model size, then model, task, quantity, seed, tokens; no (curve, tokens) appears twice.
+        notes: what was left out, changed or doubtful, one line each.
+        prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens), one column a prompt.
+        thresholds: for some quantities the level that counts, as the source says.
+    """
+
+    table: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    prompts: Mapping[CurveKey, pd.DataFrame] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+    def curve(self, model: str, task: str, quantity: str, seed: int = 0) -> pd.Series:
+        """The values of one curve, indexed by tokens, ascending; empty if there is no such curve."""
+        t = self.table
+        of_curve = (t["model"] == model) & (t["task"] == task) & (t["quantity"] == quantity) & (t["seed"] == seed)
+        return t[of_curve & t["tokens"].notna()].set_index("tokens")["value"]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models, smallest first; those of unknown size last."""
+        return list(dict.fromkeys(self.table["model"]))
+
+
+def empty_table() -> pd.DataFrame:
+    """A table of no values, with the columns and types of `Curves`."""
+    kinds = {name: "str" for name in ("model", "task", "quantity", "source")} | {"seed": "int64"}
+    return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, "float64")) for name in COLUMNS})
+
+
+def look_up(column: pd.Series, found: Mapping[str, float]) -> np.ndarray:
+    """A number for each entry of a column of names, NaN where there is none; what `Series.map` gives, at a fifth of its time."""
+    codes, names = pd.factorize(column)
+    return np.array([found.get(name, np.nan) for name in names], dtype=float)[codes]
+
+
+def named(names: Iterable[str]) -> str:
+    """The first few of some names, and how many there are beside them."""
+    every = list(dict.fromkeys(names))
+    more = f" and {len(every) - NAMED} more" if len(every) > NAMED else ""
+    return ", ".join(every[:NAMED]) + more
+
+
+def curve_names(rows: pd.DataFrame) -> list[str]:
+    """How notes call the curves of some rows."""
+    first = rows[list(KEYS)].drop_duplicates()
+    return [
+        f"{model} {task} {quantity}" + (f" seed {seed}" if seed else "")
+        for model, task, quantity, seed in first.itertuples(index=False)
+    ]
+
+
+def combine(parts: Sequence[Curves]) -> Curves:
+    """Put sources together, and note what a reader of the whole should know. The table is empty if every part is."""
+    notes = [note for part in parts for note in part.notes]
+    filled = [part.table for part in parts if len(part.table)]
+    if not filled:
+        return Curves(empty_table(), notes)
+    table = pd.concat(filled, ignore_index=True)
+    params = table.groupby("model")["params"].median()
+    table["params"] = look_up(table["model"], params.to_dict())
+    table, repeated = _without_repeats(table)
+    table = table.sort_values(["params", *KEYS, "tokens"], ignore_index=True, kind="stable")
+    notes += repeated + _doubts(table, params)
+    prompts = {key: values for part in parts for key, values in part.prompts.items()}
+    thresholds = {name: level for part in parts for name, level in part.thresholds.items()}
+    return Curves(table, notes, prompts, thresholds)
+
+
+def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Each (curve, tokens) once: equal values silently, different ones as their median, with a note."""
+    key = [*KEYS, "tokens"]
+    repeated = table.duplicated(key, keep=False)
+    if not repeated.any():
+        return table, []
+    several = table[repeated]
+    groups = several.groupby(key, dropna=False, sort=False)
+    spread = groups["value"].transform(lambda v: v.max() - v.min())
+    # Two sources may round differently; what they print to nine digits is the same value.
+    differs = spread > 1e-9 * several["value"].abs().clip(lower=1e-3)
+    one = several.assign(
+        value=np.where(differs, groups["value"].transform("median"), groups["value"].transform("first")),
+        stderr=groups["stderr"].transform("median"),
+    ).drop_duplicates(key)
+    notes = []
+    if differs.any():
+        odd = several[differs]
+        where = named(odd["source"])
+        notes.append(
+            f"{where}: different values for the same tokens ({len(odd.drop_duplicates(key))} times) of {named(curve_names(odd))}: their median is used"
+        )
+    return pd.concat([table[~repeated], one], ignore_index=True), notes
+
+
+def _doubts(table: pd.DataFrame, params: pd.Series) -> list[str]:
+    """What the curves are too few or too short to say."""
+    notes = []
+    over_tokens = table[table["tokens"].notna()]
+    lengths = over_tokens.groupby(list(KEYS), sort=False)["tokens"].transform("size")
+    if (lengths == 1).any():
+        short = curve_names(over_tokens[lengths == 1])
+        notes.append(f"one checkpoint only in {len(short)} curves ({named(short)}): nothing can be said about when")
+    unsized = params.index[params.isna()]
+    if len(unsized):
+        notes.append(
+            f"no parameter count for {named(unsized)}: left out of trends over size; a column `params` would give it"
+        )
+    sizes = table.dropna(subset="params").groupby(["task", "quantity"], sort=False)["params"].nunique()
+    few = sizes[sizes < MIN_SIZES]
+    if len(few):
+        counts = " or ".join(map(str, sorted(few.unique())))
+        which = f"{len(few)} of {len(sizes)} quantities" if len(few) < len(sizes) else "any quantity"
+        notes.append(f"fewer than {MIN_SIZES} model sizes ({counts}): no trend over size for {which}")
+    return notes

@@ -1,0 +1,194 @@
+"""Where curves come from: cells of a sweep, results of lm-evaluation-harness, tidy tables, runs of W&B, in any mix.
+
+    circuitwatch summarize from=multirun/demo,evals/pythia-160m,mine.csv,wandb:me/project to=summary
+
+What a path is, is told by looking at it. A source that can't be used is a note and costs no other; only if nothing is left is there an error.
+No torch is imported here, and W&B only where a source asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from circuitwatch.checkpoints.suites import Suite
+from circuitwatch.errors import UserError
+from circuitwatch.records import Cell
+from circuitwatch.summary.curves import Curves, combine
+from circuitwatch.summary.importers.cells import find_cells_below, has_cells, read_cells
+from circuitwatch.summary.importers.harness import find_results, is_result, read_harness
+from circuitwatch.summary.importers.registry import Registry
+from circuitwatch.summary.importers.tidy import SUFFIXES, read_tidy
+
+__all__ = ["OPTIONS", "Request", "Sources", "kind_of", "parse_request", "read_sources"]
+
+Kind = Literal["cells", "harness", "tidy", "wandb"]
+
+WANDB = "wandb:"
+NEEDED = {"from", "to"}
+OPTIONS = {"columns", "tokens_per_step", "thresholds"}
+"""What may be given beside from= and to=."""
+HINT = (
+    "give from=<path or wandb:entity/project>[,…] and to=<folder>; also columns=<ours>:<the file's>[,…], tokens_per_step=<number>, "
+    "thresholds=<task>/<quantity>:<level>[,…]"
+)
+LOOKED_AT = 20
+"""JSON files of a folder that are opened to tell whether it holds results of the harness."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for: sources, the folder to write to, and how to read.
+
+    columns: our column → the file's, for tidy tables. tokens_per_step: for sources that give steps. thresholds: a quantity, or task/quantity → the level
+    whose crossing is asked for instead of the half-rise.
+    """
+
+    sources: tuple[str, ...]
+    to: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    tokens_per_step: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What was read: the curves of all sources together, and the cells among the sources, for what only records tell."""
+
+    curves: Curves
+    cells: tuple[Cell, ...] = ()
+
+
+def parse_request(given: Mapping[str, str]) -> Request:
+    """The request that some key=value arguments make. Raises UserError for a key or a value that can't be one."""
+    unknown = given.keys() - NEEDED - OPTIONS
+    if unknown or not all(given.get(key) for key in NEEDED):
+        raise UserError(f"summarize {' '.join(f'{key}={value}' for key, value in given.items())}: {HINT}")
+    whole = given["from"]
+    # A path may hold a comma.
+    sources = (
+        [whole] if Path(whole).expanduser().exists() else [part.strip() for part in whole.split(",") if part.strip()]
+    )
+    if not sources:
+        raise UserError(f"from={whole}: {HINT}")
+    return Request(
+        tuple(dict.fromkeys(sources)),
+        Path(given["to"]).expanduser(),
+        {ours: theirs for ours, theirs in _pairs("columns", given.get("columns", ""))},
+        _positive("tokens_per_step", given["tokens_per_step"]) if given.get("tokens_per_step") else None,
+        {name: _number("thresholds", name, level) for name, level in _pairs("thresholds", given.get("thresholds", ""))},
+    )
+
+
+def read_sources(request: Request, suites: Iterable[Suite] = (), *, prompts: bool = False) -> Sources:
+    """Read every source of a request.
+
+    Args:
+        request: see `parse_request`.
+        suites: the registry, as `checkpoints.suites.read_suites` gives it: sizes, and tokens of a step.
+        prompts: read the cells' values per prompt too, for bootstrap intervals.
+
+    Raises:
+        UserError: no source gave a value; its one line has every source's reason.
+    """
+    registry = Registry(suites)
+    parts: list[Curves] = []
+    cells: list[Cell] = []
+    notes: list[str] = []
+    for source in request.sources:
+        try:
+            part, its_cells = _read(source, request, registry, prompts)
+            parts.append(part)
+            cells += its_cells
+        except UserError as error:
+            notes.append(f"left out: {error}")
+        except OSError as error:
+            notes.append(f"left out: {error.filename or source}: can't be read ({error.strerror or error})")
+    curves = combine(parts)
+    curves.notes.extend(notes)
+    if curves.table.empty:
+        reasons = [note.removeprefix("left out: ") for note in curves.notes]
+        raise UserError("nothing to summarise: " + "; ".join(reasons or ["no source holds a value"]))
+    return Sources(curves, tuple(cells))
+
+
+def kind_of(source: str) -> Kind:
+    """What a source is. Raises UserError, saying what was looked for, if it is nothing that can be read."""
+    if source.startswith(WANDB):
+        return "wandb"
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise UserError(f"{source}: no such file or folder")
+    if path.is_file():
+        if path.name.endswith(SUFFIXES):
+            return "tidy"
+        if path.suffix == ".json":
+            return "harness"
+        raise UserError(
+            f"{source}: not a table ({', '.join(SUFFIXES)}) and not a result of lm-evaluation-harness (.json)"
+        )
+    if has_cells(path):
+        return "cells"
+    if any(_is_result_file(file) for file in find_results(path)[:LOOKED_AT]):
+        return "harness"
+    raise UserError(
+        f"{source}: looked for cells of a sweep (<model>/<task>/seed<k>/cell.json) and for results of lm-evaluation-harness "
+        "(.json files with `results`, a folder a model), and found neither; tables are given as files"
+    )
+
+
+def _read(source: str, request: Request, registry: Registry, prompts: bool) -> tuple[Curves, list[Cell]]:
+    kind = kind_of(source)
+    path = Path(source).expanduser()
+    if kind == "cells":
+        cells, damaged = find_cells_below(path)
+        curves = read_cells(cells, prompts=prompts)
+        curves.notes.extend(damaged)
+        return curves, cells
+    if kind == "harness":
+        return read_harness(path, registry=registry, tokens_per_step=request.tokens_per_step), []
+    if kind == "tidy":
+        of_file = {"columns": request.columns, "tokens_per_step": request.tokens_per_step}
+        return read_tidy(path, registry=registry, **of_file), []  # type: ignore[arg-type]
+    from circuitwatch.summary.importers.wandb_runs import read_runs
+
+    project = source.removeprefix(WANDB)
+    return read_runs(project, registry=registry, tokens_per_step=request.tokens_per_step), []
+
+
+def _is_result_file(path: Path) -> bool:
+    try:
+        return is_result(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, OSError):
+        return False
+
+
+def _pairs(key: str, text: str) -> list[tuple[str, str]]:
+    """`a:b,c:d` as pairs; the last colon of a part separates."""
+    pairs = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.rpartition(":")
+        if not name or not value:
+            raise UserError(f"{key}={text}: {part} is no pair <name>:<value>")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def _number(key: str, name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UserError(f"{key}={name}:{text}: {text} is no number") from error
+
+
+def _positive(key: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise UserError(f"{key}={text}: give a number of tokens above 0, such as 2097152")
+    return value

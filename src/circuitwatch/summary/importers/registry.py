@@ -1,0 +1,57 @@
+"""What the registry of suites (conf/suites) knows about a model whose results come from elsewhere: its size, and the tokens of a step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from circuitwatch.checkpoints.suites import Suite, checkpoints_named
+
+STEP = re.compile(r"(?:step|checkpoint|ckpt|iter(?:ation)?)[-_]?(\d+)(?!\d)", re.IGNORECASE)
+"""A training step in the name of a file, a folder or a revision."""
+
+
+class Registry:
+    """The models of some suites, found by any of the names that people and tools give them."""
+
+    def __init__(self, suites: Iterable[Suite] = ()) -> None:
+        self._models: dict[str, dict[str, Any]] = {
+            name: facts for suite in suites for name, facts in suite.models.items()
+        }
+        self._by_repository = {str(facts["hub_id"]): name for name, facts in self._models.items()}
+        self._by_repository |= {name.rsplit("/", 1)[-1]: model for name, model in self._by_repository.items()}
+
+    def name_of(self, given: str) -> str | None:
+        """The registry's name of a model given as `pythia-70m`, `EleutherAI/pythia-70m`, `EleutherAI__pythia-70m` or `pythia-v1.1-70m`; else none."""
+        base = re.split(r"/|__", given.strip().rstrip("/"))[-1]
+        for candidate in (given, base, re.sub(r"-v\d+(\.\d+)*(?=-)", "", base)):
+            known = candidate if candidate in self._models else self._by_repository.get(candidate)
+            if known is not None:
+                return known
+        return None
+
+    def params(self, model: str) -> float | None:
+        """All parameters of a model, embeddings included; none if the registry doesn't know it."""
+        params = self._models.get(model, {}).get("params_total")
+        return None if params is None else float(params)
+
+    def tokens_per_step(self, model: str) -> float | None:
+        """Training tokens of one step; none if the registry doesn't know, or has but one state of the model."""
+        facts = self._models.get(model, {})
+        known = facts.get("tokens_per_step")
+        return None if known is None or len(facts.get("steps") or [0, 0]) < 2 else float(known)
+
+    def steps(self, model: str) -> list[int]:
+        """The steps that were published; empty if the registry has no list."""
+        return list(self._models.get(model, {}).get("steps") or [])
+
+    def checkpoint(self, model: str, revision: str) -> tuple[float | None, float | None]:
+        """(step, tokens) of a revision, each none where its name and the registry don't tell."""
+        facts = self._models.get(model, {})
+        if facts and self.tokens_per_step(model) != facts.get("tokens_per_step"):
+            return None, None
+        for found in checkpoints_named([revision], facts["revisions"], facts.get("tokens_per_step")) if facts else ():
+            return float(found.step), float(found.tokens)
+        match = STEP.search(revision)
+        return (float(match[1]) if match else None), None

@@ -1,0 +1,212 @@
+"""A tidy table, CSV or Parquet, with one row a value: `model, params, step|tokens, task, quantity, value[, stderr, seed]`.
+
+Columns are found by these names or by the aliases that `ALIASES` lists, whatever their case, or as a mapping says. Numbers may be written as
+people write them, 1.2B tokens or 160M parameters. Only the columns that are used are read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+
+from circuitwatch.checkpoints.schedule import MULTIPLES
+from circuitwatch.errors import UserError
+from circuitwatch.summary.curves import Curves, named
+from circuitwatch.summary.importers.checks import complete
+from circuitwatch.summary.importers.registry import Registry
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "model": ("model", "model_name"),
+    "params": ("params", "params_total", "n_params", "num_params", "parameters"),
+    "step": ("step", "steps", "training_step", "train_step", "global_step", "checkpoint_step"),
+    "tokens": ("tokens", "n_tokens", "training_tokens", "train_tokens", "tokens_seen"),
+    "tokens_per_step": ("tokens_per_step",),
+    "task": ("task", "benchmark"),
+    "quantity": ("quantity", "metric", "measure"),
+    "value": ("value", "score"),
+    "stderr": ("stderr", "value_stderr", "std_err", "standard_error", "se"),
+    "seed": ("seed",),
+    "shots": ("shots", "num_fewshot", "n_shot", "fewshot"),
+}
+"""Our columns, and what they may be called; the first that is there counts."""
+NEEDED = ("model", "task", "quantity", "value")
+NUMBERS = ("params", "step", "tokens", "tokens_per_step", "value", "stderr")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+NUMBER = re.compile(
+    r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([kKMBGT]?)\s*(?:tokens?|params?|parameters|steps?)?$",
+    re.IGNORECASE,
+)
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
+
+
+def read_tidy(
+    path: Path,
+    *,
+    registry: Registry,
+    columns: Mapping[str, str] | None = None,
+    tokens_per_step: float | None = None,
+) -> Curves:
+    """Curves of a tidy table.
+
+    Args:
+        path: a file that ends in one of `SUFFIXES`.
+        registry: sizes and tokens per step of known models.
+        columns: our name → the file's, for columns that are called something else.
+        tokens_per_step: turns steps into tokens, for all models of the file.
+
+    Raises:
+        UserError: the file can't be read, or lacks a column; it says which, and what there is.
+    """
+    there = _columns_of(path)
+    used = find_columns(path, there, columns or {})
+    table = _read(path, list(used.values()))
+    for ours, theirs in used.items():
+        if pa.types.is_binary(table.schema.field(theirs).type):
+            raise UserError(f"{path}: column {theirs} ({ours}) is not text in UTF-8")
+    rows = pd.DataFrame({ours: table[theirs].to_pandas() for ours, theirs in used.items()})
+    notes = []
+    ignored = [name for name in there if name not in used.values()]
+    if ignored:
+        notes.append(f"{path.name}: columns not used: {', '.join(ignored)}")
+    if rows.empty:
+        raise UserError(f"{path}: has no rows")
+    for name in set(NUMBERS) & set(rows):
+        rows[name], odd = to_numbers(rows[name])
+        notes += [f"{path.name}: {name}: {text}" for text in odd]
+    if "seed" in rows:
+        rows["seed"] = _seeds(rows["seed"])
+    if "shots" in rows:
+        rows["task"] = with_shots(rows["task"], to_numbers(rows["shots"])[0])
+    curves = complete(rows, source=path.name, registry=registry, tokens_per_step=tokens_per_step)
+    return Curves(curves.table, notes + curves.notes)
+
+
+def find_columns(path: Path, there: list[str], given: Mapping[str, str]) -> dict[str, str]:
+    """Our columns → the file's. Raises UserError naming what is missing and how to say what it is called."""
+    for ours, theirs in given.items():
+        if ours not in ALIASES:
+            raise UserError(
+                f"columns={ours}:{theirs}: there is no column {ours} to give; there are {', '.join(ALIASES)}"
+            )
+    # One mapping serves all tables of a command, so what a table doesn't have is not asked of it.
+    given = {ours: theirs for ours, theirs in given.items() if theirs in there}
+    free = {name.strip().lower(): name for name in reversed(there) if name not in given.values()}
+    found = {ours: next((free[alias] for alias in aliases if alias in free), None) for ours, aliases in ALIASES.items()}
+    used = {ours: theirs for ours, theirs in found.items() if theirs is not None} | dict(given)
+    missing = [name for name in NEEDED if name not in used]
+    if "step" not in used and "tokens" not in used:
+        missing.append("step or tokens")
+    if missing:
+        raise UserError(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(there)}; say which is which, such as columns={missing[0].split()[0]}:{there[-1]}"
+        )
+    return used
+
+
+def to_numbers(column: pd.Series) -> tuple[pd.Series, list[str]]:
+    """Numbers of a column, such as 1.2B or 2e9tokens among them, as float64; and notes: what is no number, and where only some have a unit."""
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return column.astype("float64"), []
+    codes, texts = pd.factorize(column.astype("str"))
+    values, units, wrong = (
+        np.full(len(texts) + 1, np.nan),
+        np.zeros(len(texts) + 1, bool),
+        np.zeros(len(texts) + 1, bool),
+    )
+    for place, text in enumerate(texts):
+        values[place], units[place], wrong[place] = _number(str(text))
+    notes = []
+    if wrong.any():
+        shown = named(repr(str(text)) for text in np.asarray(texts, dtype=object)[wrong[:-1]])
+        notes.append(f"{int(wrong[codes].sum())} entries are no numbers ({shown}): taken as missing")
+    plain = ~units[codes] & np.isfinite(values[codes]) & (values[codes] != 0)
+    if units.any() and plain.any():
+        notes.append(
+            f"{int(units[codes].sum())} entries have a unit such as {str(texts[int(units.argmax())])!r}, {int(plain.sum())} have none and are taken as they are"
+        )
+    return pd.Series(values[codes], index=column.index), notes
+
+
+def with_shots(task: pd.Series, shots: pd.Series) -> pd.Series:
+    """Names of tasks with the number of examples in the prompt behind them, where there are any."""
+    number = shots.fillna(0).astype(int)
+    if not (number > 0).any():
+        return task
+    names = task.astype("str")
+    return names.where(number <= 0, names + " " + number.astype("str") + "-shot")
+
+
+def _number(text: str) -> tuple[float, bool, bool]:
+    """(value, whether it has a unit, whether it is no number) of one entry."""
+    text = text.strip()
+    if text.lower() in MISSING:
+        return np.nan, False, False
+    if match := NUMBER.fullmatch(text):
+        prefix = {"K": "k", "G": "B"}.get(match[2].upper(), match[2].upper())
+        return float(match[1].replace("_", "")) * MULTIPLES[prefix], bool(prefix), False
+    try:
+        # A comma is taken for thousands only where it can be nothing else: 0,5 may be a half.
+        return float(text.replace(",", "") if GROUPED.fullmatch(text) else text), False, False
+    except ValueError:
+        return np.nan, False, True
+
+
+def _seeds(column: pd.Series) -> pd.Series:
+    """Seeds as integers; names of seeds are numbered in the order of the alphabet."""
+    numbers, _ = to_numbers(column)
+    known = column.notna()
+    if numbers[known].isna().any() or (numbers[known] % 1 != 0).any():
+        return pd.Series(pd.factorize(column.astype("str"), sort=True)[0], index=column.index)
+    return numbers.fillna(0).astype("int64")
+
+
+def _columns_of(path: Path) -> list[str]:
+    """Names of a file's columns, without reading the rest."""
+    try:
+        if path.suffix == ".parquet":
+            # An index that pandas stored beside the columns is nobody's column.
+            return [name for name in pa.parquet.read_schema(path).names if not name.startswith("__index_level_")]
+        with pa.csv.open_csv(path, parse_options=_parsing(path)) as reader:
+            return list(reader.schema.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read as a table ({' '.join(str(error).split())})") from error
+
+
+def _read(path: Path, names: list[str]) -> pa.Table:
+    try:
+        if path.suffix == ".parquet":
+            return pa.parquet.read_table(path, columns=names)
+        options = {
+            "include_columns": names,
+            "null_values": [*MISSING, "NA", "N/A", "NaN", "NULL", "None"],
+            "strings_can_be_null": True,
+        }
+        try:
+            return pa.csv.read_csv(path, parse_options=_parsing(path), convert_options=pa.csv.ConvertOptions(**options))
+        except pa.ArrowInvalid:
+            # Types are guessed from the first block: a column that is numbers there may hold 1.2B further down.
+            texts = dict.fromkeys(names, pa.string())
+            return pa.csv.read_csv(
+                path, parse_options=_parsing(path), convert_options=pa.csv.ConvertOptions(column_types=texts, **options)
+            )
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read as a table ({' '.join(str(error).split())})") from error
+
+
+def _parsing(path: Path) -> pa.csv.ParseOptions:
+    """Which character separates the columns: the name says, or the first line."""
+    if ".tsv" in path.suffixes:
+        return pa.csv.ParseOptions(delimiter="\t")
+    if path.suffix == ".gz":
+        return pa.csv.ParseOptions()
+    with path.open(encoding="utf-8", errors="replace") as file:
+        head = file.readline(100_000)
+    return pa.csv.ParseOptions(delimiter=max(",;\t", key=head.count))

@@ -1,0 +1,174 @@
+"""Runs of a Weights & Biases project, through its public API: what `tracking` logged, or any run that logs `tokens` or steps.
+
+A run's configuration says what it is: `model` (a name, or a group with `name`), `task`, `seed`, and `model_facts.params_total` or `params`. Its history
+gives the values: every number beside `tokens`, or beside `step` where the tokens of a step are known. Runs that were logged offline are not on
+the server; summarise their cells instead, or sync them first.
+"""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from circuitwatch.errors import UserError
+from circuitwatch.summary.curves import Curves, empty_table, named
+from circuitwatch.summary.importers.cells import BOUNDS, NORMAL_95
+from circuitwatch.summary.importers.checks import complete
+from circuitwatch.summary.importers.registry import Registry
+from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.tracking import resolve_mode
+
+TIMEOUT = 30
+"""Seconds that one request to the server may take."""
+AXES = ("tokens", "step")
+
+
+def connect() -> Any:
+    """W&B's API for the account of this machine. Raises UserError, in one line and without asking for a key, if there is none or no server."""
+    if resolve_mode("auto") != "online":
+        raise UserError("wandb: no W&B account on this machine; set WANDB_API_KEY, or run `wandb login`")
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")
+    import wandb
+
+    try:
+        _reach(str(wandb.setup().settings.base_url))
+        return wandb.Api(timeout=TIMEOUT)
+    except Exception as error:  # W&B raises many kinds
+        raise UserError(f"wandb: no connection ({_reason(error)})") from error
+
+
+def _reach(url: str) -> None:
+    """Raise OSError unless some server answers there, whatever it says.
+
+    W&B's own service process retries for long when there is none, and a program that started it may then hang at its end (0.31).
+    """
+    try:
+        urllib.request.urlopen(url, timeout=TIMEOUT).close()
+    except urllib.error.HTTPError as answer:
+        answer.close()
+    except urllib.error.URLError as error:
+        raise OSError(f"{url} can't be reached: {getattr(error.reason, 'strerror', None) or error.reason}") from error
+
+
+def read_runs(
+    project: str,
+    *,
+    registry: Registry,
+    tokens_per_step: float | None = None,
+    api: Callable[[], Any] = connect,
+) -> Curves:
+    """Curves of a project's runs.
+
+    Args:
+        project: `entity/project`, or `entity/project/group` for the runs of one group (a sweep of ours).
+        registry: sizes and tokens per step of known models.
+        tokens_per_step: for runs that log steps and no tokens.
+        api: makes the API object.
+
+    Raises:
+        UserError: no account, no connection, no such project, or no run in it.
+    """
+    entity, _, rest = project.partition("/")
+    name, _, group = rest.partition("/")
+    if not entity or not name:
+        raise UserError(f"wandb:{project}: give wandb:<entity>/<project>, or wandb:<entity>/<project>/<group>")
+    source, client = f"wandb:{project}", api()
+    rows: list[dict[str, Any]] = []
+    empty, failed, n_runs = [], {}, 0
+    try:
+        for run in client.runs(f"{entity}/{name}", filters={"group": group} if group else None, lazy=False):
+            n_runs += 1
+            try:
+                of_run = rows_of_run(run, run.scan_history())
+            except Exception as error:
+                failed[str(run.name)] = _reason(error)
+                continue
+            rows += of_run
+            if not of_run:
+                empty.append(str(run.name))
+    except Exception as error:
+        raise UserError(f"{source}: can't be read ({_reason(error)})") from error
+    if not n_runs:
+        raise UserError(f"{source}: no run there" + (f" of group {group}" if group else ""))
+    notes = [f"{source}: run {run}: history can't be read ({why}): left out" for run, why in failed.items()]
+    if empty:
+        notes.append(f"{source}: {len(empty)} runs ({named(empty)}) log no number beside tokens or step: left out")
+    if not rows:
+        return Curves(empty_table(), notes)
+    table = pd.DataFrame(rows)
+    of_model = table["task"] == NO_TASK
+    table = table[~(of_model & table.duplicated(["model", "seed", "task", "quantity", "tokens", "step"]))]
+    curves = complete(table.reset_index(drop=True), source=source, registry=registry, tokens_per_step=tokens_per_step)
+    return Curves(curves.table, notes + curves.notes)
+
+
+def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a number of a run's history; rows of the history that have neither tokens nor step give none.
+
+    A checkpoint that was logged twice, by a run that was resumed, has the values that were logged last.
+    """
+    config = dict(run.config or {})
+    about = {
+        "model": _name(config.get("model")) or str(run.name),
+        "task": _name(config.get("task")) or "run",
+        "seed": int(seed) if isinstance(seed := config.get("seed"), int | float) else 0,
+        "params": _params(config),
+    }
+    last: dict[tuple[str, float | None, float | None], dict[str, Any]] = {}
+    for logged in history:
+        numbers = {key: float(v) for key, v in logged.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        if isinstance(status := logged.get("circuit/status"), str):
+            numbers["circuit/found"] = float(status == "found")
+        tokens, step = (numbers.get(axis) for axis in AXES)
+        if tokens is None and step is None:
+            continue
+        for quantity, value in numbers.items():
+            group, _, end = quantity.rpartition("/")
+            if (
+                quantity in AXES
+                or quantity.startswith("_")
+                or end in BOUNDS
+                or end.endswith(tuple(f"_{b}" for b in BOUNDS))
+            ):
+                continue
+            prefix = f"{group}/" if end == "value" else f"{quantity}_"
+            low, high = (numbers.get(prefix + bound, np.nan) for bound in BOUNDS)
+            task = NO_TASK if quantity.startswith("roles/") else about["task"]
+            last[quantity, tokens, step] = about | {
+                "task": task,
+                "quantity": quantity,
+                "value": value,
+                "stderr": (high - low) / (2 * NORMAL_95),
+                "tokens": np.nan if tokens is None else tokens,
+                "step": np.nan if step is None else step,
+            }
+    return list(last.values())
+
+
+def _name(given: Any) -> str:
+    """A name that stands by itself or in a group of options."""
+    return str(given.get("name") or "") if isinstance(given, dict) else str(given or "")
+
+
+def _params(config: dict[str, Any]) -> float:
+    """Parameters as the configuration says, by the names that are in use; NaN if it doesn't."""
+    groups = [config.get("model_facts"), config.get("model"), config]
+    for group in groups:
+        for key in ("params_total", "params", "n_params"):
+            if isinstance(group, dict) and isinstance(value := group.get(key), int | float):
+                return float(value)
+    return np.nan
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error, without any key that might be in it."""
+    text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+    key = os.environ.get("WANDB_API_KEY")
+    return text.replace(key, "…") if key else text

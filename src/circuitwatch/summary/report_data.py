@@ -1,0 +1,371 @@
+"""What the report's figures are drawn from, small enough to lie in the page: curves, heads' timelines, circuits at every checkpoint, transfer.
+
+Curves are numbers of four digits over shared lists of token counts. A head's score at a checkpoint is one character. Circuits are the edges that enter
+or leave from one checkpoint to the next, as differences of their places, deflated; of a large circuit only the strongest edges are kept, and
+all nodes. `report.js` is the other half: it reads exactly this.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from circuitwatch.summary.algorithm import MEANING, MEASURES
+from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.figures import colours, in_words, metric_name
+from circuitwatch.summary.head_tables import HeadTables
+from circuitwatch.summary.heads_figures import MOST_HEADS, PLAIN, STYLES
+from circuitwatch.summary.histories import role_place
+from circuitwatch.summary.layout import is_laid_out, nodes_of
+from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate, without_duplicates
+from circuitwatch.summary.transfer import over_checkpoints
+from circuitwatch.summary.turnover import holding, tenure
+
+BEHAVIOUR = {
+    "behaviour/value": "the task's metric",
+    "behaviour/accuracy": "accuracy",
+    "behaviour/log_prob": "log-probability of the right answer",
+}
+CIRCUIT = {
+    "circuit/edges_share": "share of all edges",
+    "circuit/edges": "edges",
+    "circuit/nodes": "nodes",
+    "circuit/faithfulness": "faithfulness",
+    "circuit/recovery": "recovery",
+    "overlap/edge_jaccard": "edge Jaccard to the checkpoint before",
+    "overlap/node_jaccard": "node Jaccard to the checkpoint before",
+    "overlap/weighted_edge_jaccard": "weighted edge Jaccard to the checkpoint before",
+}
+OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
+LEVELS = 31
+"""Steps of a head's score in the timeline; its three states (not held, held, confirmed) times this fit one printable character."""
+FIRST_CHARACTER = 33
+MOST_CHECKPOINTS = 32
+"""Checkpoints of a transfer matrix, along each side, that the report draws, evenly spread."""
+MOST_POINTS = 200_000
+"""Points of curves in the report; beyond, every curve is thinned evenly in log tokens."""
+EDGES = (300, 150, 75, 40, 20)
+"""How many of a circuit's edges are kept: the first that fits."""
+
+
+def report_data(
+    curves: Curves, cells: Sequence[CellData], emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
+) -> tuple[dict[str, Any], list[str]]:
+    """Everything but the circuits, as JSON can hold it; and notes of what was thinned out."""
+    models = [str(model) for model in curves.models]
+    sizes = curves.table.groupby("model")["params"].first()
+    shade = colours(models)
+    axes: list[list[float]] = []
+    places: dict[tuple[float, ...], int] = {}
+
+    def axis(tokens: Sequence[float]) -> int:
+        key = tuple(float(t) for t in tokens)
+        if key not in places:
+            places[key] = len(axes)
+            axes.append([int(t) if t == int(t) else t for t in key])
+        return places[key]
+
+    series, notes = _series(curves, models, axis)
+    return {
+        "models": [
+            {"name": m, "params": None if pd.isna(sizes[m]) else float(sizes[m]), "colour": shade[m]} for m in models
+        ],
+        "tasks": [{"name": t, "words": in_words(t)} for t in _tasks(curves)],
+        "axes": axes,
+        "series": series,
+        "duplicates": _duplicates(cells, models),
+        "sections": _sections(series),
+        "timeline": _timeline(heads, models, axis),
+        "transfer": _transfer(heads.transfer, models),
+        "specificity": _specificity(heads.specificity, models),
+        "emergence": _emergence(emergence, models),
+        "trends": _trends(scaling),
+    }, notes
+
+
+def circuits_blob(
+    cells: Sequence[CellData], models: Sequence[str], room: int
+) -> tuple[list[dict[str, Any]], str, list[str]]:
+    """Circuits of all cells at every checkpoint, in at most `room` characters where that can be done.
+
+    Returns (a line a cell: m, t, seed, layers, heads, receivers, tokens, steps, edges [checkpoint]; base64 of the deflated stream; notes). For each cell and
+    checkpoint the stream has: how many nodes changed, the differences of their places; how many of the kept edges changed, and the differences of theirs.
+    """
+    there = [cell for cell in cells if cell.circuits and is_laid_out(cell)]
+    if not there:
+        return [], "", []
+    blob = ""
+    lines: list[dict[str, Any]] = []
+    notes: list[str] = []
+    fits = float(EDGES[0])
+    for most, every in [(most, 1) for most in EDGES] + [(EDGES[-1], 2), (EDGES[-1], 4), (EDGES[-1], 16)]:
+        if every == 1 and most > fits and most != EDGES[-1]:
+            continue  # the last try says that this would not fit either
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed, lines, thinned = [], [], 0
+        for cell in there:
+            line, content, cut = _packed(cell, models, most, every)
+            packed.append(packer.compress(content))
+            lines.append(line)
+            thinned += cut
+        blob = base64.b64encode(b"".join([*packed, packer.flush()])).decode()
+        notes = [f"circuit graphs draw the {most} strongest edges of {thinned} larger circuits"] if thinned else []
+        notes += [f"circuit graphs show every {every}th checkpoint"] if every > 1 else []
+        if len(blob) <= room:
+            break
+        fits = (
+            most * max(room, 1) / len(blob) * 1.5
+        )  # half as much again: what is left out deflates better than what is kept
+    return lines, blob, notes
+
+
+def as_json(data: Mapping[str, Any]) -> str:
+    """JSON that can stand inside a script element."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
+
+
+def number(value: Any, digits: int = 4) -> float | None:
+    """A number as short as four digits are; none for what is missing."""
+    if value is None or pd.isna(value) or not np.isfinite(value):
+        return None
+    short = float(f"{float(value):.{digits}g}")
+    return int(short) if short == int(short) and abs(short) < 1e15 else short
+
+
+def _tasks(curves: Curves) -> list[str]:
+    return sorted(set(curves.table["task"]) - {NO_TASK})
+
+
+def _is_shown(quantity: str) -> bool:
+    if not quantity.startswith(OURS):
+        return True
+    measures = {f"algorithm/{name}" for names in MEASURES.values() for name in names}
+    role = quantity.startswith("roles/") and quantity.endswith("/max")
+    return role or quantity in BEHAVIOUR or quantity in CIRCUIT or quantity in measures
+
+
+def _series(curves: Curves, models: list[str], axis: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    table = curves.table[curves.table["tokens"].notna()]
+    table = table[table["quantity"].map({q: _is_shown(str(q)) for q in table["quantity"].unique()}).astype(bool)]
+    keep = max(2, int(MOST_POINTS / max(len(table), 1) * 160)) if len(table) > MOST_POINTS else None
+    made = []
+    for (model, task, quantity, seed), rows in table.groupby(["model", "task", "quantity", "seed"], sort=False):
+        if keep is not None and len(rows) > keep:
+            rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, keep).round().astype(int))]
+        line: dict[str, Any] = {
+            "m": models.index(model), "t": task, "q": quantity, "s": int(seed), "a": axis(rows["tokens"].tolist()),
+            "y": [number(v) for v in rows["value"]],
+        }  # fmt: skip
+        if rows["stderr"].notna().all() and not str(quantity).startswith(("circuit/", "overlap/", "roles/")):
+            line["e"] = [number(v * 1.959964, 3) for v in rows["stderr"]]
+        made.append(line)
+    return made, [f"curves in the report are thinned to {keep} checkpoints"] if keep is not None else []
+
+
+def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Which series stand in which panel: section → choices of a select → panels."""
+    of: dict[tuple[str, str], list[int]] = {}
+    for place, line in enumerate(series):
+        of.setdefault((line["q"], line["t"]), []).append(place)
+
+    def by_task(quantity: str, words: str) -> dict[str, Any]:
+        tasks = sorted(task for q, task in of if q == quantity)
+        unit = words if quantity != "behaviour/value" else ""
+        share = quantity.startswith("overlap/") or quantity in ("behaviour/accuracy",)
+        panels = [
+            {"t": t, "title": in_words(t), "unit": unit or metric_name(t), "series": of[quantity, t]} for t in tasks
+        ]
+        return {"label": words, "range": [0, 1] if share else None, "panels": panels}
+
+    made: list[dict[str, Any]] = []
+    for name, wanted in (("behaviour", BEHAVIOUR), ("circuits", CIRCUIT)):
+        choices = [by_task(q, words) for q, words in wanted.items() if any(q == known for known, _ in of)]
+        made.append({"id": name, "choices": choices})
+    roles = sorted({q.split("/")[1] for q, _ in of if q.startswith("roles/")}, key=role_place)
+    panels = [
+        {"t": None, "title": in_words(r), "unit": "strongest head", "series": of[f"roles/{r}/max", NO_TASK]}
+        for r in roles
+        if (f"roles/{r}/max", NO_TASK) in of
+    ]
+    made.append({"id": "roles", "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else []})
+    panels = [
+        {"t": t, "title": MEANING[name], "unit": "share", "series": of[f"algorithm/{name}", t]}
+        for t, names in MEASURES.items()
+        for name in names
+        if (f"algorithm/{name}", t) in of
+    ]
+    made.append({"id": "algorithm", "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else []})
+    others = dict.fromkeys(q for q, _ in of if not q.startswith(OURS))
+    made.append({"id": "curves", "choices": [by_task(q, q.replace("_", " ")) for q in others]})
+    return made
+
+
+def _duplicates(cells: Sequence[CellData], models: list[str]) -> list[dict[str, Any]]:
+    """Checkpoints with the weights of another: crosses in the panels of their cell."""
+    found = []
+    for cell in cells:
+        wrong = cell.curves[is_duplicate(cell.curves)]
+        for quantity in (*BEHAVIOUR, *CIRCUIT):
+            known = wrong.dropna(subset=[quantity]) if quantity in wrong else wrong.iloc[:0]
+            if len(known):
+                found.append(
+                    {
+                        "m": models.index(cell.model),
+                        "t": cell.task,
+                        "q": quantity,
+                        "x": known["tokens"].tolist(),
+                        "y": [number(v) for v in known[quantity]],
+                    }
+                )
+    return found
+
+
+def _timeline(heads: HeadTables, models: list[str], axis: Any) -> list[dict[str, Any]]:
+    """A line a role of a model and seed: its heads, those that hold it longest, with one character a checkpoint."""
+    lines = []
+    for history in heads.histories:
+        held_ever = tenure(history.scores, history.threshold)
+        if held_ever.empty or history.model not in models:
+            continue
+        names = held_ever.loc[held_ever["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"]
+        held = holding(history.scores, history.threshold)
+        rows = []
+        for name in names:
+            level = (history.scores[name].clip(0, 1) * (LEVELS - 1)).round().astype(int).to_numpy()
+            sure = history.confirmed[name].fillna(False).to_numpy(dtype=bool)
+            state = np.where(held[name], np.where(sure, 2, 1), 0)
+            code = "".join(chr(FIRST_CHARACTER + int(s) * LEVELS + int(v)) for s, v in zip(state, level, strict=True))
+            rows.append([str(name), code])
+        lines.append(
+            {
+                "m": models.index(history.model),
+                "s": history.seed,
+                "role": in_words(history.role),
+                "colour": STYLES.get(history.role, PLAIN)[0],
+                "a": axis(history.scores.index.get_level_values("tokens").tolist()),
+                "heads": rows,
+                "more": len(held_ever) - len(rows),
+            }
+        )
+    return lines
+
+
+def _transfer(transfer: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
+    """Faithfulness [circuit's checkpoint][model's] of each model and task, over seeds their median."""
+    made = []
+    own = over_checkpoints(transfer) if len(transfer) else transfer
+    for (model, task), rows in own.groupby(["model", "task"], sort=False) if len(own) else ():
+        if model not in models:
+            continue
+        table = rows.pivot_table(
+            index="circuit_tokens", columns="model_tokens", values="faithfulness", aggfunc="median", dropna=False
+        )
+        table = table.iloc[_spread(len(table)), _spread(table.shape[1])]
+        made.append(
+            {
+                "m": models.index(str(model)),
+                "t": task,
+                "rows": [int(t) for t in table.index],
+                "columns": [int(t) for t in table.columns],
+                "v": [[number(v, 3) for v in row] for row in table.to_numpy(dtype=float)],
+            }
+        )
+    return made
+
+
+def _specificity(specificity: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
+    made = []
+    for model, rows in specificity.groupby("model", sort=False) if len(specificity) else ():
+        value = "last" if rows["last"].notna().any() else "mean"
+        table = rows.pivot_table(index="circuit_task", columns="task", values=value, aggfunc="median", dropna=False)
+        made.append(
+            {
+                "m": models.index(str(model)),
+                "at": number(rows["last_tokens"].max()) if value == "last" else None,
+                "rows": [in_words(t) for t in table.index],
+                "columns": [in_words(t) for t in table.columns],
+                "v": [[number(v, 3) for v in row] for row in table.to_numpy(dtype=float)],
+            }
+        )
+    return made
+
+
+def _emergence(emergence: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
+    names = {"tokens": "x", "tokens_low": "low", "tokens_high": "high", "first_tokens": "first", "last_tokens": "last"}
+    return [
+        {"m": models.index(row["model"]), "t": row["task"], "q": row["quantity"], "s": int(row["seed"]), "status": row["status"]}
+        | {short: number(row[name]) for name, short in names.items()}
+        for _, row in emergence.iterrows()
+    ]  # fmt: skip
+
+
+def _trends(scaling: pd.DataFrame) -> list[dict[str, Any]]:
+    if scaling.empty:
+        return []
+    fitted = scaling[(scaling["of"] == "tokens of emergence") & (scaling["status"] == "fitted")]
+    return [
+        {"t": row["task"], "q": row["quantity"], "slope": number(row["slope"]), "intercept": number(row["intercept"], 8)}
+        for _, row in fitted.iterrows()
+    ]  # fmt: skip
+
+
+def _spread(n: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, n - 1, min(n, MOST_CHECKPOINTS)).round().astype(np.intp))
+
+
+def _packed(cell: CellData, models: Sequence[str], most: int, every: int) -> tuple[dict[str, Any], bytes, int]:
+    """One cell's line and stream, and how many of its circuits have more edges than are kept."""
+    layers, heads = int(cell.header["model"]["n_layers"]), int(cell.header["model"]["n_heads"])
+    n_receivers = len(cell.header["graph"]["receivers"])
+    known = without_duplicates(cell.curves)
+    known = known.iloc[::every] if every > 1 else known
+    edges_before: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+    nodes_before = edges_before
+    content, counts, cut = [], [], 0
+    for step in known["step"]:
+        edges = cell.circuits.get(int(step), edges_before[:0])
+        counts.append(int(edges.size))
+        nodes = nodes_of(edges, layers, heads, n_receivers)
+        if edges.size > most:
+            cut += 1
+            strength = cell.strengths.get(int(step))
+            picked = np.arange(most) if strength is None else np.argsort(-strength, kind="stable")[:most]
+            edges = np.sort(edges[picked])
+        for now, before in ((nodes, nodes_before), (edges, edges_before)):
+            changed = np.setxor1d(now, before, assume_unique=True)
+            content.append(varints(np.concatenate([[changed.size], np.diff(changed, prepend=0)])))
+        edges_before, nodes_before = edges, nodes
+    line = {
+        "m": list(models).index(cell.model), "t": cell.task, "s": cell.seed, "layers": layers, "heads": heads, "receivers": n_receivers,
+        "tokens": [int(t) for t in known["tokens"]], "steps": [int(s) for s in known["step"]], "edges": counts, "most": most,
+        "status": _codes(known), "whole": cell.header["graph"].get("n_edges"),
+    }  # fmt: skip
+    return line, b"".join(content), cut
+
+
+def _codes(known: pd.DataFrame) -> list[Any]:
+    """Why a checkpoint has no circuit: [the reasons, one number a checkpoint into them]."""
+    said = known["circuit/status"] if "circuit/status" in known else pd.Series("not recorded", index=known.index)
+    codes, names = pd.factorize(said.fillna("not recorded"))
+    return [list(names), [int(code) for code in codes]]
+
+
+def varints(values: NDArray[Any]) -> bytes:
+    """Numbers from 0 up as bytes of seven bits, the lowest first; the eighth says that more follow (LEB128)."""
+    left = np.asarray(values, dtype=np.uint64)
+    parts = np.zeros((left.size, 5), dtype=np.uint8)
+    lengths = np.ones(left.size, dtype=int)
+    for place in range(5):
+        parts[:, place] = left & np.uint64(127)
+        left = left >> np.uint64(7)
+        more = left > 0
+        lengths[more] = place + 2
+        parts[more, place] |= 128
+    return parts[np.arange(5) < lengths[:, None]].tobytes()
