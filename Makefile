@@ -27,8 +27,9 @@ lint: $(READY) ## style and types only
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 
-bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json
+bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; intervals against a known truth
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulated
 
 clean: ## remove the virtual environment
 	rm -rf .venv
