@@ -79,8 +79,9 @@ def compare_metrics(
         finding = "only the continuous one rises" if sharp.status == "never" else "cannot be told"
     elif ratio is not None and low is not None and high is not None:
         slow, quick = (float(v) for v in np.quantile(widths[0], [0.025, 0.975]))
-        undecided = "alike" if low >= SHARPER or quick <= JUMP else "cannot be told"
-        finding = "only the thresholded one jumps" if high < SHARPER and slow > JUMP else undecided
+        finding = "alike" if low >= SHARPER or quick <= JUMP else "cannot be told"
+        if high < SHARPER and slow > JUMP:
+            finding = "only the thresholded one jumps"
     else:
         finding = "cannot be told"
     warning = ""
