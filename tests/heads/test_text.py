@@ -57,9 +57,9 @@ def test_a_file_is_cut_into_pieces(tmp_path: Path) -> None:
         (b"\xff\xfe\x00caf\xe9" * 9, r"heads.text=.*text.txt: not plain text in UTF-8"),
         (
             b" The farmer said the drivers work today.",
-            r"heads.text=.*text.txt: too short, it has 8 tokens; .* need 768",
+            r"heads.text=.*text.txt: too short, it has 8 tokens; .* need 512",
         ),
-        (b"zyx " * 2000, r"heads.text=.*text.txt: this model's tokenizer does not know 768 of its 768 tokens"),
+        (b"zyx " * 2000, r"heads.text=.*text.txt: this model's tokenizer does not know 512 of its 512 tokens"),
     ],
 )
 def test_wrong_files(tmp_path: Path, content: bytes | None, message: str) -> None:
