@@ -1,202 +1,49 @@
-"""Tables of what curves say together: which came first, when their course changed, whether what emerged stays, and whether a jump is the metric's.
+"""Many quantities tested at once: p-values adjusted for their number.
 
-Each asks the module that has the method (`lags`, `changes`, `stability`, `metrics`) of the curves of any source; p-values of a table are adjusted for
-how many of them there are (Benjamini and Hochberg 1995).
+Among twenty quantities without any trend one has p < 0.05. *Holm* (1979) adjusts so that the chance of even one false finding among all of
+them stays below the level; *Benjamini–Hochberg* (1995) so that the expected share of false ones among the findings does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
-from circuitwatch.summary.changes import change_points
-from circuitwatch.summary.curve_tables import as_curve
-from circuitwatch.summary.curves import CurveKey, Curves
-from circuitwatch.summary.emergence import Emergence
-from circuitwatch.summary.histories import SERVES
-from circuitwatch.summary.lags import Lag, agreement, lag_between
-from circuitwatch.summary.metrics import compare_metrics
-from circuitwatch.summary.stability import set_stability, stability, turnover
-from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
-
-VALUE, ACCURACY = "behaviour/value", "behaviour/accuracy"
-CHANGING = (VALUE, "circuit/edges_share", "overlap/edge_jaccard")
-"""Our quantities whose changes of course are looked for."""
-FEWEST = 4
-"""Checkpoints of a curve from which on two of them are compared."""
+Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Comparisons:
-    """The tables, any of which may be empty.
+def holm(p: ArrayLike) -> Array:
+    """Holm's adjusted p [test]: the running maximum over ascending p of (number of tests left) · p, at most 1."""
+    values = np.asarray(p, dtype=float)
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * np.arange(values.size, 0, -1))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
 
-    lags: one row a (model, seed, task, role), the role's emergence against the behaviour's: verdict of the role, ratio (tokens of the behaviour over tokens of
-    the role) with ratio_low and ratio_high, same_checkpoints, note. agreement: one row a (task, role) over sizes: before, after, untold, p, p_adjusted, n,
-    smallest_p, text. changes: one row a change of a curve: model, task, seed, quantity, then those of `changes.Change`. stability: one row a curve that
-    emerged: those of `stability.Stability`. circuits: one row a cell: those of `stability.SetStability` and `stability.Turnover` of its circuits' edges.
-    metrics: one row a (model, task, seed): finding, warning, ratio, ratio_low, ratio_high (widths of the rises, accuracy over behaviour).
+
+def benjamini_hochberg(p: ArrayLike) -> Array:
+    """Benjamini and Hochberg's adjusted p [test] (SciPy's `false_discovery_control`)."""
+    values = np.asarray(p, dtype=float)
+    return np.asarray(false_discovery_control(values, method="bh")) if values.size else values
+
+
+def with_adjusted(table: pd.DataFrame, columns: Sequence[str] = ("spearman_p", "pearson_p")) -> pd.DataFrame:
+    """The table with `<column>_holm`, `<column>_bh` and `<column>_tests` (how many tests they are adjusted for) beside each column of p-values.
+
+    Rows without a p-value are no tests and stay without.
     """
-
-    lags: pd.DataFrame
-    agreement: pd.DataFrame
-    changes: pd.DataFrame
-    stability: pd.DataFrame
-    circuits: pd.DataFrame
-    metrics: pd.DataFrame
-
-    def files(self) -> dict[str, pd.DataFrame]:
-        """The tables by their files' names."""
-        return {
-            "lags": self.lags, "agreement": self.agreement, "changes": self.changes, "stability": self.stability, "circuit_stability": self.circuits,
-            "metrics": self.metrics,
-        }  # fmt: skip
-
-    def warnings(self) -> list[str]:
-        """Sentences on jumps that are the thresholded metric's alone."""
-        found = self.metrics[self.metrics["warning"] != ""] if len(self.metrics) else self.metrics
-        return [f"{row['model']} {row['task']}: {row['warning']}" for _, row in found.iterrows()]
-
-
-def compare(
-    curves: Curves,
-    emergence: pd.DataFrame,
-    cells: Collection[CellData] = (),
-    thresholds: Mapping[str, float] | None = None,
-    *,
-    n_bootstrap: int = 200,
-) -> Comparisons:
-    """All comparisons of some curves; emergence is as `curve_tables.emergence_rows` gives it, cells are those among the sources."""
-    lags, agreements = _lags(curves, dict(thresholds or {}), n_bootstrap)
-    return Comparisons(
-        lags,
-        agreements,
-        _changes(curves),
-        _stability(curves, emergence),
-        pd.DataFrame([_circuits(cell) for cell in cells if len(cell.circuits) > 1]),
-        _metrics(curves, n_bootstrap),
-    )
-
-
-def adjusted(p: pd.Series) -> pd.Series:
-    """P-values adjusted for their number, so that a share of at most p of those called significant is expected to be chance; missing ones stay missing."""
-    known = p.astype(float).dropna()
-    found = pd.Series(np.nan, index=p.index, dtype=float)
-    if len(known):
-        found[known.index] = false_discovery_control(known.clip(0.0, 1.0))
-    return found
-
-
-def with_adjusted(scaling: pd.DataFrame) -> pd.DataFrame:
-    """The scaling table with p-values adjusted over all trends of the same kind (`of`) behind the exact ones."""
-    if scaling.empty:
-        return scaling
-    table = scaling.copy()
-    for name in ("spearman_p", "pearson_p"):
-        values = table.groupby("of", sort=False)[name].transform(adjusted)
-        table.insert(table.columns.get_loc(name) + 1, f"{name}_adjusted", values)
-    return table
-
-
-def _keys(curves: Curves, quantity: str) -> Iterator[CurveKey]:
-    rows = curves.table[(curves.table["quantity"] == quantity) & curves.table["tokens"].notna()]
-    for (model, task, seed), group in rows.groupby(["model", "task", "seed"], sort=False):
-        if len(group) >= FEWEST and group["tokens"].max() > 0:
-            yield str(model), str(task), quantity, int(seed)
-
-
-def _lags(curves: Curves, thresholds: dict[str, float], n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows: list[dict[str, Any]] = []
-    by_pair: dict[tuple[str, str], dict[str, Lag]] = {}
-    for key in _keys(curves, VALUE):
-        model, task, _, seed = key
-        for role in SERVES.get(task, ()):
-            of_role = (model, NO_TASK, f"roles/{role}/max", seed)
-            if len(curves.curve(*of_role)) < FEWEST:
-                continue
-            lag = lag_between(as_curve(curves, of_role, thresholds), as_curve(curves, key, thresholds), n_bootstrap=n)
-            by_pair.setdefault((task, role), {}).setdefault(
-                model, lag
-            )  # of several seeds the first speaks for the size
-            ratios = {
-                name: None if value is None else float(np.exp(value))
-                for name, value in (("ratio", lag.lag), ("ratio_low", lag.low), ("ratio_high", lag.high))
-            }
-            about = {"model": model, "seed": seed, "task": task, "role": role, "verdict": lag.verdict}
-            rows.append(about | ratios | {"same_checkpoints": lag.same_checkpoints, "note": lag.note})
-    together = []
-    for (task, role), lags in by_pair.items():
-        if len(lags) > 1:
-            said = asdict(agreement(list(lags.values()), (role.replace("_", " "), "the behaviour")))
-            together.append({"task": task, "role": role} | said)
-    table = pd.DataFrame(together)
-    if len(table):
-        table.insert(table.columns.get_loc("p") + 1, "p_adjusted", adjusted(table["p"]))
-    return pd.DataFrame(rows), table
-
-
-def _changes(curves: Curves) -> pd.DataFrame:
-    rows = []
-    for quantity in CHANGING:
-        for key in _keys(curves, quantity):
-            model, task, _, seed = key
-            curve = curves.curve(*key)
-            about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
-            found = change_points(curve.index.to_numpy(), curve.to_numpy(), kind="line")
-            rows += [about | asdict(change) for change in found]
-    return pd.DataFrame(rows)
-
-
-def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    names = {field.name for field in fields(Emergence)}
-    for _, row in emergence[emergence["status"] == "emerged"].iterrows() if len(emergence) else ():
-        key = (row["model"], row["task"], row["quantity"], row["seed"])
-        if row["quantity"] == "circuit/found":  # steps of 0 and 1, which have no course after their rise
-            continue
-        known: dict[str, Any] = {
-            name: None if pd.isna(value) else value for name, value in row.items() if name in names
-        }
-        known |= {"low": row["tokens_low"], "high": row["tokens_high"]}
-        curve = curves.curve(*key)
-        found = stability(curve.index.to_numpy(), curve.to_numpy(), Emergence(**known))
-        rows.append(dict(zip(("model", "task", "quantity", "seed"), key, strict=True)) | asdict(found))
-    return pd.DataFrame(rows)
-
-
-def _circuits(cell: CellData) -> dict[str, Any]:
-    """How much a cell's circuits change between consecutive checkpoints that have one."""
-    n_edges = cell.header.get("graph", {}).get("n_edges")
-    copies = set(cell.curves.loc[is_duplicate(cell.curves), "step"])
-    sets = [edges for step, edges in sorted(cell.circuits.items()) if step not in copies]
-    overlaps, chances = [], []
-    for a, b in pairwise(sets):
-        common = np.intersect1d(a, b, assume_unique=True).size
-        expected = a.size * b.size / n_edges if n_edges else np.nan
-        overlaps.append(common / max(a.size + b.size - common, 1))
-        chances.append(expected / (a.size + b.size - expected) if a.size + b.size else np.nan)
-    about = {"model": cell.model, "task": cell.task, "seed": cell.seed}
-    return (
-        about
-        | asdict(set_stability(overlaps, chance=chances))
-        | asdict(turnover([set(edges.tolist()) for edges in sets]))
-    )
-
-
-def _metrics(curves: Curves, n: int) -> pd.DataFrame:
-    rows = []
-    for key in _keys(curves, VALUE):
-        model, task, _, seed = key
-        other = (model, task, ACCURACY, seed)
-        if len(curves.curve(*other)) < FEWEST:
-            continue
-        found = compare_metrics(as_curve(curves, key, {}), as_curve(curves, other, {}), n_bootstrap=n)
-        numbers = {name: getattr(found, name) for name in ("ratio", "ratio_low", "ratio_high")}
-        about = {"model": model, "task": task, "seed": seed, "finding": found.finding}
-        rows.append(about | numbers | {"warning": found.warning})
-    return pd.DataFrame(rows)
+    out = table.copy()
+    for column in columns:
+        p = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+        known = np.isfinite(p)
+        for name, adjust in (("holm", holm), ("bh", benjamini_hochberg)):
+            adjusted = np.full(p.size, np.nan)
+            adjusted[known] = adjust(p[known])
+            out[f"{column}_{name}"] = adjusted
+        out[f"{column}_tests"] = int(known.sum())
+    return out
