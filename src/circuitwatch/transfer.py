@@ -33,7 +33,6 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
-from torch import Tensor
 
 from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
@@ -48,7 +47,7 @@ from circuitwatch.monitor import HOPELESS, open_source, prompts_of, torch_device
 from circuitwatch.progress import STYLE, CellProgress, wide_console
 from circuitwatch.records import DUPLICATE_OF, Cell, Scalar, find_cells, sync
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import metric_per_prompt
+from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 
@@ -322,15 +321,12 @@ def behaviours(
     memory = parse_size(config.circuit.memory, "circuit.memory") if config.circuit.memory else None
     planned = plan(model, prompts, steps=1, budget=memory, batch_size=config.circuit.batch_size)
 
-    def metric(logits: Tensor, indices: Tensor) -> Tensor:
-        return metric_per_prompt(logits, prompts, indices)
-
     def measured(batch_size: int) -> tuple[float, float, list[float]]:
         prepared = Prepared(model, prompts, batch_size=batch_size)
         whole, corrupted = (
             float(metric_per_prompt(logits, prompts).double().mean()) for logits in prepared.end_logits()
         )
-        evaluate = CircuitEvaluator(prepared, metric, reuse=planned.reuse)
+        evaluate = CircuitEvaluator(prepared, TaskMetric(prompts), reuse=planned.reuse)
         values = []
         for n, circuit in enumerate(circuits, 1):
             say(f"{prompts.task}, circuit {n} of {len(circuits)}")

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from circuitwatch.summary.scaling import censored_line, correlation, find_knee, holm, trend
+from circuitwatch.summary.comparisons import holm
+from circuitwatch.summary.scaling import censored_line, correlation, find_knee, trend
 from support.simulated import simulate_suite
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "circuits_over_time.csv"

@@ -17,19 +17,22 @@ Array = NDArray[np.float64]
 
 
 def holm(p: ArrayLike) -> Array:
-    """Holm's adjusted p [test]: the running maximum over ascending p of (number of tests left) · p, at most 1."""
+    """Holm's adjusted p [test]: the running maximum over ascending p of (number of tests left) · p, at most 1; missing ones (NaN) are no tests and stay so."""
     values = np.asarray(p, dtype=float)
-    order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * np.arange(values.size, 0, -1))
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(stepped, 1.0)
+    adjusted = np.full(values.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1.0)
     return adjusted
 
 
 def benjamini_hochberg(p: ArrayLike) -> Array:
-    """Benjamini and Hochberg's adjusted p [test] (SciPy's `false_discovery_control`)."""
+    """Benjamini and Hochberg's adjusted p [test] (SciPy's `false_discovery_control`); missing ones (NaN) are no tests and stay so."""
     values = np.asarray(p, dtype=float)
-    return np.asarray(false_discovery_control(values, method="bh")) if values.size else values
+    adjusted, known = np.full(values.shape, np.nan), np.isfinite(values)
+    if known.any():
+        adjusted[known] = false_discovery_control(values[known].clip(0.0, 1.0), method="bh")
+    return adjusted
 
 
 def with_adjusted(table: pd.DataFrame, columns: Sequence[str] = ("spearman_p", "pearson_p")) -> pd.DataFrame:
@@ -40,10 +43,6 @@ def with_adjusted(table: pd.DataFrame, columns: Sequence[str] = ("spearman_p", "
     out = table.copy()
     for column in columns:
         p = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
-        known = np.isfinite(p)
-        for name, adjust in (("holm", holm), ("bh", benjamini_hochberg)):
-            adjusted = np.full(p.size, np.nan)
-            adjusted[known] = adjust(p[known])
-            out[f"{column}_{name}"] = adjusted
-        out[f"{column}_tests"] = int(known.sum())
+        out[f"{column}_holm"], out[f"{column}_bh"] = holm(p), benjamini_hochberg(p)
+        out[f"{column}_tests"] = int(np.isfinite(p).sum())
     return out

@@ -142,19 +142,6 @@ def correlation(x: Array, y: Array, *, seed: int = 0) -> tuple[float | None, flo
     return r, float((at_least.sum() + 1) / (at_least.size + 1))
 
 
-def holm(p: ArrayLike) -> Array:
-    """P-values [test] adjusted so that the chance of even one false finding among all of them stays below the level (Holm 1979).
-
-    The running maximum, over ascending p, of (number of tests left) · p, at most 1; missing ones (NaN) are no tests and stay missing.
-    """
-    values = np.asarray(p, dtype=float)
-    adjusted = np.full(values.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(values))
-    order = known[np.argsort(values[known], kind="stable")]
-    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1.0)
-    return adjusted
-
-
 @lru_cache(maxsize=MOST_PERMUTED)
 def _orders(n: int) -> NDArray[np.intp]:
     """All orders of n points [order, point]."""

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from circuitwatch.summary.changes import change_points
+from circuitwatch.summary.comparisons import benjamini_hochberg
 from circuitwatch.summary.curve_tables import as_curve
 from circuitwatch.summary.curves import CurveKey, Curves
 from circuitwatch.summary.emergence import Emergence
@@ -83,15 +83,6 @@ def compare(
     )
 
 
-def adjusted(p: pd.Series) -> pd.Series:
-    """P-values adjusted for their number, so that a share of at most p of those called significant is expected to be chance; missing ones stay missing."""
-    known = p.astype(float).dropna()
-    found = pd.Series(np.nan, index=p.index, dtype=float)
-    if len(known):
-        found[known.index] = false_discovery_control(known.clip(0.0, 1.0))
-    return found
-
-
 def _keys(curves: Curves, quantity: str) -> Iterator[CurveKey]:
     rows = curves.table[(curves.table["quantity"] == quantity) & curves.table["tokens"].notna()]
     for (model, task, seed), group in rows.groupby(["model", "task", "seed"], sort=False):
@@ -125,7 +116,7 @@ def _lags(curves: Curves, thresholds: dict[str, float], n: int) -> tuple[pd.Data
             together.append({"task": task, "role": role} | said)
     table = pd.DataFrame(together)
     if len(table):
-        table.insert(table.columns.get_loc("p") + 1, "p_adjusted", adjusted(table["p"]))
+        table.insert(table.columns.get_loc("p") + 1, "p_adjusted", benjamini_hochberg(table["p"].astype(float)))
     return pd.DataFrame(rows), table
 
 
