@@ -31,7 +31,8 @@ from circuitwatch.config import (
     TaskConfig,
     TrackingConfig,
 )
-from circuitwatch.monitor import NOT_ABOVE_CHANCE, watch_cell
+from circuitwatch.examine import NOT_ABOVE_CHANCE
+from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.behaviour import metric_per_prompt
@@ -95,6 +96,17 @@ def test_the_recorded_circuit_does_what_the_record_says(cell: Cell, trained_suit
     assert overlaps == [None, *(jaccard(a, b) for a, b in pairwise(masks))]
 
 
+def test_the_noise_floor_is_recorded_and_can_be_left_out(cell: Cell, trained_suite: Path, tmp_path: Path) -> None:
+    """The first circuit has a noise floor, which needs no earlier one; without resamples all else is the same."""
+    with_floor = cell.read(300).scalars
+    assert 0 <= with_floor["overlap/edge_jaccard_floor"] <= 1
+    one = configuration(
+        trained_suite, circuit=CircuitConfig(resamples=0), schedule=ScheduleConfig(kind="steps", steps=[300])
+    )
+    without = watch_cell(one, tmp_path).read(300).scalars
+    assert without == {name: value for name, value in with_floor.items() if not name.endswith("_floor")}
+
+
 def test_eap_ig_ranks_edges_like_their_exact_effects(trained_suite: Path) -> None:
     """Spearman correlation over the absolute scores of all edges: 0.94 to 0.98 on trained nano models."""
     folder = trained_suite / "step300"
@@ -115,7 +127,7 @@ def test_a_finished_cell_is_skipped(
     cell: Cell, trained_suite: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "circuitwatch.monitor.load_model", lambda *_, **__: pytest.fail("a checkpoint was loaded again")
+        "circuitwatch.examine.load_model", lambda *_, **__: pytest.fail("a checkpoint was loaded again")
     )
     watch_cell(configuration(trained_suite), cell.folder)
     assert "done already" in capsys.readouterr().out

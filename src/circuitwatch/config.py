@@ -118,6 +118,8 @@ class CircuitConfig:
     """Which share: faithfulness (MIB) counts from the corrupted behaviour, recovery (the paper) from 0."""
     search: str = "coarse_to_fine"
     """coarse_to_fine, or exhaustive: evaluate every size."""
+    resamples: int = 2
+    """Bootstrap resamples of the prompts, whose circuits' overlap is the noise floor of all overlaps; each costs another search. 0: none."""
     batch_size: int | None = None
     """Prompts at a time; null: as many as the memory allows, up to 64. Scores depend on it by rounding only."""
     memory: str | None = None
@@ -254,6 +256,10 @@ def validate(config: Any) -> Config:
         value = _get(config, key)
         if value is not None and value < smallest:
             raise UserError(f"{key}={value}: must be at least {smallest}")
+    if config.circuit.resamples == 1 or config.circuit.resamples < 0:
+        raise UserError(
+            f"circuit.resamples={config.circuit.resamples}: must be 0 for no noise floor, or at least 2 to compare"
+        )
     if config.circuit.memory is not None:
         parse_size(config.circuit.memory, "circuit.memory")
     parse_size(config.checkpoints.disk, "checkpoints.disk")

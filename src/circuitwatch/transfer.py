@@ -38,18 +38,18 @@ from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_to
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
 from circuitwatch.circuits.evaluation import CircuitEvaluator
-from circuitwatch.circuits.memory import plan, with_smaller_batches
+from circuitwatch.circuits.memory import with_smaller_batches
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.search import faithfulness, recovery
 from circuitwatch.config import Config, validate
 from circuitwatch.errors import UserError
-from circuitwatch.monitor import HOPELESS, open_source, prompts_of, torch_device
+from circuitwatch.examine import planned_for, torch_device
+from circuitwatch.monitor import HOPELESS, open_source, prompts_of
 from circuitwatch.progress import STYLE, CellProgress, wide_console
 from circuitwatch.records import DUPLICATE_OF, Cell, Scalar, find_cells, sync
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.transformer import Transformer
-from circuitwatch.units import parse_size
 
 Mask = npt.NDArray[np.bool_]
 COLUMNS = {
@@ -318,13 +318,12 @@ def behaviours(
     model: Transformer, prompts: PromptSet, circuits: Sequence[Mask], config: Config, say: Say
 ) -> tuple[float, float, list[float]]:
     """Mean metric of the model on clean and on corrupted prompts, and with each circuit imposed."""
-    memory = parse_size(config.circuit.memory, "circuit.memory") if config.circuit.memory else None
-    planned = plan(model, prompts, steps=1, budget=memory, batch_size=config.circuit.batch_size)
+    planned = planned_for(model, prompts, config.circuit)
 
     def measured(batch_size: int) -> tuple[float, float, list[float]]:
         prepared = Prepared(model, prompts, batch_size=batch_size)
         whole, corrupted = (
-            float(metric_per_prompt(logits, prompts).double().mean()) for logits in prepared.end_logits()
+            float(metric_per_prompt(logits, prompts).cpu().double().mean()) for logits in prepared.end_logits()
         )
         evaluate = CircuitEvaluator(prepared, TaskMetric(prompts), reuse=planned.reuse)
         values = []

@@ -11,11 +11,12 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
-from circuitwatch.algorithms.causes import Case, Effects, bootstrap_weights
+from circuitwatch.algorithms.causes import Case, Effects
 from circuitwatch.algorithms.greater_than import year_pushes
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.config import HeadsConfig
 from circuitwatch.tasks import PromptSet, build_prompts
 from support.textbook import Textbook

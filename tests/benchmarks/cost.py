@@ -22,16 +22,18 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from benchmarks.opponents import SHAPES
-from circuitwatch.algorithms.causes import Case, Effects, bootstrap_weights
+from circuitwatch.algorithms.causes import Case, Effects
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.memory import plan
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.circuits.resampling import bootstrap_weights
+from circuitwatch.circuits.search import Found
 from circuitwatch.config import CircuitConfig, HeadsConfig
+from circuitwatch.examine import find_circuits
 from circuitwatch.heads.roles import role_probes, role_scores
-from circuitwatch.monitor import find_circuit
 from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from support.tokenizers import tokenizer_named
@@ -71,10 +73,16 @@ def watch(folder: Path) -> dict[str, float]:
     stage("load")
     planned = plan(model, prompts, steps=5)
     prepared = Prepared(model, prompts, batch_size=planned.batch_size)
-    values = [float(metric_per_prompt(logits, prompts).mean()) for logits in prepared.end_logits()]
+    values = [metric_per_prompt(logits, prompts).double().numpy() for logits in prepared.end_logits()]
     stage("behaviour")
-    found, _ = find_circuit(prepared, prompts, CircuitConfig(), values[0], values[1], planned.reuse, lambda _: None)
+
+    def circuits(config: CircuitConfig) -> Found:
+        return find_circuits(prepared, prompts, config, *values, planned.reuse, lambda _: None, seed=(0, 0))[0]
+
+    found = circuits(CircuitConfig(resamples=0))
     stage("circuit")
+    circuits(CircuitConfig(resamples=2))
+    stage("circuit and noise floor")
     role_scores(model, probes)
     stage("roles")
     weights = bootstrap_weights(len(prompts.lengths), 1000, 0)
@@ -96,14 +104,14 @@ def watch(folder: Path) -> dict[str, float]:
     case.patcher.patch([[head] for head in sources], inputs_of(inhibitors), positions=s2)
     case.joint_share(sources, case.heads_before(middle + 1), inputs_of(inhibitors), s2)
     stage("patching: keys and values")
-    paper = CircuitConfig(ig_steps=30)
-    find_circuit(prepared, prompts, paper, values[0], values[1], planned.reuse, lambda _: None)
+    circuits(CircuitConfig(ig_steps=30, resamples=0))
     stage("circuit, 30 steps")
     ours = sum(seconds for name, seconds in times.items() if name == "roles" or name.startswith("patching"))
     return {
         **times,
         "roles and patching ÷ circuit": ours / times["circuit"],
         "roles and patching ÷ circuit of 30 steps": ours / times["circuit, 30 steps"],
+        "circuit and noise floor ÷ circuit": times["circuit and noise floor"] / times["circuit"],
         "wall": time.perf_counter() - wall,
         "circuits evaluated": len(found.curve),
         "edges": graph_of(model).n_edges,

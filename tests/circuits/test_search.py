@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.overlap import jaccard, node_jaccard, weighted_edge_jaccard
 from circuitwatch.circuits.search import circuit_of_size, faithfulness, greedy_order, prune, recovery, smallest_circuit
 
 GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)
@@ -105,16 +104,3 @@ def test_no_circuit_is_evaluated_twice() -> None:
 def test_shares() -> None:
     assert recovery(2.0, 4.0) == 0.5 and recovery(1.0, 0.0) is None
     assert faithfulness(2.0, 4.0, 1.0) == pytest.approx(1 / 3) and faithfulness(1.0, 2.0, 2.0) is None
-
-
-def test_overlaps() -> None:
-    a, b = np.zeros_like(GRAPH.edges), np.zeros_like(GRAPH.edges)
-    assert jaccard(a, b) is None and node_jaccard(GRAPH, a, b) is None
-    for mask, receivers in ((a, ["m0", "m1"]), (b, ["m1", "a1.h0<q>"])):
-        for receiver in receivers:
-            mask[0, GRAPH.receivers.index(receiver)] = True
-    assert jaccard(a, b) == pytest.approx(1 / 3)
-    assert node_jaccard(GRAPH, a, b) == pytest.approx(2 / 4)  # {input, m0, m1} and {input, m1, a1.h0}
-    scores_a, scores_b = np.full(a.shape, 2.0, np.float32), np.full(a.shape, -1.0, np.float32)
-    assert weighted_edge_jaccard(a, scores_a, b, scores_b) == pytest.approx(1 / (2 + 2 + 1))
-    assert weighted_edge_jaccard(a, scores_a * 0, b, scores_b * 0) is None

@@ -12,10 +12,11 @@ import pytest
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.summary.curve_tables import emergence_rows
 from circuitwatch.summary.curves import Curves, combine
-from circuitwatch.summary.figures import DUPLICATES, behaviour_figure, circuits_figure
+from circuitwatch.summary.figures import DUPLICATES, behaviour_figure
 from circuitwatch.summary.head_tables import head_tables
 from circuitwatch.summary.heads_figures import roles_figure
 from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.overlap_figures import circuits_figure
 from circuitwatch.summary.report_data import report_data
 from circuitwatch.summary.tables import cells_table, read_cell
 

@@ -76,10 +76,10 @@ def test_files(result: SummaryResult) -> None:
     names = {path.name for path in result.folder.iterdir()}
     tables = {
         "emergence", "scaling", "cells", "turnover", "handovers", "roles", "algorithm", "transfer", "specificity", "lags", "agreement", "changes",
-        "stability", "circuit_stability", "metrics",
+        "stability", "circuit_stability", "metrics", "overlap",
     }  # fmt: skip
     figures = {
-        "behaviour", "roles", "roles_by_size", "timeline", "circuits", "circuit", "algorithm", "transfer", "emergence", "circuit_sizes",
+        "behaviour", "roles", "roles_by_size", "timeline", "circuits", "overlaps", "circuit", "algorithm", "transfer", "emergence", "circuit_sizes",
     }  # fmt: skip
     assert names == (
         {f"{name}.csv" for name in tables} | {f"{name}.png" for name in figures} | {"report.html", "notes.txt"}
@@ -129,7 +129,11 @@ def test_several_seeds_give_a_spread_and_three_sizes_a_trend(
     assert set(spread["seeds"]) == {2}
     handovers = spread.set_index(["model", "quantity"]).loc[("nano-1m", "roles/induction/handovers")]
     assert handovers["known"] == 2 and handovers["median"] == handovers["min"] == handovers["max"] == 1
-    found = [finding for finding in findings(made.emergence, made.heads) if finding.model == "nano-1m"]
+    found = [
+        finding
+        for finding in findings(made.emergence, made.heads, made.comparisons.circuits)
+        if finding.model == "nano-1m"
+    ]
     assert [finding.seed for finding in found] == [None, 0, 1]
     assert "all roles together: median 1, from 1 to 1." in " ".join(found[0].sentences)
 

@@ -54,6 +54,8 @@ CHECKED_ON = {
     "greater_than": ("successor", "year_attention", "year_push"),
 }
 HANDOVER = 7.25e5
+FLOOR = 0.85
+"""Edge Jaccard of two circuits of resampled prompts, at every checkpoint."""
 N_PROMPTS = 48
 GRAPH = Graph(n_layers=2, n_heads=4, parallel=True)
 N_EDGES, N_LAYERS, N_HEADS = GRAPH.n_edges, GRAPH.n_layers, GRAPH.n_heads
@@ -110,12 +112,16 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
             "circuit/nodes_share": (4 + edges // 8) / 24,
             "circuit/recovery": 0.83,
             "circuit/faithfulness": 0.81,
+            "overlap/edge_jaccard_floor": FLOOR,
+            "overlap/node_jaccard_floor": 0.93,
         }
         if _rise((step - 50) * TOKENS_PER_STEP, middle, width) > 0.12:
             scalars |= {
                 "overlap/edge_jaccard": overlap,
                 "overlap/node_jaccard": min(overlap + 0.2, 1.0),
                 "overlap/weighted_edge_jaccard": overlap,
+                "overlap/edge_jaccard_chance": 0.1,
+                "overlap/edge_jaccard_mean": overlap,
             }
     else:
         scalars["circuit/status"] = "none: behaviour not above chance"

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.algorithms import greater_than, ioi
-from circuitwatch.algorithms.causes import Array, Case, Findings, bootstrap_weights, with_causes
+from circuitwatch.algorithms.causes import Array, Case, Findings, with_causes
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.config import HeadsConfig
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import TaskMetric

@@ -187,12 +187,6 @@ def with_causes(roles: pd.DataFrame, nodes: Collection[str] | None) -> pd.DataFr
     )
 
 
-def bootstrap_weights(n_prompts: int, n_bootstrap: int, seed: int) -> Array:
-    """How often each prompt is drawn in each resample: [resample, prompt]."""
-    drawn = np.random.default_rng(seed).integers(n_prompts, size=(n_bootstrap, n_prompts))
-    return np.stack([np.bincount(row, minlength=n_prompts) for row in drawn]).astype(float)
-
-
 def mean_with_interval(values: Array, weights: Array) -> tuple[float, float, float]:
     """The mean of one value a prompt [prompt], and its bootstrap interval."""
     low, high = np.quantile(weights @ values / weights.sum(1), [0.025, 0.975])

@@ -12,6 +12,9 @@ with e and e' the clean and corrupted embedding outputs. The score estimates how
    with respect to x̂, ∂M/∂x = (centre(g) − x̂ (x̂·g)/d) / scale. For a head g = weight ∘ W gq, so that x̂·g = (q − q at x̂ = 0)·gq: a scalar for each position.
    Over the steps we keep Σ gq/scale, in head space, and these scalars; the residual stream is reached once, at the end.
 4. One matrix product contracts a layer's receivers with the senders they can see.
+
+The mean over prompts may be weighted, by several sets of weights at once: all share the model's runs, and each costs the contraction again. So scores of
+resampled prompts cost a fraction of the scores themselves.
 """
 
 from __future__ import annotations
@@ -57,15 +60,35 @@ def edge_scores(
 
     `on_batch` is told how many prompts have been scored so far.
     """
+    equal = np.ones((1, prepared.n_prompts))
+    return weighted_edge_scores(prepared, metric, equal, steps=steps, quadrature=quadrature, on_batch=on_batch)[0]
+
+
+def weighted_edge_scores(
+    prepared: Prepared,
+    metric: Metric,
+    weights: npt.NDArray[np.float64],
+    *,
+    steps: int = 5,
+    quadrature: Quadrature = "right",
+    on_batch: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Score every edge by the mean over prompts under each set of weights [set, prompt]: [set, sender, receiver].
+
+    Weights are relative, e.g. how often a bootstrap resample has each prompt; a set may not be all 0.
+    """
     model, done = prepared.model, 0
     graph = graph_of(model)
-    scores = torch.zeros(len(graph.senders), len(graph.receivers), dtype=model.W_E.dtype, device=model.device)
+    of_prompts = torch.from_numpy(np.asarray(weights)).to(model.W_E)
+    scores = of_prompts.new_zeros(len(of_prompts), len(graph.senders), len(graph.receivers))
     for batch in prepared.batches:
-        scores += _score_batch(model, graph, batch, metric, quadrature_points(steps, quadrature))
+        own = of_prompts[:, batch.indices]
+        scores += _score_batch(model, graph, batch, metric, quadrature_points(steps, quadrature), own)
         done += len(batch.indices)
         if on_batch:
             on_batch(done)
-    scores *= torch.from_numpy(graph.edges).to(scores) / (done * steps)
+    scores *= torch.from_numpy(graph.edges).to(scores)
+    scores /= of_prompts.sum(1)[:, None, None] * steps
     return scores.float().cpu().numpy()
 
 
@@ -143,8 +166,10 @@ def _layer(model: Transformer, layer: int, trace: Trace) -> _Layer:
     )
 
 
-def _score_batch(model: Transformer, graph: Graph, batch: Batch, metric: Metric, alphas: Sequence[float]) -> Tensor:
-    """Sum over the batch's prompts and over the steps: [sender, receiver]."""
+def _score_batch(
+    model: Transformer, graph: Graph, batch: Batch, metric: Metric, alphas: Sequence[float], weights: Tensor
+) -> Tensor:
+    """Weighted sums over the batch's prompts, and over the steps: [set, sender, receiver] for weights [set, prompt]."""
     layers: list[_Layer] = []
     final = torch.zeros(len(batch.indices), model.d_model, dtype=batch.clean.dtype, device=model.device)
     outputs: list[Tensor] | None = None
@@ -167,22 +192,27 @@ def _score_batch(model: Transformer, graph: Graph, batch: Batch, metric: Metric,
     with torch.no_grad():
         clean = outputs or _outputs(model.run(batch.clean, batch.context, like=batch.like, at_end=True))
         senders = _Differences(model, batch, clean)
-        scores = torch.zeros(len(graph.senders), len(graph.receivers), dtype=model.W_E.dtype, device=model.device)
+        scores = weights.new_zeros(len(weights), len(graph.senders), len(graph.receivers))
+        equal = [bool((own == 1).all()) for own in weights]
+        prompt_of_row = torch.arange(len(batch.indices), device=model.device).repeat_interleave(batch.clean.shape[1])
 
         def contract(first: int, gradient: Tensor, rows: Tensor | None) -> None:
             """Scores of the receivers from `first` on, whose gradients are [receiver, row, d_model]."""
             seen = slice(0, int(graph.visible[first]))
-            difference = senders.at(rows, seen.stop)
-            scores[seen, first : first + len(gradient)] = difference.flatten(1) @ gradient.flatten(1).T
+            difference = senders.at(rows, seen.stop).flatten(1)
+            prompt = prompt_of_row if rows is None else prompt_of_row[rows]
+            for which, own in enumerate(weights):
+                weighted = gradient if equal[which] else gradient * own[prompt][:, None]
+                scores[which, seen, first : first + len(gradient)] = difference @ weighted.flatten(1).T
 
         ends = layers[-1].queries.rows
         for layer, (block, inputs) in enumerate(zip(model.blocks, layers, strict=True)):
             heads, first = block.attention, graph.receivers_of_layer(layer).start
-            for kind, offset, weights in (
+            for kind, offset, maps in (
                 (inputs.queries, 0, [heads.W_Q]),
                 (inputs.keys_values, model.n_heads, [heads.of_each_head(w) for w in (heads.W_K, heads.W_V)]),
             ):
-                back = torch.cat(weights).transpose(1, 2)
+                back = torch.cat(maps).transpose(1, 2)
                 contract(first + offset, kind.to_stream(partial(per_head, weight=back)), kind.rows)
             senders.add_heads(layer)
             contract(

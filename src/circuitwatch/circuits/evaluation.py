@@ -38,17 +38,21 @@ class CircuitEvaluator:
         self._runs = [_Run(self, batch) for batch in prepared.batches]
         self._reuse = reuse
 
-    @torch.no_grad()
     def __call__(self, circuit: Mask) -> float:
         """Mean metric over the prompts with only the circuit's edges [sender, receiver] uncorrupted."""
+        return float(self.per_prompt(circuit).mean())
+
+    @torch.no_grad()
+    def per_prompt(self, circuit: Mask) -> npt.NDArray[np.float64]:
+        """The metric of each prompt [prompt] with only the circuit's edges [sender, receiver] uncorrupted."""
         keys = self._keys(circuit)
         circuit = circuit & (np.array(keys[:-1]) != 0)[:, None]
-        total = 0.0
+        values = np.empty(self.n_prompts)
         for run in self._runs:
-            total += run.evaluate(circuit, keys).sum().item()
+            values[run.batch.indices.cpu().numpy()] = run.evaluate(circuit, keys).cpu().double().numpy()
             if not self._reuse:
                 run.forget()
-        return float(total / self.n_prompts)
+        return values
 
     def _keys(self, circuit: Mask) -> list[int]:
         """For each node a number that stands for the sub-circuit behind it: equal keys, equal outputs; 0 if `input` does not reach it."""
@@ -219,13 +223,25 @@ def exact_edge_scores(
     prepared: Prepared, metric: Metric, *, on_edge: Callable[[int], None] | None = None
 ) -> npt.NDArray[np.float32]:
     """The exact effect of corrupting each edge alone, F(all edges but this one) − F(model): [sender, receiver], 0 where there is no edge."""
-    evaluate = CircuitEvaluator(prepared, metric)
-    circuit = evaluate.graph.edges.copy()
-    everything = evaluate(circuit)
-    scores = np.zeros(circuit.shape, dtype=np.float32)
+    return weighted_exact_edge_scores(prepared, metric, np.ones((1, prepared.n_prompts)), on_edge=on_edge)[0]
+
+
+def weighted_exact_edge_scores(
+    prepared: Prepared,
+    metric: Metric,
+    weights: npt.NDArray[np.float64],
+    *,
+    on_edge: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Exact effects as means over prompts under each set of weights [set, prompt], which are relative: [set, sender, receiver]."""
+    evaluator = CircuitEvaluator(prepared, metric)
+    circuit = evaluator.graph.edges.copy()
+    everything = evaluator.per_prompt(circuit)
+    shares = weights / weights.sum(1, keepdims=True)
+    scores = np.zeros((len(weights), *circuit.shape), dtype=np.float32)
     for done, (sender, receiver) in enumerate(np.argwhere(circuit), 1):
         circuit[sender, receiver] = False
-        scores[sender, receiver] = evaluate(circuit) - everything
+        scores[:, sender, receiver] = shares @ (evaluator.per_prompt(circuit) - everything)
         circuit[sender, receiver] = True
         if on_edge:
             on_edge(done)

@@ -73,7 +73,7 @@ def bytes_per_prompt(model: Transformer, *, n_pos: int, n_past: int, steps: int)
     norms = 1 if model.parallel else 2
     graph_and_gradients = layers * (12 * d + hidden + 4 * d)
     gathered = layers * d * (4 + 2 * 2 + steps * norms)
-    contraction = (senders + 3 * 2 * model.n_heads) * d
+    contraction = (senders + 4 * 2 * model.n_heads) * d  # gradients, their maps, and a weighted copy
     each = n_pos * (gathered + max(graph_and_gradients, contraction)) + 4 * model.W_U.shape[1]
     size = OVERHEAD * model.W_E.element_size()
     return int(size * kept), int(size * outputs), int(size * each)

@@ -97,7 +97,7 @@ class PathPatcher:
         for batch, runs in zip(self.prepared.batches, self.runs, strict=True):
             streams = torch.stack([run.final[:, -1] for run in runs])
             values[:, batch.indices.cpu()] = (
-                metric_of_streams(self.model, streams, batch.indices, self.metric).double().cpu()
+                metric_of_streams(self.model, streams, batch.indices, self.metric).cpu().double()
             )
         return values[0], values[1]
 
@@ -218,7 +218,7 @@ class Sent:
                     final, seen = paths.behind(part, len(chunk), into, places)
                 metric = metric_of_streams(model, final, batch.indices, patcher.metric)
                 rows = torch.tensor(chunk)[:, None]
-                values[rows, indices] = metric.double().cpu()
+                values[rows, indices] = metric.cpu().double()
                 if n_places and queries:
                     attention[rows[:, :, None], torch.arange(len(queries))[:, None], indices] = seen.cpu()
         named = [f"a{layer}.h{head}<q>" for layer, head in queries]

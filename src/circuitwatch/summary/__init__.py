@@ -3,9 +3,9 @@
 One path serves every source: curves are read (`importers`), their emergence and what goes with size are looked for (`curve_tables`), and what curves say
 together (`together`); cells among the sources add circuits, heads, the algorithm and transfer.
 
-Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv, roles.csv, turnover.csv,
-handovers.csv, algorithm.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv, metrics.csv; notes.txt;
-the figures that `drawing` names as PNG, SVG and PDF; report.html.
+Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv, overlap.csv, roles.csv,
+turnover.csv, handovers.csv, algorithm.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv,
+metrics.csv; notes.txt; the figures that `drawing` names as PNG, SVG and PDF; report.html.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from circuitwatch.summary.figures import FORMATS, format_interval, format_tokens
 from circuitwatch.summary.head_tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
 from circuitwatch.summary.report import Findings, write_report
 from circuitwatch.summary.tables import (
     NO_TASK,
@@ -97,8 +98,9 @@ def summarize_sources(
 def _summarize(
     sources: Sources, name: str, folder: Path, thresholds: Mapping[str, float], n_bootstrap: int, formats: Sequence[str]
 ) -> SummaryResult:
-    curves = sources.curves
     cells, repeated = _read(sources)
+    cells = [with_final(cell) for cell in cells]
+    curves = with_final_overlaps(sources.curves, cells)
     with CellProgress("emergence", 1) as progress:
         emergence, notes = emergence_rows(
             curves,
@@ -121,6 +123,7 @@ def _summarize(
             "scaling": scaling,
             "cells": ends,
             "seeds": seeds,
+            "overlap": overlap_table(cells),
             **heads.files(),
             **compared.files(),
         }

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from circuitwatch.summary.circuit_figures import circuit_figure
 from circuitwatch.summary.curves import Curves
-from circuitwatch.summary.figures import behaviour_figure, circuits_figure, curves_figure
+from circuitwatch.summary.figures import behaviour_figure, curves_figure
 from circuitwatch.summary.head_tables import HeadTables
 from circuitwatch.summary.heads_figures import role_sizes_figure, roles_figure, timeline_figure
 from circuitwatch.summary.histories import role_place
+from circuitwatch.summary.overlap_figures import circuits_figure, overlaps_figure
 from circuitwatch.summary.size_figures import circuit_sizes_figure, emergence_figure
 from circuitwatch.summary.stability_figures import algorithm_figure, transfer_figure
 from circuitwatch.summary.tables import CellData, models_in_order, role_curves, role_names
@@ -31,7 +32,7 @@ def draw_figures(
 ) -> dict[str, Figure]:
     """The figures that there is something for, by name; cells in order.
 
-    behaviour, roles, roles_by_size, timeline, circuits, algorithm, transfer; circuit (the largest model's last ones, by layer); emergence and
+    behaviour, roles, roles_by_size, timeline, circuits, overlaps, algorithm, transfer; circuit (the largest model's last ones, by layer); emergence and
     emergence_roles (against model size), circuit_sizes (against model size); curves_<quantity> of other sources.
     """
     drawn: dict[str, Figure | None] = {}
@@ -44,6 +45,7 @@ def draw_figures(
         drawn["timeline"] = timeline_figure(heads.histories, cells, emergence)
     if any(len(cell.curve("circuit/edges")) for cell in cells):
         drawn["circuits"] = circuits_figure(cells)
+        drawn["overlaps"] = overlaps_figure(cells)
         largest = models_in_order(list(cells))[-1]
         seed = min(cell.seed for cell in cells if cell.model == largest)
         drawn["circuit"] = circuit_figure([cell for cell in cells if (cell.model, cell.seed) == (largest, seed)])

@@ -1,8 +1,8 @@
-"""Figures of a sweep: behaviour and circuits over training tokens, and what all figures share (heads_figures and stability_figures have the others)."""
+"""Figures of a sweep: behaviour over training tokens, and what all figures share (overlap_figures, heads_figures and others have the rest)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.tables import CellData, is_duplicate, models_in_order, without_duplicates
@@ -140,37 +140,6 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
     return with_legend(figure, axes[0])
 
 
-def circuits_figure(cells: Sequence[CellData]) -> Figure:
-    """A row a task: the circuit's share of all edges, and its overlap with the circuit before: edges as lines, nodes dashed and paler."""
-    tasks = tasks_in_order(cells)
-    figure, axes = panels(2 * len(tasks), 2)
-    shade = colours(models_in_order(list(cells)))
-    sizes, overlaps = {"circuit/edges_share": 1.0}, {"overlap/node_jaccard": 0.45, "overlap/edge_jaccard": 1.0}
-    pairs = [(task, quantities) for task in tasks for quantities in (sizes, overlaps)]
-    for (task, quantities), axis in zip(pairs, axes, strict=True):
-        of_task = [cell for cell in cells if cell.task == task]
-        longest = max(len(cell.curve("circuit/edges")) for cell in of_task)
-        for cell in of_task:
-            for name, opacity in quantities.items():
-                known = (
-                    cell.curves.dropna(subset=[name]) if name in cell.curves else pd.DataFrame({"tokens": [], name: []})
-                )
-                x = _on_axis_of(cell)(known["tokens"])
-                own = without_duplicates(known)
-                nodes = name == "overlap/node_jaccard"
-                style = line_style(longest) | ({"ls": (0, (2, 1)), "lw": 0.8, "marker": None} if nodes else {})
-                words = label(cell, cells) if not nodes else None
-                axis.plot(x[own.index], own[name], label=words, color=shade[cell.model], alpha=opacity, **style)
-                mark_duplicates(axis, x, known, name)
-        axis.set_xlim(*_range(of_task))
-        shares = quantities is overlaps
-        axis.set_ylim(-0.03 if shares else 0, 1.03 if shares else None)
-        if not shares:
-            axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        finish(axis, in_words(task), "Jaccard, edges (– – nodes)" if shares else "share of edges")
-    return with_legend(figure, axes[0])
-
-
 def curves_figure(curves: Curves, quantity: str, tasks: Sequence[str]) -> Figure:
     """One panel a task: a quantity of any source by model size; the band is 1.96 standard errors, where they are known."""
     figure, axes = panels(len(tasks), 2)
@@ -199,24 +168,6 @@ def mark_duplicates(axis: Axes, x: pd.Series, curves: pd.DataFrame, name: str) -
         axis.scatter(
             x[wrong], curves.loc[wrong, name], marker="x", color="#d55e00", s=14, lw=0.9, zorder=3, label=label
         )
-
-
-def _on_axis_of(cell: CellData) -> Callable[[pd.Series], pd.Series]:
-    """Where token counts of a cell are drawn, 0 in the place that the cell's first positive count gives it."""
-    places = dict(zip(cell.curves["tokens"], shown_tokens(cell.curves["tokens"]), strict=True))
-    return lambda tokens: tokens.map(places)
-
-
-def _range(cells: Sequence[CellData]) -> tuple[float, float]:
-    """Ends of an axis for the checkpoints that have a circuit; for all where none has."""
-    shown, with_circuit = [], []
-    for cell in cells:
-        if len(cell.curves):
-            shown.append(shown_tokens(cell.curves["tokens"]))
-            if "circuit/edges" in cell.curves:
-                with_circuit.append(shown[-1][cell.curves["circuit/edges"].notna()])
-    every = pd.concat([tokens for tokens in with_circuit if len(tokens)] or shown)
-    return float(every.min()) * 0.8, float(every.max()) * 1.25
 
 
 def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:

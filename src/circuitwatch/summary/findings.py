@@ -34,8 +34,11 @@ class Finding:
     sentences: list[str]
 
 
-def findings(emergence: pd.DataFrame, heads: HeadTables) -> list[Finding]:
-    """What is found, by model: over its seeds where there are several, then for each seed. Only what there are numbers for."""
+def findings(emergence: pd.DataFrame, heads: HeadTables, circuits: pd.DataFrame) -> list[Finding]:
+    """What is found, by model: over its seeds where there are several, then for each seed. Only what there are numbers for.
+
+    circuits: `together.Comparisons.circuits`.
+    """
     found = []
     for model, of_model in emergence.groupby("model", sort=False):
         seeds = list(of_model["seed"].unique())
@@ -48,6 +51,7 @@ def findings(emergence: pd.DataFrame, heads: HeadTables) -> list[Finding]:
                 *_holders(roles),
                 *_handovers(roles, _of(heads.handovers, str(model), seed)),
                 *_algorithm(_of(heads.algorithm, str(model), seed)),
+                *_circuits(_of(circuits, str(model), seed)),
             ]
             found.append(Finding(str(model), int(seed), sentences))
     return [finding for finding in found if finding.sentences]
@@ -217,6 +221,19 @@ def _algorithm(algorithm: pd.DataFrame) -> list[str]:
             words.append(f"{in_words(str(row['quantity']))} {verdict} ({span})")
         sentences.append(f"{_begin(str(task))}: {', '.join(words)}.")
     return sentences
+
+
+def _circuits(circuits: pd.DataFrame) -> list[str]:
+    """How alike circuits of neighbouring checkpoints are, between what chance gives and what resampled prompts give."""
+    said = []
+    for _, row in circuits[circuits["jaccard"].notna()].iterrows() if len(circuits) else ():
+        words = f"{in_words(str(row['task']))} {row['jaccard']:.2f}"
+        if pd.notna(row["floor"]):
+            words += f" (resampled prompts of one checkpoint {row['floor']:.2f}, by chance {row['chance']:.2f}"
+            interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row["low"]) else ""
+            words += f": stability {row['stability']:.2f}{interval})" if pd.notna(row["stability"]) else ")"
+        said.append(words)
+    return [f"Edges that circuits of neighbouring checkpoints share (Jaccard): {'; '.join(said)}."] if said else []
 
 
 def _over_seeds(rows: pd.DataFrame, heads: HeadTables, model: str) -> list[str]:

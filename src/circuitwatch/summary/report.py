@@ -199,7 +199,7 @@ def _answers(found: Findings) -> str:
     return (
         (f"<h3>When behaviours emerge</h3><ul>{by_task}</ul>" if by_task else "")
         + (f"<h3>Mind the metric</h3><ul>{warned}</ul>" if warned else "")
-        + about.findings_html(found.emergence, found.heads)
+        + about.findings_html(found.emergence, found.heads, found.comparisons.circuits)
         + f"<h3>Every curve</h3><p class='quiet'>{READING}</p>"
         + emergence_html(found.emergence)
     )

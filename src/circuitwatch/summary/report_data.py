@@ -42,7 +42,16 @@ CIRCUIT = {
     "overlap/edge_jaccard": "edge Jaccard to the checkpoint before",
     "overlap/node_jaccard": "node Jaccard to the checkpoint before",
     "overlap/weighted_edge_jaccard": "weighted edge Jaccard to the checkpoint before",
+    "overlap/edge_jaccard_mean": "edge Jaccard, exponentially weighted mean",
+    "overlap/edge_jaccard_final": "edge Jaccard to the last circuit",
+    "overlap/node_jaccard_final": "node Jaccard to the last circuit",
+    "overlap/weighted_edge_jaccard_final": "weighted edge Jaccard to the last circuit",
 }
+REFERENCES = {
+    "floor": "circuits of resampled prompts of the same checkpoint (mean of five neighbours)",
+    "chance": "circuits of these sizes by chance",
+}
+"""What an overlap is compared with: dashed and dotted lines."""
 OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
 LEVELS = 31
 """Steps of a head's score in the timeline; its three states (not held, held, confirmed) times this fit one printable character."""
@@ -148,7 +157,20 @@ def _is_shown(quantity: str) -> bool:
         return True
     measures = {f"algorithm/{name}" for names in MEASURES.values() for name in names}
     role = quantity.startswith("roles/") and quantity.endswith("/max")
-    return role or quantity in BEHAVIOUR or quantity in CIRCUIT or quantity in measures
+    return role or quantity in BEHAVIOUR or quantity in CIRCUIT or quantity in measures or quantity in set(_compared())
+
+
+def _compared() -> list[str]:
+    return [name for quantity in CIRCUIT for name in _references(quantity).values()]
+
+
+def _references(quantity: str) -> dict[str, str]:
+    """Kind of reference → the quantity that has it, for an overlap; no other quantity has any."""
+    if not quantity.startswith("overlap/"):
+        return {}
+    plain = quantity.removesuffix("_mean").removesuffix("_final")
+    chance = f"{quantity}_chance" if quantity.endswith("_final") else f"{plain}_chance"
+    return {"floor": f"{plain}_floor", "chance": chance}
 
 
 def _series(curves: Curves, models: list[str], axis: Any) -> tuple[list[dict[str, Any]], list[str]]:
@@ -179,10 +201,18 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         tasks = sorted(task for q, task in of if q == quantity)
         unit = words if quantity != "behaviour/value" else ""
         share = quantity.startswith("overlap/") or quantity in ("behaviour/accuracy",)
-        panels = [
+        panels: list[dict[str, Any]] = [
             {"t": t, "title": in_words(t), "unit": unit or metric_name(t), "series": of[quantity, t]} for t in tasks
         ]
-        return {"label": words, "range": [0, 1] if share else None, "panels": panels}
+        for panel in panels:
+            for kind, name in _references(quantity).items():
+                panel |= {kind: of[name, panel["t"]]} if (name, panel["t"]) in of else {}
+        said = [
+            f"{line} {REFERENCES[kind]}"
+            for kind, line in (("floor", "– –"), ("chance", "· · ·"))
+            if any(kind in panel for panel in panels)
+        ]
+        return {"label": words, "range": [0, 1] if share else None, "panels": panels, "note": "; ".join(said)}
 
     made: list[dict[str, Any]] = []
     for name, wanted in (("behaviour", BEHAVIOUR), ("circuits", CIRCUIT)):

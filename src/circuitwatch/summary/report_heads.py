@@ -55,11 +55,11 @@ SPECIFICITY: dict[str, str | None] = {
 }  # fmt: skip
 
 
-def findings_html(emergence: pd.DataFrame, heads: HeadTables) -> str:
+def findings_html(emergence: pd.DataFrame, heads: HeadTables, circuits: pd.DataFrame) -> str:
     """What is found: a list of sentences a model, and where there are several seeds, one for each of them, folded; empty if there is nothing about heads."""
     if not heads.histories and heads.algorithm.empty:
         return ""
-    found = findings(emergence, heads)
+    found = findings(emergence, heads, circuits)
     parts = []
     for model in dict.fromkeys(finding.model for finding in found):
         own = [finding for finding in found if finding.model == model]

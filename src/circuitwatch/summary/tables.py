@@ -206,7 +206,8 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
     Columns: model, task, seed, finished, checkpoints, checkpoints_planned, skipped, duplicates, last_tokens, params_total, params_non_embedding,
     n_layers, n_heads, d_model, architecture, n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy, circuit_status,
     circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness at the last checkpoint; checkpoints_with_circuit;
-    mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard; code_version, folder.
+    mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard, mean_edge_jaccard_floor (resampled
+    prompts), mean_edge_jaccard_chance; code_version, folder.
     """
     rows = []
     for cell in in_order(cells):
@@ -232,6 +233,8 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
             "mean_node_jaccard": "overlap/node_jaccard",
             "mean_edge_jaccard": "overlap/edge_jaccard",
             "mean_weighted_edge_jaccard": "overlap/weighted_edge_jaccard",
+            "mean_edge_jaccard_floor": "overlap/edge_jaccard_floor",
+            "mean_edge_jaccard_chance": "overlap/edge_jaccard_chance",
         }
         rows.append(
             {

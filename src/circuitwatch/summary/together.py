@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitwatch.circuits.overlap import jaccard_by_chance
 from circuitwatch.summary.changes import change_points
 from circuitwatch.summary.comparisons import benjamini_hochberg
 from circuitwatch.summary.curve_tables import as_curve
@@ -23,9 +24,9 @@ from circuitwatch.summary.histories import SERVES
 from circuitwatch.summary.lags import Lag, agreement, lag_between
 from circuitwatch.summary.metrics import compare_metrics
 from circuitwatch.summary.stability import set_stability, stability, turnover
-from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
+from circuitwatch.summary.tables import NO_TASK, CellData, without_duplicates
 
-VALUE, ACCURACY = "behaviour/value", "behaviour/accuracy"
+VALUE, ACCURACY, FLOOR = "behaviour/value", "behaviour/accuracy", "overlap/edge_jaccard_floor"
 CHANGING = (VALUE, "circuit/edges_share", "overlap/edge_jaccard")
 """Our quantities whose changes of course are looked for."""
 FEWEST = 4
@@ -150,20 +151,23 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
 
 
 def _circuits(cell: CellData) -> dict[str, Any]:
-    """How much a cell's circuits change between consecutive checkpoints that have one."""
+    """How much a cell's circuits change between consecutive checkpoints that have one; the floor of a pair is the mean of its two checkpoints'."""
     n_edges = cell.header.get("graph", {}).get("n_edges")
-    copies = set(cell.curves.loc[is_duplicate(cell.curves), "step"])
-    sets = [edges for step, edges in sorted(cell.circuits.items()) if step not in copies]
+    own = without_duplicates(cell.curves).set_index("step")
+    steps = [step for step in sorted(cell.circuits) if step in own.index]
+    sets = [cell.circuits[step] for step in steps]
     overlaps, chances = [], []
     for a, b in pairwise(sets):
         common = np.intersect1d(a, b, assume_unique=True).size
-        expected = a.size * b.size / n_edges if n_edges else np.nan
-        overlaps.append(common / max(a.size + b.size - common, 1))
-        chances.append(expected / (a.size + b.size - expected) if a.size + b.size else np.nan)
+        overlaps.append(common / (a.size + b.size - common) if a.size + b.size else np.nan)
+        by_chance = jaccard_by_chance(a.size, b.size, n_edges) if n_edges else None
+        chances.append(np.nan if by_chance is None else by_chance)
+    floors = own[FLOOR].loc[steps].to_numpy(dtype=float) if FLOOR in own else None
     about = {"model": cell.model, "task": cell.task, "seed": cell.seed}
+    of_pairs = None if floors is None else (floors[1:] + floors[:-1]) / 2
     return (
         about
-        | asdict(set_stability(overlaps, chance=chances))
+        | asdict(set_stability(overlaps, of_pairs, chances))
         | asdict(turnover([set(edges.tolist()) for edges in sets]))
     )
 

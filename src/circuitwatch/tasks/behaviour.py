@@ -74,10 +74,10 @@ class TaskMetric:
 @torch.no_grad()
 def measure(logits: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int) -> Behaviour:
     """Behaviour from logits [prompt, d_vocab] at the ends of all prompts. A prompt is answered correctly if its metric is above 0."""
-    value = metric_per_prompt(logits, prompts).double().cpu().numpy()
-    log_probabilities = logits.double().log_softmax(-1).gather(1, prompts.answer_ids.to(logits.device))
-    right = prompts.answer_signs.to(logits.device) > 0
-    log_prob = log_probabilities.masked_fill(~right, float("-inf")).logsumexp(-1).cpu().numpy()
+    value = metric_per_prompt(logits, prompts).cpu().double().numpy()
+    log_probabilities = logits.cpu().double().log_softmax(-1).gather(1, prompts.answer_ids)
+    right = prompts.answer_signs > 0
+    log_prob = log_probabilities.masked_fill(~right, float("-inf")).logsumexp(-1).numpy()
     correct = value > 0
     resampled = np.random.default_rng(seed).integers(len(value), size=(n_bootstrap, len(value)))
     low, high = np.quantile(value[resampled].mean(1), [0.025, 0.975])

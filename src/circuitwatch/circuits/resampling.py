@@ -1,0 +1,71 @@
+"""The circuit of other prompts of the same kind: a bootstrap over prompts, the noise floor of every comparison of circuits.
+
+A circuit is found from a sample of prompts, so two samples give two circuits of one and the same model. How much these share is as much as circuits of
+two checkpoints can be expected to share if nothing changed between them.
+
+A resample draws as many prompts as there are, with replacement. Its scores are the mean over its prompts, its circuit the smallest that is faithful on
+them. No model is run again for the scores; circuits are evaluated prompt by prompt and averaged by how often each was drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from circuitwatch.circuits.evaluation import CircuitEvaluator
+from circuitwatch.circuits.overlap import Circuit
+from circuitwatch.circuits.search import Criterion, SearchKind, smallest_circuit
+
+Array = npt.NDArray[np.float64]
+
+
+def bootstrap_weights(n_prompts: int, n_bootstrap: int, seed: int | Sequence[int]) -> Array:
+    """How often each prompt is drawn in each resample: [resample, prompt]."""
+    drawn = np.random.default_rng(seed).integers(n_prompts, size=(n_bootstrap, n_prompts))
+    return np.stack([np.bincount(row, minlength=n_prompts) for row in drawn]).astype(float)
+
+
+def circuits_of_resamples(
+    evaluator: CircuitEvaluator,
+    weights: Array,
+    scores: npt.NDArray[np.float32],
+    *,
+    model: Array,
+    corrupted: Array,
+    threshold: float,
+    criterion: Criterion,
+    search: SearchKind,
+    on_evaluation: Callable[[int], None] | None = None,
+) -> list[Circuit]:
+    """The circuit of every resample that has one.
+
+    Args:
+        evaluator: of the prompts.
+        weights: [resample, prompt], see `bootstrap_weights`.
+        scores: [resample, sender, receiver] under these weights.
+        model: [prompt] the full model's behaviour.
+        corrupted: [prompt] the same on the corrupted prompts.
+        threshold: as for the circuit of all prompts.
+        criterion: likewise.
+        search: likewise.
+        on_evaluation: told how many circuits of a resample have been evaluated.
+    """
+    circuits = []
+    for drawn, own in zip(weights, scores, strict=True):
+        share = drawn / drawn.sum()
+        found = smallest_circuit(
+            evaluator.graph,
+            own,
+            lambda mask, share=share: float(share @ evaluator.per_prompt(mask)),  # type: ignore[misc]
+            model=float(share @ model),
+            corrupted=float(share @ corrupted),
+            threshold=threshold,
+            criterion=criterion,
+            search=search,
+            on_evaluation=on_evaluation,
+        )
+        if found.mask is not None:
+            circuits.append(Circuit(found.mask, own))
+    return circuits

@@ -1,0 +1,267 @@
+"""One checkpoint, from weights to record: heads, behaviour, edge scores, the circuit, what its heads do, and how far it differs from the one before.
+
+The overlap with the last circuit stands beside what resampled prompts of the same checkpoint would give (the noise floor), what circuits of these sizes
+would share by chance, and its exponentially weighted mean over checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
+from circuitwatch.algorithms.causes import node_names
+from circuitwatch.checkpoints.loading import load_model, weights_sha256
+from circuitwatch.checkpoints.schedule import Checkpoint
+from circuitwatch.checkpoints.source import Say
+from circuitwatch.circuits.attribution import graph_of, weighted_edge_scores
+from circuitwatch.circuits.evaluation import CircuitEvaluator, weighted_exact_edge_scores
+from circuitwatch.circuits.graph import Graph
+from circuitwatch.circuits.memory import Plan, plan, with_smaller_batches
+from circuitwatch.circuits.overlap import Circuit, mean_overlaps, overlaps, overlaps_by_chance
+from circuitwatch.circuits.prompts import Metric, Prepared
+from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples
+from circuitwatch.circuits.search import Found, smallest_circuit
+from circuitwatch.config import CircuitConfig, Config
+from circuitwatch.errors import UserError
+from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
+from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Scalar
+from circuitwatch.tasks import PromptSet
+from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure, metric_per_prompt
+from circuitwatch.transformer import Transformer
+from circuitwatch.units import parse_size
+
+NOT_ABOVE_CHANCE = "none: behaviour not above chance"
+NOT_REACHED = "none: threshold not reached"
+LATEST = 0.5
+"""Weight of the latest overlap in the exponentially weighted mean (Tigges et al., 2407.10827)."""
+
+Array = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is looked at in every checkpoint of a cell."""
+
+    prompts: PromptSet
+    probes: RoleProbes
+    config: Config
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was found with the prompts. There is no `found` where the behaviour is not above chance, and no circuit in it where none reached the threshold."""
+
+    behaviour: Behaviour
+    findings: Findings
+    scalars: dict[str, Scalar]
+    found: Found | None = None
+    scores: Scores | None = None
+    resampled: Sequence[Circuit] = ()
+
+
+def examine(
+    checkpoint: Checkpoint,
+    folder: Path,
+    subject: Subject,
+    previous: CheckpointRecord | None,
+    say: Say,
+    duplicate_of: str | None = None,
+) -> CheckpointRecord:
+    """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record before it that has a circuit."""
+    config = subject.config
+    say("loading")
+    model = load_model(folder, device=torch_device(config.device), dtype=getattr(torch, config.dtype))
+    say("heads")
+    roles = role_scores(model, subject.probes)
+    planned = planned_for(model, subject.prompts, config.circuit)
+    parts = with_smaller_batches(
+        lambda size: behaviour_circuit_and_parts(
+            Prepared(model, subject.prompts, batch_size=size),
+            subject.prompts,
+            roles,
+            config,
+            planned.reuse,
+            say,
+            checkpoint.step,
+        ),
+        planned.batch_size,
+        on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
+    )
+    scalars = parts.scalars | {"weights/sha256": weights_sha256(folder)}
+    if duplicate_of:
+        scalars[DUPLICATE_OF] = duplicate_of
+    found, patching = parts.found, parts.findings.patching
+    mask = found.mask if found else None
+    if mask is not None and parts.scores is not None:
+        scalars |= overlap_scalars(graph_of(model), Circuit(mask, parts.scores), parts.resampled, previous)
+    return CheckpointRecord(
+        checkpoint.step,
+        checkpoint.tokens,
+        checkpoint.revision,
+        scalars | parts.findings.scalars | role_scalars(parts.findings.roles, roles.left_out),
+        parts.behaviour.per_prompt,
+        parts.findings.roles,
+        found.curve if found else None,
+        parts.scores,
+        mask,
+        pd.concat(patching, ignore_index=True) if patching else None,
+    )
+
+
+def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig) -> Plan:
+    """How many prompts at a time, within the memory that the configuration allows."""
+    budget = parse_size(config.memory, "circuit.memory") if config.memory else None
+    return plan(model, prompts, steps=config.ig_steps, budget=budget, batch_size=config.batch_size)
+
+
+def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
+    """The strongest head (or MLP) of each role, and the sum over all; or why a role could not be measured."""
+    scalars: dict[str, Scalar] = {f"roles/{role}/left_out": reason for role, reason in left_out.items()}
+    for role, table in roles.groupby("role", sort=False):
+        best = table.loc[[table["score"].idxmax()]]
+        scalars |= {
+            f"roles/{role}/max": float(best["score"].iloc[0]),
+            f"roles/{role}/head": node_names(best)[0],
+            f"roles/{role}/total": float(table["score"].sum()),
+        }
+    return scalars
+
+
+def behaviour_circuit_and_parts(
+    prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say, step: int
+) -> Parts:
+    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in it. `step` seeds the resamples of prompts."""
+    say("behaviour")
+    logits, corrupted_logits = prepared.end_logits()
+    behaviour = measure(logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
+    corrupted = metric_per_prompt(corrupted_logits, prompts).cpu().double().numpy()
+    values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
+    scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
+    scalars |= {"behaviour/corrupted": float(corrupted.mean()), "behaviour/above_chance": behaviour.above_chance}
+    if not behaviour.above_chance:
+        findings = unconfirmed(prepared, prompts, roles.table, config.heads)
+        return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
+    of_prompts = behaviour.per_prompt["value"].to_numpy()
+    found, scores, resampled = find_circuits(
+        prepared, prompts, config.circuit, of_prompts, corrupted, reuse, say, seed=(config.seed, step)
+    )
+    graph = graph_of(prepared.model)
+    nodes = None if found.mask is None else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]
+    say("path patching")
+    findings = confirm_roles(
+        prepared, prompts, roles.table, nodes, config.heads, n_bootstrap=config.n_bootstrap, seed=config.seed
+    )
+    return Parts(behaviour, findings, scalars | circuit_scalars(graph, found), found, scores, resampled)
+
+
+def find_circuits(
+    prepared: Prepared,
+    prompts: PromptSet,
+    config: CircuitConfig,
+    model: Array,
+    corrupted: Array,
+    reuse: bool,
+    say: Say,
+    *,
+    seed: Sequence[int],
+) -> tuple[Found, Scores, list[Circuit]]:
+    """Score the edges and search the smallest circuit, and those of resampled prompts; model, corrupted: [prompt] the full model's metric.
+
+    Returns what was found, the scores [sender, receiver], and the circuits of the resamples that have one.
+    """
+    say("scoring edges")
+    metric = TaskMetric(prompts)
+    drawn = bootstrap_weights(len(model), config.resamples, seed) if config.resamples else np.empty((0, len(model)))
+    scores = score_edges(prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn]))
+    evaluator = CircuitEvaluator(prepared, metric, reuse=reuse)
+    found = smallest_circuit(
+        evaluator.graph,
+        scores[0],
+        evaluator,
+        model=float(model.mean()),
+        corrupted=float(corrupted.mean()),
+        threshold=config.threshold,
+        criterion=config.criterion,  # type: ignore[arg-type]  # checked by config.validate
+        search=config.search,  # type: ignore[arg-type]
+        on_evaluation=lambda n: say(f"circuit {n}"),
+    )
+    if found.mask is None:
+        return found, scores[0], []
+    resampled = circuits_of_resamples(
+        evaluator,
+        drawn,
+        scores[1:],
+        model=model,
+        corrupted=corrupted,
+        threshold=config.threshold,
+        criterion=config.criterion,  # type: ignore[arg-type]
+        search=config.search,  # type: ignore[arg-type]
+        on_evaluation=lambda n: say(f"circuit of resampled prompts {n}"),
+    )
+    return found, scores[0], resampled
+
+
+def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig, weights: Array) -> Scores:
+    """Edge scores [set, sender, receiver] by the configured method, under each set of weights [set, prompt]."""
+    if config.method == "exact":
+        return weighted_exact_edge_scores(prepared, metric, weights)
+    steps, quadrature = (1, "right") if config.method == "eap" else (config.ig_steps, config.quadrature)
+    return weighted_edge_scores(prepared, metric, weights, steps=steps, quadrature=quadrature)  # type: ignore[arg-type]
+
+
+def circuit_scalars(graph: Graph, found: Found) -> dict[str, Scalar]:
+    """Size and faithfulness of the circuit found, or why there is none."""
+    scalars: dict[str, Scalar] = {"circuit/evaluations": len(found.curve), "circuit/exhaustive": found.exhaustive}
+    if found.mask is None or found.edges_asked is None:
+        return scalars | {"circuit/status": NOT_REACHED}
+    nodes = int(graph.nodes_in(found.mask).sum())
+    edges = int(found.mask.sum())
+    row = found.curve.set_index("edges_asked").loc[found.edges_asked]
+    shares = {f"circuit/{name}": float(row[name]) for name in ("recovery", "faithfulness") if pd.notna(row[name])}
+    return (
+        scalars
+        | shares
+        | {
+            "circuit/status": "found",
+            "circuit/edges": edges,
+            "circuit/edges_share": edges / graph.n_edges,
+            "circuit/edges_asked": found.edges_asked,
+            "circuit/nodes": nodes,
+            "circuit/nodes_share": nodes / len(graph.nodes),
+        }
+    )
+
+
+def overlap_scalars(
+    graph: Graph, circuit: Circuit, resampled: Sequence[Circuit], previous: CheckpointRecord | None
+) -> dict[str, Scalar]:
+    """Overlap with the last circuit found before, by chance, and its weighted mean; and the noise floor here. What does not exist is left out."""
+    scalars: dict[str, Scalar] = {
+        f"overlap/{name}_floor": value for name, value in mean_overlaps(graph, resampled).items()
+    }
+    if previous is None or previous.mask is None or previous.scores is None:
+        return scalars
+    before = Circuit(previous.mask, previous.scores)
+    for name, value in overlaps(graph, circuit, before).items():
+        mean = previous.scalars.get(f"overlap/{name}_mean", value)
+        scalars |= {f"overlap/{name}": value, f"overlap/{name}_mean": LATEST * value + (1 - LATEST) * float(mean)}
+    chance = overlaps_by_chance(graph, circuit, before)
+    return scalars | {f"overlap/{name}_chance": value for name, value in chance.items()}
+
+
+def torch_device(name: str) -> str:
+    """The device meant; `auto` is a GPU if there is one."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, there in available.items() if there)
+    if not available[name]:
+        raise UserError(f"device={name}: there is none on this machine; choose device=cpu or auto")
+    return name

@@ -1,0 +1,97 @@
+"""Circuits of resampled prompts against the whole analysis done on prompts that are really repeated."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from circuitwatch.circuits.attribution import edge_scores, graph_of, weighted_edge_scores
+from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores, weighted_exact_edge_scores
+from circuitwatch.circuits.prompts import Prepared, run_metric
+from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples
+from circuitwatch.circuits.search import smallest_circuit
+from support.models import Case, Pairs, logit_difference
+
+
+class Repeated:
+    """The prompts of a resample, each as often as it was drawn, and the metric of the originals."""
+
+    def __init__(self, case: Case, drawn: np.ndarray) -> None:
+        self.of = torch.from_numpy(np.repeat(np.arange(len(drawn)), drawn.astype(int)))
+        parts = (case.prompts.clean, case.prompts.corrupted, case.prompts.lengths)
+        self.prepared = Prepared(case.model, Pairs(*(part[self.of] for part in parts)), batch_size=3)
+
+    def metric(self, logits: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        return logit_difference(logits, self.of[indices])
+
+
+def test_drawn_prompts_are_counted() -> None:
+    weights = bootstrap_weights(7, 5, (3, 1))
+    assert weights.shape == (5, 7) and (weights.sum(1) == 7).all() and (weights == weights.round()).all()
+    assert (weights == bootstrap_weights(7, 5, (3, 1))).all() and (weights != bootstrap_weights(7, 5, (3, 2))).any()
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+def test_weighted_scores_are_those_of_repeated_prompts(case: Case, batch_size: int) -> None:
+    """Relative to the largest score, 1e-5: float32 sums in another order. The first set is that of all prompts, once each."""
+    weights = np.concatenate([np.ones((1, 8)), bootstrap_weights(8, 2, 0)])
+    scores = weighted_edge_scores(case.prepared(batch_size), logit_difference, weights, steps=3)
+    exact = weighted_exact_edge_scores(case.prepared(batch_size), logit_difference, weights)
+    assert (scores[0] == edge_scores(case.prepared(batch_size), logit_difference, steps=3)).all()
+    for which, drawn in enumerate(weights):
+        repeated = Repeated(case, drawn)
+        expected = edge_scores(repeated.prepared, repeated.metric, steps=3)
+        assert np.abs(scores[which] - expected).max() <= 1e-5 * np.abs(expected).max()
+        expected = exact_edge_scores(repeated.prepared, repeated.metric)
+        assert np.abs(exact[which] - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None:
+    """The same masks, edge for edge: scores of these models are far enough apart for rounding not to change their order."""
+    weights = bootstrap_weights(8, 3, 5)
+    options = {"threshold": 0.6, "criterion": "faithfulness", "search": "coarse_to_fine"}
+    clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), logit_difference))
+    found = circuits_of_resamples(
+        CircuitEvaluator(case.prepared(), logit_difference),
+        weights,
+        weighted_edge_scores(case.prepared(), logit_difference, weights),
+        model=clean,
+        corrupted=corrupted,
+        **options,
+    )
+    expected = []
+    for drawn in weights:
+        repeated = Repeated(case, drawn)
+        model, twins = (values.mean().item() for values in run_metric(repeated.prepared, repeated.metric))
+        search = smallest_circuit(
+            graph_of(case.model),
+            edge_scores(repeated.prepared, repeated.metric),
+            CircuitEvaluator(repeated.prepared, repeated.metric),
+            model=model,
+            corrupted=twins,
+            **options,
+        )
+        if search.mask is not None:
+            expected.append(search.mask)
+    assert len(found) == len(expected) > 0
+    assert all((circuit.mask == mask).all() for circuit, mask in zip(found, expected, strict=True))
+
+
+def test_equal_prompts_have_no_noise(case: Case) -> None:
+    """Where every prompt is the same one, resampling changes nothing."""
+    rows = torch.zeros(6, dtype=torch.long)
+    prompts = Pairs(case.prompts.clean[rows, :5], case.prompts.corrupted[rows, :5], case.prompts.lengths[rows])
+    prepared = Prepared(case.model, prompts)
+
+    def metric(logits: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        return logit_difference(logits, indices * 0)
+
+    weights = bootstrap_weights(6, 2, 0)
+    clean, corrupted = (values.double().numpy() for values in run_metric(prepared, metric))
+    evaluator = CircuitEvaluator(prepared, metric)
+    first, second = circuits_of_resamples(
+        evaluator, weights, weighted_edge_scores(prepared, metric, weights), model=clean, corrupted=corrupted, threshold=0.5,
+        criterion="faithfulness", search="exhaustive",
+    )  # fmt: skip
+    assert (first.mask == second.mask).all() and first.mask.any()
