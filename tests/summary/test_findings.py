@@ -41,7 +41,10 @@ def test_which_came_first(first: pd.Series, second: pd.Series, order: str) -> No
 
 
 def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
-    said = {finding.model: finding.sentences for finding in findings(result.emergence, result.heads)}
+    said = {
+        finding.model: finding.sentences
+        for finding in findings(result.emergence, result.heads, result.comparisons.circuits)
+    }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
     assert "Induction emerged before IOI (induction at 42" in large
     assert "induction a1.h2 ✓; S-inhibition a1.h0 ✓" in large

@@ -16,7 +16,7 @@ Order = Literal["before", "after", "can't be told", "only the first", "only the 
 MOST_NAMES = 8
 """Heads that a sentence names."""
 MOST_CURVES = 20
-CONFIRMED = "✓"
+CONFIRMED, MINUS = "✓", "−"
 STATUS_WORDS = {
     "already": "there from the first checkpoint",
     "never": "never by the last checkpoint",
@@ -115,8 +115,9 @@ def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
         return ["Too few sizes for a trend." if len(row) else ""]
     trend = row.iloc[0]
     low, high = (f"{trend[name]:.2f}" if pd.notna(trend[name]) else "unbounded" for name in ("slope_low", "slope_high"))
+    power = f"{trend['slope']:.2f} [{low}, {high}]".replace("-", MINUS)
     return [
-        f"Tokens of emergence go with parameters to the power {trend['slope']:.2f} [{low}, {high}] over {trend['n_sizes']} sizes; {trend['knee_status']}."
+        f"Tokens of emergence go with parameters to the power {power} over {trend['n_sizes']} sizes; {trend['knee_status']}."
     ]
 
 
@@ -214,9 +215,10 @@ def _algorithm(algorithm: pd.DataFrame) -> list[str]:
             if pd.notna(row["trend"]) and (
                 row["trend_low"] > 0 or row["trend_high"] < 0
             ):  # also of one that stays by its range
-                span += (
+                trend = (
                     f", {row['trend']:+.2f} [{row['trend_low']:+.2f}, {row['trend_high']:+.2f}] per tenfold of tokens"
                 )
+                span += trend.replace("-", MINUS)
             verdict = "has too few checkpoints" if row["verdict"] == "too few checkpoints" else row["verdict"]
             words.append(f"{in_words(str(row['quantity']))} {verdict} ({span})")
         sentences.append(f"{_begin(str(task))}: {', '.join(words)}.")

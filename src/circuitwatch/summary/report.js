@@ -129,12 +129,12 @@ function drawPanel(host, panel, choice) {
   frame(svg, box, x, y, "training tokens");
   for (const [kind, dashes] of [["floor", "6 4"], ["chance", "1.5 4"]]) // what an overlap is compared with
     for (const line of (panel[kind] || []).map(index => data.series[index]).filter(visible)) {
-      const at = places(data.axes[line.a]), inside = tokens => Math.min(Math.max(x(tokens), box.left), box.right);
+      const at = places(data.axes[line.a]), inside = tokens => x(tokens) >= box.left && x(tokens) <= box.right;
       const mean = i => { // of five neighbours, as overlap_figures.py draws it
         const near = line.y.slice(Math.max(i - 2, 0), i + 3).filter(v => v !== null);
         return near.reduce((sum, v) => sum + v, 0) / near.length;
       };
-      const path = at.map((tokens, i) => [tokens, i]).filter(([, i]) => line.y[i] !== null).map(([tokens, i]) => `${inside(tokens).toFixed(1)},${y(mean(i)).toFixed(1)}`);
+      const path = at.map((tokens, i) => [tokens, i]).filter(([tokens, i]) => line.y[i] !== null && inside(tokens)).map(([tokens, i]) => `${x(tokens).toFixed(1)},${y(mean(i)).toFixed(1)}`);
       svg.append(draw("polyline", { class: kind, points: path.join(" "), fill: "none", stroke: data.models[line.m].colour, "stroke-width": 1.2, "stroke-dasharray": dashes, opacity: 0.8 }));
     }
   lines.forEach((line, k) => {

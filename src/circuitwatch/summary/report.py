@@ -52,7 +52,9 @@ checkpoint of 0 tokens is drawn at the left end; × marks a checkpoint whose wei
 READ_CIRCUIT = """Layers from the input (below) to the logits (above); circles are attention heads, squares MLPs; hollow ones are not in the circuit. The
 colour of an edge says which input of the receiver it enters."""
 READ_STABILITY = """After its rise a curve may stay, drift or fall. <b>spread</b> is the standard deviation about a robust line, <b>drift</b> that line's
-slope per tenfold of tokens, <b>largest fall</b> the largest loss from the highest value so far, all as shares of the rise."""
+slope per tenfold of tokens, <b>largest fall</b> the largest loss from the highest value so far, all as shares of the rise. For circuits,
+<b>stability</b> is where the edges shared by neighbouring checkpoints lie between what chance gives (0) and what two circuits of one checkpoint,
+found from resampled prompts, share (1): at about 1 the circuit changes no more than its own noise."""
 
 
 @dataclass(frozen=True)

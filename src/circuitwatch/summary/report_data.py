@@ -199,7 +199,7 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     def by_task(quantity: str, words: str) -> dict[str, Any]:
         tasks = sorted(task for q, task in of if q == quantity)
-        unit = words if quantity != "behaviour/value" else ""
+        unit = words.split(" to the ")[0] if quantity != "behaviour/value" else ""
         share = quantity.startswith("overlap/") or quantity in ("behaviour/accuracy",)
         panels: list[dict[str, Any]] = [
             {"t": t, "title": in_words(t), "unit": unit or metric_name(t), "series": of[quantity, t]} for t in tasks

@@ -99,8 +99,13 @@ def scaling_html(scaling: pd.DataFrame) -> str:
 
 
 def table_html(table: pd.DataFrame, columns: Columns) -> str:
-    """A sortable table of some columns, with the names they are to have; a column of seeds only where there are several."""
-    there = [name for name in columns if name in table and (name != "seed" or table["seed"].nunique() > 1)]
+    """A sortable table of some columns, with the names they are to have; a column of seeds only where there are several, none that is empty."""
+    empty = {name for name in table if not table[name].replace("", None).notna().any()}
+    there = [
+        name
+        for name in columns
+        if name in table and name not in empty and (name != "seed" or table["seed"].nunique() > 1)
+    ]
     head = "".join(
         f"<th><button>{html.escape(columns[name] or name.replace('_', ' '))}</button></th>" for name in there
     )
