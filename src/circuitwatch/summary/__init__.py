@@ -33,6 +33,7 @@ from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
 from circuitwatch.summary.report import Findings, write_report
+from circuitwatch.summary.seeds import seeds_table
 from circuitwatch.summary.tables import (
     NO_TASK,
     CellData,
@@ -40,7 +41,6 @@ from circuitwatch.summary.tables import (
     cells_table,
     in_order,
     read_cell,
-    seeds_table,
     with_cells,
 )
 from circuitwatch.summary.together import Comparisons, compare
@@ -165,10 +165,21 @@ def print_summary(result: SummaryResult) -> None:
     """Print when things emerged, what was left out, and where the report is."""
     console = wide_console()
     table = Table(title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for name in ("model", "task", "quantity", "status", "tokens", "95 % interval", "seen between", "at the end"):
+    emergence = result.emergence
+    several = len(emergence) > 0 and emergence["seed"].nunique() > 1
+    for name in (
+        "model",
+        *(["seed"] if several else []),
+        "task",
+        "quantity",
+        "status",
+        "tokens",
+        "95 % interval",
+        "seen between",
+        "at the end",
+    ):
         wraps = name in ("task", "quantity")
         table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps)
-    emergence = result.emergence
     roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
     for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
         for _, row in part.head(MOST_PRINTED).iterrows():
@@ -178,6 +189,7 @@ def print_summary(result: SummaryResult) -> None:
             )
             table.add_row(
                 row["model"],
+                *([str(row["seed"])] if several else []),
                 row["task"],
                 quantity,
                 row["status"],

@@ -19,6 +19,7 @@ from circuitwatch.summary.emergence import Emergence, fit_emergence
 from circuitwatch.summary.lags import Curve
 from circuitwatch.summary.logistic import log_tokens
 from circuitwatch.summary.scaling import Kind, trend
+from circuitwatch.summary.seeds import median_moment
 from circuitwatch.summary.tables import ACCURACY_THRESHOLD, CHANCE, CIRCUIT_THRESHOLD, ROLE_THRESHOLD, SIZES
 
 FALLING = re.compile(r"(^|[/_ ,])(ppl|perplexity|loss|nll|bits_per_byte|brier|brier_score)($|[/_ ,])")
@@ -197,19 +198,9 @@ def _columns(found: Emergence) -> dict[str, Any]:
 
 
 def _moment(seeds: pd.DataFrame) -> tuple[float, float, Kind] | None:
-    """A model's place in a trend: (parameters, tokens, kind); none where most seeds give no moment, or the size isn't known."""
-    params = float(seeds["params_total"].iloc[0])
-    counts = seeds["status"].value_counts()
-    emerged, never, already = (int(counts.get(name, 0)) for name in ("emerged", "never", "already"))
-    if not np.isfinite(params) or not emerged + never + already:
-        return None
-    if emerged and emerged >= max(never, already):
-        tokens = seeds.loc[seeds["status"] == "emerged", "tokens"].astype(float)
-        return params, float(np.exp(np.log(tokens).median())), "observed"
-    if never >= already:
-        return params, float(seeds.loc[seeds["status"] == "never", "last_tokens"].min()), "later"
-    first = float(seeds.loc[seeds["status"] == "already", "first_tokens"].max())
-    return (params, first, "earlier") if first > 0 else None
+    """A model's place in a trend: (parameters, tokens, kind); none where its seeds give no moment, or the size isn't known."""
+    params, middle = float(seeds["params_total"].iloc[0]), median_moment(seeds)
+    return None if middle is None or not np.isfinite(params) else (params, *middle)
 
 
 def _trend(

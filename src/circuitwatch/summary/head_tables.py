@@ -40,7 +40,7 @@ class HeadTables:
         }  # fmt: skip
 
     def spreads(self) -> dict[str, tuple[pd.DataFrame, list[str]]]:
-        """What `tables.seeds_table` gives the spread over seeds of."""
+        """What `seeds.seeds_table` gives the spread over seeds of."""
         return {
             "roles": (self.roles, holders.SPREAD),
             "algorithm": (self.algorithm, algorithm.SPREAD),

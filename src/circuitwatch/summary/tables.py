@@ -258,44 +258,5 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def seeds_table(
-    emergence: pd.DataFrame, others: dict[str, tuple[pd.DataFrame, list[str]]] | None = None
-) -> pd.DataFrame:
-    """Spread over seeds, only for models with several of them; a median and the ends, never a mean of curves.
-
-    Args:
-        emergence: as made by `curve_tables.emergence_rows`.
-        others: name → (a table with columns model, seed, others that name a row, and numbers; the columns that hold the numbers).
-
-    Returns:
-        one row a (model, task, quantity): model, task, quantity, seeds (how many). For emergence then emerged (how many did), tokens_median, tokens_min,
-        tokens_max; for the others quantity is `name/row's other names/column`, and known (how many seeds have the number), median, min, max.
-    """
-    rows: list[dict[str, Any]] = []
-    for (model, task, quantity), group in emergence.groupby(["model", "task", "quantity"], sort=False):
-        if len(group) > 1:
-            tokens = group.loc[group["status"] == "emerged", "tokens"]
-            about = {"model": model, "task": task, "quantity": quantity, "seeds": len(group), "emerged": len(tokens)}
-            rows.append(about | {f"tokens_{name}": value for name, value in _spread(tokens).items()})
-    for name, (table, columns) in (others or {}).items():
-        if table.empty:
-            continue
-        keys = [key for key in ("task", "role", "circuit_task", "quantity") if key in table]
-        for (model, *key), group in table.groupby(["model", *keys], sort=False):
-            if group["seed"].nunique() > 1:
-                named = dict(zip(keys, key, strict=True))
-                task = named.pop("task", NO_TASK)
-                about = {"model": model, "task": task, "seeds": group["seed"].nunique()}
-                for column in columns:
-                    values = group[column].astype(float).dropna()
-                    quantity = "/".join([name, *map(str, named.values()), column])
-                    rows.append(about | {"quantity": quantity, "known": len(values)} | _spread(values))
-    return pd.DataFrame(rows)
-
-
-def _spread(values: pd.Series) -> dict[str, float | None]:
-    return {name: float(getattr(values, name)()) if len(values) else None for name in ("median", "min", "max")}
-
-
 def _mean(curve: pd.Series) -> float | None:
     return float(curve.astype(float).mean()) if len(curve) else None

@@ -1,0 +1,72 @@
+"""Several seeds of a size: the median is one of order statistics, in which a seed that never got there counts as late."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitwatch.summary.seeds import median_moment, seeds_table
+
+
+def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> pd.DataFrame:
+    """A row a seed: tokens of one that emerged, or a status."""
+    return pd.DataFrame(
+        {
+            "model": "m", "task": "ioi", "quantity": "behaviour/value", "seed": range(len(statuses)),
+            "status": [one if isinstance(one, str) else "emerged" for one in statuses],
+            "tokens": [None if isinstance(one, str) else one for one in statuses], "first_tokens": first, "last_tokens": last,
+        }
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        ((1e6, 2e6, 1.5e6), (1.5e6, "observed")),
+        ((1e6, 4e6), (2e6, "observed")),
+        ((1.3e6, 0.85e6, "never"), (1.3e6, "observed")),
+        ((1.3e6, 0.85e6, "already"), (0.85e6, "observed")),
+        ((1e6, "never", "never"), (2e6, "later")),
+        ((0.5e6, "never"), (1e6, "later")),
+        (("already", "already", 1e6), (1e3, "earlier")),
+        (("already", "never"), None),
+        (("transient", "ambiguous"), None),
+        (("transient", 1e6, "never", 3e5), (1e6, "observed")),
+    ],
+)
+def test_the_median_counts_those_that_never_did(
+    seeds: tuple[str | float, ...], expected: tuple[float, str] | None
+) -> None:
+    found = median_moment(rows(*seeds))
+    assert found == (None if expected is None else (pytest.approx(expected[0]), expected[1]))
+
+
+def test_there_at_no_tokens_is_no_bound() -> None:
+    assert median_moment(rows("already", "already", first=0.0)) is None
+
+
+def test_the_median_of_runs_of_which_some_fail_is_not_early() -> None:
+    """Moments whose median is 1e6, seen until 1.5e6: over 2000 sizes of 5 seeds the median of log moments, where observed, is not shifted early.
+
+    Among the sizes whose median is observed the mean of log(median) is that of medians below 1.5e6 (the truth, known from the uncensored moments).
+    """
+    rng = np.random.default_rng(0)
+    of_those_seen, of_all = [], []
+    for moments in np.exp(rng.normal(np.log(1e6), 0.5, (2000, 5))):
+        seen = [float(moment) if moment < 1.5e6 else "never" for moment in moments]
+        found = median_moment(rows(*seen, last=1.5e6))
+        assert found is not None and (found[1] == "observed") == (np.median(moments) < 1.5e6)
+        if found[1] == "observed":
+            of_those_seen.append(found[0])
+            of_all.append(float(np.median(moments)))
+    assert of_those_seen == pytest.approx(of_all)
+
+
+def test_the_table_says_how_many_did_and_how_many_never() -> None:
+    table = seeds_table(rows(1.3e6, 0.85e6, "never"))
+    row = table.iloc[0]
+    assert (row["seeds"], row["emerged"], row["never"], row["already"]) == (3, 2, 1, 0)
+    assert (row["tokens_median"], row["tokens_median_is"]) == (pytest.approx(1.3e6), "observed")
+    assert (row["tokens_min"], row["tokens_max"]) == (0.85e6, 1.3e6)
+    assert seeds_table(rows(1e6)).empty
