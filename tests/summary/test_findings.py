@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from circuitwatch.summary import SummaryResult
-from circuitwatch.summary.findings import emergence_findings, emergence_sentence, findings, order_of
+from circuitwatch.summary.emergence_words import emergence_findings, emergence_sentence
+from circuitwatch.summary.findings import findings, order_of
 
 
 def row(status: str, tokens: float | None = None, low: float | None = None, high: float | None = None) -> pd.Series:
@@ -16,34 +17,44 @@ def row(status: str, tokens: float | None = None, low: float | None = None, high
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "order"),
+    ("first", "second", "lag", "order"),
     [
-        (row("emerged", 10, 8, 12), row("emerged", 20, 15, 25), "before"),
-        (row("emerged", 20, 15, 25), row("emerged", 10, 8, 12), "after"),
-        (row("emerged", 10, 8, 16), row("emerged", 20, 15, 25), "can't be told"),
+        (row("emerged", 10, 8, 12), row("emerged", 20, 15, 25), "before", "before"),
+        (row("emerged", 20, 15, 25), row("emerged", 10, 8, 12), "after", "after"),
+        (row("emerged", 10, 8, 16), row("emerged", 20, 15, 25), "cannot be told", "can't be told"),
         (
-            row("emerged", 10, 8, None),
+            row("emerged", 10, 8, 16),
             row("emerged", 20, 15, 25),
-            "can't be told",
-        ),  # the upper end is beyond the last checkpoint
-        (row("emerged", 10, 8, 12), row("never"), "only the first"),
-        (row("never"), row("emerged", 10, 8, 12), "only the second"),
-        (row("never"), row("never"), "neither"),
-        (row("already"), row("emerged", 20, 15, 25), "before"),
-        (row("emerged", 20, 15, 25), row("already"), "after"),
-        (row("already"), row("already"), "can't be told"),
-        (row("transient", 10, 8, 12), row("emerged", 20, 15, 25), "can't be told"),
-        (row("ambiguous"), row("never"), "can't be told"),
+            "before",
+            "before",
+        ),  # the lag's interval is the sharper one
+        (row("emerged", 10, 8, 12), row("emerged", 20, 15, 25), None, "can't be told"),
+        (row("emerged", 10, 8, 12), row("never"), "before", "only the first"),
+        (row("never"), row("emerged", 10, 8, 12), "cannot be told", "only the second"),
+        (row("never"), row("never"), "cannot be told", "neither"),
+        (row("already"), row("emerged", 20, 15, 25), "before", "before"),
+        (row("already"), row("already"), "cannot be told", "can't be told"),
+        (row("ambiguous"), row("never"), "cannot be told", "can't be told"),
     ],
 )
-def test_which_came_first(first: pd.Series, second: pd.Series, order: str) -> None:
-    assert order_of(first, second) == order
+def test_which_came_first(first: pd.Series, second: pd.Series, lag: str | None, order: str) -> None:
+    assert order_of(first, second, lag) == order
+
+
+def test_sentences_and_table_say_the_same(result: SummaryResult) -> None:
+    """What the sentence on induction and IOI says is the verdict of the table of lags, with its interval."""
+    lags = result.comparisons.lags
+    own = lags[(lags["model"] == "nano-400k") & (lags["task"] == "ioi") & (lags["role"] == "induction")].iloc[0]
+    said = next(
+        f.sentences for f in findings(result.emergence, result.heads, result.comparisons) if f.model == "nano-400k"
+    )
+    assert own["verdict"] == "before"
+    assert f"IOI took {own['ratio']:.2f} [{own['ratio_low']:.2f}, {own['ratio_high']:.2f}] times as many" in said[0]
 
 
 def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     said = {
-        finding.model: finding.sentences
-        for finding in findings(result.emergence, result.heads, result.comparisons.circuits)
+        finding.model: finding.sentences for finding in findings(result.emergence, result.heads, result.comparisons)
     }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
     assert "Induction emerged before IOI (induction at 42" in large

@@ -82,11 +82,11 @@ def test_stability_lies_between_chance_and_the_noise_floor(sweep: Path, cell: Ce
     overlap = np.mean([len(a & b) / len(a | b) for a, b in pairwise(sets)])
     chance = np.mean([jaccard_by_chance(len(a), len(b), N_EDGES) for a, b in pairwise(sets)])
     curves = combine([read_cells(find_cells(sweep))])
-    circuits = compare(curves, pd.DataFrame(), [cell], n_bootstrap=20).circuits
-    row = circuits.iloc[0]
+    compared = compare(curves, pd.DataFrame(), [cell], n_bootstrap=20)
+    row = compared.circuits.iloc[0]
     assert row["floor"] == pytest.approx(FLOOR) and row["chance"] == pytest.approx(chance)
     assert row["stability"] == pytest.approx((overlap - chance) / (FLOOR - chance))
     assert row["low"] <= row["stability"] <= row["high"]
     emergence = pd.DataFrame({"model": ["nano-400k"], "seed": [0], "task": ["x"], "quantity": ["y"]})
-    sentences = findings(emergence, head_tables([], emergence), circuits)[0].sentences
+    sentences = findings(emergence, head_tables([], emergence), compared)[0].sentences
     assert f"(resampled prompts of one checkpoint {FLOOR:.2f}, by chance {chance:.2f}: stability" in sentences[-1]

@@ -130,9 +130,7 @@ def test_several_seeds_give_a_spread_and_three_sizes_a_trend(
     handovers = spread.set_index(["model", "quantity"]).loc[("nano-1m", "roles/induction/handovers")]
     assert handovers["known"] == 2 and handovers["median"] == handovers["min"] == handovers["max"] == 1
     found = [
-        finding
-        for finding in findings(made.emergence, made.heads, made.comparisons.circuits)
-        if finding.model == "nano-1m"
+        finding for finding in findings(made.emergence, made.heads, made.comparisons) if finding.model == "nano-1m"
     ]
     assert [finding.seed for finding in found] == [None, 0, 1]
     assert "all roles together: median 1, from 1 to 1." in " ".join(found[0].sentences)

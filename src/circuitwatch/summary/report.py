@@ -16,8 +16,8 @@ import pandas as pd
 
 from circuitwatch.summary import report_heads as about
 from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.emergence_words import emergence_findings
 from circuitwatch.summary.figures import format_tokens, in_words, quantity_in_words
-from circuitwatch.summary.findings import emergence_findings
 from circuitwatch.summary.head_tables import HeadTables
 from circuitwatch.summary.report_data import as_json, circuits_blob, report_data
 from circuitwatch.summary.report_tables import (
@@ -201,7 +201,7 @@ def _answers(found: Findings) -> str:
     return (
         (f"<h3>When behaviours emerge</h3><ul>{by_task}</ul>" if by_task else "")
         + (f"<h3>Mind the metric</h3><ul>{warned}</ul>" if warned else "")
-        + about.findings_html(found.emergence, found.heads, found.comparisons.circuits)
+        + about.findings_html(found.emergence, found.heads, found.comparisons)
         + f"<h3>Every curve</h3><p class='quiet'>{READING}</p>"
         + emergence_html(found.emergence)
     )

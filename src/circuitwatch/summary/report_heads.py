@@ -8,6 +8,7 @@ import pandas as pd
 
 from circuitwatch.summary.findings import findings
 from circuitwatch.summary.head_tables import HeadTables
+from circuitwatch.summary.together import Comparisons
 
 READ_ROLES = """Each panel has one role: the score of its strongest head, by model size. Scores of different roles are not on one scale: each has its own
 threshold, which the table gives. A role that rises before a behaviour may be needed for it; one that rises after it can hardly have been. In the table of
@@ -55,11 +56,11 @@ SPECIFICITY: dict[str, str | None] = {
 }  # fmt: skip
 
 
-def findings_html(emergence: pd.DataFrame, heads: HeadTables, circuits: pd.DataFrame) -> str:
+def findings_html(emergence: pd.DataFrame, heads: HeadTables, compared: Comparisons) -> str:
     """What is found: a list of sentences a model, and where there are several seeds, one for each of them, folded; empty if there is nothing about heads."""
     if not heads.histories and heads.algorithm.empty:
         return ""
-    found = findings(emergence, heads, circuits)
+    found = findings(emergence, heads, compared)
     parts = []
     for model in dict.fromkeys(finding.model for finding in found):
         own = [finding for finding in found if finding.model == model]

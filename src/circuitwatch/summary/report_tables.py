@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from circuitwatch.summary.emergence_words import emergence_sentence
 from circuitwatch.summary.figures import format_interval, format_tokens, in_words, quantity_in_words
-from circuitwatch.summary.findings import emergence_sentence
 from circuitwatch.summary.tables import NO_TASK
 
 Columns = Mapping[str, str | None]
