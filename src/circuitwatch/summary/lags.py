@@ -18,7 +18,9 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
-from circuitwatch.summary.emergence import COVERAGE, Emergence, Moments, emergence_samples
+from circuitwatch.summary.emergence import emergence_samples
+from circuitwatch.summary.moments import COVERAGE, Moments
+from circuitwatch.summary.status import Emergence
 
 Verdict = Literal["before", "after", "cannot be told"]
 

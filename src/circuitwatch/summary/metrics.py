@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from circuitwatch.summary.emergence import Emergence, emergence_samples
+from circuitwatch.summary.emergence import emergence_samples
 from circuitwatch.summary.lags import Curve
 from circuitwatch.summary.logistic import RISE
+from circuitwatch.summary.status import Emergence
 
 SHARPER = 0.5
 """The thresholded metric is sharper where its rise takes less than this share of the continuous one's."""

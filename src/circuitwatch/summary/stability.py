@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import theilslopes
 
-from circuitwatch.summary.emergence import Emergence
 from circuitwatch.summary.logistic import log_tokens
+from circuitwatch.summary.status import Emergence
 
 MIN_AFTER = 3
 """Checkpoints after emergence from which on a line and a spread about it can be had."""
