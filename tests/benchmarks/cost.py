@@ -88,6 +88,7 @@ def watch(folder: Path) -> dict[str, float]:
     weights = bootstrap_weights(len(prompts.lengths), 1000, 0)
     case = Case(model, PathPatcher(prepared, TaskMetric(prompts)), prompts, None, heads, weights)
     last, middle = (round(share * (model.n_layers - 1)) for share in (0.75, 0.55))
+    last = min(last, model.n_layers - 3)
     movers = [f"a{layer}.h{h}" for layer, h in ((last, 0), (last + 1, 1), (last + 2, 2))]
     inhibitors = [f"a{layer}.h{h}" for layer, h in ((middle, 0), (middle, 1), (middle + 1, 2))]
     sources = [f"a{layer}.h{h}" for layer in (1, 3, middle - 1) for h in (0, 1)]
