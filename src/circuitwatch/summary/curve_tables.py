@@ -133,9 +133,7 @@ def scaling_rows(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
 
 def as_curve(curves: Curves, key: CurveKey, thresholds: Mapping[str, float]) -> Curve:
     """One curve and how its emergence is asked for, as `emergence_rows` asks; of a long curve `LONGEST` checkpoints."""
-    table = curves.table
-    of_curve = np.logical_and.reduce([table[name] == part for name, part in zip(KEYS, key, strict=True)])
-    rows = table[of_curve & table["tokens"].notna()]
+    rows = curves.rows(key)
     if len(rows) > LONGEST:
         rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
     level = _level(key, thresholds, curves)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -43,9 +44,18 @@ class Curves:
 
     def curve(self, model: str, task: str, quantity: str, seed: int = 0) -> pd.Series:
         """The values of one curve, indexed by tokens, ascending; empty if there is no such curve."""
-        t = self.table
-        of_curve = (t["model"] == model) & (t["task"] == task) & (t["quantity"] == quantity) & (t["seed"] == seed)
-        return t[of_curve & t["tokens"].notna()].set_index("tokens")["value"]
+        return self.rows((model, task, quantity, seed)).set_index("tokens")["value"]
+
+    def rows(self, key: CurveKey) -> pd.DataFrame:
+        """The rows of one curve, by tokens, ascending; none if there is no such curve."""
+        return self.table.iloc[self._places.get(key, np.empty(0, dtype=np.intp))]
+
+    @cached_property
+    def _places(self) -> dict[CurveKey, np.ndarray]:
+        """Where each curve's rows are: found once, as tables of many curves are asked for each of them."""
+        over_tokens = np.flatnonzero(self.table["tokens"].notna())
+        found = self.table.iloc[over_tokens].groupby(list(KEYS), sort=False).indices
+        return {(str(m), str(t), str(q), int(s)): over_tokens[places] for (m, t, q, s), places in found.items()}
 
     @property
     def models(self) -> list[str]:

@@ -126,9 +126,9 @@ def _changes(curves: Curves) -> pd.DataFrame:
     for quantity in CHANGING:
         for key in _keys(curves, quantity):
             model, task, _, seed = key
-            curve = curves.curve(*key)
+            curve = as_curve(curves, key, {})
             about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
-            found = change_points(curve.index.to_numpy(), curve.to_numpy(), kind="line")
+            found = change_points(curve.tokens, curve.values, kind="line")
             rows += [about | asdict(change) for change in found]
     return pd.DataFrame(rows)
 
@@ -144,8 +144,10 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
             name: None if pd.isna(value) else value for name, value in row.items() if name in names
         }
         known |= {"low": row["tokens_low"], "high": row["tokens_high"]}
-        curve = curves.curve(*key)
-        found = stability(curve.index.to_numpy(), curve.to_numpy(), Emergence(**known))
+        curve = as_curve(
+            curves, key, {}
+        )  # a robust line looks at all pairs of checkpoints: no more of them than of the emergence
+        found = stability(curve.tokens, curve.values, Emergence(**known))
         rows.append(dict(zip(("model", "task", "quantity", "seed"), key, strict=True)) | asdict(found))
     return pd.DataFrame(rows)
 
