@@ -180,11 +180,15 @@ def _share(setting: Setting, x: np.ndarray, middle: float, delays: np.ndarray) -
 
 @dataclass(frozen=True)
 class Suite:
-    """Moments of emergence of several sizes, as a trend takes them: [size] parameters, tokens or bounds, and kinds; and the true slope."""
+    """Moments of emergence of several sizes, as a trend takes them: [size] parameters, tokens or bounds, and kinds.
+
+    And what it doesn't see: the moments of all sizes, censored or not, and the true slope.
+    """
 
     params: np.ndarray
     values: np.ndarray
     kinds: list[Literal["observed", "later", "earlier"]]
+    moments: np.ndarray
     slope: float
 
 
@@ -219,4 +223,4 @@ def simulate_suite(
     kinds: list[Literal["observed", "later", "earlier"]] = [
         "later" if value > end else "earlier" if value < start else "observed" for value in values
     ]
-    return Suite(params, np.clip(values, start, end), kinds, slope)
+    return Suite(params, np.clip(values, start, end), kinds, values, slope)
