@@ -19,8 +19,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from circuitwatch.summary.emergence import fit_emergence
-from circuitwatch.summary.scaling import trend
+from circuitwatch.summary.statistics.emergence import fit_emergence
+from circuitwatch.summary.statistics.scaling import trend
 from support.simulated import Setting, simulate, simulate_suite, without_copies
 
 RUNS = 600

@@ -12,12 +12,12 @@ import pytest
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.summary.curve_tables import emergence_rows
 from circuitwatch.summary.curves import Curves, combine
-from circuitwatch.summary.figures import DUPLICATES, behaviour_figure
-from circuitwatch.summary.head_tables import head_tables
-from circuitwatch.summary.heads_figures import roles_figure
+from circuitwatch.summary.figures.heads import roles_figure
+from circuitwatch.summary.figures.overlaps import circuits_figure
+from circuitwatch.summary.figures.shared import DUPLICATES, behaviour_figure
+from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.importers.cells import read_cells
-from circuitwatch.summary.overlap_figures import circuits_figure
-from circuitwatch.summary.report_data import report_data
+from circuitwatch.summary.report.data import report_data
 from circuitwatch.summary.tables import cells_table, read_cell
 
 

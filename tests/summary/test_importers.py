@@ -21,12 +21,12 @@ from circuitwatch.errors import UserError
 from circuitwatch.records import find_cells
 from circuitwatch.summary.curve_tables import LONGEST, emergence_rows, evenly, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
-from circuitwatch.summary.emergence import fit_emergence
 from circuitwatch.summary.importers import kind_of, parse_request, read_sources
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import read_tidy, to_numbers
 from circuitwatch.summary.importers.wandb_runs import connect, read_runs
+from circuitwatch.summary.statistics.emergence import fit_emergence
 from support.wandb_server import FakeApi, FakeRun, running_wandb
 
 SUITES = read_suites([conf_dir()])

@@ -13,10 +13,10 @@ import pytest
 from circuitwatch.circuits.overlap import jaccard_by_chance
 from circuitwatch.records import find_cells
 from circuitwatch.summary.curves import combine
-from circuitwatch.summary.findings import findings
-from circuitwatch.summary.head_tables import head_tables
+from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
+from circuitwatch.summary.report.findings import findings
 from circuitwatch.summary.tables import CellData, read_cell
 from circuitwatch.summary.together import compare
 from support.sweeps import FLOOR, N_EDGES, write_sweep

@@ -15,9 +15,9 @@ from matplotlib.image import imread
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.summary import SummaryResult, print_summary, summarize
-from circuitwatch.summary.figures import behaviour_figure, save_figures
-from circuitwatch.summary.findings import findings
-from circuitwatch.summary.report_tables import table_html
+from circuitwatch.summary.figures.shared import behaviour_figure, save_figures
+from circuitwatch.summary.report.findings import findings
+from circuitwatch.summary.report.tables import table_html
 from circuitwatch.summary.tables import CellData
 from support.sweeps import HANDOVER, HOLDERS, THRESHOLDS, moment
 

@@ -23,17 +23,17 @@ from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.records import find_cells
-from circuitwatch.summary.comparisons import with_adjusted
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
-from circuitwatch.summary.drawing import draw_figures
-from circuitwatch.summary.figures import FORMATS, format_interval, format_tokens, quantity_in_words, save_figures
-from circuitwatch.summary.head_tables import HeadTables, head_tables
+from circuitwatch.summary.figures.drawing import draw_figures
+from circuitwatch.summary.figures.shared import FORMATS, format_interval, format_tokens, quantity_in_words, save_figures
+from circuitwatch.summary.heads.tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
-from circuitwatch.summary.report import Findings, write_report
+from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.seeds import seeds_table
+from circuitwatch.summary.statistics.comparisons import with_adjusted
 from circuitwatch.summary.tables import (
     NO_TASK,
     CellData,
@@ -55,7 +55,7 @@ MARK = "circuitwatch summary"
 
 @dataclass(frozen=True)
 class SummaryResult:
-    """Where the summary is, its tables as `curve_tables`, `tables`, `head_tables` and `together` make them, and notes of what was left out."""
+    """Where the summary is, its tables as `curve_tables`, `tables`, `heads` and `together` make them, and notes of what was left out."""
 
     folder: Path
     emergence: pd.DataFrame

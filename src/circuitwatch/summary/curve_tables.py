@@ -15,12 +15,12 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import KEYS, CurveKey, Curves, named
-from circuitwatch.summary.emergence import fit_emergence
-from circuitwatch.summary.lags import Curve
-from circuitwatch.summary.logistic import log_tokens
-from circuitwatch.summary.scaling import Kind, trend
 from circuitwatch.summary.seeds import median_moment
-from circuitwatch.summary.status import Emergence
+from circuitwatch.summary.statistics.emergence import fit_emergence
+from circuitwatch.summary.statistics.lags import Curve
+from circuitwatch.summary.statistics.logistic import log_tokens
+from circuitwatch.summary.statistics.scaling import Kind, trend
+from circuitwatch.summary.statistics.status import Emergence
 from circuitwatch.summary.tables import ACCURACY_THRESHOLD, CHANCE, CIRCUIT_THRESHOLD, ROLE_THRESHOLD, SIZES
 
 FALLING = re.compile(r"(^|[/_ ,])(ppl|perplexity|loss|nll|bits_per_byte|brier|brier_score)($|[/_ ,])")

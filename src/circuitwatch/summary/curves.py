@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from circuitwatch.summary.scaling import MIN_SIZES
+from circuitwatch.summary.statistics.scaling import MIN_SIZES
 
 KEYS = ("model", "task", "quantity", "seed")
 """What makes a curve."""

@@ -14,7 +14,7 @@ import pandas as pd
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.overlap import MEASURES, Circuit, overlaps, overlaps_by_chance
 from circuitwatch.summary.curves import Curves
-from circuitwatch.summary.layout import is_laid_out
+from circuitwatch.summary.figures.layout import is_laid_out
 from circuitwatch.summary.tables import CellData, without_duplicates
 
 FINAL = tuple(f"overlap/{measure}_{kind}" for measure in MEASURES for kind in ("final", "final_chance"))

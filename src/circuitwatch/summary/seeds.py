@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitwatch.summary.scaling import Kind
+from circuitwatch.summary.statistics.scaling import Kind
 from circuitwatch.summary.tables import NO_TASK
 
 

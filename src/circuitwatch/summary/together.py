@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.overlap import jaccard_by_chance
-from circuitwatch.summary.changes import change_points
-from circuitwatch.summary.comparisons import benjamini_hochberg
 from circuitwatch.summary.curve_tables import as_curve
 from circuitwatch.summary.curves import CurveKey, Curves
-from circuitwatch.summary.histories import SERVES
-from circuitwatch.summary.lags import Lag, agreement, lag_between
-from circuitwatch.summary.metrics import compare_metrics
-from circuitwatch.summary.stability import set_stability, stability, turnover
-from circuitwatch.summary.status import Emergence
+from circuitwatch.summary.heads.histories import SERVES
+from circuitwatch.summary.statistics.changes import change_points
+from circuitwatch.summary.statistics.comparisons import benjamini_hochberg
+from circuitwatch.summary.statistics.lags import Lag, agreement, lag_between
+from circuitwatch.summary.statistics.metrics import compare_metrics
+from circuitwatch.summary.statistics.stability import set_stability, stability, turnover
+from circuitwatch.summary.statistics.status import Emergence
 from circuitwatch.summary.tables import NO_TASK, CellData, without_duplicates
 
 VALUE, ACCURACY, FLOOR = "behaviour/value", "behaviour/accuracy", "overlap/edge_jaccard_floor"

@@ -1,0 +1,87 @@
+"""Which figures there are: those of cells, those of curves from elsewhere, and those of the tables; each only where there is something to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.figures.circuits import circuit_figure
+from circuitwatch.summary.figures.heads import role_sizes_figure, roles_figure, timeline_figure
+from circuitwatch.summary.figures.overlaps import circuits_figure, overlaps_figure
+from circuitwatch.summary.figures.shared import behaviour_figure, curves_figure
+from circuitwatch.summary.figures.sizes import circuit_sizes_figure, emergence_figure
+from circuitwatch.summary.figures.stability import algorithm_figure, transfer_figure
+from circuitwatch.summary.heads.histories import role_place
+from circuitwatch.summary.heads.tables import HeadTables
+from circuitwatch.summary.tables import CellData, models_in_order, role_curves, role_names
+
+OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
+MOST_PANELS = 12
+"""Tasks of one figure of curves from elsewhere: those of the most models."""
+MOST_FIGURES = 12
+"""Figures of curves from elsewhere; the report has all."""
+FEWEST = 2
+"""Checkpoints of a curve that is drawn."""
+
+
+def draw_figures(
+    curves: Curves, cells: Sequence[CellData], emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
+) -> dict[str, Figure]:
+    """The figures that there is something for, by name; cells in order.
+
+    behaviour, roles, roles_by_size, timeline, circuits, overlaps, algorithm, transfer; circuit (the largest model's last ones, by layer); emergence and
+    emergence_roles (against model size), circuit_sizes (against model size); curves_<quantity> of other sources.
+    """
+    drawn: dict[str, Figure | None] = {}
+    if cells:
+        drawn["behaviour"] = behaviour_figure(cells)
+    if heads.histories:
+        roles = {role for table in role_curves(list(cells)).values() for role in role_names(table)}
+        drawn["roles"] = roles_figure(cells)
+        drawn["roles_by_size"] = role_sizes_figure(cells, sorted(roles, key=role_place))
+        drawn["timeline"] = timeline_figure(heads.histories, cells, emergence)
+    if any(len(cell.curve("circuit/edges")) for cell in cells):
+        drawn["circuits"] = circuits_figure(cells)
+        drawn["overlaps"] = overlaps_figure(cells)
+        largest = models_in_order(list(cells))[-1]
+        seed = min(cell.seed for cell in cells if cell.model == largest)
+        drawn["circuit"] = circuit_figure([cell for cell in cells if (cell.model, cell.seed) == (largest, seed)])
+    if len(heads.algorithm):
+        drawn["algorithm"] = algorithm_figure(cells, emergence)
+    if len(heads.transfer):
+        drawn["transfer"] = transfer_figure(heads.transfer, heads.specificity, cells)
+    if len(emergence):
+        asked = list(dict.fromkeys(emergence["quantity"]))
+        drawn["emergence"] = emergence_figure(emergence, scaling, "behaviour/value")
+        for quantity in [q for q in asked if not q.startswith(OURS)][:MOST_FIGURES]:
+            drawn[f"emergence_{_file(quantity)}"] = emergence_figure(emergence, scaling, quantity)
+    drawn["circuit_sizes"] = circuit_sizes_figure(_mean_sizes(curves, "circuit/nodes"), scaling, "circuit/nodes")
+    drawn |= _of_others(curves, has_cells=bool(cells))
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _mean_sizes(curves: Curves, quantity: str) -> pd.DataFrame:
+    table = curves.table[(curves.table["quantity"] == quantity) & curves.table["tokens"].notna()]
+    return table.groupby(["model", "params", "task", "seed"], sort=False, dropna=False)["value"].mean().reset_index()
+
+
+def _of_others(curves: Curves, *, has_cells: bool) -> dict[str, Figure]:
+    """Curves that no cell gave, a figure a quantity, a panel a task."""
+    table = curves.table[curves.table["tokens"].notna()]
+    ours = table["quantity"].str.startswith(OURS)
+    table = table[~ours | ((table["quantity"] == "behaviour/value") & (not has_cells))]
+    lengths = table.groupby(["quantity", "task", "model"], sort=False).size()
+    drawn: dict[str, Figure] = {}
+    for quantity, rows in lengths[lengths >= FEWEST].groupby(level="quantity", sort=False):
+        models = rows.groupby(level="task").size().sort_values(ascending=False, kind="stable")
+        tasks = sorted(models.index[:MOST_PANELS])
+        drawn[f"curves_{_file(str(quantity))}"] = curves_figure(curves, str(quantity), tasks)
+    return dict(list(drawn.items())[:MOST_FIGURES])
+
+
+def _file(quantity: str) -> str:
+    """A quantity as part of a file's name."""
+    return "".join(character if character.isalnum() or character in "-_." else "_" for character in quantity)

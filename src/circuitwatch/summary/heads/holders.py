@@ -1,0 +1,160 @@
+"""Tables of who holds which head role: every head's tenure, every handover, and one line a role (`turnover` has the definitions)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from circuitwatch.summary.heads.histories import RoleHistory, last_checked, last_confirmed, role_place
+from circuitwatch.summary.heads.turnover import (
+    compensation,
+    events,
+    handovers,
+    holding,
+    lifetime,
+    rank_correlations,
+    strongest,
+    tenure,
+)
+from circuitwatch.summary.tables import NO_TASK, CellData, role_curves
+
+SPREAD = [
+    "holders_ever",
+    "holders_at_end",
+    "strongest_share",
+    "handovers",
+    "compensation",
+    "rank_neighbours",
+    "rank_first_last",
+]
+"""The numbers of `roles_table` whose spread over seeds is given."""
+COUNTS = ("checkpoints", "holders_ever", "holders_at_end", "born", "lost", "regained", "handovers")
+
+
+def turnover_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
+    """One row a (model, seed, role, head) that ever holds the role.
+
+    Columns: model, seed, role, then those of `turnover.tenure`; checked, confirmed (at how many of the checkpoints at which it holds the role the causal
+    check was made, and at how many it confirms the role).
+    """
+    tables = []
+    for history in histories:
+        table = tenure(history.scores, history.threshold)
+        held = holding(history.scores, history.threshold)
+        checks = {head: history.confirmed.loc[held[head], head] for head in table["head"]}
+        table["checked"] = [int(checks[head].notna().sum()) for head in table["head"]]
+        table["confirmed"] = [int(checks[head].fillna(False).sum()) for head in table["head"]]
+        tables.append(_about(history, table))
+    return _stack(tables)
+
+
+def events_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
+    """One row an event: model, seed, role, then those of `turnover.events`."""
+    return _stack([_about(history, events(history.scores, history.threshold)) for history in histories])
+
+
+def handovers_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
+    """One row a change of the strongest holder: model, seed, role, then those of `turnover.handovers`."""
+    return _stack([_about(history, handovers(history.scores, history.threshold)) for history in histories])
+
+
+def roles_table(
+    histories: Sequence[RoleHistory], emergence: pd.DataFrame, cells: Sequence[CellData] = ()
+) -> pd.DataFrame:
+    """One row a (model, seed, role), also for roles that could not be measured.
+
+    Columns: model, seed, role, threshold; status, tokens, tokens_low, tokens_high (its emergence, as `emergence_table` has it); checkpoints (at which it was
+    measured); held_from, held_to (tokens of the first and the last checkpoint at which any head holds it); holders_ever, holders_at_end (how many),
+    heads_at_end (their names, strongest first), confirmed_at_end (names of those whom the causal check confirms at the last checkpoint), checked_at_end
+    (whether there was a check); strongest_share (median over the role's lifetime of the highest score's share of the total), strongest_share_at_end; born,
+    lost, regained, handovers (how many; born includes heads that held it at the first checkpoint); compensation, compensation_chance, moved
+    (`turnover.compensation`); rank_neighbours (median rank correlation of all heads' scores between neighbouring checkpoints of the role's lifetime),
+    rank_first_last (between its first checkpoint and the last one); note (why it was not measured, the commonest reason).
+    """
+    rows = [_role_row(history, emergence) for history in histories]
+    there = {(row["model"], row["seed"], row["role"]) for row in rows}
+    for (model, seed), curves in role_curves(list(cells)).items():
+        for name in curves:
+            parts = str(name).split("/")
+            if parts[0] == "roles" and parts[-1] == "left_out" and (model, seed, parts[1]) not in there:
+                reasons = curves[name].dropna()
+                if len(reasons):
+                    about = {"model": model, "seed": seed, "role": parts[1], "checkpoints": 0}
+                    rows.append(about | {"note": str(reasons.mode().iloc[0])})
+    order = {key: place for place, key in enumerate(role_curves(list(cells)))}
+    rows.sort(key=lambda row: (order.get((row["model"], row["seed"]), 0), role_place(row["role"])))
+    table = pd.DataFrame(rows)
+    return table.astype({name: "Int64" for name in COUNTS if name in table})
+
+
+def _role_row(history: RoleHistory, emergence: pd.DataFrame) -> dict[str, Any]:
+    scores, threshold = history.scores, history.threshold
+    held = holding(scores, threshold)
+    alive = lifetime(held)
+    tokens = scores.index.get_level_values("tokens").to_numpy(dtype=float)[alive]
+    at_end = held.iloc[-1].to_numpy(dtype=bool)
+    best = strongest(scores, threshold)
+    happened = events(scores, threshold)["event"].value_counts()
+    kept, by_chance, moved = compensation(scores, threshold)
+    ranks = rank_correlations(scores)
+    names = scores.iloc[-1][at_end].sort_values(ascending=False, kind="stable").index
+    confirmed = last_confirmed(history)
+    row: dict[str, Any] = {"model": history.model, "seed": history.seed, "role": history.role, "threshold": threshold}
+    row |= _emergence_of(history, emergence)
+    row |= {
+        "checkpoints": len(scores),
+        "held_from": tokens[0] if tokens.size else None,
+        "held_to": tokens[-1] if tokens.size else None,
+        "holders_ever": int(held.to_numpy().any(axis=0).sum()),
+        "holders_at_end": int(at_end.sum()),
+        "heads_at_end": " ".join(map(str, names)),
+        "confirmed_at_end": " ".join(name for name in names if name in confirmed),
+        "checked_at_end": last_checked(history),
+        "strongest_share": _median(best["share"].iloc[alive]),
+        "strongest_share_at_end": float(best["share"].iloc[-1]),
+        "born": int(happened.get("born", 0) + happened.get("already", 0)),
+        "lost": int(happened.get("lost", 0)),
+        "regained": int(happened.get("regained", 0)),
+        "handovers": len(handovers(scores, threshold)),
+        "compensation": kept,
+        "compensation_chance": by_chance,
+        "moved": moved,
+        "rank_neighbours": _median(ranks["to_previous"].iloc[alive].iloc[1:]),
+        "rank_first_last": float(ranks["to_last"].iloc[alive.start]) if tokens.size else None,
+        "note": ""
+        if tokens.size
+        else f"no head ever reaches {threshold:g}: highest score {scores.to_numpy().max():.2f}",
+    }
+    return row
+
+
+def _emergence_of(history: RoleHistory, emergence: pd.DataFrame) -> dict[str, Any]:
+    names = ("status", "tokens", "tokens_low", "tokens_high")
+    if len(emergence):
+        found = emergence[
+            (emergence["model"] == history.model)
+            & (emergence["seed"] == history.seed)
+            & (emergence["task"] == NO_TASK)
+            & (emergence["quantity"] == f"roles/{history.role}/max")
+        ]
+        if len(found):
+            return {name: found.iloc[0][name] for name in names}
+    return dict.fromkeys(names)
+
+
+def _about(history: RoleHistory, table: pd.DataFrame) -> pd.DataFrame:
+    about = pd.DataFrame({"model": history.model, "seed": history.seed, "role": history.role}, index=table.index)
+    return pd.concat([about, table], axis=1)
+
+
+def _stack(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    full = [table for table in tables if len(table)]
+    return pd.concat(full, ignore_index=True) if full else (tables[0] if tables else pd.DataFrame())
+
+
+def _median(values: pd.Series) -> float | None:
+    known = values.dropna()
+    return float(np.median(known)) if len(known) else None

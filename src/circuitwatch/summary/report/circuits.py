@@ -1,0 +1,109 @@
+"""Circuits at every checkpoint, small enough to lie in the report's page.
+
+Circuits are the edges that enter or leave from one checkpoint to the next, as differences of their places, deflated; of a large circuit only the
+strongest edges are kept, and all nodes. `report.js` is the other half: it reads exactly this.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from circuitwatch.summary.figures.layout import is_laid_out, nodes_of
+from circuitwatch.summary.tables import CellData, without_duplicates
+
+EDGES = (300, 150, 75, 40, 20)
+"""How many of a circuit's edges are kept: the first that fits."""
+
+
+def circuits_blob(
+    cells: Sequence[CellData], models: Sequence[str], room: int
+) -> tuple[list[dict[str, Any]], str, list[str]]:
+    """Circuits of all cells at every checkpoint, in at most `room` characters where that can be done.
+
+    Returns (a line a cell: m, t, seed, layers, heads, receivers, tokens, steps, edges [checkpoint]; base64 of the deflated stream; notes). For each cell and
+    checkpoint the stream has: how many nodes changed, the differences of their places; how many of the kept edges changed, and the differences of theirs.
+    """
+    there = [cell for cell in cells if cell.circuits and is_laid_out(cell)]
+    if not there:
+        return [], "", []
+    blob = ""
+    lines: list[dict[str, Any]] = []
+    notes: list[str] = []
+    fits = float(EDGES[0])
+    for most, every in [(most, 1) for most in EDGES] + [(EDGES[-1], 2), (EDGES[-1], 4), (EDGES[-1], 16)]:
+        if every == 1 and most > fits and most != EDGES[-1]:
+            continue  # the last try says that this would not fit either
+        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+        packed, lines, thinned = [], [], 0
+        for cell in there:
+            line, content, cut = _packed(cell, models, most, every)
+            packed.append(packer.compress(content))
+            lines.append(line)
+            thinned += cut
+        blob = base64.b64encode(b"".join([*packed, packer.flush()])).decode()
+        notes = [f"circuit graphs draw the {most} strongest edges of {thinned} larger circuits"] if thinned else []
+        notes += [f"circuit graphs show every {every}th checkpoint"] if every > 1 else []
+        if len(blob) <= room:
+            break
+        fits = (
+            most * max(room, 1) / len(blob) * 1.5
+        )  # half as much again: what is left out deflates better than what is kept
+    return lines, blob, notes
+
+
+def _packed(cell: CellData, models: Sequence[str], most: int, every: int) -> tuple[dict[str, Any], bytes, int]:
+    """One cell's line and stream, and how many of its circuits have more edges than are kept."""
+    layers, heads = int(cell.header["model"]["n_layers"]), int(cell.header["model"]["n_heads"])
+    n_receivers = len(cell.header["graph"]["receivers"])
+    known = without_duplicates(cell.curves)
+    known = known.iloc[::every] if every > 1 else known
+    edges_before: NDArray[np.intp] = np.empty(0, dtype=np.intp)
+    nodes_before = edges_before
+    content, counts, cut = [], [], 0
+    for step in known["step"]:
+        edges = cell.circuits.get(int(step), edges_before[:0])
+        counts.append(int(edges.size))
+        nodes = nodes_of(edges, layers, heads, n_receivers)
+        if edges.size > most:
+            cut += 1
+            strength = cell.strengths.get(int(step))
+            picked = np.arange(most) if strength is None else np.argsort(-strength, kind="stable")[:most]
+            edges = np.sort(edges[picked])
+        for now, before in ((nodes, nodes_before), (edges, edges_before)):
+            changed = np.setxor1d(now, before, assume_unique=True)
+            content.append(varints(np.concatenate([[changed.size], np.diff(changed, prepend=0)])))
+        edges_before, nodes_before = edges, nodes
+    line = {
+        "m": list(models).index(cell.model), "t": cell.task, "s": cell.seed, "layers": layers, "heads": heads, "receivers": n_receivers,
+        "tokens": [int(t) for t in known["tokens"]], "steps": [int(s) for s in known["step"]], "edges": counts, "most": most,
+        "status": _codes(known), "whole": cell.header["graph"].get("n_edges"),
+    }  # fmt: skip
+    return line, b"".join(content), cut
+
+
+def _codes(known: pd.DataFrame) -> list[Any]:
+    """Why a checkpoint has no circuit: [the reasons, one number a checkpoint into them]."""
+    said = known["circuit/status"] if "circuit/status" in known else pd.Series("not recorded", index=known.index)
+    codes, names = pd.factorize(said.fillna("not recorded"))
+    return [list(names), [int(code) for code in codes]]
+
+
+def varints(values: NDArray[Any]) -> bytes:
+    """Numbers from 0 up as bytes of seven bits, the lowest first; the eighth says that more follow (LEB128)."""
+    left = np.asarray(values, dtype=np.uint64)
+    parts = np.zeros((left.size, 5), dtype=np.uint8)
+    lengths = np.ones(left.size, dtype=int)
+    for place in range(5):
+        parts[:, place] = left & np.uint64(127)
+        left = left >> np.uint64(7)
+        more = left > 0
+        lengths[more] = place + 2
+        parts[more, place] |= 128
+    return parts[np.arange(5) < lengths[:, None]].tobytes()

@@ -1,0 +1,120 @@
+"""When behaviours emerge, in sentences: a row of the emergence table, and each task over the models and with their size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from circuitwatch.summary.figures.shared import format_tokens, in_words, quantity_in_words
+from circuitwatch.summary.tables import NO_TASK
+
+MOST_NAMES = 8
+"""Heads or models that a sentence names."""
+MOST_CURVES = 20
+MINUS = "−"
+STATUS_WORDS = {
+    "already": "there from the first checkpoint",
+    "never": "never by the last checkpoint",
+    "transient": "rose and fell",
+    "ambiguous": "no one moment can be told",
+}
+
+
+def emergence_sentence(row: pd.Series) -> str:
+    """One row of the emergence table in words, with its note."""
+    what = quantity_in_words(str(row["quantity"]))
+    match row["status"]:
+        case "emerged":
+            said = f"{what} emerged at {moment_of(row)}"
+        case "already":
+            said = f"{what} was there at the first checkpoint ({format_tokens(row['first_tokens']) or '0'} tokens)"
+        case "never":
+            said = f"{what} never emerged by {format_tokens(row['last_tokens'])} tokens"
+        case "transient":
+            said = f"{what} rose and fell"
+        case _:
+            said = f"no one moment can be told for {what}"
+    note = str(row["note"]) if isinstance(row["note"], str) else ""
+    return f"{said[0].upper()}{said[1:]}{': ' + note if note else ''}."
+
+
+def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[tuple[str, str]]:
+    """For each task, in which models its behaviour emerged and when, and how that goes with size: (task in words, sentences).
+
+    Of curves from elsewhere those that several models have, at most MOST_CURVES; their names say the quantity too.
+    """
+    if emergence.empty:
+        return []
+    sizes = emergence.groupby(["task", "quantity"], sort=False)["model"].nunique()
+    others = [(t, q) for (t, q), n in sizes.items() if "/" not in q and t != NO_TASK and n > 1]
+    asked = [(t, q) for t, q in sizes.index if q == "behaviour/value"] + others[:MOST_CURVES]
+    return [
+        (begin(t) + ("" if "/" in q else f", {in_words(q)}"), _when_and_where(emergence, scaling, t, q))
+        for t, q in asked
+    ]
+
+
+def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str) -> str:
+    rows = emergence[(emergence["task"] == task) & (emergence["quantity"] == quantity)]
+    several = rows["seed"].nunique() > 1
+    emerged = rows[rows["status"] == "emerged"]
+    sentences = []
+    if len(emerged):
+        moments = [f"{_who(row, several)} at {moment_of(row)}" for _, row in emerged.iterrows()]
+        what = "runs" if several else "models"
+        sentences.append(f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(moments, '; ')}.")
+    for status, words in STATUS_WORDS.items():
+        who = [_who(row, several) for _, row in rows[rows["status"] == status].iterrows()]
+        if who:
+            sentences.append(f"{words[0].upper()}{words[1:]}: {listed(who)}.")
+    return " ".join(sentences + _with_size(scaling, task, quantity))
+
+
+def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
+    if scaling.empty:
+        return []
+    row = scaling[(scaling["task"] == task) & (scaling["quantity"] == quantity) & (scaling["of"] == "tokens of emergence")]  # fmt: skip
+    if row.empty or row.iloc[0]["status"] != "fitted":
+        return ["Too few sizes for a trend." if len(row) else ""]
+    trend = row.iloc[0]
+    low, high = (f"{trend[name]:.2f}" if pd.notna(trend[name]) else "unbounded" for name in ("slope_low", "slope_high"))
+    power = f"{trend['slope']:.2f} [{low}, {high}]".replace("-", MINUS)
+    return [
+        f"Tokens of emergence go with parameters to the power {power} over {trend['n_sizes']} sizes; {trend['knee_status']}."
+    ]
+
+
+def _who(row: pd.Series, several: bool) -> str:
+    return f"{row['model']} seed {row['seed']}" if several else str(row["model"])
+
+
+def _interval(row: pd.Series) -> tuple[float, float]:
+    low, high = (float(row[name]) if pd.notna(row[name]) else None for name in ("tokens_low", "tokens_high"))
+    return float(row["tokens"]) if low is None else low, float("inf") if high is None else high
+
+
+def moment_of(row: pd.Series) -> str:
+    """When something emerged, with its interval, or why there is no moment."""
+    if row["status"] != "emerged":
+        return f"no one moment, {row['status']}" if row["status"] != "already" else "the first checkpoint or before"
+    low, high = _interval(row)
+    end = format_tokens(high) if high < float("inf") else "beyond the last checkpoint"
+    return f"{format_tokens(row['tokens'])} tokens [{format_tokens(low) or '0'} – {end}]"
+
+
+def listed(names: Sequence[str], between: str = ", ") -> str:
+    """The first MOST_NAMES of some names, and how many more there are."""
+    more = len(names) - MOST_NAMES
+    return between.join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def begin(task: str) -> str:
+    """A task's name at the beginning of a sentence."""
+    words = in_words(task)
+    return words[0].upper() + words[1:]
+
+
+def times(number: int) -> str:
+    """How often, in words."""
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")

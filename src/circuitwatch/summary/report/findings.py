@@ -1,0 +1,204 @@
+"""What the tables say of each model, in sentences: which came first, who holds the roles, how many handovers, whether algorithm and circuits stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from circuitwatch.summary.figures.shared import format_tokens, in_words
+from circuitwatch.summary.heads.tables import HeadTables
+from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, moment_of, times
+from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.summary.together import Comparisons
+
+Order = Literal["before", "after", "can't be told", "only the first", "only the second", "neither"]
+CONFIRMED = "✓"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is found about one model and seed; seed is none for what is found over all of a model's seeds."""
+
+    model: str
+    seed: int | None
+    sentences: list[str]
+
+
+def findings(emergence: pd.DataFrame, heads: HeadTables, compared: Comparisons) -> list[Finding]:
+    """What is found, by model: over its seeds where there are several, then for each seed. Only what there are numbers for."""
+    found = []
+    for model, of_model in emergence.groupby("model", sort=False):
+        seeds = list(of_model["seed"].unique())
+        if len(seeds) > 1:
+            found.append(Finding(str(model), None, _over_seeds(of_model, heads, compared.lags, str(model))))
+        for seed in seeds:
+            roles = _of(heads.roles, str(model), seed)
+            sentences = [
+                *_induction_and_ioi(of_model[of_model["seed"] == seed], _of(compared.lags, str(model), seed)),
+                *_holders(roles),
+                *_handovers(roles, _of(heads.handovers, str(model), seed)),
+                *_algorithm(_of(heads.algorithm, str(model), seed)),
+                *_circuits(_of(compared.circuits, str(model), seed)),
+            ]
+            found.append(Finding(str(model), int(seed), sentences))
+    return [finding for finding in found if finding.sentences]
+
+
+def order_of(first: pd.Series, second: pd.Series, lag: str | None) -> Order:
+    """Whether one curve emerged before another: rows of the emergence table, and the verdict of `lags.lag_between` on the two, if there is one.
+
+    `only the first` (`second`): it emerged, or was there already, and the other never did by the last checkpoint. Else what the lag says.
+    """
+    there = ("emerged", "already")
+    statuses = first["status"], second["status"]
+    if statuses[1] == "never" and statuses[0] in there:
+        return "only the first"
+    if statuses[0] == "never" and statuses[1] in there:
+        return "only the second"
+    if statuses == ("never", "never"):
+        return "neither"
+    if lag == "before":
+        return "before"
+    return "after" if lag == "after" else "can't be told"
+
+
+def _induction_and_ioi(rows: pd.DataFrame, lags: pd.DataFrame) -> list[str]:
+    pair = _pair(rows)
+    if pair is None:
+        return []
+    a, b = pair
+    lag = _lag_of(lags)
+    words = f"induction at {moment_of(a)}, IOI at {moment_of(b)}"
+    if lag is not None and pd.notna(lag["ratio"]) and pd.notna(lag["ratio_low"]) and pd.notna(lag["ratio_high"]):
+        words += f"; IOI took {lag['ratio']:.2f} [{lag['ratio_low']:.2f}, {lag['ratio_high']:.2f}] times as many tokens"
+    match order_of(a, b, None if lag is None else str(lag["verdict"])):
+        case "before":
+            return [f"Induction emerged before IOI ({words})."]
+        case "after":
+            return [f"Induction emerged after IOI ({words})."]
+        case "only the first":
+            return [
+                f"Induction is there ({moment_of(a)}); IOI never emerged by {format_tokens(b['last_tokens'])} tokens."
+            ]
+        case "only the second":
+            return [
+                f"IOI is there ({moment_of(b)}); induction never emerged by {format_tokens(a['last_tokens'])} tokens."
+            ]
+        case "neither":
+            return [f"Neither induction nor IOI emerged by {format_tokens(a['last_tokens'])} tokens."]
+        case _:
+            why = f"; {lag['note']}" if lag is not None and lag["note"] else ""
+            return [f"Whether induction emerged before IOI can't be told ({words}{why})."]
+
+
+def _lag_of(lags: pd.DataFrame) -> pd.Series | None:
+    """The row of induction and IOI in a table of lags of one model and seed."""
+    own = lags[(lags["task"] == "ioi") & (lags["role"] == "induction")] if len(lags) else lags
+    return own.iloc[0] if len(own) else None
+
+
+def _holders(roles: pd.DataFrame) -> list[str]:
+    held, empty, missing = [], [], []
+    for _, row in roles.iterrows():
+        role = in_words(str(row["role"]))
+        if not row["checkpoints"]:
+            missing.append(f"{role} ({row['note']})")
+        elif row["holders_at_end"]:
+            sure = str(row["confirmed_at_end"]).split()
+            names = [f"{name} {CONFIRMED}" if name in sure else name for name in str(row["heads_at_end"]).split()]
+            held.append(f"{role} {listed(names)}{'' if row['checked_at_end'] else ' (unchecked)'}")
+        else:
+            empty.append(role)
+    sentences = [f"Held at the last checkpoint ({CONFIRMED}: confirmed by cause): {'; '.join(held)}."] if held else []
+    sentences += [f"Held by no head there: {', '.join(empty)}."] if empty else []
+    return sentences + ([f"Not measured: {', '.join(missing)}."] if missing else [])
+
+
+def _handovers(roles: pd.DataFrame, handovers: pd.DataFrame) -> list[str]:
+    measured = roles[roles["checkpoints"] > 0] if len(roles) else roles
+    if measured.empty:
+        return []
+    lost, regained = int(measured["lost"].sum()), int(measured["regained"].sum())
+    rest = f"a head lost a role {times(lost)} and regained one {times(regained)}."
+    if handovers.empty:
+        return [f"No role changed its strongest head; {rest}"]
+    counts = handovers["role"].value_counts(sort=False)
+    each = ", ".join(f"{in_words(str(role))} {number}" for role, number in counts.items())
+    return [f"The strongest head of a role changed {times(len(handovers))} ({each}); {rest}"]
+
+
+def _algorithm(algorithm: pd.DataFrame) -> list[str]:
+    sentences = []
+    for task, rows in algorithm.groupby("task", sort=False) if len(algorithm) else ():
+        words = []
+        for why, missing in rows[rows["verdict"] == "missing"].groupby("why_missing", sort=False):
+            names = ", ".join(in_words(str(name)) for name in missing["quantity"])
+            words.append(f"{names} can't be had" + (f" ({why})" if why else ""))
+        for _, row in rows[rows["verdict"] != "missing"].iterrows():
+            span = f"between {row['min']:.2f} and {row['max']:.2f}"
+            if pd.notna(row["trend"]) and (
+                row["trend_low"] > 0 or row["trend_high"] < 0
+            ):  # also of one that stays by its range
+                trend = (
+                    f", {row['trend']:+.2f} [{row['trend_low']:+.2f}, {row['trend_high']:+.2f}] per tenfold of tokens"
+                )
+                span += trend.replace("-", MINUS)
+            verdict = "has too few checkpoints" if row["verdict"] == "too few checkpoints" else row["verdict"]
+            words.append(f"{in_words(str(row['quantity']))} {verdict} ({span})")
+        sentences.append(f"{begin(str(task))}: {', '.join(words)}.")
+    return sentences
+
+
+def _circuits(circuits: pd.DataFrame) -> list[str]:
+    """How alike circuits of neighbouring checkpoints are, between what chance gives and what resampled prompts give."""
+    said = []
+    for _, row in circuits[circuits["jaccard"].notna()].iterrows() if len(circuits) else ():
+        words = f"{in_words(str(row['task']))} {row['jaccard']:.2f}"
+        if pd.notna(row["floor"]):
+            words += f" (resampled prompts of one checkpoint {row['floor']:.2f}, by chance {row['chance']:.2f}"
+            interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row["low"]) else ""
+            words += f": stability {row['stability']:.2f}{interval})" if pd.notna(row["stability"]) else ")"
+        said.append(words)
+    return [f"Edges that circuits of neighbouring checkpoints share (Jaccard): {'; '.join(said)}."] if said else []
+
+
+def _over_seeds(rows: pd.DataFrame, heads: HeadTables, lags: pd.DataFrame, model: str) -> list[str]:
+    """A model with several seeds: in how many of them what holds."""
+    sentences = []
+    orders: list[Order] = []
+    for seed, own in rows.groupby("seed"):
+        pair, lag = _pair(own), _lag_of(_of(lags, model, int(str(seed))))
+        orders += [] if pair is None else [order_of(*pair, None if lag is None else str(lag["verdict"]))]
+    if orders:
+        names: dict[Order, str] = {"only the first": "induction alone emerged", "only the second": "IOI alone emerged"}
+        counts = ", ".join(f"{names.get(order, order)} in {orders.count(order)}" for order in dict.fromkeys(orders))
+        sentences.append(f"Whether induction emerged before IOI, over {len(orders)} seeds: {counts}.")
+    roles = heads.roles[heads.roles["model"] == model] if len(heads.roles) else heads.roles
+    measured = roles[roles["checkpoints"] > 0] if len(roles) else roles
+    if len(measured):
+        per_seed = measured.groupby("seed")["handovers"].sum().astype(float)
+        spread = f"median {per_seed.median():g}, from {per_seed.min():g} to {per_seed.max():g}"
+        sentences.append(f"Changes of a role's strongest head in a seed, all roles together: {spread}.")
+    algorithm = heads.algorithm[heads.algorithm["model"] == model] if len(heads.algorithm) else heads.algorithm
+    for task, of_task in algorithm.groupby("task", sort=False) if len(algorithm) else ():
+        words = []
+        for quantity, own in of_task.groupby("quantity", sort=False):
+            verdicts = own["verdict"].value_counts(sort=False)
+            words.append(
+                f"{in_words(str(quantity))} {', '.join(f'{verdict} in {count}' for verdict, count in verdicts.items())}"
+            )
+        sentences.append(f"{begin(str(task))}, over {of_task['seed'].nunique()} seeds: {'; '.join(words)}.")
+    return sentences
+
+
+def _pair(rows: pd.DataFrame) -> tuple[pd.Series, pd.Series] | None:
+    """The rows of induction and of IOI; none unless both are there."""
+    induction = rows[(rows["task"] == NO_TASK) & (rows["quantity"] == "roles/induction/max")]
+    ioi = rows[(rows["task"] == "ioi") & (rows["quantity"] == "behaviour/value")]
+    return (induction.iloc[0], ioi.iloc[0]) if len(induction) and len(ioi) else None
+
+
+def _of(table: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:
+    return table[(table["model"] == model) & (table["seed"] == seed)] if len(table) else table

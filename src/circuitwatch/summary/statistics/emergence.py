@@ -1,0 +1,227 @@
+"""When an ability or a role appears: the token count at which its curve rises, with an interval and a status.
+
+Two answers stand beside each other. The fitted one: a robust logistic curve in log tokens (`logistic`), with a bootstrap interval (`resampling`).
+The model-free one: the first crossing that holds (`crossings`), between the two checkpoints around it. A curve for which a constant or
+a straight line does about as well (AICc; Hurvich and Tsai 1989) has not emerged at any one moment, and nothing is said about token counts
+outside of the checkpoints seen.
+
+What an interval is about: the trend of the curve for the population that the prompts were drawn from, through noise of two kinds at once: the
+choice of prompts, which shifts the whole curve, and fluctuations of single checkpoints. Where there are only values, it is about these very
+prompts. Neither covers what another training seed would give: that is the spread over seeds in the summary.
+`tests/benchmarks/simulated.py` measures how often the intervals cover a known truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, noise
+from circuitwatch.summary.statistics.logistic import (
+    MIN_POINTS,
+    RISE,
+    LogisticFit,
+    crossing,
+    curve,
+    fit_logistic,
+    log_tokens,
+)
+from circuitwatch.summary.statistics.moments import NO_SAMPLES, Moments, central_interval, resolved, sample_moments
+from circuitwatch.summary.statistics.status import Emergence, plainer_model, read_crossing, read_half_rise
+
+MIN_SUPPORT = 0.8
+"""Share of bootstrap samples in which the crossing must hold for the status to be clear."""
+
+
+def fit_emergence(
+    tokens: ArrayLike,
+    values: ArrayLike,
+    *,
+    threshold: float | None = None,
+    floor: float | None = None,
+    per_prompt: pd.DataFrame | None = None,
+    stderr: ArrayLike | None = None,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+) -> Emergence:
+    """Say when a curve rose through `threshold`, or, without one, through half of its own rise.
+
+    Args:
+        tokens: [checkpoint] training tokens, rising strictly; the untrained model has 0.
+        values: [checkpoint] the curve.
+        threshold: an absolute level; none for the half-rise.
+        floor: for the half-rise: the level that the risen curve must clear to count as more than chance.
+        per_prompt: one row a checkpoint (same order), one column a prompt; its row means are the curve.
+        stderr: [checkpoint] standard errors of the values over prompts, for curves of which no more is known; not used beside `per_prompt`.
+        n_bootstrap: bootstrap samples for the interval; 0 for none.
+        seed: of the bootstrap.
+
+    Returns:
+        status, estimates and intervals; see `Emergence`.
+
+    Raises:
+        ValueError: lengths differ, tokens don't rise, fewer than two checkpoints, or a value is missing or not finite.
+    """
+    return emergence_samples(
+        tokens,
+        values,
+        threshold=threshold,
+        floor=floor,
+        per_prompt=per_prompt,
+        stderr=stderr,
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )[0]
+
+
+def emergence_samples(
+    tokens: ArrayLike,
+    values: ArrayLike,
+    *,
+    threshold: float | None = None,
+    floor: float | None = None,
+    per_prompt: pd.DataFrame | None = None,
+    stderr: ArrayLike | None = None,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+    noise_seed: int | None = None,
+) -> tuple[Emergence, Moments]:
+    """As `fit_emergence`, with the bootstrap samples, for comparisons of two curves.
+
+    Equal `seed` and number of prompts are equal draws of prompts; `noise_seed` is that of the fluctuations between checkpoints.
+    """
+    t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
+    prompts = None if per_prompt is None else per_prompt.to_numpy(dtype=float)
+    _check(t, y, prompts)
+    x = log_tokens(t)
+    rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
+    blank = Emergence("never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold)
+    if prompts is not None and prompts.shape[1] < 2:
+        prompts = None
+    errors = None if stderr is None else np.asarray(stderr, dtype=float)
+    if prompts is not None:
+        errors = prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
+    sigma = noise(y, errors)
+    if y.size < MIN_POINTS:
+        if threshold is None:
+            few = replace(blank, status="ambiguous", note=f"too few checkpoints for a fit (n={y.size})")
+            return few, NO_SAMPLES
+        known = read_crossing(blank, t, x, y, threshold, sigma)
+        if known.status != "emerged":
+            return known, NO_SAMPLES
+        return replace(
+            known,
+            tokens=known.crossing,
+            low=known.crossing_low,
+            high=known.crossing_high,
+            interval="checkpoints",
+            note=f"too few checkpoints for a fit (n={y.size})",
+        ), NO_SAMPLES
+    fit = fit_logistic(x, y)
+    level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
+    if threshold is None and plainer_model(fit):
+        n_bootstrap = 0
+    around = sample_moments(x, y, fit, threshold, prompts, errors, n_bootstrap, seed, noise_seed)
+    held = held_crossing(around.curves, around.levels)
+    support = float((held < y.size).mean()) if n_bootstrap else None
+    blank = replace(
+        blank,
+        level=level,
+        lower=fit.lower,
+        upper=fit.upper,
+        support=support,
+        aicc_logistic=_finite(fit.aicc_logistic),
+        aicc_constant=_finite(fit.aicc_constant),
+        aicc_linear=_finite(fit.aicc_linear),
+    )
+    if threshold is None:
+        known = read_half_rise(blank, t, x, y, fit, around.upper, floor, sigma)
+    else:
+        known = read_crossing(blank, t, x, y, threshold, sigma)
+        plainer = plainer_model(fit)
+        if known.status == "emerged" and plainer:
+            known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
+    if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
+        known = replace(
+            known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples"
+        )
+    if known.status != "emerged":
+        return known, around
+    return _with_estimate(known, t, x, y, fit, around, held, sigma), around
+
+
+def _with_estimate(
+    known: Emergence,
+    t: Array,
+    x: Array,
+    y: Array,
+    fit: LogisticFit,
+    around: Moments,
+    held: NDArray[np.intp],
+    sigma: float,
+) -> Emergence:
+    """Add the estimate and its interval to a curve that has emerged.
+
+    The estimate is where the fitted curve passes the level, and the interval the bootstrap's, unless the curve misses the values around the observed
+    crossing by more than noise (its shape doesn't suit the data) or the rise is hidden between two checkpoints; then the estimate
+    is the observed crossing, and the interval covers both checkpoints around it too.
+    """
+    assert known.crossing is not None and known.level is not None
+    index = int(np.flatnonzero(t == known.crossing_high)[0])
+    fitted = float(crossing(fit.parameters, known.level))
+    misses = not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
+    hidden = float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0]) > 0
+    low, high = central_interval(around.left, around.right)
+    if misses:
+        low, high = central_interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
+    seen = float(np.log(known.crossing))
+    kind: Literal["fit", "checkpoints", "both"] = "checkpoints" if misses or hidden else "fit"
+    observed = (seen, seen) if known.rule == "threshold" else (x[index - 1], x[index])
+    if kind == "fit" and around.left.size and (observed[1] < low or observed[0] > high):
+        kind = "both"
+    if kind != "fit":
+        low, high = min(low, x[index - 1]), max(high, x[index])
+    estimate = seen if kind == "checkpoints" or (kind == "both" and known.rule == "threshold") else fitted
+    low, high = min(low, estimate), max(high, estimate)
+    notes = [
+        known.note,
+        "the fitted curve misses the values around the crossing" if misses else "",
+        "the fitted and the observed crossing differ by more than the fit's error" if kind == "both" else "",
+    ]
+    return replace(
+        known,
+        tokens=float(np.exp(estimate)),
+        note="; ".join(filter(None, notes)),
+        width=fit.width,
+        risen=float(np.exp(min(fit.middle + RISE * fit.width, 700.0))),
+        fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] else None,
+        interval=kind,
+        low=float(t[0]) if low <= x[0] else float(np.exp(low)),
+        high=None if high > x[-1] + 1e-9 else float(np.exp(high)),
+    )
+
+
+def _misses(x: Array, y: Array, fit: LogisticFit, at: float, sigma: float) -> bool:
+    """Whether the curve is further from the values around log tokens `at` than noise allows: two of the four nearest checkpoints, so not an odd one."""
+    index = int(np.searchsorted(x, at))
+    near = slice(max(index - 2, 0), index + 2)
+    return float(np.sort(np.abs(curve(fit.parameters, x[near]) - y[near]))[-2]) > CLEAR * max(sigma, fit.scale)
+
+
+def _check(t: Array, y: Array, prompts: Array | None) -> None:
+    if t.ndim != 1 or t.shape != y.shape or y.size < 2:
+        raise ValueError(
+            f"tokens and values must be two curves of equal length (at least 2), not {t.shape} and {y.shape}"
+        )
+    if not (np.isfinite(t).all() and np.isfinite(y).all()) or (np.diff(t) <= 0).any() or t[0] < 0:
+        raise ValueError("tokens must rise strictly from 0 or more, and every value must be finite")
+    if prompts is not None and (prompts.shape[0] != y.size or not np.isfinite(prompts).all()):
+        raise ValueError("values per prompt must be finite, with one row a checkpoint")
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

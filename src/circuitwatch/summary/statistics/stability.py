@@ -1,0 +1,186 @@
+"""Whether what emerged stays: how much a curve still moves after its emergence, and whether a circuit or the heads of a role stay the same.
+
+A curve's movement is looked at from the end of its rise on (the fitted curve's 90 % point, or the observed crossing) and in units of the rise.
+The spread is that about a robust line in log tokens (Theil 1950, Sen 1968), so that steady further growth isn't instability.
+Overlap of sets over time says nothing by itself: two circuits of one checkpoint, found from resampled prompts, differ too (the noise floor),
+and random circuits of these sizes share some edges. Stability is where the overlap lies between the two:
+(J − J_random) / (J_floor − J_random), 1 where checkpoints differ no more than resampling, 0 where they share no more than chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import theilslopes
+
+from circuitwatch.summary.statistics.logistic import log_tokens
+from circuitwatch.summary.statistics.status import Emergence
+
+MIN_AFTER = 3
+"""Checkpoints after emergence from which on a line and a spread about it can be had."""
+
+
+@dataclass(frozen=True)
+class Stability:
+    """How steady a curve is after its emergence; what can't be said is missing, and `status` says why.
+
+    Attributes:
+        status: `measured`, or why not.
+        n: checkpoints after the emergence.
+        spread: standard deviation about the robust line, as a share of the rise.
+        variance: of the values themselves, as a share of the squared rise (the drift is part of it).
+        drift: slope of the robust line, shares of the rise per tenfold tokens.
+        largest_fall: largest loss from the highest value so far, as a share of the rise.
+        below: share of the checkpoints below the level of emergence.
+    """
+
+    status: str
+    n: int
+    spread: float | None = None
+    variance: float | None = None
+    drift: float | None = None
+    largest_fall: float | None = None
+    below: float | None = None
+
+
+@dataclass(frozen=True)
+class SetStability:
+    """How much a set (the edges of a circuit, the heads of a role) changes from one checkpoint to the next.
+
+    Attributes:
+        n: pairs of consecutive checkpoints.
+        jaccard: mean over the pairs.
+        floor: mean of what resampled prompts at the same checkpoint give; missing where not measured.
+        chance: mean of what random sets of these sizes give; missing where not measured.
+        stability: (jaccard − chance) / (floor − chance), chance 0 where not measured; missing without a floor above chance.
+        low, high: 95 % interval of `stability` over the pairs (bootstrap).
+    """
+
+    n: int
+    jaccard: float | None = None
+    floor: float | None = None
+    chance: float | None = None
+    stability: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Turnover:
+    """Members that a set gained and lost, from one checkpoint to the next.
+
+    Attributes:
+        n: pairs of consecutive checkpoints.
+        gained, lost: mean numbers of members per pair.
+        kept: mean share of members that are still there at the next checkpoint; missing where there never was one.
+        ever, always: members at any checkpoint, and at all of them.
+    """
+
+    n: int
+    gained: float | None
+    lost: float | None
+    kept: float | None
+    ever: int
+    always: int
+
+
+def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Stability:
+    """How steady a curve [checkpoint] is after its emergence, in units of its rise."""
+    t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
+    if emergence.status != "emerged" or emergence.tokens is None:
+        return Stability(f"no moment of emergence ({emergence.status})", 0)
+    if (
+        emergence.lower is None
+        or emergence.upper is None
+        or emergence.level is None
+        or emergence.upper <= emergence.lower
+    ):
+        return Stability("no fitted rise", 0)
+    seen = emergence.crossing_high if emergence.crossing_high is not None else emergence.tokens
+    start = max(seen, emergence.tokens, emergence.risen if emergence.risen is not None else seen)
+    after = t >= start
+    n = y[after].size
+    if n < MIN_AFTER:
+        return Stability(f"too few checkpoints after the rise (n={n})", n)
+    rise, late, x = emergence.upper - emergence.lower, y[after], log_tokens(t)[after]
+    slope, intercept, _, _ = theilslopes(late, x)
+    return Stability(
+        "measured",
+        n,
+        spread=float(np.std(late - intercept - slope * x, ddof=min(2, n - 1))) / rise,
+        variance=float(np.var(late, ddof=1)) / rise**2,
+        drift=float(slope) * float(np.log(10)) / rise,
+        largest_fall=float((np.maximum.accumulate(late) - late).max()) / rise,
+        below=float((late < emergence.level).mean()),
+    )
+
+
+def set_stability(
+    jaccard: ArrayLike,
+    floor: ArrayLike | None = None,
+    chance: ArrayLike | None = None,
+    *,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> SetStability:
+    """Where overlaps of consecutive checkpoints [pair] lie between chance and the noise floor; missing pairs (NaN) are left out."""
+    j = np.asarray(jaccard, dtype=float)
+    known = np.isfinite(j)
+    columns = [j]
+    for other in (floor, chance):
+        if other is not None:
+            columns.append(np.asarray(other, dtype=float))
+            if columns[-1].shape != j.shape:
+                raise ValueError(
+                    f"overlaps and what they are compared with differ in length: {j.size}, {columns[-1].size}"
+                )
+            known &= np.isfinite(columns[-1])
+    n = int(known.sum())
+    if not n:
+        return SetStability(0)
+    rows = np.stack([column[known] for column in columns])
+    jaccards, floors = rows[0], None if floor is None else rows[1]
+    chances = None if chance is None else rows[-1]
+    found = SetStability(
+        n,
+        float(jaccards.mean()),
+        None if floors is None else float(floors.mean()),
+        None if chances is None else float(chances.mean()),
+    )
+    if floors is None:
+        return found
+    zero = np.zeros(n) if chances is None else chances
+    if floors.mean() <= zero.mean():
+        return found
+    picks = np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
+    above, room = (jaccards - zero)[picks].mean(axis=1), (floors - zero)[picks].mean(axis=1)
+    ratios = above[room > 0] / room[room > 0]
+    low, high = np.quantile(ratios, [0.025, 0.975]) if n > 1 else (None, None)
+    return SetStability(
+        n,
+        found.jaccard,
+        found.floor,
+        found.chance,
+        float((jaccards - zero).mean() / (floors - zero).mean()),
+        None if low is None else float(low),
+        None if high is None else float(high),
+    )
+
+
+def turnover(sets: Sequence[Collection[object]]) -> Turnover:
+    """Gains and losses of a set over consecutive checkpoints; the caller leaves out those before the emergence."""
+    members = [frozenset(one) for one in sets]
+    pairs = list(pairwise(members))
+    kept = [len(a & b) / len(a) for a, b in pairs if a]
+    return Turnover(
+        len(pairs),
+        float(np.mean([len(b - a) for a, b in pairs])) if pairs else None,
+        float(np.mean([len(a - b) for a, b in pairs])) if pairs else None,
+        float(np.mean(kept)) if kept else None,
+        len(frozenset().union(*members)),
+        len(frozenset.intersection(*members)) if members else 0,
+    )

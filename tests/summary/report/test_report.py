@@ -1,0 +1,191 @@
+"""The report as a person meets it: opened from disk in a browser without a network, with the pointer, with the keyboard, on a phone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from circuitwatch.records import find_cells
+from circuitwatch.summary import SummaryResult
+from circuitwatch.summary.report.data import as_json
+from support.sweeps import GRAPH
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here to open the report with")
+
+
+class Opened:
+    """A report in a browser's page, and what went wrong or was asked for since it was opened."""
+
+    def __init__(self, page: Any, report: Path) -> None:
+        self.page = page
+        self.errors: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: self.requests.append(request.url))
+        page.goto(report.as_uri())
+        page.wait_for_selector("html[data-ready=yes]", state="attached")
+
+    def count(self, selector: str) -> int:
+        return int(self.page.locator(selector).count())
+
+    def text(self, selector: str) -> str:
+        return str(self.page.locator(selector).text_content())
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        context = driver.chromium.launch_persistent_context(
+            tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, args=ARGUMENTS, accept_downloads=True
+        )
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def opened(browser: Any, result: SummaryResult) -> Iterator[Opened]:
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1200, "height": 900})
+    found = Opened(page, result.folder / "report.html")
+    yield found
+    page.close()
+    assert found.errors == []
+    away = [url for url in found.requests if not url.startswith(("file://", "blob:", "data:"))]
+    assert away == [] and len({url for url in found.requests if url.startswith("file://")}) == 1
+
+
+def set_range(opened: Opened, selector: str, place: int) -> None:
+    opened.page.locator(selector).evaluate(
+        "(range, place) => { range.value = place; range.dispatchEvent(new Event('input', { bubbles: true })); }", place
+    )
+
+
+def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
+    for section, panels in {"behaviour": 4, "circuits": 4, "roles": 10, "algorithm": 6}.items():
+        host = f"#panels-{section}"
+        assert opened.count(f"{host} .panel svg") == panels, section
+        assert opened.count(f"{host} .curve") >= panels
+    points = opened.page.locator("#panels-behaviour .curve").first.get_attribute("points")
+    assert len(points.split()) == 27
+    drawn = opened.page.locator("svg").evaluate_all("all => all.map(svg => svg.outerHTML).join()")
+    assert "NaN" not in drawn and "undefined" not in drawn and "Infinity" not in drawn
+    assert opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 7  # one was never there
+    assert opened.count("#timeline .held") > 10
+    assert opened.count("#transfer .square") > 500
+    rows = opened.count("tbody tr")
+    assert rows > len(result.emergence)
+
+
+def test_the_circuit_is_that_of_the_record_at_every_checkpoint(opened: Opened, sweep_folder: Path) -> None:
+    (cell,) = [c for c in find_cells(sweep_folder) if c.header["task"] == "ioi" and c.header["model"]["name"] == "nano-400k"]  # fmt: skip
+    assert "nano-400k, IOI" in opened.text("#choose-circuit option:checked")
+    seen = 0
+    for place, record in enumerate(cell.records()):
+        set_range(opened, "#step-circuit", place)
+        edges = opened.page.locator("#circuit .edges").evaluate_all(
+            "all => all.reduce((sum, one) => sum + +one.dataset.edges, 0)"
+        )
+        titles = opened.page.locator("#circuit .node.on").all_text_contents()
+        if record.mask is None:
+            assert edges == 0 and titles == [] and "not above chance" in opened.text("#say-circuit")
+            continue
+        senders, receivers = record.mask.nonzero()
+        nodes = {GRAPH.senders[i] for i in senders} | {GRAPH.receivers[i].split("<")[0] for i in receivers}
+        assert edges == record.mask.sum() and set(titles) == nodes
+        assert f"step {record.step}" in opened.text("#at-circuit")
+        seen += 1
+    assert seen > 10
+
+
+def test_the_slider_answers_to_the_keyboard(opened: Opened) -> None:
+    before = opened.text("#at-circuit")
+    opened.page.locator("#step-circuit").focus()
+    opened.page.keyboard.press("ArrowLeft")
+    assert opened.text("#at-circuit") != before
+    assert opened.text("#moment-said").split()[0] == opened.text("#at-circuit").split()[0]  # one checkpoint everywhere
+
+
+def test_filters_by_size_and_task(opened: Opened) -> None:
+    small = '#panels-behaviour .curve[data-model="nano-100k"]'
+    assert opened.count(small) == 4
+    opened.page.get_by_label("nano-100k", exact=True).uncheck()
+    assert opened.count(small) == 0 and opened.count("#panels-behaviour .curve") == 4
+    opened.page.get_by_label("agreement", exact=True).focus()
+    opened.page.keyboard.press("Space")
+    assert opened.count("#panels-behaviour .panel") == 3 and opened.count("#panels-roles .panel") == 10
+    opened.page.get_by_label("nano-100k", exact=True).check()
+    opened.page.get_by_label("agreement", exact=True).check()
+    assert opened.count(small) == 4
+
+
+def test_another_quantity_is_chosen(opened: Opened) -> None:
+    opened.page.locator("#choose-behaviour").select_option("accuracy")
+    assert "accuracy" in opened.text("#panels-behaviour .panel h4 >> nth=0")
+
+
+def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> None:
+    box = opened.page.locator("#panels-behaviour svg").first.bounding_box()
+    opened.page.locator("#panels-behaviour svg").first.hover(
+        position={"x": box["width"] * 0.93, "y": box["height"] * 0.5}
+    )
+    said = opened.text("#moment-said")
+    assert re.fullmatch(r"[\d.]+[kM] tokens", said)
+    for section in ("behaviour", "roles", "circuits"):
+        marks = opened.page.locator(f"#panels-{section} .mark line").evaluate_all(
+            "all => all.map(one => +one.getAttribute('x1'))"
+        )
+        assert len(marks) == opened.count(f"#panels-{section} .panel") and min(marks) > 0, section
+    behaviour = opened.page.locator("#panels-behaviour .mark line").evaluate_all("all => all.map(one => one.getAttribute('x1'))")  # fmt: skip
+    assert len(set(behaviour)) == 1  # the panels have the same axis
+    assert opened.text("#at-circuit").split()[0] == said.split()[0]
+
+
+def test_the_data_can_be_had(opened: Opened, result: SummaryResult, tmp_path: Path) -> None:
+    for name in ("emergence", "curves"):
+        with opened.page.expect_download() as download:
+            opened.page.locator(f'a[data-file="{name}"]').click()
+        download.value.save_as(tmp_path / f"{name}.csv")
+    assert pd.read_csv(tmp_path / "emergence.csv").equals(pd.read_csv(result.folder / "emergence.csv"))
+    curves = pd.read_csv(tmp_path / "curves.csv")
+    ioi = curves.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'")
+    final = result.emergence.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'")["final"]
+    assert len(ioi) == 27 and ioi["value"].iloc[-1] == pytest.approx(final.iloc[0], rel=1e-3)
+
+
+def test_tables_are_sorted_by_their_heads(opened: Opened) -> None:
+    table = opened.page.locator("h3:text('Every curve') ~ .scroll table").first
+    table.locator("th button", has_text="tokens").first.focus()
+    opened.page.keyboard.press("Enter")
+    shown = table.locator("td:nth-child(5)").evaluate_all("all => all.map(cell => cell.dataset.value)")
+    numbers = [float(text) for text in shown if text]
+    assert numbers == sorted(numbers) and len(numbers) > 3 and "" not in shown[: len(numbers)]
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened) -> None:
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    opened.page.wait_for_function("document.querySelector('#panels-behaviour svg').clientWidth < 390")
+    for summary in opened.page.locator("summary").all():
+        summary.click()
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
+    smallest = opened.page.locator("#panels-behaviour svg text").first.evaluate("t => t.getBoundingClientRect().height")
+    assert smallest >= 10
+
+
+def test_what_names_hold_cannot_end_the_script() -> None:
+    name = "</script><script>alert(1)</script>"
+    assert "<" not in as_json({"name": name}) and json.loads(as_json({"name": name})) == {"name": name}

@@ -1,0 +1,89 @@
+"""Change points against trying every cut, and on curves whose changes are known."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from circuitwatch.summary.statistics.changes import best_cuts, change_points, stretch_costs
+
+PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "circuits_over_time.csv"
+TOKENS = np.geomspace(1e6, 1e11, 40)
+X = np.log(TOKENS)
+
+
+def naive_cost(x: np.ndarray, y: np.ndarray, kind: str) -> float:
+    return float(((y - np.polyval(np.polyfit(x, y, 0 if kind == "level" else 1), x)) ** 2).sum())
+
+
+@pytest.mark.parametrize("kind", ["level", "line"])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_cut_is_the_best_of_all(kind: str, seed: int) -> None:
+    """Every way to cut 11 checkpoints into stretches, by NumPy's polynomial fits."""
+    rng = np.random.default_rng(seed)
+    x, shortest, price = np.sort(rng.uniform(0, 5, 11)), 2 if kind == "level" else 3, 1.5
+    y = rng.normal(0, 1, 11) + 2 * (x > 2.5)
+    found = best_cuts(stretch_costs(x, y, kind), price, shortest)
+
+    def total(cuts: tuple[int, ...]) -> float:
+        edges = [0, *cuts, 11]
+        if min(np.diff(edges)) < shortest:
+            return np.inf
+        pieces = sum(naive_cost(x[a:b], y[a:b], kind) for a, b in pairwise(edges))
+        return pieces + price * len(cuts)
+
+    every = [cuts for k in range(5) for cuts in combinations(range(1, 11), k)]
+    assert total(tuple(found[1:])) == pytest.approx(min(map(total, every)))
+
+
+@pytest.mark.parametrize("kind", ["level", "line"])
+def test_noise_has_no_changes(kind: str) -> None:
+    """At most 5 % of white-noise curves, of three lengths; the bound would be missed by chance once in 1000."""
+    rng = np.random.default_rng(0)
+    hits = [bool(change_points(TOKENS[:n], rng.normal(0, 1, n), kind=kind)) for n in (20, 30, 40) for _ in range(100)]
+    assert sum(hits) <= binom.isf(1e-3, len(hits), 0.05)
+
+
+def test_a_jump_is_found_between_its_checkpoints_and_its_interval_covers() -> None:
+    """Jumps of twice the noise: intervals (95 %) hold the true place in 200 curves as often as the binomial distribution allows."""
+    found = covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        at = int(rng.integers(8, 32))
+        changes = change_points(TOKENS, rng.normal(0, 1, 40) + 3.0 * (np.arange(40) >= at))
+        if len(changes) == 1:
+            found += 1
+            covered += changes[0].low <= np.sqrt(TOKENS[at - 1] * TOKENS[at]) <= changes[0].high
+    assert found > 150 and covered >= binom.ppf(1e-3, found, 0.95)
+    exact = change_points(TOKENS, np.where(np.arange(40) >= 12, 5.0, 1.0))
+    assert [(c.tokens_before, c.tokens_after, c.before, c.after) for c in exact] == [
+        pytest.approx((TOKENS[11], TOKENS[12], 1, 5))
+    ]
+
+
+def test_a_kink_is_a_change_of_the_line_not_many_levels() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.05, 40)
+    (kink,) = change_points(TOKENS, np.maximum(X - X[20], 0) + noise, kind="line")
+    assert kink.low <= TOKENS[20] <= kink.high
+    assert kink.slope_before == pytest.approx(0, abs=0.03) and kink.slope_after == pytest.approx(1, abs=0.03)
+
+
+def test_short_and_constant_curves_have_none() -> None:
+    assert change_points([1.0, 2.0, 3.0], [0.0, 1.0, 5.0]) == []
+    assert change_points(TOKENS, np.ones(40)) == []
+    with pytest.raises(ValueError, match="rising"):
+        change_points([2.0, 1.0], [0.0, 1.0])
+
+
+def test_published_induction_jumps_between_steps_512_and_1000() -> None:
+    if not PUBLISHED.exists():
+        pytest.skip("the published data are not here")
+    table = pd.read_csv(PUBLISHED).query("quantity == 'induction_score_max'").sort_values("step")
+    for model, curve in table.groupby("model"):
+        changes = change_points(curve["step"] * 2_097_152, curve["value"])
+        assert any(c.tokens_before == 512 * 2_097_152 and c.tokens_after == 1000 * 2_097_152 for c in changes), model

@@ -1,0 +1,135 @@
+"""Moments of emergence on curves whose answer is known, and on published ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitwatch.summary.statistics.emergence import fit_emergence
+
+PUBLISHED = Path(__file__).parents[4] / "shared" / "data"
+TOKENS = np.array([0, *(1008 * 2**k for k in range(8)), *range(150_000, 1_050_000, 50_000)], dtype=float)
+
+
+def sigmoid(middle: float, width: float = 0.2, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    return low + (high - low) / (1 + np.exp(-(np.log(np.maximum(TOKENS, 500)) - np.log(middle)) / width))
+
+
+def published(name: str) -> pd.DataFrame:
+    path = PUBLISHED / name
+    if not path.exists():
+        pytest.skip("the published data are not here")
+    return pd.read_csv(path)
+
+
+@pytest.mark.parametrize("middle", [2.2e5, 4e5, 5e5])
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_a_clean_rise_is_found_where_it_is(middle: float, threshold: float | None) -> None:
+    found = fit_emergence(TOKENS, sigmoid(middle), threshold=threshold)
+    assert found.status == "emerged"
+    assert found.tokens == pytest.approx(middle, rel=0.03)
+    assert found.crossing_low <= middle <= found.crossing_high
+    assert found.crossing_low in TOKENS and found.crossing_high in TOKENS
+
+
+def test_what_never_rises_is_not_extrapolated() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.02, TOKENS.size)
+    for values in (noise, sigmoid(5e6) + noise):
+        found = fit_emergence(TOKENS, values, threshold=0.5)
+        assert found.status == "never" and found.tokens is None and found.last_tokens == TOKENS[-1]
+
+
+def test_above_from_the_start() -> None:
+    assert fit_emergence(TOKENS, np.full(TOKENS.size, 0.9), threshold=0.5).status == "already"
+
+
+def test_a_rise_and_fall_is_transient() -> None:
+    bump = np.exp(-((np.log(np.maximum(TOKENS, 500)) - np.log(2.5e5)) ** 2) / 0.3)
+    assert fit_emergence(TOKENS, bump, threshold=0.5).status == "transient"
+
+
+def test_a_steady_slope_has_no_moment() -> None:
+    slope = np.log(np.maximum(TOKENS, 500)) / 20 + np.random.default_rng(1).normal(0, 0.01, TOKENS.size)
+    assert fit_emergence(TOKENS, slope - slope[0]).status == "ambiguous"
+
+
+def test_scale_of_values_and_tokens_does_not_matter() -> None:
+    one, other = fit_emergence(TOKENS, sigmoid(4e5)), fit_emergence(TOKENS * 1e5, sigmoid(4e5) * 30)
+    assert other.status == one.status and other.tokens == pytest.approx(one.tokens * 1e5, rel=0.02)
+
+
+def test_bad_curves() -> None:
+    with pytest.raises(ValueError, match="length"):
+        fit_emergence([0, 1], [0.0])
+    with pytest.raises(ValueError, match=r"finite|missing"):
+        fit_emergence([0, 1, 2], [0.0, np.nan, 1.0])
+
+
+def test_published_ioi_of_pythia_70m_never_reaches_one() -> None:
+    """It rises to 0.83, then falls to −0.59."""
+    table = (
+        published("circuits_over_time.csv")
+        .query("model == 'pythia-70m' and task == 'ioi' and quantity == 'logit_diff'")
+        .sort_values("step")
+    )
+    found = fit_emergence(table["step"] * 2_097_152, table["value"], threshold=1.0)
+    assert found.status == "never" and found.tokens is None
+    assert fit_emergence(table["step"] * 2_097_152, table["value"], threshold=0.5).status == "transient"
+
+
+def test_published_lambada_thresholds() -> None:
+    """Accuracy 0.3: 160m at 27e9 tokens, 410m at 9.0e9, the 1b and larger ones at 5.7 to 6.3e9, 70m never."""
+    table = (
+        published("pythia_lm_eval.csv")
+        .query("task == 'lambada_openai' and metric == 'acc' and shots == 0")
+        .sort_values("tokens")
+    )
+    expected = {"pythia-160m": 27e9, "pythia-410m": 9.0e9, "pythia-1b": 6.0e9, "pythia-12b": 6.0e9}
+    for model, tokens in expected.items():
+        curve = table[table["model"] == model]
+        found = fit_emergence(curve["tokens"], curve["value"], threshold=0.3)
+        assert found.status == "emerged", (model, found)
+        assert found.crossing == pytest.approx(tokens, rel=0.1), model
+    smallest = table[table["model"] == "pythia-70m"]
+    assert fit_emergence(smallest["tokens"], smallest["value"], threshold=0.3).status == "never"
+
+
+@pytest.mark.parametrize(("model", "tokens"), [("160m", 9.75e9), ("410m", 8.74e9), ("1.4b", 5.09e9), ("2.8b", 5.17e9)])
+def test_published_ioi_crosses_one_within_a_checkpoint_interval(model: str, tokens: float) -> None:
+    """Checkpoints are 1000 steps apart there, 2.1e9 tokens."""
+    table = published("circuits_over_time.csv").query(
+        f"model == 'pythia-{model}' and task == 'ioi' and quantity == 'logit_diff'"
+    )
+    table = table.sort_values("step")
+    found = fit_emergence(table["step"] * 2_097_152, table["value"], threshold=1.0)
+    assert found.status == "emerged"
+    assert found.tokens == pytest.approx(tokens, abs=2.1e9) and found.crossing == pytest.approx(tokens, rel=0.01)
+    assert found.low <= tokens <= found.high
+
+
+def test_published_induction_is_an_interval_between_steps_512_and_1000() -> None:
+    table = published("circuits_over_time.csv").query("quantity == 'induction_score_max'").sort_values("step")
+    for model, curve in table.groupby("model"):
+        found = fit_emergence(curve["step"] * 2_097_152, curve["value"], threshold=0.5)
+        assert found.interval == "checkpoints", model
+        assert (found.low, found.high) == pytest.approx((512 * 2_097_152, 1000 * 2_097_152))
+        assert found.low < found.tokens < found.high
+
+
+def test_standard_errors_widen_the_interval() -> None:
+    """Which prompts were asked shifts the whole curve: with standard errors of 0.1 on a slope of 1.25 per log token, by some 0.05 at least."""
+    values = sigmoid(4e5) + np.random.default_rng(0).normal(0, 0.005, TOKENS.size)
+    bare = fit_emergence(TOKENS, values, threshold=0.5)
+    known = fit_emergence(TOKENS, values, threshold=0.5, stderr=np.full(TOKENS.size, 0.1))
+    assert np.log(known.high / known.low) > np.log(bare.high / bare.low) + 4 * 0.05
+
+
+def test_a_plateau_that_is_not_reached_leaves_the_end_open() -> None:
+    """Half of a rise is known only once its end is: the last checkpoint has 30 % of it."""
+    x = np.log(np.maximum(TOKENS, 500))
+    values = 1 / (1 + np.exp(-(x - x[-1] - 0.4) / 0.5)) + np.random.default_rng(0).normal(0, 0.01, TOKENS.size)
+    found = fit_emergence(TOKENS, values)
+    assert found.high is None or found.status != "emerged"
