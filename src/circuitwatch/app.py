@@ -75,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "transfer": _transfer,
         "export": _export,
     }
-    if arguments and arguments[0] in ("-h", "--help", "help"):
+    words = [argument for argument in arguments if argument not in commands]
+    if words[:1] in (["-h"], ["--help"], ["help"]):
         print(_help())
         return
     if arguments == ["--version"]:
@@ -95,7 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        print("circuitwatch: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        then = "nothing was changed" if command is _summarize else "the same command goes on where it stopped"
+        print(f"circuitwatch: interrupted; {then}", file=sys.stderr)
         sys.exit(130)
 
 

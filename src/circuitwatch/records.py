@@ -34,6 +34,8 @@ FORMAT = 2
 Scalar = float | int | str | bool
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
+HEADER = ("config", "model", "task", "seed", "schedule")
+"""What every cell.json says."""
 NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment", "checkpoints")
 """Parts of the configuration that do not decide what a record says, and so may differ when a cell is resumed."""
 
@@ -93,9 +95,14 @@ class Cell:
         path = folder / "cell.json"
         if not path.is_file():
             raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
-        header = json.loads(path.read_text(encoding="utf-8"))
+        header = _read_json(path)
         if header.get("format") != FORMAT:
             raise UserError(f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads")
+        missing = [name for name in HEADER if name not in header]
+        if missing or not isinstance(header["model"], dict) or "name" not in header["model"]:
+            raise UserError(
+                f"{path}: damaged, it says no {(missing or ['model.name'])[0]}; delete {folder} and run again"
+            )
         return cls(folder, header)
 
     @classmethod
@@ -109,9 +116,8 @@ class Cell:
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
-        return sorted(
-            int(path.parent.name.removeprefix("step")) for path in self.folder.glob("checkpoints/step*/manifest.json")
-        )
+        names = (path.parent.name.removeprefix("step") for path in self.folder.glob("checkpoints/step*/manifest.json"))
+        return sorted(int(name) for name in names if name.isdecimal())  # others are of a write that was killed
 
     def write(self, record: CheckpointRecord) -> None:
         """Write one checkpoint's record, whole or not at all. Raises ValueError if a scalar is NaN or infinite."""
@@ -156,7 +162,7 @@ class Cell:
     def skipped(self) -> dict[str, dict[str, Any]]:
         """Checkpoints without a record and why: step → tokens, revision, reason, again; ascending by step."""
         path = self.folder / "skipped.json"
-        known: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        known: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
         return dict(sorted(known.items(), key=lambda item: int(item[0])))
 
     def read(self, step: int) -> CheckpointRecord:
@@ -164,10 +170,8 @@ class Cell:
         folder = self._folder_of(step)
         if not (folder / "manifest.json").is_file():
             raise UserError(f"{folder}: no record of step {step}")
-        for name, known in json.loads((folder / "manifest.json").read_text(encoding="utf-8")).items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != known["bytes"] or _sha256(path) != known["sha256"]:
-                raise UserError(f"{path}: damaged; delete {folder} and run the same command again to make it anew")
+        for name in self.manifest(step):
+            self.verified(step, name)
         about = json.loads((folder / "scalars.json").read_text(encoding="utf-8"))
         edges = folder / "edges.safetensors"
         arrays = load(edges.read_bytes()) if edges.exists() else {}
@@ -184,6 +188,20 @@ class Cell:
             scores=arrays.get("scores"),
             mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
         )
+
+    def manifest(self, step: int) -> dict[str, dict[str, Any]]:
+        """Bytes and sha256 of each file of a record. Raises UserError if that can't be read."""
+        found: dict[str, dict[str, Any]] = _read_json(self._folder_of(step) / "manifest.json")
+        return found
+
+    def verified(self, step: int, name: str) -> bytes:
+        """The content of one file of a record. Raises UserError if it is not what the manifest says."""
+        folder = self._folder_of(step)
+        known, path = self.manifest(step).get(name), folder / name
+        content = path.read_bytes() if path.is_file() else b""
+        if not isinstance(known, dict) or hashlib.sha256(content).hexdigest() != known.get("sha256"):
+            raise UserError(f"{path}: damaged; delete {folder} and run the same command again to make it anew")
+        return content
 
     def records(self) -> Iterator[CheckpointRecord]:
         """All records in the order of their steps."""
@@ -255,6 +273,17 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
         for name, branch in tree.items()
         for key, value in _flat(branch, f"{prefix}.{name}" if prefix else name).items()
     }
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A file that holds an object. Raises UserError if it doesn't."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: damaged, it can't be read as JSON; delete {path.parent} and run again") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: damaged, it holds no object; delete {path.parent} and run again")
+    return content
 
 
 def _write_json(path: Path, content: Any) -> None:

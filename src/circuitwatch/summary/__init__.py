@@ -10,26 +10,26 @@ metrics.csv; notes.txt; the figures that `drawing` names as PNG, SVG and PDF; re
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import rich.box
+from rich.markup import escape
 from rich.table import Table
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.progress import CellProgress, wide_console
-from circuitwatch.records import find_cells
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.figures.drawing import draw_figures
 from circuitwatch.summary.figures.shared import FORMATS, format_interval, format_tokens, quantity_in_words, save_figures
 from circuitwatch.summary.heads.tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
-from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.importers.cells import find_cells_below, read_cells
+from circuitwatch.summary.output import MARK, is_summary, replaced_folder
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.seeds import seeds_table
@@ -49,8 +49,6 @@ __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 
 MOST_PRINTED = 60
 """Rows of behaviours, and of head roles, that are printed."""
-MARK = "circuitwatch summary"
-"""First line of notes.txt: a folder that has it is a summary and may be replaced."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +69,14 @@ def summarize(sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = F
 
     n_bootstrap: bootstrap samples of each curve. formats: endings of the figures' files. Raises UserError if there is no cell, or none with a record.
     """
-    cells = [cell for cell in find_cells(sweep) if cell.steps_done()]
+    found, notes = find_cells_below(sweep)
+    cells = [cell for cell in found if cell.steps_done()]
     if not cells:
-        raise UserError(f"{sweep}: no cell with a record; run circuitwatch sweep={sweep.name} first")
+        why = "; ".join(notes) or f"run circuitwatch sweep={sweep.name} first"
+        raise UserError(f"{sweep}: no cell with a record; {why}")
+    notes += [f"{cell.folder}: no record yet" for cell in found if cell not in cells]
     curves = read_cells(cells, prompts=True)
+    curves.notes[:0] = notes
     if curves.table.empty:
         raise UserError(f"{sweep}: no record can be used: {'; '.join(curves.notes)}")
     sources = Sources(combine([curves]), tuple(cells))
@@ -89,7 +91,7 @@ def summarize_sources(
     Raises UserError if no source gives a value, or the folder is there and no summary.
     """
     to = request.to
-    if to.exists() and not _is_summary(to):
+    if to.exists() and not is_summary(to):
         raise UserError(f"to={to}: is there and is no summary; give a new folder")
     sources = read_sources(request, suites, prompts=True)
     return _summarize(sources, to.resolve().name, to, request.thresholds, n_bootstrap, formats)
@@ -98,24 +100,24 @@ def summarize_sources(
 def _summarize(
     sources: Sources, name: str, folder: Path, thresholds: Mapping[str, float], n_bootstrap: int, formats: Sequence[str]
 ) -> SummaryResult:
-    cells, repeated = _read(sources)
+    cells, notes = _read(sources)
     cells = [with_final(cell) for cell in cells]
     curves = with_final_overlaps(sources.curves, cells)
     with CellProgress("emergence", 1) as progress:
-        emergence, notes = emergence_rows(
+        emergence, odd = emergence_rows(
             curves,
             thresholds,
             n_bootstrap=n_bootstrap,
             progress=lambda done, total: progress.at(f"{done} of {total} curves"),
         )
-        emergence, notes = behaviours_first(emergence), [*curves.notes, *repeated, *notes]
+        emergence, notes = behaviours_first(emergence), list(dict.fromkeys([*curves.notes, *notes, *odd]))
         progress.at("what they say together")
         scaling = scaling_rows(curves, emergence)
         scaling = with_adjusted(scaling) if len(scaling) else scaling
         emergence = with_cells(emergence, cells)
         compared = compare(curves, emergence, cells, thresholds, n_bootstrap=n_bootstrap)
         ends = cells_table(cells)
-        heads = head_tables(cells, emergence)
+        heads = head_tables(cells, emergence, notes)
         seeds = seeds_table(emergence, heads.spreads()) if len(emergence) else pd.DataFrame()
         progress.at("figures and report")
         tables = {
@@ -128,37 +130,28 @@ def _summarize(
             **compared.files(),
         }
         tables = {name: table for name, table in tables.items() if len(table)}
-        building = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
-        for title, table in tables.items():
-            table.to_csv(building / f"{title}.csv", index=False)
-        (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
-        save_figures(draw_figures(curves, cells, emergence, scaling, heads), building, formats)
-        found = Findings(name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables)
-        write_report(building / "report.html", found)
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+        with replaced_folder(folder) as building:
+            for title, table in tables.items():
+                table.to_csv(building / f"{title}.csv", index=False)
+            drawn = draw_figures(curves, cells, emergence, scaling, heads, notes)
+            save_figures(drawn, building, formats)
+            (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
+            found = Findings(name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables)
+            write_report(building / "report.html", found)
     return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes)
 
 
 def _read(sources: Sources) -> tuple[list[CellData], list[str]]:
-    """The cells of the sources, each (model, task, seed) once, and a note on those that came twice."""
-    cells = in_order([cell for cell in map(read_cell, sources.cells) if len(cell.curves)])
+    """The cells of the sources, each (model, task, seed) once, and notes on those that came twice and on records that are damaged."""
+    notes: list[str] = []
+    cells = in_order([cell for cell in (read_cell(cell, notes) for cell in sources.cells) if len(cell.curves)])
     once: dict[tuple[str, str, int], CellData] = {}
     twice = []
     for cell in cells:
         if once.setdefault((cell.model, cell.task, cell.seed), cell) is not cell:
             twice.append(f"{cell.model} {cell.task} seed{cell.seed}")
-    notes = [f"several cells of {', '.join(twice)}: circuits and heads are of the first"] if twice else []
+    notes += [f"several cells of {', '.join(twice)}: circuits and heads are of the first"] if twice else []
     return list(once.values()), notes
-
-
-def _is_summary(folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
-    notes = folder / "notes.txt"
-    return not any(folder.iterdir()) or (notes.is_file() and notes.read_text(encoding="utf-8").startswith(MARK))
 
 
 def print_summary(result: SummaryResult) -> None:
@@ -188,10 +181,10 @@ def print_summary(result: SummaryResult) -> None:
                 format_interval(row[f"{name}_low"], row[f"{name}_high"]) for name in ("tokens", "crossing")
             )
             table.add_row(
-                row["model"],
+                escape(row["model"]),
                 *([str(row["seed"])] if several else []),
-                row["task"],
-                quantity,
+                escape(row["task"]),
+                escape(quantity),
                 row["status"],
                 format_tokens(row["tokens"]),
                 interval,
@@ -202,12 +195,15 @@ def print_summary(result: SummaryResult) -> None:
     console.print(table)
     hidden = sum(max(int(count) - MOST_PRINTED, 0) for count in (roles.sum(), (~roles).sum()))
     if hidden:
-        console.print(f"{hidden} more curves in {result.folder / 'emergence.csv'}", highlight=False, soft_wrap=True)
+        console.print(
+            f"{hidden} more curves in {result.folder / 'emergence.csv'}", highlight=False, markup=False, soft_wrap=True
+        )
     unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
     if len(unfinished):
-        console.print(f"not finished: {', '.join(unfinished['model'] + ' × ' + unfinished['task'])}", highlight=False)
+        named = ", ".join(unfinished["model"] + " × " + unfinished["task"])
+        console.print(f"not finished: {named}", highlight=False, markup=False)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     for warning in result.comparisons.warnings():
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"report: {result.folder / 'report.html'}", highlight=False, soft_wrap=True)
+    console.print(f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

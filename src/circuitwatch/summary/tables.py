@@ -81,13 +81,15 @@ class CellData:
         return None if pd.isna(value) else value
 
 
-def read_cell(cell: Cell) -> CellData:
-    """Read a cell, reading each record once; damaged ones are left out."""
+def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
+    """Read a cell, reading each record once; damaged ones are left out, and named in `notes`."""
     rows, prompts, roles, circuits, strengths = [], [], [], {}, {}
     for step in cell.steps_done():
         try:
             record = cell.read(step)
-        except UserError:  # `importers.cells` names what is damaged
+        except UserError as error:
+            if notes is not None:
+                notes.append(f"left out: {error}")
             continue
         rows.append({"step": record.step, "tokens": record.tokens, **record.scalars})
         prompts.append(record.prompts.assign(step=record.step, tokens=record.tokens))
@@ -97,13 +99,19 @@ def read_cell(cell: Cell) -> CellData:
             circuits[record.step] = np.flatnonzero(record.mask)
             if record.scores is not None:
                 strengths[record.step] = np.abs(record.scores[record.mask]).astype(np.float32)
+    try:
+        finished, skipped = cell.is_done(), len(cell.skipped())
+    except UserError as error:
+        finished, skipped = False, 0
+        if notes is not None:
+            notes.append(f"not known whether it is finished: {error}")
     return CellData(
         cell.folder,
         cell.header,
-        cell.is_done(),
+        finished,
         pd.DataFrame(rows, columns=None if rows else ["step", "tokens"]),
         pd.concat(prompts, ignore_index=True) if prompts else pd.DataFrame(columns=["step", "tokens", "prompt"]),
-        len(cell.skipped()),
+        skipped,
         pd.concat(roles, ignore_index=True) if roles else pd.DataFrame(),
         circuits,
         strengths,

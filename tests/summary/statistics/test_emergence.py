@@ -133,3 +133,26 @@ def test_a_plateau_that_is_not_reached_leaves_the_end_open() -> None:
     values = 1 / (1 + np.exp(-(x - x[-1] - 0.4) / 0.5)) + np.random.default_rng(0).normal(0, 0.01, TOKENS.size)
     found = fit_emergence(TOKENS, values)
     assert found.high is None or found.status != "emerged"
+
+
+@pytest.mark.parametrize("n", range(4, 13))
+def test_a_clean_rise_is_never_called_none(n: int) -> None:
+    """From nine checkpoints on a rise of eighty times its noise is found; fewer are too few to say, which is not "never"."""
+    for seed in range(20):
+        tokens = np.geomspace(1e6, 1e9, n)
+        values = 0.1 + 0.8 / (1 + np.exp(-(np.log(tokens) - np.log(4e7)) / 0.3))
+        found = fit_emergence(tokens, values + np.random.default_rng(seed).normal(0, 0.01, n), n_bootstrap=50)
+        assert found.status == ("ambiguous" if n < 9 else "emerged"), (n, seed, found.note)
+        assert "too few" in found.note or n >= 9
+
+
+def test_an_estimate_beside_the_crossing_seen_says_so() -> None:
+    """IOI of Pythia-2.8b: a quick rise and slow growth after it, so that half of the fitted rise lies beyond the two checkpoints where the values cross."""
+    table = published("circuits_over_time.csv").query(
+        "model == 'pythia-2.8b' and task == 'ioi' and quantity == 'logit_diff'"
+    )
+    own = table.sort_values("step")
+    found = fit_emergence(own["step"] * 2_097_152, own["value"])
+    assert found.status == "emerged" and found.tokens is not None and found.crossing_high is not None
+    assert found.tokens > found.crossing_high
+    assert "the values themselves cross at 7" in found.note

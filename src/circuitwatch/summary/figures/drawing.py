@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import chain, count
 
+import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -28,13 +30,30 @@ FEWEST = 2
 
 
 def draw_figures(
-    curves: Curves, cells: Sequence[CellData], emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
+    curves: Curves,
+    cells: Sequence[CellData],
+    emergence: pd.DataFrame,
+    scaling: pd.DataFrame,
+    heads: HeadTables,
+    notes: list[str] | None = None,
 ) -> dict[str, Figure]:
     """The figures that there is something for, by name; cells in order.
 
     behaviour, roles, roles_by_size, timeline, circuits, overlaps, algorithm, transfer; circuit (the largest model's last ones, by layer); emergence and
     emergence_roles (against model size), circuit_sizes (against model size); curves_<quantity> of other sources.
     """
+    with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is one
+        return _drawn(curves, cells, emergence, scaling, heads, [] if notes is None else notes)
+
+
+def _drawn(
+    curves: Curves,
+    cells: Sequence[CellData],
+    emergence: pd.DataFrame,
+    scaling: pd.DataFrame,
+    heads: HeadTables,
+    notes: list[str],
+) -> dict[str, Figure]:
     drawn: dict[str, Figure | None] = {}
     if cells:
         drawn["behaviour"] = behaviour_figure(cells)
@@ -57,9 +76,9 @@ def draw_figures(
         asked = list(dict.fromkeys(emergence["quantity"]))
         drawn["emergence"] = emergence_figure(emergence, scaling, "behaviour/value")
         for quantity in [q for q in asked if not q.startswith(OURS)][:MOST_FIGURES]:
-            drawn[f"emergence_{_file(quantity)}"] = emergence_figure(emergence, scaling, quantity)
+            drawn[_free(f"emergence_{_file(quantity)}", drawn)] = emergence_figure(emergence, scaling, quantity)
     drawn["circuit_sizes"] = circuit_sizes_figure(_mean_sizes(curves, "circuit/nodes"), scaling, "circuit/nodes")
-    drawn |= _of_others(curves, has_cells=bool(cells))
+    drawn |= _of_others(curves, notes, has_cells=bool(cells))
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
@@ -68,7 +87,7 @@ def _mean_sizes(curves: Curves, quantity: str) -> pd.DataFrame:
     return table.groupby(["model", "params", "task", "seed"], sort=False, dropna=False)["value"].mean().reset_index()
 
 
-def _of_others(curves: Curves, *, has_cells: bool) -> dict[str, Figure]:
+def _of_others(curves: Curves, notes: list[str], *, has_cells: bool) -> dict[str, Figure]:
     """Curves that no cell gave, a figure a quantity, a panel a task."""
     table = curves.table[curves.table["tokens"].notna()]
     ours = table["quantity"].str.startswith(OURS)
@@ -78,8 +97,21 @@ def _of_others(curves: Curves, *, has_cells: bool) -> dict[str, Figure]:
     for quantity, rows in lengths[lengths >= FEWEST].groupby(level="quantity", sort=False):
         models = rows.groupby(level="task").size().sort_values(ascending=False, kind="stable")
         tasks = sorted(models.index[:MOST_PANELS])
-        drawn[f"curves_{_file(str(quantity))}"] = curves_figure(curves, str(quantity), tasks)
-    return dict(list(drawn.items())[:MOST_FIGURES])
+        if len(drawn) == MOST_FIGURES:
+            notes.append(
+                f"figures of curves from elsewhere show the first {MOST_FIGURES} quantities; the report has all"
+            )
+            break
+        if len(models) > MOST_PANELS:
+            notes.append(f"the figure of {quantity} shows {MOST_PANELS} of {len(models)} tasks; the report has all")
+        drawn[_free(f"curves_{_file(str(quantity))}", drawn)] = curves_figure(curves, str(quantity), tasks)
+    return drawn
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or with a number where other quantities have given it already."""
+    numbered = (f"{name}_{k}" for k in count(2))
+    return next(free for free in chain([name], numbered) if free not in taken)
 
 
 def _file(quantity: str) -> str:

@@ -24,6 +24,8 @@ TITLE, TEXT = 7.5, 6.5
 """Points of panels' titles, and of all else."""
 LEGEND_ENTRY = 1.1
 """Inches that an entry of a legend needs."""
+MOST_ENTRIES = 24
+"""Entries of a legend; of more models these many, evenly over their sizes."""
 DPI = 300
 NAMELESS: dict[str, dict[str, None]] = {
     "png": {"Software": None},
@@ -110,7 +112,12 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path, formats: Sequence[st
             figure.set_layout_engine("none")  # it has laid the figure out, and need not do it again for every format
             for ending, metadata in nameless.items():
                 path = folder / f"{name}.{ending}"
-                figure.savefig(path, dpi=DPI, metadata=metadata)
+                try:
+                    figure.savefig(path, dpi=DPI, metadata=metadata)
+                except Exception as error:
+                    if isinstance(error.__context__, OSError):  # of a full disk matplotlib's PDF says something else
+                        raise error.__context__ from None
+                    raise
                 paths.append(path)
     return paths
 
@@ -205,6 +212,12 @@ def with_legend(figure: Figure, *axes: Axes) -> Figure:
     for axis in axes:
         for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
             known.setdefault(words, handle)
+    if len(known) > MOST_ENTRIES:  # evenly over the sizes
+        names = list(known)
+        known = {
+            names[k]: known[names[k]]
+            for k in np.unique(np.linspace(0, len(names) - 1, MOST_ENTRIES).round().astype(int))
+        }
     columns = max(1, min(len(known), int(figure.get_figwidth() / LEGEND_ENTRY)))
     figure.legend(
         list(known.values()), list(known), loc="outside upper center", ncols=columns, fontsize=TEXT, frameon=False,

@@ -49,13 +49,13 @@ class HeadTables:
         }
 
 
-def head_tables(cells: list[CellData], emergence: pd.DataFrame) -> HeadTables:
-    """Make them from cells, the transfer files beside them, and the emergence table."""
+def head_tables(cells: list[CellData], emergence: pd.DataFrame, notes: list[str] | None = None) -> HeadTables:
+    """Make them from cells, the transfer files beside them, and the emergence table; `notes` gets a line on each of these files that is damaged."""
     histories = role_histories(cells)
     sweeps: dict[Path, list[CellData]] = {}
     for cell in cells:
         sweeps.setdefault(cell.folder.resolve().parents[2], []).append(cell)
-    read = [transfer.read_transfer(sweep, own) for sweep, own in sweeps.items()]
+    read = [transfer.read_transfer(sweep, own, notes) for sweep, own in sweeps.items()]
     every = pd.concat([table for table in read if len(table)] or read, ignore_index=True) if read else _NO_TRANSFER
     return HeadTables(
         histories,

@@ -31,17 +31,26 @@ SPECIFICITY_SPREAD = ["last", "mean"]
 """The numbers of the two tables whose spread over seeds is given."""
 
 
-def read_transfer(sweep: Path, cells: list[CellData]) -> pd.DataFrame:
+def read_transfer(sweep: Path, cells: list[CellData], notes: list[str] | None = None) -> pd.DataFrame:
     """All transfer files of a sweep's models, by step: model, seed, then the files' columns; without checkpoints that have the weights of another.
 
-    Only models and seeds that `cells` have, in their order. Empty, with the columns, where there is no file.
+    Only models and seeds that `cells` have, in their order. Empty, with the columns, where there is no file. One that is damaged is
+    left out, with a line in `notes`.
     """
     parts = []
     for model, seed in dict.fromkeys((cell.model, cell.seed) for cell in in_order(cells)):
         own = [cell for cell in cells if (cell.model, cell.seed) == (model, seed)]
         copies = {step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]}
         for path in sorted((sweep / model / "transfer" / f"seed{seed}").glob("step*.parquet"), key=_step):
-            table = pd.read_parquet(path)
+            try:
+                table = pd.read_parquet(path)
+            except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+                if notes is not None:
+                    again = "delete it and run circuitwatch transfer again"
+                    notes.append(
+                        f"left out: {path}: damaged, it can't be read as Parquet ({type(error).__name__}); {again}"
+                    )
+                continue
             table = table[~table["model_step"].isin(copies) & ~table["circuit_step"].isin(copies)]
             if len(table):
                 parts.append(table[COLUMNS].assign(model=model, seed=seed))

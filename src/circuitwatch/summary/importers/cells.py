@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -34,10 +34,8 @@ def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
     for path in (path for pattern in PLACES for path in sorted(folder.glob(pattern))):
         try:
             cells.append(Cell.open(path.parent))
-        except (UserError, ValueError) as error:
-            notes.append(
-                f"left out: {error}" if isinstance(error, UserError) else f"left out: {path}: can't be read as JSON"
-            )
+        except UserError as error:
+            notes.append(f"left out: {error}")
     return cells, notes
 
 
@@ -55,20 +53,19 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
         rows: list[dict[str, Any]] = []
         answers: dict[int, pd.DataFrame] = {}
         duplicates = 0
-        for folder in sorted(path.parent for path in cell.folder.glob("checkpoints/step*/manifest.json")):
+        for step in cell.steps_done():
             try:
-                about = json.loads(_verified(folder, "scalars.json"))
+                about = json.loads(cell.verified(step, "scalars.json"))
                 if DUPLICATE_OF in about["scalars"]:
                     duplicates += 1
                     continue
                 rows += _rows(cell, about)
                 if prompts:
-                    _verified(folder, "prompts.parquet")
                     answers[about["tokens"]] = pd.read_parquet(
-                        folder / "prompts.parquet", columns=["prompt", *PER_PROMPT.values()]
+                        io.BytesIO(cell.verified(step, "prompts.parquet")), columns=["prompt", *PER_PROMPT.values()]
                     )
             except UserError as error:
-                notes.append(str(error))
+                notes.append(f"left out: {error}")
         about_cell = f"{cell.header['model']['name']} {cell.header['task']} seed{cell.header['seed']}"
         if duplicates:
             notes.append(f"{about_cell}: {duplicates} checkpoints have the weights of another: left out")
@@ -132,13 +129,3 @@ def _by_prompt(cell: Cell, answers: dict[int, pd.DataFrame]) -> dict[CurveKey, p
                 wide
             )
     return found
-
-
-def _verified(folder: Path, name: str) -> bytes:
-    """The bytes of one file of a record. Raises UserError if they are not those of its manifest."""
-    known = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get(name)
-    path = folder / name
-    content = path.read_bytes() if path.is_file() else b""
-    if known is None or hashlib.sha256(content).hexdigest() != known["sha256"]:
-        raise UserError(f"{path}: damaged; that checkpoint is left out")
-    return content

@@ -187,10 +187,12 @@ def _with_estimate(
         low, high = min(low, x[index - 1]), max(high, x[index])
     estimate = seen if kind == "checkpoints" or (kind == "both" and known.rule == "threshold") else fitted
     low, high = min(low, estimate), max(high, estimate)
+    beside = not x[index - 1] <= estimate <= x[index]
     notes = [
         known.note,
         "the fitted curve misses the values around the crossing" if misses else "",
         "the fitted and the observed crossing differ by more than the fit's error" if kind == "both" else "",
+        f"the values themselves cross at {known.crossing:.3g} tokens" if beside and kind != "checkpoints" else "",
     ]
     return replace(
         known,

@@ -20,8 +20,9 @@ from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-MIN_POINTS = 7
-"""AICc of the logistic curve (four parameters and a scale) is defined from seven checkpoints on."""
+MIN_POINTS = 9
+"""AICc of the logistic curve (four parameters and a scale) is defined from seven checkpoints on, but with seven or eight its penalty outweighs any
+rise that isn't a hundred times its noise: "no rise" would say nothing of the curve."""
 BEYOND = 0.25
 """How far the two levels may lie outside of the values seen, as a share of their range."""
 STARTS = 4

@@ -126,7 +126,10 @@ def read_half_rise(
         start = float(np.median(y[:TAIL]))
         if floor is not None and start - floor > CLEAR * sigma and fit.slope >= 0:
             return replace(blank, status="already", note="above chance at the first checkpoint, and no rise since")
-        return replace(blank, note="no rise: a constant fits as well" if plainer == "constant" else "no rise")
+        return replace(
+            blank,
+            note="no one rise: a rising curve fits no better than a constant" if plainer == "constant" else "no rise",
+        )
     reached = float(np.quantile(uppers, (1 - COVERAGE) / 2)) if uppers.size else fit.upper
     if floor is not None and reached <= floor:
         return replace(blank, note="what it rises to is not above chance")
