@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
 import os
 import re
@@ -331,6 +332,170 @@ def test_results_of_ones_own_models(tmp_path: Path) -> None:
         read_sources(parse_request({"from": str(tmp_path / "evals"), "to": "x"}), SUITES)
 
 
+# Input that looks right and is not
+
+
+ALL = [0, 1, 2, 4, 1000, 2000, 143_000]
+EXACT = [step * PYTHIA for step in ALL]
+COUNTS = "tokens are counts, such as 2.1e9"
+
+
+def test_tokens_that_may_be_no_counts_are_named_with_what_would_be_right(tmp_path: Path) -> None:
+    in_billions = [t / 1e9 for t in TOKENS]
+    for table, says in (
+        (rising("a", tokens=in_billions), r"table.csv: tokens of a have fractions, such as 0.00209715, so may be no counts: "),
+        (rising("a", tokens=[0, 1, 2, 3, 4, 5, 300]), "tokens of a are at most 300, so may be no counts: "),
+        (rising("a", tokens=[0, *TOKENS[1:6], 2e19]), r"tokens of a go up to 2e\+19, more than any model was trained on"),
+        (rising("a", tokens=[k * 1000 for k in range(7)]), r"tokens of a end at 6000, of b at 2.097e\+11: one of them"),
+        (rising("a", tokens=[*TOKENS[:6], 2.2e14]), r"tokens of a t q jump from 2.097e\+10 to 2.2e\+14 at the end: "),
+    ):  # fmt: skip
+        alone = "at most" in says
+        curves = load(tmp_path, table, *([] if alone else [rising("b")]))
+        assert noted(curves, says + f".*{COUNTS}"), curves.notes
+        assert curves.curve("a", "t", "q").index.tolist() == table["tokens"].tolist()
+    doubted = load(tmp_path, rising("a", tokens=[0, 1e3, 2e3, 3e3, 8e9, 1e10, 2e10]), rising("b"))
+    assert doubted.models == ["b"] and len(doubted.notes) == 2  # left out as mixed, and so not doubted besides
+
+
+@pytest.mark.parametrize(
+    ("tokens", "says"),
+    [
+        ([x * 0.25 for x in ALL], "fewer than one, so no counts: its steps with 2.09715e.06 tokens a step are used"),
+        ([round(t / 1e9) for t in EXACT], "in billions, rounded to 1e.09 tokens: its steps with"),
+        ([f"{round(t / 1e9)}B" for t in EXACT], "rounded to 1e.09 tokens: its steps with"),
+        ([round(t / 1e9, 2) for t in EXACT], "in billions, rounded to 1e.07 tokens: its steps with"),
+    ],
+)
+def test_tokens_of_a_known_model_that_its_steps_know_better(tmp_path: Path, tokens: list[object], says: str) -> None:
+    curves = load(tmp_path, rising("pythia-70m", step=ALL, tokens=tokens))
+    assert curves.curve("pythia-70m", "t", "q").index.tolist() == EXACT and noted(
+        curves, f"tokens of pythia-70m are .*{says}"
+    )
+
+
+def test_tokens_that_cannot_be_counts_are_left_out(tmp_path: Path) -> None:
+    curves = load(tmp_path, rising("a", step=ALL, tokens=[t / 1e9 for t in EXACT]), rising("b", step=ALL, tokens=EXACT))
+    assert noted(curves, f"tokens of a are 0.0021 a step, fewer than one, so no counts .{COUNTS}.*left out")
+    assert curves.models == ["b"] and noted(curves, "7 values of a t q left out: their tokens are no counts")
+    curves = load(tmp_path, rising("pythia-70m", tokens=[0, 0.3, 0.5, 0.7, 7, 11, 13]), rising("b"))
+    assert curves.models == ["b"] and noted(
+        curves, "tokens of pythia-70m are at most 13, but one of its steps has 2.097e.06"
+    )
+    early = load(tmp_path, rising("OLMo-7B", tokens=[k * 4.5e6 for k in range(7)]))
+    assert early.curve("OLMo-7B", "t", "q").index[-1] == 27e6  # more than a step, before any that is published
+    curves = load(tmp_path, rising("pythia-70m", tokens=[round(t / 1e9, 2) for t in EXACT]).iloc[3:], rising("b"))
+    assert noted(curves, "tokens of pythia-70m are in billions: converted; rounded to 1e.07 tokens")
+    assert curves.curve("pythia-70m", "t", "q").index[-1] == pytest.approx(EXACT[-1], rel=1e-4)
+
+
+def test_a_comma_is_the_decimal_sign_where_semicolons_separate(tmp_path: Path) -> None:
+    text = "model;tokens;task;quantity;value\n" + "".join(f"m;{10**k}0000;t;q;{k},022\n" for k in range(4))
+    for name in ("a.csv", "a.csv.gz"):
+        path = tmp_path / name
+        pd.read_csv(io.StringIO(text), sep=";", dtype=str).to_csv(path, index=False, sep=";")
+        curve = read_tidy(path, registry=REGISTRY).curve("m", "t", "q")
+        assert curve.tolist() == [0.022, 1.022, 2.022, 3.022]
+    (tmp_path / "b.csv").write_text(text.replace(";t;", ",5;t;").replace("10000,5", "1,500"))
+    assert noted(read_tidy(tmp_path / "b.csv", registry=REGISTRY), "tokens: a comma is read as the decimal sign")
+    curves = load(tmp_path, rising(value=[f"{k},022" for k in range(1, 8)]))
+    assert curves.curve("m", "t", "q").tolist() == [k * 1000 + 22 for k in range(1, 8)]
+
+
+def test_shots_as_people_write_them(tmp_path: Path) -> None:
+    tables = [rising(shots=shots) for shots in ("0-shot", "5-shot", "25 shot", "3", "five", "2.5", "inf", "-1", "1e30")]
+    curves = load(tmp_path, *tables)
+    assert set(curves.table["task"]) == {"t", "t 3-shot", "t 5-shot", "t 25-shot"} and len(curves.table) == 28
+    assert noted(curves, "shots: 35 rows with 'five', '2.5', 'inf' and 2 more left out: not whole numbers")
+    assert noted(load(tmp_path, rising(shots=2.5), rising(shots=np.inf), rising(shots=5)), "shots: 14 rows with")
+
+
+def test_seeds_that_are_none(tmp_path: Path) -> None:
+    for seeds, says in (
+        ((0, 1.5), "seed: 7 rows with '1.5' left out"),
+        ((0, 1e30), "seed: 7 rows with '1e.30' left out"),
+        ((0, np.inf), "7 rows with 'inf' left out"),
+        ((0, "alpha"), "7 rows with 'alpha' left out"),
+        (("alpha", "beta"), "names are numbered: alpha is 0, beta is 1"),
+        ((3, np.nan), "7 rows have none: taken as 0"),
+    ):
+        curves = load(tmp_path, *(rising(seed=seed) for seed in seeds))
+        assert noted(curves, says), curves.notes
+        assert len(curves.table) == (7 if "left out" in says else 14)
+    big = pd.concat([rising(seed=2**53), rising(seed=2**53 + 1)])
+    assert set(load(tmp_path, big).table["seed"]) == {2**53, 2**53 + 1}
+
+
+def test_columns_that_no_table_has(tmp_path: Path) -> None:
+    for columns, says in (
+        ("value:acc", r"^columns=value:acc: no table has a column acc; table.csv has model, params, tokens, task, quantity, value$"),
+        ("valu:value", "^columns=valu:value: there is no column valu to give"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=says):
+            load(tmp_path, rising(), columns=columns)
+    rising().to_csv(tmp_path / "a.csv", index=False)
+    both = {"from": f"{tmp_path / 'a.csv'},{tmp_path / 'b.csv'}", "to": "x", "columns": "value:v"}
+    with pytest.raises(UserError, match=r"column v; a.csv has .*b.csv: no such file"):  # which may have had it
+        read_sources(parse_request(both), SUITES)
+    write(tmp_path / "evals/pythia-70m/x_step1000.json", earlier(0.1, ""))
+    with pytest.raises(UserError, match="no table has a column v; no source is a table"):
+        read_sources(parse_request({"from": str(tmp_path / "evals"), "to": "x", "columns": "value:v"}), SUITES)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"model,tokens,task,quantity,value,value\nm,1,t,q,1,2\n", "more than one column is called value"),
+        (b"model|tokens|task|quantity|value\nm|1|t|q|1\n", "its first line is one column, 'model.tokens.*separated by comma, semicolon or tab"),
+        ("model,tokens,task,quantity,value\nm,1,t,q,1\n".encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
+        ("\ufeffmodel,tokens\n".encode("utf-16-be"), "is text in UTF-16; save it as UTF-8"),
+    ],
+)  # fmt: skip
+def test_headers_that_cannot_be_read(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match=f"a.csv: {says}") as caught:
+        read_tidy(tmp_path / "a.csv", registry=REGISTRY)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_of_another_organisation_are_other_models(tmp_path: Path) -> None:
+    curves = load(tmp_path, rising("EleutherAI/pythia-70m", value=0.5), rising("mylab/pythia-70m"))
+    assert set(curves.models) == {"pythia-70m", "mylab/pythia-70m"} and len(curves.table) == 14
+    assert noted(curves, "models under the registry's names: EleutherAI/pythia-70m is pythia-70m$")
+    assert REGISTRY.name_of("mylab__pythia-70m") is None and REGISTRY.name_of("/runs/evals/pythia-70m") == "pythia-70m"
+    write(tmp_path / "x/results_step1000.json", earlier(0.1, "pretrained=mylab/pythia-70m"))
+    own = read_sources(parse_request({"from": str(tmp_path / "x"), "to": "x", "tokens_per_step": "7"}), SUITES).curves
+    assert own.models == ["mylab/pythia-70m"] and set(own.table["tokens"]) == {7000.0}
+
+
+def test_numbers_that_cannot_be(tmp_path: Path) -> None:
+    for column, number in (("params", np.inf), ("params", -5e6), ("params", 0), ("stderr", -1), ("stderr", np.inf)):
+        curves = load(tmp_path, rising("bad", **{column: number}), rising("good", stderr=0.1))
+        shown = re.escape(f"{number:g}")
+        assert noted(curves, f"{column} of bad( t q)? is .*{shown}.*: taken as missing"), curves.notes
+        rows = curves.table.query("model == 'bad'")
+        assert len(rows) == 7 and rows[column].isna().all()
+        emergence_rows(curves, n_bootstrap=10)
+    curves = load(tmp_path, rising("bad", value=[0, 0, 1e308, -1e308, 1, 1, 1]), rising("good"))
+    assert noted(curves, r"2 values of bad t q are beyond ±1e\+100: left out") and len(curves.table) == 12
+
+
+def test_files_of_the_harness_that_no_harness_wrote(tmp_path: Path) -> None:
+    write(tmp_path / "e/pythia-70m/good_step1000.json", earlier(0.1, ""))
+    write(tmp_path / "e/pythia-70m/a_step1.json", earlier(0.1, "") | {"config": "foo"})
+    write(tmp_path / "e/pythia-70m/c_step2.json", earlier(10**400, ""))
+    (tmp_path / "e/pythia-70m/deep.json").write_text("[" * 200_000)
+    curves = read_sources(parse_request({"from": str(tmp_path / "e"), "to": "x"}), SUITES).curves
+    assert noted(curves, r"1 files left out \(a_step1.json\): its `config` is no group of settings")
+    assert noted(curves, r"1 files left out \(deep.json\): can't be read as JSON")
+    assert curves.curve("pythia-70m", "lambada", "acc").to_dict() == {1000.0 * PYTHIA: 0.1}
+
+
+def test_cross_entropy_falls(tmp_path: Path) -> None:
+    curves = load(tmp_path, *(rising(quantity=name) for name in ("cross_entropy", "val/xent", "q")))
+    rows, notes = emergence_rows(curves, n_bootstrap=10)
+    assert list(rows["quantity"]) == ["q"] and notes[0].startswith("cross_entropy, val/xent: falls")
+
+
 # Cells
 
 
@@ -545,6 +710,14 @@ def test_a_mix_is_put_together(sweep_folder: Path, tmp_path: Path) -> None:
         ({"from": "a.csv", "to": "x", "tokens_per_step": "-1"}, "tokens_per_step=-1: give a number"),
         ({"from": "a.csv", "to": "x", "thresholds": "acc"}, "acc is no pair"),
         ({"from": "a.csv", "to": "x", "thresholds": "acc:high"}, "high is no number"),
+        (
+            {"from": "a.csv", "to": "x", "thresholds": "acc:nan"},
+            "thresholds=acc:nan: nan is no number that a curve can cross",
+        ),
+        (
+            {"from": "a.csv", "to": "x", "thresholds": "acc:inf"},
+            "thresholds=acc:inf: inf is no number that a curve can cross",
+        ),
     ],
 )
 def test_arguments_that_cannot_be(given: dict[str, str], says: str) -> None:

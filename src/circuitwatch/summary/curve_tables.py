@@ -23,7 +23,9 @@ from circuitwatch.summary.statistics.scaling import Kind, trend
 from circuitwatch.summary.statistics.status import Emergence
 from circuitwatch.summary.tables import ACCURACY_THRESHOLD, CHANCE, CIRCUIT_THRESHOLD, ROLE_THRESHOLD, SIZES
 
-FALLING = re.compile(r"(^|[/_ ,])(ppl|perplexity|loss|nll|bits_per_byte|brier|brier_score)($|[/_ ,])")
+FALLING = re.compile(
+    r"(^|[/_ ,])(ppl|perplexity|loss|nll|cross[_ -]?entropy|xent|bits_per_byte|brier|brier_score)($|[/_ ,])"
+)
 """Quantities that fall as a model learns."""
 LEVELS = {"behaviour/accuracy": ACCURACY_THRESHOLD, "circuit/found": CIRCUIT_THRESHOLD}
 """Levels of our own quantities; head roles have theirs too."""

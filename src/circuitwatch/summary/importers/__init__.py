@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +22,7 @@ from circuitwatch.summary.curves import Curves, combine
 from circuitwatch.summary.importers.cells import find_cells_below, has_cells, read_cells
 from circuitwatch.summary.importers.harness import find_results, is_result, read_harness
 from circuitwatch.summary.importers.registry import Registry
-from circuitwatch.summary.importers.tidy import SUFFIXES, read_tidy
+from circuitwatch.summary.importers.tidy import ALIASES, SUFFIXES, columns_of, read_tidy
 
 __all__ = ["OPTIONS", "Request", "Sources", "kind_of", "parse_request", "read_sources"]
 
@@ -92,8 +93,9 @@ def read_sources(request: Request, suites: Iterable[Suite] = (), *, prompts: boo
         prompts: read the cells' values per prompt too, for bootstrap intervals.
 
     Raises:
-        UserError: no source gave a value; its one line has every source's reason.
+        UserError: no source gave a value, and its one line has every source's reason; or `columns` names one that no table has.
     """
+    _check_columns(request)
     registry = Registry(suites)
     parts: list[Curves] = []
     cells: list[Cell] = []
@@ -162,8 +164,31 @@ def _read(source: str, request: Request, registry: Registry, prompts: bool) -> t
 def _is_result_file(path: Path) -> bool:
     try:
         return is_result(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         return False
+
+
+def _check_columns(request: Request) -> None:
+    """A mapping serves all tables of a command, but one that serves none is a mistake that would else change nothing, in silence."""
+    tables: dict[str, list[str]] = {}
+    unreadable: list[str] = []
+    for source in request.sources if request.columns else ():
+        try:
+            if kind_of(source) == "tidy":
+                tables[source] = columns_of(Path(source).expanduser())
+        except (UserError, OSError) as error:
+            unreadable.append(str(error))
+    for ours, theirs in request.columns.items():
+        if ours not in ALIASES:
+            raise UserError(
+                f"columns={ours}:{theirs}: there is no column {ours} to give; there are {', '.join(ALIASES)}"
+            )
+        if (tables or not unreadable) and not any(theirs in names for names in tables.values()):
+            there = [f"{Path(source).name} has {', '.join(names)}" for source, names in tables.items()]
+            have = "; ".join([*there, *unreadable])
+            raise UserError(
+                f"columns={ours}:{theirs}: no table has a column {theirs}; {have or 'no source is a table'}"
+            )
 
 
 def _pairs(key: str, text: str) -> list[tuple[str, str]]:
@@ -179,9 +204,12 @@ def _pairs(key: str, text: str) -> list[tuple[str, str]]:
 
 def _number(key: str, name: str, text: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError as error:
         raise UserError(f"{key}={name}:{text}: {text} is no number") from error
+    if not isfinite(value):
+        raise UserError(f"{key}={name}:{text}: {text} is no number that a curve can cross, such as 0.5")
+    return value
 
 
 def _positive(key: str, text: str) -> float:

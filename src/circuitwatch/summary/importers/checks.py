@@ -14,18 +14,16 @@ from numpy.typing import NDArray
 
 from circuitwatch.summary.curves import COLUMNS, KEYS, Curves, curve_names, empty_table, look_up, named
 from circuitwatch.summary.importers.registry import Registry
+from circuitwatch.summary.importers.units_of_tokens import (
+    LARGEST,
+    TOLERANCE,
+    doubt_counts,
+    fill_tokens,
+    leave_out_mixed,
+)
 
-Array = NDArray[np.float64]
-
-TOLERANCE = 0.05
-"""Relative difference up to which two token counts or sizes are the same, rounded differently."""
-OTHER_UNIT = 100.0
-"""Tokens per step that differ from the model's usual by this factor are in another unit; batches that grow stay far below it."""
-GAP = 1e4
-"""A curve without steps whose token counts jump by this factor, with several checkpoints on either side, mixes units."""
 FEWEST_PARAMS = 1000.0
 """A smaller number of parameters is not a count, but millions or billions."""
-PREFIXES = {1: "thousands", 2: "millions", 3: "billions", 4: "trillions"}
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Draft:
 
     def note(self, text: str) -> None:
         """Add a line."""
-        self.notes.append(f"{self.source}: {text}")
+        self.notes.append(" ".join(f"{self.source}: {text}".splitlines()))
 
     def drop(self, which: pd.Series | NDArray[np.bool_], text: str) -> None:
         """Leave rows out; in `text`, {n} is how many they are and {curves} names their curves."""
@@ -47,6 +45,18 @@ class Draft:
             gone = self.rows[mask]
             self.note(text.format(n=int(mask.sum()), curves=named(curve_names(gone))))
             self.rows = self.rows[~mask].reset_index(drop=True)
+
+    def names(self, which: NDArray[np.bool_]) -> list[str]:
+        """How notes call the curves of some rows."""
+        return curve_names(self.rows[which])
+
+    def curve_ids(self) -> NDArray[np.intp]:
+        """An integer per row that tells its curve, in order of appearance."""
+        codes = np.zeros(len(self.rows), dtype=np.int64)
+        for name in KEYS:
+            part, names = pd.factorize(self.rows[name])
+            codes = pd.factorize(codes * max(len(names), 1) + part)[0].astype(np.int64)
+        return codes
 
 
 def complete(rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_step: float | None = None) -> Curves:
@@ -76,25 +86,34 @@ def complete(rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_
         return Curves(empty_table(), draft.notes)
     _name_models(draft, registry)
     _fill_params(draft, registry)
-    _fill_tokens(draft, registry, tokens_per_step)
-    for check in (_leave_out_values, _leave_out_untimed, _leave_out_mixed, _leave_out_disorder):
+    as_given = fill_tokens(draft, registry, tokens_per_step)
+    for check in (_leave_out_values, _leave_out_untimed, leave_out_mixed, _leave_out_disorder):
         if len(draft.rows):
             check(draft)
+    doubt_counts(draft, as_given)
     table = draft.rows.assign(source=source)
     table["source"] = table["source"].astype("str")
-    table["stderr"] = table["stderr"].where(np.isfinite(table["stderr"]) & (table["stderr"] >= 0))
     return Curves(table[list(COLUMNS)].astype({"seed": "int64", "step": float, "tokens": float}), draft.notes)
 
 
 def _name_models(draft: Draft, registry: Registry) -> None:
     """Models under the registry's name where it knows them, so that sources agree."""
     names = {name: registry.name_of(name) or name for name in draft.rows["model"].unique()}
-    if any(name != known for name, known in names.items()):
+    changed = [f"{name} is {known}" for name, known in names.items() if name != known]
+    if changed:
+        draft.note(f"models under the registry's names: {named(changed)}")
         draft.rows["model"] = draft.rows["model"].map(names).astype("str")
 
 
 def _fill_params(draft: Draft, registry: Registry) -> None:
     """One size a model: the source's, unless it has none or the registry says something else."""
+    given = draft.rows["params"]
+    if (odd := (given <= 0) | (given.abs() >= LARGEST)).any():
+        numbers, models = given[odd].unique(), named(draft.rows.loc[odd, "model"])
+        draft.note(
+            f"params of {models} is {named(f'{number:g}' for number in numbers)}, not a number of parameters such as 160M: taken as missing"
+        )
+        draft.rows["params"] = given.mask(odd)
     sizes: dict[str, float] = {}
     for model, given in draft.rows.groupby("model", sort=False)["params"]:
         model, found = str(model), given.dropna().unique()
@@ -111,109 +130,21 @@ def _fill_params(draft: Draft, registry: Registry) -> None:
     draft.rows["params"] = look_up(draft.rows["model"], sizes)
 
 
-def _fill_tokens(draft: Draft, registry: Registry, option: float | None) -> None:
-    """Tokens of every row, in tokens, from steps where there are none."""
-    rows = draft.rows
-    step, tokens = rows["step"].to_numpy(dtype=float, copy=True), rows["tokens"].to_numpy(dtype=float, copy=True)
-    step[~np.isfinite(step)], tokens[~np.isfinite(tokens)] = np.nan, np.nan
-    rates = rows["tokens_per_step"].to_numpy(dtype=float)
-    unknown = np.zeros(len(rows), dtype=bool)
-    mixed = np.zeros(len(rows), dtype=bool)
-    for name, places in rows.groupby("model", sort=False).indices.items():
-        model, s, t, own = str(name), step[places], tokens[places], rates[places]
-        given = float(np.nanmedian(own)) if np.isfinite(own).any() else None
-        rate = option or given or registry.tokens_per_step(model)
-        both = (s > 0) & (t > 0)
-        if both.any():
-            usual = float(np.median(t[both] / s[both]))
-            t = _in_tokens(draft, model, s, t, usual, rate)
-            ratio = t[both] / s[both]
-            mixed[places[both]] = np.abs(np.log(ratio / np.median(ratio))) > np.log(OTHER_UNIT)
-            rate = rate or (usual if usual > 1 + TOLERANCE else None)
-        elif (t > 0).any() and rate is not None:
-            t = _from_published(draft, model, t, rate, registry.steps(model))
-        absent = np.isnan(t) & np.isfinite(s)
-        if rate is None:
-            # Step 0 is at 0 tokens whatever a step has, but a curve of that checkpoint alone is no use.
-            unknown[places] = absent & bool((absent & (s > 0)).any())
-            t = np.where(absent & (s == 0), 0.0, t)
-        else:
-            per_row = np.where(np.isfinite(own), own, rate) if option is None else option
-            t = np.where(absent, s * per_row, t)
-        tokens[places] = t
-    draft.rows = rows.assign(tokens=tokens, step=step, _mixed=mixed, _unknown=unknown)
-    draft.drop(
-        unknown,
-        "{n} values of {curves} have a step but no tokens, and how many tokens a step has is not known: left out; give tokens_per_step=",
-    )
-    draft.drop(
-        draft.rows["_mixed"],
-        f"mixed units: {{n}} values of {{curves}} have tokens per step that are {OTHER_UNIT:g} times off the model's others: left out",
-    )
-    draft.rows = draft.rows.drop(columns=["_mixed", "_unknown"])
-
-
-def _in_tokens(draft: Draft, model: str, s: Array, t: Array, usual: float, rate: float | None) -> Array:
-    """A model's tokens beside its steps, converted where they plainly are something else."""
-    if rate is not None and abs(usual / rate - 1) <= TOLERANCE:
-        return t
-    if abs(usual - 1) < 1e-6:
-        if rate is None:
-            draft.note(
-                f"tokens of {model} equal its steps and are used as they are; tokens_per_step= would convert them"
-            )
-            return t
-        draft.note(f"tokens of {model} are its steps: converted with {rate:g} tokens a step")
-        return np.where(np.isfinite(s), s * rate, np.nan)
-    if rate is not None and (power := _thousands(rate / usual)):
-        draft.note(f"tokens of {model} are in {PREFIXES[power]}: converted")
-        return t * 1000.0**power
-    if rate is not None:
-        draft.note(
-            f"steps and tokens of {model} disagree: {usual:.4g} tokens a step there, {rate:.4g} expected; its tokens are used"
-        )
-    return t
-
-
-def _thousands(factor: float) -> int | None:
-    """The power of 1000 that a factor is about, 1 to 4; none if it is about no such power."""
-    power = round(np.log10(factor) / 3) if factor > 0 else 0
-    return power if power in PREFIXES and abs(factor / 1000.0**power - 1) <= TOLERANCE else None
-
-
-def _from_published(draft: Draft, model: str, t: Array, rate: float, steps: list[int]) -> Array:
-    """A known model's tokens without steps, converted where they are its published steps, or its tokens in thousands and more."""
-    published = np.array([step for step in steps if step > 0], dtype=float)
-    seen = np.unique(t[t > 0])
-    if not published.size or rate <= 1 + TOLERANCE:
-        return t
-    if seen.size > 2 and bool(np.isin(seen, published).all()):
-        draft.note(f"tokens of {model} are its steps: converted with {rate:g} tokens a step")
-        return t * rate
-    counts = published * rate
-    for power, name in PREFIXES.items():
-        far = np.abs(seen[:, None] * 1000.0**power / counts[None] - 1).min(axis=1)
-        if bool((far <= TOLERANCE).all()) and seen.max() < counts.min():
-            draft.note(f"tokens of {model} are in {name}: converted")
-            return t * 1000.0**power
-    return t
-
-
-def _curve_ids(rows: pd.DataFrame) -> NDArray[np.intp]:
-    """An integer per row that tells its curve, in order of appearance."""
-    codes = np.zeros(len(rows), dtype=np.int64)
-    for name in KEYS:
-        part, names = pd.factorize(rows[name])
-        codes = pd.factorize(codes * max(len(names), 1) + part)[0].astype(np.int64)
-    return codes
-
-
 def _leave_out_values(draft: Draft) -> None:
-    """Values that are missing or infinite."""
+    """Values that are missing or infinite, or too large to be calculated with; and standard errors that are none."""
+    value, stderr = draft.rows["value"].to_numpy(dtype=float), draft.rows["stderr"].to_numpy(dtype=float)
+    if (wrong := (stderr < 0) | (stderr >= LARGEST)).any():
+        draft.note(
+            f"stderr of {named(draft.names(wrong))} is negative or infinite ({int(wrong.sum())} times, such as {stderr[wrong][0]:g}): taken as missing"
+        )
+        draft.rows = draft.rows.assign(stderr=np.where(wrong, np.nan, stderr))
+    draft.drop(
+        np.isfinite(value) & (np.abs(value) > LARGEST), f"{{n}} values of {{curves}} are beyond ±{LARGEST:g}: left out"
+    )
     bad = ~np.isfinite(draft.rows["value"].to_numpy(dtype=float))
     if not bad.any():
         return
-    curve = _curve_ids(draft.rows)
+    curve = draft.curve_ids()
     usable = np.bincount(curve, weights=~bad) > 0
     draft.drop(bad & usable[curve], "{n} values of {curves} are missing or infinite: left out")
     bad = ~np.isfinite(draft.rows["value"].to_numpy(dtype=float))
@@ -226,7 +157,7 @@ def _leave_out_untimed(draft: Draft) -> None:
     draft.drop(t < 0, "{n} values of {curves} have negative tokens: left out")
     untimed = draft.rows["tokens"].isna().to_numpy()
     if untimed.any():
-        curve = _curve_ids(draft.rows)
+        curve = draft.curve_ids()
         single = np.bincount(curve) == 1
         draft.drop(untimed & ~single[curve], "{n} values of {curves} have neither step nor tokens: left out")
         whole = int(draft.rows["tokens"].isna().sum())
@@ -234,35 +165,10 @@ def _leave_out_untimed(draft: Draft) -> None:
             draft.note(f"{whole} values have neither step nor tokens: each is taken as one of its model as a whole")
 
 
-def _leave_out_mixed(draft: Draft) -> None:
-    """Curves without steps that go on in another unit."""
-    rows = draft.rows
-    alone = rows["step"].isna().to_numpy() & (rows["tokens"] > 0).to_numpy()
-    places = np.flatnonzero(alone)
-    if places.size < 4:
-        return
-    curve, t = _curve_ids(rows)[places], rows["tokens"].to_numpy(dtype=float)[places]
-    order = np.lexsort((t, curve))
-    curve, t = curve[order], t[order]
-    first = np.r_[True, curve[1:] != curve[:-1]]
-    distinct = first | np.r_[True, t[1:] != t[:-1]]
-    curve, t = curve[distinct], t[distinct]
-    first = np.r_[True, curve[1:] != curve[:-1]]
-    start = np.maximum.accumulate(np.where(first, np.arange(t.size), 0))
-    length = np.bincount(curve)[curve]
-    below = np.arange(t.size) - start
-    jump = ~first & np.r_[False, t[1:] / t[:-1] >= GAP] & (below >= 2) & (length - below >= 2)
-    bad = np.isin(_curve_ids(rows), np.unique(curve[jump]))
-    draft.drop(
-        bad,
-        f"mixed units: tokens of {{curves}} jump by a factor above {GAP:g} ({{n}} values): left out; with a column `step` they could be told apart",
-    )
-
-
 def _leave_out_disorder(draft: Draft) -> None:
     """Curves whose tokens fall while their steps rise; those that are merely not in order are sorted, and it is said."""
     rows = draft.rows
-    curve, t = _curve_ids(rows), rows["tokens"].to_numpy(dtype=float)
+    curve, t = draft.curve_ids(), rows["tokens"].to_numpy(dtype=float)
     s = rows["step"].to_numpy(dtype=float)
     timed = np.isfinite(s) & np.isfinite(t)
     order = np.lexsort((t, s, curve))
@@ -275,7 +181,7 @@ def _leave_out_disorder(draft: Draft) -> None:
     rows = draft.rows
     if rows.empty:
         return
-    curve, t = _curve_ids(rows), rows["tokens"].to_numpy(dtype=float)
+    curve, t = draft.curve_ids(), rows["tokens"].to_numpy(dtype=float)
     order = np.argsort(curve, kind="stable")
     same = curve[order][1:] == curve[order][:-1]
     falls = same & (np.diff(t[order]) < 0)

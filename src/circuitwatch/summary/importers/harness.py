@@ -52,7 +52,7 @@ def read_harness(folder: Path, *, registry: Registry, tokens_per_step: float | N
     for path in find_results(folder):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError):
+        except (ValueError, OSError, RecursionError):
             notes.setdefault("can't be read as JSON", []).append(path.name)
             continue
         if not is_result(content):
@@ -84,6 +84,8 @@ def read_harness(folder: Path, *, registry: Registry, tokens_per_step: float | N
 def _about(path: Path, root: Path, content: dict[str, Any], registry: Registry) -> dict[str, Any] | str:
     """Model, step, tokens and file of a result, or why it can't be used."""
     config = content.get("config") or {}
+    if not isinstance(config, dict):
+        return "its `config` is no group of settings"
     arguments = _arguments(config.get("model_args"))
     weights = str(arguments.get("pretrained") or content.get("model_name") or "")
     revision = str(arguments.get("revision") or config.get("model_revision") or "")
@@ -92,7 +94,7 @@ def _about(path: Path, root: Path, content: dict[str, Any], registry: Registry) 
     model = next((name for given in [*folders, weights] if given and (name := registry.name_of(given))), None)
     if model is None:
         # The folder of a model is the outermost one; a lone folder of results may be called anything.
-        model = inner[0] if inner else (weights.rstrip("/").rsplit("/", 1)[-1] or folders[-1])
+        model = inner[0] if inner else (_last_part(weights) or folders[-1])
     step, tokens = registry.checkpoint(model, revision) if revision else (None, None)
     for text in (path.stem, weights, *folders):
         match = STEP.search(text)
@@ -104,6 +106,12 @@ def _about(path: Path, root: Path, content: dict[str, Any], registry: Registry) 
         return "no step in its revision, its name or its folder's"
     known = {"tokens": np.nan if tokens is None else tokens}
     return {"model": model, "step": step, **known, "file": str(path)}
+
+
+def _last_part(weights: str) -> str:
+    """The name of some weights: of a path its end, of a model on the hub all of it, as another organisation's has the same end."""
+    parts = weights.rstrip("/").split("/")
+    return weights if len(parts) == 2 and parts[0] not in ("", ".", "~") else parts[-1]
 
 
 def _arguments(given: Any) -> dict[str, str]:
@@ -131,6 +139,14 @@ def _metrics(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {
                 "task": name,
                 "quantity": metric if filtered in ("", NO_FILTER) else key,
-                "value": float(value),
-                "stderr": float(error) if isinstance(error, int | float) else np.nan,
+                "value": _as_float(value),
+                "stderr": _as_float(error) if isinstance(error, int | float) else np.nan,
             }
+
+
+def _as_float(number: float) -> float:
+    """A number of JSON, where integers may have any length."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf")

@@ -23,13 +23,24 @@ class Registry:
         self._by_repository |= {name.rsplit("/", 1)[-1]: model for name, model in self._by_repository.items()}
 
     def name_of(self, given: str) -> str | None:
-        """The registry's name of a model given as `pythia-70m`, `EleutherAI/pythia-70m`, `EleutherAI__pythia-70m` or `pythia-v1.1-70m`; else none."""
-        base = re.split(r"/|__", given.strip().rstrip("/"))[-1]
+        """The registry's name of a model given as `pythia-70m`, `EleutherAI/pythia-70m`, `EleutherAI__pythia-70m` or `pythia-v1.1-70m`; else none.
+
+        The last part of a longer path counts, whatever its folders; of `mylab/pythia-70m` nothing is known.
+        """
+        parts = re.split(r"/|__", given.strip().rstrip("/"))
+        base = parts[-1]
         for candidate in (given, base, re.sub(r"-v\d+(\.\d+)*(?=-)", "", base)):
             known = candidate if candidate in self._models else self._by_repository.get(candidate)
             if known is not None:
-                return known
+                return known if len(parts) != 2 or self._is_of(parts[0], known) else None
         return None
+
+    def _is_of(self, organisation: str, model: str) -> bool:
+        """Whether an organisation publishes a model; another's of the same name is another model. A path with one folder is taken for a name, too."""
+        return (
+            organisation in ("", ".", "~")
+            or str(self._models[model]["hub_id"]).rpartition("/")[0].casefold() == organisation.casefold()
+        )
 
     def params(self, model: str) -> float | None:
         """All parameters of a model, embeddings included; none if the registry doesn't know it."""

@@ -6,7 +6,9 @@ people write them, 1.2B tokens or 160M parameters. Only the columns that are use
 
 from __future__ import annotations
 
+import gzip
 import re
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from numpy.typing import NDArray
 
 from circuitwatch.checkpoints.schedule import MULTIPLES
 from circuitwatch.errors import UserError
@@ -44,6 +47,14 @@ NUMBER = re.compile(
     re.IGNORECASE,
 )
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+COUNTS = ("params", "step", "tokens", "tokens_per_step")
+SHOTS = re.compile(r"^(\d+)\s*[- ]?\s*shots?$", re.IGNORECASE)
+MOST_SHOTS = 1e6
+"""No prompt has more examples."""
+INT64 = 2.0**63
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+SHOWN = 60
+"""Characters of a header that a message repeats."""
 MISSING = ("", "na", "n/a", "nan", "null", "none", "-")
 
 
@@ -65,7 +76,7 @@ def read_tidy(
     Raises:
         UserError: the file can't be read, or lacks a column; it says which, and what there is.
     """
-    there = _columns_of(path)
+    there = columns_of(path)
     used = find_columns(path, there, columns or {})
     table = _read(path, list(used.values()))
     for ours, theirs in used.items():
@@ -73,18 +84,22 @@ def read_tidy(
             raise UserError(f"{path}: column {theirs} ({ours}) is not text in UTF-8")
     rows = pd.DataFrame({ours: table[theirs].to_pandas() for ours, theirs in used.items()})
     notes = []
+    decimal_comma = _separator(path) == ";"
     ignored = [name for name in there if name not in used.values()]
     if ignored:
         notes.append(f"{path.name}: columns not used: {', '.join(ignored)}")
     if rows.empty:
         raise UserError(f"{path}: has no rows")
     for name in set(NUMBERS) & set(rows):
-        rows[name], odd = to_numbers(rows[name])
+        rows[name], odd = to_numbers(rows[name], decimal_comma=decimal_comma)
         notes += [f"{path.name}: {name}: {text}" for text in odd]
-    if "seed" in rows:
-        rows["seed"] = _seeds(rows["seed"])
+    for name, read in (("seed", _seeds), ("shots", _shots)):
+        if name in rows:
+            rows[name], bad, odd = read(rows[name])
+            notes += [f"{path.name}: {name}: {text}" for text in odd]
+            rows = rows[~bad].reset_index(drop=True)
     if "shots" in rows:
-        rows["task"] = with_shots(rows["task"], to_numbers(rows["shots"])[0])
+        rows["task"] = with_shots(rows["task"], rows["shots"])
     curves = complete(rows, source=path.name, registry=registry, tokens_per_step=tokens_per_step)
     return Curves(curves.table, notes + curves.notes)
 
@@ -104,6 +119,10 @@ def find_columns(path: Path, there: list[str], given: Mapping[str, str]) -> dict
     missing = [name for name in NEEDED if name not in used]
     if "step" not in used and "tokens" not in used:
         missing.append("step or tokens")
+    if missing and len(there) == 1:
+        raise UserError(
+            f"{path}: its first line is one column, {there[0][:SHOWN]!r}, so no column {', '.join(missing)}; columns are separated by comma, semicolon or tab"
+        )
     if missing:
         raise UserError(
             f"{path}: no column {', '.join(missing)}; it has {', '.join(there)}; say which is which, such as columns={missing[0].split()[0]}:{there[-1]}"
@@ -111,8 +130,11 @@ def find_columns(path: Path, there: list[str], given: Mapping[str, str]) -> dict
     return used
 
 
-def to_numbers(column: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Numbers of a column, such as 1.2B or 2e9tokens among them, as float64; and notes: what is no number, and where only some have a unit."""
+def to_numbers(column: pd.Series, *, decimal_comma: bool = False) -> tuple[pd.Series, list[str]]:
+    """Numbers of a column, such as 1.2B or 2e9tokens among them, as float64; and notes: what is no number, and where only some have a unit.
+
+    With `decimal_comma`, 91,022 is a bit more than 91: files with semicolons between their columns come from where it is written so.
+    """
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.astype("float64"), []
     codes, texts = pd.factorize(column.astype("str"))
@@ -122,8 +144,13 @@ def to_numbers(column: pd.Series) -> tuple[pd.Series, list[str]]:
         np.zeros(len(texts) + 1, bool),
     )
     for place, text in enumerate(texts):
-        values[place], units[place], wrong[place] = _number(str(text))
+        text = str(text)
+        values[place], units[place], wrong[place] = _number(
+            text.replace(",", ".") if decimal_comma and text.count(",") == 1 else text
+        )
     notes = []
+    if decimal_comma and column.name in COUNTS and any(GROUPED.fullmatch(str(text).strip()) for text in texts):
+        notes.append("a comma is read as the decimal sign, as semicolons separate the columns")
     if wrong.any():
         shown = named(repr(str(text)) for text in np.asarray(texts, dtype=object)[wrong[:-1]])
         notes.append(f"{int(wrong[codes].sum())} entries are no numbers ({shown}): taken as missing")
@@ -137,11 +164,12 @@ def to_numbers(column: pd.Series) -> tuple[pd.Series, list[str]]:
 
 def with_shots(task: pd.Series, shots: pd.Series) -> pd.Series:
     """Names of tasks with the number of examples in the prompt behind them, where there are any."""
-    number = shots.fillna(0).astype(int)
-    if not (number > 0).any():
+    if not (shots > 0).any():
         return task
     names = task.astype("str")
-    return names.where(number <= 0, names + " " + number.astype("str") + "-shot")
+    for number in shots[shots > 0].unique():
+        names = names.mask(shots == number, names + f" {number}-shot")
+    return names
 
 
 def _number(text: str) -> tuple[float, bool, bool]:
@@ -159,25 +187,58 @@ def _number(text: str) -> tuple[float, bool, bool]:
         return np.nan, False, True
 
 
-def _seeds(column: pd.Series) -> pd.Series:
-    """Seeds as integers; names of seeds are numbered in the order of the alphabet."""
+def _seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
+    """Seeds as integers; which rows have none that can be one; and notes. Where all are names, these are numbered in the order of the alphabet."""
+    if pd.api.types.is_signed_integer_dtype(column) and not column.isna().any():
+        return column.astype("int64"), np.zeros(len(column), dtype=bool), []
     numbers, _ = to_numbers(column)
     known = column.notna()
-    if numbers[known].isna().any() or (numbers[known] % 1 != 0).any():
-        return pd.Series(pd.factorize(column.astype("str"), sort=True)[0], index=column.index)
-    return numbers.fillna(0).astype("int64")
+    if known.any() and not pd.api.types.is_numeric_dtype(column) and numbers[known].isna().all():
+        codes, names = pd.factorize(column.astype("str"), sort=True)
+        shown = named(f"{name} is {code}" for code, name in enumerate(names))
+        return pd.Series(codes, index=column.index), np.zeros(len(column), dtype=bool), [f"names are numbered: {shown}"]
+    whole = (numbers % 1 == 0) & (numbers.abs() < INT64)
+    bad = (known & ~whole).to_numpy()
+    notes = _left_out(column, bad, "whole numbers such as 0")
+    if known.any() and not known.all():
+        notes.append(f"{int((~known).sum())} rows have none: taken as 0")
+    return numbers.where(whole, 0).astype("int64"), bad, notes
 
 
-def _columns_of(path: Path) -> list[str]:
-    """Names of a file's columns, without reading the rest."""
+def _shots(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
+    """Numbers of examples in the prompt, also written as 5-shot, missing ones as 0; which rows have none that can be one; and notes."""
+    codes, entries = pd.factorize(column)
+    texts = pd.Series([str(entry).strip() for entry in entries], dtype="str")
+    known, _ = to_numbers(texts.str.replace(SHOTS, r"\1", regex=True))
+    numbers = pd.Series(np.append(known, np.nan)[codes], index=column.index)
+    empty = np.append(texts.str.lower().isin(MISSING).astype(bool), True)[codes]
+    whole = (numbers % 1 == 0) & (numbers >= 0) & (numbers < MOST_SHOTS)
+    bad = (~empty & ~whole).to_numpy()
+    return numbers.where(whole, 0).astype("int64"), bad, _left_out(column, bad, "whole numbers such as 5 or 5-shot")
+
+
+def _left_out(column: pd.Series, bad: NDArray[np.bool_], right: str) -> list[str]:
+    """The line on rows whose entry can't be used, and so can't be told from those of another curve."""
+    shown = named(repr(entry) for entry in column[bad].astype("str"))
+    return [f"{int(bad.sum())} rows with {shown} left out: not {right}"] if bad.any() else []
+
+
+def columns_of(path: Path) -> list[str]:
+    """Names of a file's columns, without reading the rest. Raises UserError if there are none that can be told apart."""
     try:
         if path.suffix == ".parquet":
             # An index that pandas stored beside the columns is nobody's column.
-            return [name for name in pa.parquet.read_schema(path).names if not name.startswith("__index_level_")]
-        with pa.csv.open_csv(path, parse_options=_parsing(path)) as reader:
-            return list(reader.schema.names)
+            names = [name for name in pa.parquet.read_schema(path).names if not name.startswith("__index_level_")]
+        else:
+            if _start(path)[:2] in UTF_16:
+                raise UserError(f"{path}: is text in UTF-16; save it as UTF-8")
+            with pa.csv.open_csv(path, parse_options=_parsing(path)) as reader:
+                names = list(reader.schema.names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't be read as a table ({' '.join(str(error).split())})") from error
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{path}: more than one column is called {named(twice)}; give each a name of its own")
+    return names
 
 
 def _read(path: Path, names: list[str]) -> pa.Table:
@@ -202,11 +263,23 @@ def _read(path: Path, names: list[str]) -> pa.Table:
 
 
 def _parsing(path: Path) -> pa.csv.ParseOptions:
-    """Which character separates the columns: the name says, or the first line."""
+    return pa.csv.ParseOptions(delimiter=_separator(path))
+
+
+def _separator(path: Path) -> str:
+    """Which character separates the columns: the name says, or the first line. Empty where no character does."""
+    if path.suffix == ".parquet":
+        return ""
     if ".tsv" in path.suffixes:
-        return pa.csv.ParseOptions(delimiter="\t")
-    if path.suffix == ".gz":
-        return pa.csv.ParseOptions()
-    with path.open(encoding="utf-8", errors="replace") as file:
-        head = file.readline(100_000)
-    return pa.csv.ParseOptions(delimiter=max(",;\t", key=head.count))
+        return "\t"
+    head = _start(path).lstrip(b"\r\n").splitlines()[:1]
+    return max(",;\t", key=(head or [b""])[0].decode("utf-8", errors="replace").count)
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes of a file's text."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(100_000)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return b""  # what is wrong with it is told by who reads it as a table
