@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from circuitwatch.nano.model import NanoSize
 from circuitwatch.nano.training import Recipe, train_suite
 from support.models import Case, make_case
+
+# Two workers on two cores: with more threads each they wait for one another. Also for the commands that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", params=["parallel", "sequential", "llama"])
