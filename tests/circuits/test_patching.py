@@ -82,7 +82,7 @@ def deep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return make_case(request.param, tmp_path_factory.mktemp(f"deep-{request.param}"), n_layers=4)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(data=st.data())
 def test_random_senders_and_receivers_equal_the_naive_implementation(deep: Case, data: st.DataObject) -> None:
     """Sets of any senders into any receivers, at some positions or all, both ways, MLPs both ways. 1e-4 absolute on logit differences of
