@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from circuitwatch.records import Cell
+from circuitwatch.units import format_tokens
 
 TABLE_ROWS = 14
 TABLE_WIDTH = 122
@@ -71,14 +72,6 @@ class CellProgress:
         self._bar.update(self._task, completed=done)
         if not self.console.is_terminal and done * 10 // self.total > (done - 1) * 10 // self.total:
             self.console.print(f"{self.title} {done}/{self.total}", highlight=False, soft_wrap=True)
-
-
-def format_tokens(tokens: float) -> str:
-    """1234 → 1.23k."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if tokens >= size:
-            return f"{tokens / size:.3g}{letter}"
-    return f"{tokens:.0f}"
 
 
 def wide_console() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from circuitwatch.errors import UserError
 
@@ -15,3 +16,13 @@ def parse_size(text: str, key: str) -> int:
     if not match or match[2] not in UNITS or float(match[1]) <= 0:
         raise UserError(f"{key}={text}: give a size above 0 such as 4GiB or 500MiB (units: {', '.join(UNITS)})")
     return int(float(match[1]) * UNITS[match[2]])
+
+
+def format_tokens(tokens: Any) -> str:
+    """1234567 → 1.23M; nothing for a value that does not exist."""
+    if tokens is None or tokens != tokens:  # NaN
+        return ""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if tokens >= size * 0.9995:  # what is rounded up to a unit is one
+            return f"{tokens / size:.3g}{letter}"
+    return f"{tokens:.0f}"

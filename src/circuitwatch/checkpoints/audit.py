@@ -15,7 +15,8 @@ from rich.table import Table
 
 from circuitwatch.checkpoints.loading import weight_files, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
-from circuitwatch.progress import STYLE, format_tokens
+from circuitwatch.progress import STYLE
+from circuitwatch.units import format_tokens
 
 
 @dataclass(frozen=True)

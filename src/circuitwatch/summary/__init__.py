@@ -25,7 +25,7 @@ from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.figures.drawing import draw_figures
-from circuitwatch.summary.figures.shared import FORMATS, format_interval, format_tokens, quantity_in_words, save_figures
+from circuitwatch.summary.figures.shared import FORMATS, format_interval, quantity_in_words, save_figures
 from circuitwatch.summary.heads.tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below, read_cells
@@ -44,6 +44,7 @@ from circuitwatch.summary.tables import (
     with_cells,
 )
 from circuitwatch.summary.together import Comparisons, compare
+from circuitwatch.units import format_tokens
 
 __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 

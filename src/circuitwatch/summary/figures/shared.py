@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.tables import CellData, is_duplicate, models_in_order, without_duplicates
+from circuitwatch.units import format_tokens
 
 COLUMN = 3.5
 """Inches of a column of a two-column paper: what the figures are drawn for, in type that can be read there."""
@@ -47,16 +48,6 @@ def shown_tokens(tokens: pd.Series) -> pd.Series:
     """Tokens for a logarithmic axis: 0 is drawn at half of the first positive count."""
     positive = tokens[tokens > 0]
     return tokens.astype(float).where(tokens > 0, float(positive.min()) / 2 if len(positive) else 1.0)
-
-
-def format_tokens(tokens: Any) -> str:
-    """1234567 → 1.23M; nothing for a value that does not exist."""
-    if tokens is None or pd.isna(tokens):
-        return ""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if tokens >= size * 0.9995:  # what is rounded up to a unit is one
-            return f"{tokens / size:.3g}{letter}"
-    return f"{tokens:.0f}"
 
 
 def format_interval(low: Any, high: Any) -> str:

@@ -10,16 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from circuitwatch.summary.figures.shared import (
-    TEXT,
-    colours,
-    finish,
-    format_tokens,
-    in_words,
-    panels,
-    quantity_in_words,
-)
+from circuitwatch.summary.figures.shared import TEXT, colours, finish, in_words, panels, quantity_in_words
 from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.units import format_tokens
 
 MOST_PANELS = 12
 """Tasks of a figure: those of the most models."""

@@ -15,19 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from circuitwatch.summary.figures.shared import (
-    COLUMN,
-    TEXT,
-    TITLE,
-    finish,
-    format_tokens,
-    in_words,
-    shown_tokens,
-    token_ticks,
-)
+from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE, finish, in_words, shown_tokens, token_ticks
 from circuitwatch.summary.heads.algorithm import MEASURES, above_chance_from
 from circuitwatch.summary.heads.transfer import over_checkpoints
 from circuitwatch.summary.tables import CellData, models_in_order
+from circuitwatch.units import format_tokens
 
 MEASURE_STYLES: dict[str, tuple[str, str, str]] = {
     "B": ("#0072b2", "o", "B: name movers → logits"),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from circuitwatch.summary.figures.shared import format_tokens, in_words, quantity_in_words
+from circuitwatch.summary.figures.shared import in_words, quantity_in_words
 from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.units import format_tokens
 
 MOST_NAMES = 8
 """Heads or models that a sentence names."""

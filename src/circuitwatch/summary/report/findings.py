@@ -7,11 +7,12 @@ from typing import Literal
 
 import pandas as pd
 
-from circuitwatch.summary.figures.shared import format_tokens, in_words
+from circuitwatch.summary.figures.shared import in_words
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, moment_of, times
 from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.summary.together import Comparisons
+from circuitwatch.units import format_tokens
 
 Order = Literal["before", "after", "can't be told", "only the first", "only the second", "neither"]
 CONFIRMED = "✓"

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from circuitwatch.summary.curves import Curves
-from circuitwatch.summary.figures.shared import format_tokens, in_words
+from circuitwatch.summary.figures.shared import in_words
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.report import heads as about
 from circuitwatch.summary.report import parts
@@ -36,6 +36,7 @@ from circuitwatch.summary.report.tables import (
 )
 from circuitwatch.summary.tables import NO_TASK, CellData, in_order
 from circuitwatch.summary.together import Comparisons
+from circuitwatch.units import format_tokens
 
 MOST_BYTES = 5_000_000
 """The report's size; circuits are thinned until it is kept."""

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from circuitwatch.summary.figures.shared import format_interval, format_tokens, in_words, quantity_in_words
+from circuitwatch.summary.figures.shared import format_interval, in_words, quantity_in_words
 from circuitwatch.summary.report.emergence_words import emergence_sentence
 from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.units import format_tokens
 
 Columns = Mapping[str, str | None]
 """Column → the name it is shown with; its own where none is given."""

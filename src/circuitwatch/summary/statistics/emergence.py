@@ -32,6 +32,7 @@ from circuitwatch.summary.statistics.logistic import (
 )
 from circuitwatch.summary.statistics.moments import NO_SAMPLES, Moments, central_interval, resolved, sample_moments
 from circuitwatch.summary.statistics.status import Emergence, plainer_model, read_crossing, read_half_rise
+from circuitwatch.units import format_tokens
 
 MIN_SUPPORT = 0.8
 """Share of bootstrap samples in which the crossing must hold for the status to be clear."""
@@ -192,7 +193,9 @@ def _with_estimate(
         known.note,
         "the fitted curve misses the values around the crossing" if misses else "",
         "the fitted and the observed crossing differ by more than the fit's error" if kind == "both" else "",
-        f"the values themselves cross at {known.crossing:.3g} tokens" if beside and kind != "checkpoints" else "",
+        f"the values themselves cross at {format_tokens(known.crossing)} tokens"
+        if beside and kind != "checkpoints"
+        else "",
     ]
     return replace(
         known,

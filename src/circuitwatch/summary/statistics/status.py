@@ -22,6 +22,7 @@ from circuitwatch.summary.statistics.crossings import (
 )
 from circuitwatch.summary.statistics.logistic import LogisticFit, curve
 from circuitwatch.summary.statistics.moments import COVERAGE
+from circuitwatch.units import format_tokens
 
 Status = Literal["emerged", "already", "never", "transient", "ambiguous"]
 
@@ -116,7 +117,9 @@ def read_half_rise(
     fallen = rise_and_fall(y, sigma)
     if fallen is not None:
         peak, half = fallen
-        known = replace(blank, status="transient", level=half, note=f"highest at {t[peak]:.3g} tokens, then fell")
+        known = replace(
+            blank, status="transient", level=half, note=f"highest at {format_tokens(t[peak])} tokens, then fell"
+        )
         up = np.flatnonzero(y[: peak + 1] < half)
         return _with_crossing(known, t, x, y, half, int(up[-1]) + 1) if up.size and up[-1] < peak else known
     plainer = plainer_model(fit)
