@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ def examine(
     model = load_model(folder, device=torch_device(config.device), dtype=getattr(torch, config.dtype))
     say("heads")
     roles = role_scores(model, subject.probes)
-    planned = planned_for(model, subject.prompts, config.circuit)
+    planned = planned_for(model, subject.prompts, config.circuit, steps=config.circuit.ig_steps)
     parts = with_smaller_batches(
         lambda size: behaviour_circuit_and_parts(
             Prepared(model, subject.prompts, batch_size=size),
@@ -116,10 +117,10 @@ def examine(
     )
 
 
-def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig) -> Plan:
-    """How many prompts at a time, within the memory that the configuration allows."""
+def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig, *, steps: int) -> Plan:
+    """How many prompts at a time, within the memory that the configuration allows; steps: of integrated gradients, 1 where none are taken."""
     budget = parse_size(config.memory, "circuit.memory") if config.memory else None
-    return plan(model, prompts, steps=config.ig_steps, budget=budget, batch_size=config.batch_size)
+    return plan(model, prompts, steps=steps, budget=budget, batch_size=config.batch_size)
 
 
 def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
@@ -182,15 +183,14 @@ def find_circuits(
     drawn = bootstrap_weights(len(model), config.resamples, seed) if config.resamples else np.empty((0, len(model)))
     scores = score_edges(prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn]))
     evaluator = CircuitEvaluator(prepared, metric, reuse=reuse)
+    how: dict[str, Any] = {name: getattr(config, name) for name in ("threshold", "criterion", "search")}
     found = smallest_circuit(
         evaluator.graph,
         scores[0],
         evaluator,
         model=float(model.mean()),
         corrupted=float(corrupted.mean()),
-        threshold=config.threshold,
-        criterion=config.criterion,  # type: ignore[arg-type]  # checked by config.validate
-        search=config.search,  # type: ignore[arg-type]
+        **how,
         on_evaluation=lambda n: say(f"circuit {n}"),
     )
     if found.mask is None:
@@ -201,9 +201,7 @@ def find_circuits(
         scores[1:],
         model=model,
         corrupted=corrupted,
-        threshold=config.threshold,
-        criterion=config.criterion,  # type: ignore[arg-type]
-        search=config.search,  # type: ignore[arg-type]
+        **how,
         on_evaluation=lambda n: say(f"circuit of resampled prompts {n}"),
     )
     return found, scores[0], resampled

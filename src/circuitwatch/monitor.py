@@ -105,7 +105,7 @@ def watch_checkpoints(
 
     with source.stream([c for c in checkpoints if c.step not in recorded and c.step not in skipping]) as stream:
         for checkpoint in checkpoints:
-            say = partial(_say, progress, checkpoint)
+            say = partial(say_at, progress, checkpoint)
             if checkpoint.step in recorded:
                 record = cell.read(checkpoint.step)
                 previous = record if _is_one_to_compare_with(record) else previous
@@ -155,7 +155,8 @@ def _shown_as_done(cell: Cell, console: Console) -> Cell:
     return cell
 
 
-def _say(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
+def say_at(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
+    """Show what is done at a checkpoint."""
     progress.at(f"{checkpoint.revision}: {what}")
 
 

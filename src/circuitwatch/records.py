@@ -14,6 +14,7 @@ summaries start quickly.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -170,38 +171,33 @@ class Cell:
         folder = self._folder_of(step)
         if not (folder / "manifest.json").is_file():
             raise UserError(f"{folder}: no record of step {step}")
-        for name in self.manifest(step):
-            self.verified(step, name)
-        about = json.loads((folder / "scalars.json").read_text(encoding="utf-8"))
-        edges = folder / "edges.safetensors"
-        arrays = load(edges.read_bytes()) if edges.exists() else {}
-        curve, patching = (
-            pd.read_parquet(path) if path.exists() else None
-            for path in (folder / "curve.parquet", folder / "patching.parquet")
-        )
+        files = self.contents(step)
+        arrays = load(files["edges.safetensors"]) if "edges.safetensors" in files else {}
+        tables = {
+            name.removesuffix(".parquet"): pd.read_parquet(io.BytesIO(content))
+            for name, content in files.items()
+            if name.endswith(".parquet")
+        }
         return CheckpointRecord(
-            **about,
-            prompts=pd.read_parquet(folder / "prompts.parquet"),
-            roles=pd.read_parquet(folder / "roles.parquet"),
-            curve=curve,
-            patching=patching,
+            **json.loads(files["scalars.json"]),
+            prompts=tables["prompts"],
+            roles=tables["roles"],
+            curve=tables.get("curve"),
+            patching=tables.get("patching"),
             scores=arrays.get("scores"),
             mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
         )
 
-    def manifest(self, step: int) -> dict[str, dict[str, Any]]:
-        """Bytes and sha256 of each file of a record. Raises UserError if that can't be read."""
-        found: dict[str, dict[str, Any]] = _read_json(self._folder_of(step) / "manifest.json")
-        return found
-
-    def verified(self, step: int, name: str) -> bytes:
-        """The content of one file of a record. Raises UserError if it is not what the manifest says."""
+    def contents(self, step: int, *names: str) -> dict[str, bytes]:
+        """The content of some files of a record, or of all, each read once. Raises UserError if one is not what the manifest says."""
         folder = self._folder_of(step)
-        known, path = self.manifest(step).get(name), folder / name
-        content = path.read_bytes() if path.is_file() else b""
-        if not isinstance(known, dict) or hashlib.sha256(content).hexdigest() != known.get("sha256"):
-            raise UserError(f"{path}: damaged; delete {folder} and run the same command again to make it anew")
-        return content
+        manifest, found = _read_json(folder / "manifest.json"), {}
+        for name in names or manifest:
+            known, path = manifest.get(name), folder / name
+            found[name] = path.read_bytes() if path.is_file() else b""
+            if not isinstance(known, dict) or hashlib.sha256(found[name]).hexdigest() != known.get("sha256"):
+                raise UserError(f"{path}: damaged; delete {folder} and run the same command again to make it anew")
+        return found
 
     def records(self) -> Iterator[CheckpointRecord]:
         """All records in the order of their steps."""

@@ -44,7 +44,7 @@ from circuitwatch.circuits.search import faithfulness, recovery
 from circuitwatch.config import Config, validate
 from circuitwatch.errors import UserError
 from circuitwatch.examine import planned_for, torch_device
-from circuitwatch.monitor import HOPELESS, open_source, prompts_of
+from circuitwatch.monitor import HOPELESS, open_source, prompts_of, say_at
 from circuitwatch.progress import STYLE, CellProgress, wide_console
 from circuitwatch.records import DUPLICATE_OF, Cell, Scalar, find_cells, sync
 from circuitwatch.tasks import PromptSet
@@ -262,7 +262,7 @@ def impose(group: Group, notes: list[str], again: list[str]) -> None:
         prompts = {task: prompts_of(watched.config, tokenizer) for task, watched in group.cells.items()}
         with source.stream(there) as stream:
             for checkpoint in there:
-                say = partial(_say, progress, checkpoint)
+                say = partial(say_at, progress, checkpoint)
                 try:
                     with stream.hold(checkpoint, say) as weights:
                         if group.weights(checkpoint.step) - {
@@ -318,7 +318,7 @@ def behaviours(
     model: Transformer, prompts: PromptSet, circuits: Sequence[Mask], config: Config, say: Say
 ) -> tuple[float, float, list[float]]:
     """Mean metric of the model on clean and on corrupted prompts, and with each circuit imposed."""
-    planned = planned_for(model, prompts, config.circuit)
+    planned = planned_for(model, prompts, config.circuit, steps=1)
 
     def measured(batch_size: int) -> tuple[float, float, list[float]]:
         prepared = Prepared(model, prompts, batch_size=batch_size)
@@ -399,10 +399,6 @@ def _device_of(config: Config) -> str:
         return torch_device(config.device)
     except UserError:
         return torch_device("auto")
-
-
-def _say(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
-    progress.at(f"{checkpoint.revision}: {what}")
 
 
 def _is_made(group: Group, checkpoint: Checkpoint) -> bool:

@@ -112,10 +112,9 @@ def year_pushes(case: Case, written: Tensor) -> Tensor:
     Each number's mean over the prompts is taken off first; all prompts have the same numbers for answers, in an order of their own.
     """
     logits, signs, ids = year_lens(case, written).cpu(), case.prompts.answer_signs, case.prompts.answer_ids
-    places = ids.argsort(1).expand_as(logits)
-    centred = logits - logits.gather(-1, places).mean(-2, keepdim=True).expand_as(logits).gather(
-        -1, ids.argsort(1).argsort(1).expand_as(logits)
-    )
+    order = ids.argsort(1)
+    means = logits.gather(-1, order.expand_as(logits)).mean(-2, keepdim=True).expand_as(logits)
+    centred = logits - means.gather(-1, order.argsort(1).expand_as(logits))
     above, others = (((signs == sign) * centred).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1))
     return above - others
 

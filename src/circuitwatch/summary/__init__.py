@@ -11,7 +11,7 @@ metrics.csv; notes.txt; the figures that `drawing` names as PNG, SVG and PDF; re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -77,7 +77,7 @@ def summarize(sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = F
         raise UserError(f"{sweep}: no cell with a record; {why}")
     notes += [f"{cell.folder}: no record yet" for cell in found if cell not in cells]
     curves = read_cells(cells, prompts=True)
-    curves.notes[:0] = notes
+    curves = replace(curves, notes=[*notes, *curves.notes])
     if curves.table.empty:
         raise UserError(f"{sweep}: no record can be used: {'; '.join(curves.notes)}")
     sources = Sources(combine([curves]), tuple(cells))

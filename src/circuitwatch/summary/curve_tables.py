@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.summary.curves import KEYS, CurveKey, Curves, named
+from circuitwatch.summary.curves import KEYS, OURS, CurveKey, Curves, named
 from circuitwatch.summary.seeds import median_moment
 from circuitwatch.summary.statistics.emergence import fit_emergence
 from circuitwatch.summary.statistics.lags import Curve
@@ -35,7 +35,6 @@ CIRCUIT_SIZE = re.compile(r"(^|[/_])circuit_?(nodes|edges)([/_]|$)")
 LONGEST = 256
 """Checkpoints of a curve that are looked at; of longer ones, this many are taken, evenly in log tokens. The time of a fit grows with their square."""
 OF_CELLS = ("behaviour/value", "behaviour/accuracy", "circuit/found")
-OURS = re.compile(r"(behaviour|circuit|overlap|roles|algorithm|weights|timing)/")
 
 
 def emergence_rows(
@@ -76,21 +75,12 @@ def emergence_rows(
         if progress is not None:
             progress(done, len(groups))
         model, task, quantity, seed = key
-        level = _level(key, wanted, curves)
-        shorter = ""
-        if len(rows) > LONGEST:
-            n_all = len(rows)
-            rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
-            shorter = f"looked at {len(rows)} of {n_all} checkpoints, evenly in log tokens"
-        found = _emergence(
-            rows["tokens"].to_numpy(),
-            rows["value"].to_numpy(),
-            n_bootstrap=n_bootstrap,
-            threshold=level,
-            floor=FLOORS.get(quantity) if level is None else None,
-            per_prompt=_prompts(curves, key, rows["tokens"]),
-            stderr=rows["stderr"].to_numpy() if rows["stderr"].notna().all() else None,
+        curve = as_curve(curves, key, wanted)
+        looked_at = np.size(curve.tokens)
+        shorter = (
+            f"looked at {looked_at} of {len(rows)} checkpoints, evenly in log tokens" if looked_at < len(rows) else ""
         )
+        found = _emergence(curve, n_bootstrap)
         about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
         source = named(rows["source"])
         note = "; ".join(filter(None, [found.note, shorter]))
@@ -158,7 +148,7 @@ def evenly(tokens: np.ndarray) -> np.ndarray:
 
 def _is_asked(quantity: str) -> bool:
     """Whether a rise is looked for: of what isn't ours always, of ours where it is a behaviour, a role, or whether there is a circuit."""
-    if not OURS.match(quantity):
+    if not quantity.startswith(OURS):
         return True
     return quantity in OF_CELLS or bool(re.fullmatch(r"roles/[^/]+/max", quantity))
 
@@ -181,13 +171,14 @@ def _prompts(curves: Curves, key: CurveKey, tokens: pd.Series) -> pd.DataFrame |
     return None if wide.isna().to_numpy().any() else wide
 
 
-def _emergence(tokens: np.ndarray, values: np.ndarray, *, n_bootstrap: int, **options: Any) -> Emergence:
+def _emergence(curve: Curve, n_bootstrap: int) -> Emergence:
     """Emergence of a curve, also where it has too few checkpoints to say anything."""
+    tokens, values = np.asarray(curve.tokens), np.asarray(curve.values)
     if values.size < 2 or not (tokens > 0).any():
-        rule = "half rise" if options["threshold"] is None else "threshold"
+        rule = "half rise" if curve.threshold is None else "threshold"
         ends = (float(tokens[0]), float(tokens[-1]), float(values[-1]))
         return Emergence("ambiguous", rule, values.size, *ends, note=f"too few checkpoints (n={values.size})")  # type: ignore[arg-type]
-    return fit_emergence(tokens, values, n_bootstrap=n_bootstrap, **options)
+    return fit_emergence(**vars(curve), n_bootstrap=n_bootstrap)
 
 
 def _columns(found: Emergence) -> dict[str, Any]:

@@ -18,6 +18,10 @@ from circuitwatch.summary.statistics.scaling import MIN_SIZES
 KEYS = ("model", "task", "quantity", "seed")
 """What makes a curve."""
 COLUMNS = ("model", "params", "tokens", "step", "task", "quantity", "value", "stderr", "seed", "source")
+OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
+"""How the names of the quantities begin that cells give; others are of curves from elsewhere."""
+NORMAL_95 = 1.959964
+"""Half the width of a 95 % interval, in standard errors."""
 NAMED = 3
 """Curves or models that a note names; of more it says how many."""
 

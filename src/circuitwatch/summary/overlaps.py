@@ -21,6 +21,15 @@ FINAL = tuple(f"overlap/{measure}_{kind}" for measure in MEASURES for kind in ("
 KINDS = ("", "_floor", "_chance", "_mean", "_final", "_final_chance")
 
 
+def references(quantity: str) -> dict[str, str]:
+    """What an overlap is compared with: `floor` and `chance` → the quantities that have them. No other quantity has any."""
+    if not quantity.startswith("overlap/"):
+        return {}
+    plain = quantity.removesuffix("_mean").removesuffix("_final")
+    chance = f"{quantity}_chance" if quantity.endswith("_final") else f"{plain}_chance"
+    return {"floor": f"{plain}_floor", "chance": chance}
+
+
 def with_final(cell: CellData) -> CellData:
     """The cell with the columns FINAL in its curves: each circuit against that of the last checkpoint that has one, which gets none itself.
 

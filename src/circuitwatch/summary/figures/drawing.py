@@ -9,7 +9,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.curves import OURS, Curves
 from circuitwatch.summary.figures.circuits import circuit_figure
 from circuitwatch.summary.figures.heads import role_sizes_figure, roles_figure, timeline_figure
 from circuitwatch.summary.figures.overlaps import circuits_figure, overlaps_figure
@@ -20,7 +20,6 @@ from circuitwatch.summary.heads.histories import role_place
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.tables import CellData, models_in_order, role_curves, role_names
 
-OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
 MOST_PANELS = 12
 """Tasks of one figure of curves from elsewhere: those of the most models."""
 MOST_FIGURES = 12

@@ -26,28 +26,22 @@ from circuitwatch.summary.figures.shared import (
     tasks_in_order,
     with_legend,
 )
+from circuitwatch.summary.overlaps import references
 from circuitwatch.summary.tables import CellData, models_in_order, without_duplicates
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A column of panels: the scalar drawn, those that it is compared with, and the name on the axis."""
+    """A column of panels: the scalar drawn, and the name on the axis."""
 
     quantity: str
     words: str
-    floor: str | None = None
-    chance: str | None = None
 
 
 SIZE = Shown("circuit/edges_share", "share of edges")
-BEFORE = Shown("overlap/edge_jaccard", "edge Jaccard", "overlap/edge_jaccard_floor", "overlap/edge_jaccard_chance")
-NODES = Shown("overlap/node_jaccard", "node Jaccard", "overlap/node_jaccard_floor", "overlap/node_jaccard_chance")
-LAST = Shown(
-    "overlap/edge_jaccard_final",
-    "edges, with the last",
-    "overlap/edge_jaccard_floor",
-    "overlap/edge_jaccard_final_chance",
-)
+BEFORE = Shown("overlap/edge_jaccard", "edge Jaccard")
+NODES = Shown("overlap/node_jaccard", "node Jaccard")
+LAST = Shown("overlap/edge_jaccard_final", "edges, with the last")
 REFERENCES = {"floor": ((0, (4, 2)), "resampled prompts"), "chance": ((0, (1, 1.5)), "by chance")}
 """Style and words of what an overlap is compared with."""
 NEIGHBOURS = 5
@@ -73,7 +67,7 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
         of_task = [cell for cell in cells if cell.task == task]
         longest = max(len(cell.curve("circuit/edges")) for cell in of_task)
         for cell in of_task:
-            compared |= _references(axis, cell, shown, shade[cell.model])
+            compared |= _draw_references(axis, cell, shown.quantity, shade[cell.model])
             known = _known(cell, shown.quantity)
             x = _on_axis_of(cell)(known["tokens"])
             own = without_duplicates(known)
@@ -92,13 +86,13 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
     return with_legend(figure, axes[0])
 
 
-def _references(axis: Axes, cell: CellData, shown: Shown, colour: str) -> set[str]:
+def _draw_references(axis: Axes, cell: CellData, quantity: str, colour: str) -> set[str]:
     """Draw what an overlap is compared with; which of it there was."""
     drawn = set()
-    for kind, (dashes, _) in REFERENCES.items():
-        name = getattr(shown, kind)
-        known = without_duplicates(_known(cell, name)) if name else pd.DataFrame()
+    for kind, name in references(quantity).items():
+        known = without_duplicates(_known(cell, name))
         if len(known):
+            dashes, _ = REFERENCES[kind]
             smooth = known[name].rolling(NEIGHBOURS, center=True, min_periods=1).mean()
             axis.plot(_on_axis_of(cell)(known["tokens"]), smooth, color=colour, lw=0.7, ls=dashes, alpha=0.75)
             drawn.add(kind)

@@ -12,11 +12,9 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.records import DUPLICATE_OF, Cell
-from circuitwatch.summary.curves import COLUMNS, CurveKey, Curves, empty_table
+from circuitwatch.summary.curves import COLUMNS, NORMAL_95, CurveKey, Curves, empty_table
 from circuitwatch.summary.tables import NO_TASK
 
-NORMAL_95 = 1.959964
-"""Half the width of a 95 % interval, in standard errors."""
 PER_PROMPT = {"behaviour/value": "value", "behaviour/accuracy": "correct"}
 """Quantities that are means over prompts, and their columns in prompts.parquet."""
 BOUNDS = ("low", "high")
@@ -55,14 +53,15 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
         duplicates = 0
         for step in cell.steps_done():
             try:
-                about = json.loads(cell.verified(step, "scalars.json"))
+                about = json.loads(cell.contents(step, "scalars.json")["scalars.json"])
                 if DUPLICATE_OF in about["scalars"]:
                     duplicates += 1
                     continue
                 rows += _rows(cell, about)
                 if prompts:
+                    content = cell.contents(step, "prompts.parquet")["prompts.parquet"]
                     answers[about["tokens"]] = pd.read_parquet(
-                        io.BytesIO(cell.verified(step, "prompts.parquet")), columns=["prompt", *PER_PROMPT.values()]
+                        io.BytesIO(content), columns=["prompt", *PER_PROMPT.values()]
                     )
             except UserError as error:
                 notes.append(f"left out: {error}")

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.summary.curves import Curves, empty_table, named
-from circuitwatch.summary.importers.cells import BOUNDS, NORMAL_95
+from circuitwatch.summary.curves import NORMAL_95, Curves, empty_table, named
+from circuitwatch.summary.importers.cells import BOUNDS
 from circuitwatch.summary.importers.checks import complete
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.tables import NO_TASK

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.curves import NORMAL_95, OURS, Curves
 from circuitwatch.summary.figures.heads import MOST_HEADS, PLAIN, STYLES
 from circuitwatch.summary.figures.shared import colours, in_words, metric_name
 from circuitwatch.summary.heads.algorithm import MEANING, MEASURES
@@ -22,6 +22,7 @@ from circuitwatch.summary.heads.histories import role_place
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.heads.transfer import over_checkpoints
 from circuitwatch.summary.heads.turnover import holding, tenure
+from circuitwatch.summary.overlaps import references
 from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
 
 BEHAVIOUR = {
@@ -48,7 +49,6 @@ REFERENCES = {
     "chance": "circuits of these sizes by chance",
 }
 """What an overlap is compared with: dashed and dotted lines."""
-OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
 LEVELS = 31
 """Steps of a head's score in the timeline; its three states (not held, held, confirmed) times this fit one printable character."""
 FIRST_CHARACTER = 33
@@ -114,21 +114,9 @@ def _is_shown(quantity: str) -> bool:
     if not quantity.startswith(OURS):
         return True
     measures = {f"algorithm/{name}" for names in MEASURES.values() for name in names}
+    compared = {name for overlap in CIRCUIT for name in references(overlap).values()}
     role = quantity.startswith("roles/") and quantity.endswith("/max")
-    return role or quantity in BEHAVIOUR or quantity in CIRCUIT or quantity in measures or quantity in set(_compared())
-
-
-def _compared() -> list[str]:
-    return [name for quantity in CIRCUIT for name in _references(quantity).values()]
-
-
-def _references(quantity: str) -> dict[str, str]:
-    """Kind of reference → the quantity that has it, for an overlap; no other quantity has any."""
-    if not quantity.startswith("overlap/"):
-        return {}
-    plain = quantity.removesuffix("_mean").removesuffix("_final")
-    chance = f"{quantity}_chance" if quantity.endswith("_final") else f"{plain}_chance"
-    return {"floor": f"{plain}_floor", "chance": chance}
+    return role or any(quantity in names for names in (BEHAVIOUR, CIRCUIT, measures, compared))
 
 
 def _series(curves: Curves, models: list[str], axis: Any) -> tuple[list[dict[str, Any]], list[str]]:
@@ -144,7 +132,7 @@ def _series(curves: Curves, models: list[str], axis: Any) -> tuple[list[dict[str
             "y": [number(v) for v in rows["value"]],
         }  # fmt: skip
         if rows["stderr"].notna().all() and not str(quantity).startswith(("circuit/", "overlap/", "roles/")):
-            line["e"] = [number(v * 1.959964, 3) for v in rows["stderr"]]
+            line["e"] = [number(v * NORMAL_95, 3) for v in rows["stderr"]]
         made.append(line)
     return made, [f"curves in the report are thinned to {keep} checkpoints"] if keep is not None else []
 
@@ -163,7 +151,7 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             {"t": t, "title": in_words(t), "unit": unit or metric_name(t), "series": of[quantity, t]} for t in tasks
         ]
         for panel in panels:
-            for kind, name in _references(quantity).items():
+            for kind, name in references(quantity).items():
                 panel |= {kind: of[name, panel["t"]]} if (name, panel["t"]) in of else {}
         said = [
             f"{line} {REFERENCES[kind]}"
