@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from circuitwatch.nano import corpus
 from circuitwatch.nano.model import NanoSize
 from circuitwatch.nano.training import Recipe, train_suite
 from support.models import Case, make_case
@@ -25,6 +26,13 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def trained_suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints of a very small nano model, trained just long enough to have begun to tell later years from earlier ones."""
+    """Checkpoints of a very small nano model that learns two tasks, pronouns and agreement, in 300 steps.
+
+    From the whole corpus a model of this size learns no task in so few steps; from two families it
+    does: both are above chance, metric and effect, from step 128 on.
+    """
     size = NanoSize("tiny", n_layers=2, d_model=32, n_heads=2, n_steps=300)
-    return train_suite(size, Recipe(warmup=10, every=150), seed=0, folder=tmp_path_factory.mktemp("suite") / "tiny")
+    recipe = Recipe(warmup=10, every=150, muon_lr=0.02, adam_lr=0.01)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "MIXTURE", dict.fromkeys(corpus.MIXTURE, 0.0) | {"pronoun": 0.4, "agreement": 0.6})
+        return train_suite(size, recipe, seed=0, folder=tmp_path_factory.mktemp("suite") / "tiny")

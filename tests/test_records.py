@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitwatch.errors import UserError
-from circuitwatch.records import Cell, CheckpointRecord, find_cells
+from circuitwatch.records import Cell, CheckpointRecord, Edges, find_cells
 
 HEADER: dict[str, Any] = {
     "config": {"sweep": "s", "seed": 0, "circuit": {"threshold": 0.8}, "tracking": {"mode": "off"}},
@@ -36,7 +36,13 @@ def record(step: int, **scalars: Any) -> CheckpointRecord:
         revision=f"step{step}",
         scalars={"behaviour/value": 0.1 + step, "circuit/status": "found", **scalars},
         prompts=pd.DataFrame(
-            {"prompt": [0, 1], "value": rng.normal(size=2), "correct": [True, False], "log_prob": [-1.0, -2.0]}
+            {
+                "prompt": [0, 1],
+                "value": rng.normal(size=2),
+                "corrupted": rng.normal(size=2),
+                "correct": [True, False],
+                "log_prob": [-1.0, -2.0],
+            }
         ),
         roles=pd.DataFrame({"role": ["induction"], "layer": [0], "head": [1], "score": [0.5]}),
         curve=pd.DataFrame(
@@ -50,6 +56,8 @@ def record(step: int, **scalars: Any) -> CheckpointRecord:
         ),
         scores=rng.normal(size=(3, 4)).astype(np.float32),
         mask=rng.random((3, 4)) > 0.5,
+        bands=pd.DataFrame({"measure": ["B"], "cutoff": [0.1], "value": [0.5], "low": [0.4], "high": [0.6]}),
+        resamples=(Edges(np.array([1, 5], dtype=np.int32), rng.normal(size=2).astype(np.float32)), None),
     )
 
 
@@ -69,6 +77,10 @@ def test_round_trip(tmp_path: Path) -> None:
         elif isinstance(one, np.ndarray):
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
+        elif field.name == "resamples":
+            assert [edges is None for edges in one] == [edges is None for edges in other] == [False, True]
+            np.testing.assert_array_equal(one[0].places, other[0].places)
+            np.testing.assert_array_equal(one[0].scores, other[0].scores)
         else:
             assert one == other
 
@@ -180,5 +192,5 @@ def test_tables_and_finding(tmp_path: Path) -> None:
         cell.write(record(step))
     assert cell.scalars_table()["step"].tolist() == [0, 8]
     assert list(cell.roles_table()) == ["step", "tokens", "role", "layer", "head", "score"]
-    assert list(cell.prompts_table()) == ["step", "tokens", "prompt", "value", "correct", "log_prob"]
+    assert list(cell.prompts_table()) == ["step", "tokens", "prompt", "value", "corrupted", "correct", "log_prob"]
     assert [found.folder for found in find_cells(tmp_path)] == [folder]

@@ -36,32 +36,30 @@ from circuitwatch.config import (
 from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import Behaviour, metric_per_prompt
+from circuitwatch.tasks.behaviour import metric_per_prompt
 from circuitwatch.transfer import evenly
 from support.textbook import Textbook
 
-TASKS, CHOSEN, N_PROMPTS = ("greater_than", "ioi"), (128, 150, 300), 64
+TASKS, CHOSEN, N_PROMPTS = ("agreement", "gendered_pronoun"), (128, 150, 300), 64
 
 
 @pytest.fixture(scope="module")
 def watched(trained_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of two cells. The model has only begun to learn, and of IOI the wrong way round, so behaviour below chance counts as behaviour here."""
+    """A sweep of two cells."""
     out = tmp_path_factory.mktemp("out")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Behaviour, "above_chance", property(lambda self: self.value > 0.02 or self.high < 0))
-        for task in TASKS:
-            config = Config(
-                model=ModelConfig(name="tiny", source="folder", path=str(trained_suite)),
-                task=TaskConfig(name=task, n_prompts=N_PROMPTS),
-                schedule=ScheduleConfig(kind="steps", steps=[0, *CHOSEN]),
-                heads=HeadsConfig(length=6, n_sequences=4, n_prompts=8),
-                tracking=TrackingConfig(mode="off"),
-                sweep="mine",
-                out=str(out),
-                device="cpu",
-                n_bootstrap=100,
-            )
-            watch_cell(config, cell_folder(config))
+    for task in TASKS:
+        config = Config(
+            model=ModelConfig(name="tiny", source="folder", path=str(trained_suite)),
+            task=TaskConfig(name=task, n_prompts=N_PROMPTS),
+            schedule=ScheduleConfig(kind="steps", steps=[0, *CHOSEN]),
+            heads=HeadsConfig(length=6, n_sequences=4, n_prompts=8),
+            tracking=TrackingConfig(mode="off"),
+            sweep="mine",
+            out=str(out),
+            device="cpu",
+            n_bootstrap=100,
+        )
+        watch_cell(config, cell_folder(config))
     return out
 
 
@@ -115,7 +113,7 @@ def row(rows: pd.DataFrame, task: str, circuit_task: str, circuit_step: int, mod
 
 def change(out: Path, **keys: object) -> None:
     """Say something else in a cell's configuration."""
-    path = out / "mine/tiny/ioi/seed0/cell.json"
+    path = out / "mine/tiny/gendered_pronoun/seed0/cell.json"
     header = json.loads(path.read_text())
     for key, value in keys.items():
         part, _, name = key.rpartition("__")
@@ -160,7 +158,11 @@ def test_at_home_a_circuit_does_what_its_record_says(transferred: Path) -> None:
 
 @pytest.mark.parametrize(
     ("task", "circuit_task", "circuit_step", "model_step"),
-    [("greater_than", "greater_than", 150, 300), ("ioi", "ioi", 300, 128), ("ioi", "greater_than", 300, 300)],
+    [
+        ("agreement", "agreement", 150, 300),
+        ("gendered_pronoun", "gendered_pronoun", 300, 128),
+        ("gendered_pronoun", "agreement", 300, 300),
+    ],
 )
 def test_transfer_and_specificity_equal_a_naive_evaluation(
     transferred: Path, trained_suite: Path, task: str, circuit_task: str, circuit_step: int, model_step: int
@@ -231,7 +233,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
 def test_another_circuit_makes_the_files_anew(transferred: Path, tmp_path: Path, loaded: list[str]) -> None:
     out = tmp_path / "out"
     shutil.copytree(transferred, out)
-    cell = cell_of(out, "ioi")
+    cell = cell_of(out, "gendered_pronoun")
     record = cell.read(150)
     assert record.mask is not None
     fewer = record.mask.copy()
@@ -240,9 +242,9 @@ def test_another_circuit_makes_the_files_anew(transferred: Path, tmp_path: Path,
     main(["transfer", "sweep=mine", f"out={out}"])
     assert loaded == ["step128", "step150", "step300"]
     before, after = rows_of(transferred), rows_of(out)
-    changed = (after["circuit_task"] == "ioi") & (after["circuit_step"] == 150)
+    changed = (after["circuit_task"] == "gendered_pronoun") & (after["circuit_step"] == 150)
     pd.testing.assert_frame_equal(after[~changed], before[~changed], rtol=1e-4)
-    at_home = after[changed & (after["task"] == "ioi")]
+    at_home = after[changed & (after["task"] == "gendered_pronoun")]
     assert len(at_home) == 3 and at_home["faithfulness"].to_numpy() == pytest.approx(0, abs=1e-4)
 
 
@@ -259,8 +261,8 @@ def test_fewer_checkpoints_leave_no_file_of_more(transferred: Path, tmp_path: Pa
 def test_no_rows_where_there_is_no_behaviour_or_no_record(
     out: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
 ) -> None:
-    """IOI is not above chance at 128 and not recorded at 300; 150 has the weights of another checkpoint."""
-    cell = cell_of(out, "ioi")
+    """Pronoun is not above chance at 128 and not recorded at 300; 150 has the weights of another checkpoint."""
+    cell = cell_of(out, "gendered_pronoun")
     record = cell.read(128)
     scalars = {name: v for name, v in record.scalars.items() if not name.startswith("circuit/")}
     cell.write(replace(record, scalars=scalars | {"behaviour/above_chance": False}, mask=None, scores=None, curve=None))
@@ -270,13 +272,13 @@ def test_no_rows_where_there_is_no_behaviour_or_no_record(
     main(["transfer", "sweep=mine", f"out={out}"])
     assert loaded == ["step128", "step300"]
     rows = rows_of(out)
-    assert set(rows["task"]) == set(rows["circuit_task"]) == {"greater_than"} and len(rows) == 4
+    assert set(rows["task"]) == set(rows["circuit_task"]) == {"agreement"} and len(rows) == 4
     shown = capsys.readouterr().out
     assert f"{cell.folder}: not finished, used as far as it is (3 of 4 checkpoints)" in shown
 
 
 def test_one_task_alone(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.rmtree(out / "mine/tiny/ioi")
+    shutil.rmtree(out / "mine/tiny/gendered_pronoun")
     main(["transfer", "sweep=mine", f"out={out}"])
     assert len(rows_of(out)) == 9
     assert capsys.readouterr().out.count("–") == 2  # no other task's circuits
@@ -289,7 +291,7 @@ def test_wrong_checkpoints_are_skipped_and_said(
     shutil.copytree(trained_suite, tmp_path / "suite")
     shutil.rmtree(tmp_path / "suite/step128")
     shutil.copy(tmp_path / "suite/step0/model.safetensors", tmp_path / "suite/step150")
-    shutil.rmtree(out / "mine/tiny/greater_than")
+    shutil.rmtree(out / "mine/tiny/agreement")
     change(out, model__path=str(tmp_path / "suite"))
     main(["transfer", "sweep=mine", f"out={out}"])
     shown = capsys.readouterr().out
@@ -299,7 +301,7 @@ def test_wrong_checkpoints_are_skipped_and_said(
     change(out, model__path=str(out.parent / "suite/elsewhere"))
     (out.parent / "suite/elsewhere/step300").mkdir(parents=True)
     change(out, model__tokens_per_step=1008)
-    cell = cell_of(out, "ioi")
+    cell = cell_of(out, "gendered_pronoun")
     record = cell.read(300)
     cell.write(replace(record, tokens=record.tokens + 1))  # so that the file is of another record than this
     line = refused(capsys, "sweep=mine", f"out={out}")
@@ -341,14 +343,14 @@ def test_mistakes_are_one_line(out: Path, tmp_path: Path, capsys: pytest.Capture
     assert refused(capsys, "sweep=empty", f"out={out}").startswith(f"{out}/empty: no cell in it")
     change(out, task__n_prompts=9)
     line = refused(capsys, "sweep=mine", f"out={out}")
-    assert f"was made with task.n_prompts={N_PROMPTS} and {out}/mine/tiny/ioi/seed0 with 9" in line
+    assert f"was made with task.n_prompts={N_PROMPTS} and {out}/mine/tiny/gendered_pronoun/seed0 with 9" in line
     change(out, task__n_prompts=N_PROMPTS, dtype="float64")
     assert "was made with dtype=float32" in refused(capsys, "sweep=mine", f"out={out}")
     change(out, dtype="float32", colour="red")
     assert "made with options that this version does not have" in refused(capsys, "sweep=mine", f"out={out}")
-    shutil.rmtree(out / "mine/tiny/ioi")
+    shutil.rmtree(out / "mine/tiny/gendered_pronoun")
     for step in CHOSEN:
-        shutil.rmtree(out / f"mine/tiny/greater_than/seed0/checkpoints/step{step:06}")
+        shutil.rmtree(out / f"mine/tiny/agreement/seed0/checkpoints/step{step:06}")
     assert "none of its 1 cells has a circuit at any checkpoint" in refused(capsys, "sweep=mine", f"out={out}")
     assert not (out / "mine/tiny/transfer").exists()
 

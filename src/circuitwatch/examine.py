@@ -34,7 +34,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
 from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure, metric_per_prompt
+from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 
@@ -142,17 +142,17 @@ def behaviour_circuit_and_parts(
     """What the model does; if it does anything, the circuit, the edge scores, and what heads do in it. `step` seeds the resamples of prompts."""
     say("behaviour")
     logits, corrupted_logits = prepared.end_logits()
-    behaviour = measure(logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
-    corrupted = metric_per_prompt(corrupted_logits, prompts).cpu().double().numpy()
+    behaviour = measure(logits, corrupted_logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
     values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
     scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
-    scalars |= {"behaviour/corrupted": float(corrupted.mean()), "behaviour/above_chance": behaviour.above_chance}
+    scalars["behaviour/above_chance"] = behaviour.above_chance
     if not behaviour.above_chance:
+        scalars["behaviour/not_above_chance"] = behaviour.not_above_chance
         findings = unconfirmed(prepared, prompts, roles.table, config.heads)
         return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
-    of_prompts = behaviour.per_prompt["value"].to_numpy()
+    clean, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
     found, scores, resampled = find_circuits(
-        prepared, prompts, config.circuit, of_prompts, corrupted, reuse, say, seed=(config.seed, step)
+        prepared, prompts, config.circuit, clean, corrupted, reuse, say, seed=(config.seed, step)
     )
     graph = graph_of(prepared.model)
     nodes = None if found.mask is None else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]

@@ -2,7 +2,8 @@
 
     cell.json                  what is watched: resolved config, versions, model, schedule, graph
     checkpoints/step000128/    scalars.json, prompts.parquet, roles.parquet; where a circuit was searched patching.parquet, curve.parquet, edges.safetensors
-                               ("scores" float32 and "mask" uint8, both [sender, receiver]); manifest.json, written last, has every file's size and hash
+                               ("scores" float32 and "mask" uint8, both [sender, receiver]), bands.parquet, resamples.safetensors;
+                               manifest.json, written last, has every file's size and hash
     skipped.json               checkpoints that could not be looked at: step → revision, tokens, reason, and whether another run should try again
     done.json                  once every checkpoint of the schedule has its record or was skipped for good
 
@@ -31,7 +32,7 @@ from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 Scalar = float | int | str | bool
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
@@ -42,12 +43,23 @@ NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "exper
 
 
 @dataclass(frozen=True)
+class Edges:
+    """The edges of a circuit, few of many: places [edge] in the flattened [sender, receiver], and scores [edge]."""
+
+    places: npt.NDArray[np.int32]
+    scores: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class CheckpointRecord:
     """Everything known of one checkpoint. scalars: flat names such as `behaviour/value`; a value that does not exist is left out, never NaN.
 
-    prompts: columns prompt, value, correct, log_prob. roles: role, layer, head (−1 for the layer's MLP), score, in_circuit, effect, effect_on,
-    confirmed, the last four missing where there is no circuit or no causal check. curve: edges_asked, edges, value, recovery, faithfulness. patching: sender,
-    receivers, effect, low, high. scores, mask: [sender, receiver].
+    prompts: columns prompt, value, corrupted, correct, log_prob.
+    roles: role, layer, head (−1 for the layer's MLP), score, low, high (its 95 % interval), in_circuit,
+    effect, effect_low, effect_high, effect_on, confirmed, sign (helps or hurts); what was not measured
+    is missing. curve: edges_asked, edges, value, recovery, faithfulness. patching: sender, receivers,
+    effect, low, high. bands: measure, cutoff, value, low, high. scores, mask: [sender, receiver].
+    resamples: the circuit of each resample of the prompts, None for one that has none.
     """
 
     step: int
@@ -60,6 +72,8 @@ class CheckpointRecord:
     scores: npt.NDArray[np.float32] | None = None
     mask: npt.NDArray[np.bool_] | None = None
     patching: pd.DataFrame | None = None
+    bands: pd.DataFrame | None = None
+    resamples: tuple[Edges | None, ...] = ()
 
 
 class Cell:
@@ -133,7 +147,7 @@ class Cell:
         _write_json(partial / "scalars.json", about)
         record.prompts.to_parquet(partial / "prompts.parquet", index=False)
         record.roles.to_parquet(partial / "roles.parquet", index=False)
-        for name, table in (("curve", record.curve), ("patching", record.patching)):
+        for name, table in (("curve", record.curve), ("patching", record.patching), ("bands", record.bands)):
             if table is not None:
                 table.to_parquet(partial / f"{name}.parquet", index=False)
         if record.scores is not None:
@@ -141,6 +155,8 @@ class Cell:
             if record.mask is not None:
                 arrays["mask"] = np.ascontiguousarray(record.mask, dtype=np.uint8)
             (partial / "edges.safetensors").write_bytes(save(arrays))
+        if record.resamples:
+            (partial / "resamples.safetensors").write_bytes(save(_of_resamples(record.resamples)))
         files = sorted(partial.iterdir())
         for path in files:
             sync(path)
@@ -184,6 +200,8 @@ class Cell:
             roles=tables["roles"],
             curve=tables.get("curve"),
             patching=tables.get("patching"),
+            bands=tables.get("bands"),
+            resamples=_resamples_of(load(files.get("resamples.safetensors", save({})))),
             scores=arrays.get("scores"),
             mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
         )
@@ -213,7 +231,7 @@ class Cell:
         return self._stacked("roles")
 
     def prompts_table(self) -> pd.DataFrame:
-        """Columns step, tokens, prompt, value, correct, log_prob."""
+        """Columns step, tokens, prompt, value, corrupted, correct, log_prob."""
         return self._stacked("prompts")
 
     def mark_done(self) -> None:
@@ -240,6 +258,23 @@ class Cell:
 def find_cells(sweep: Path) -> list[Cell]:
     """All cells of a sweep's folder, by path."""
     return [Cell.open(path.parent) for path in sorted(sweep.glob("*/*/seed*/cell.json"))]
+
+
+def _of_resamples(resamples: tuple[Edges | None, ...]) -> dict[str, np.ndarray]:
+    """As arrays: `found` [resample], then the places and scores of those that there are."""
+    arrays: dict[str, np.ndarray] = {"found": np.array([r is not None for r in resamples], dtype=np.uint8)}
+    for which, edges in enumerate(resamples):
+        if edges is not None:
+            arrays[f"places{which}"] = np.ascontiguousarray(edges.places, dtype=np.int32)
+            arrays[f"scores{which}"] = np.ascontiguousarray(edges.scores, dtype=np.float32)
+    return arrays
+
+
+def _resamples_of(arrays: dict[str, np.ndarray]) -> tuple[Edges | None, ...]:
+    return tuple(
+        Edges(arrays[f"places{which}"], arrays[f"scores{which}"]) if found else None
+        for which, found in enumerate(arrays.get("found", ()))
+    )
 
 
 def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

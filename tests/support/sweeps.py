@@ -88,12 +88,18 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
     if scale == 1.0:
         values = np.clip(values, -0.99, 0.99)
     correct = values > 0
+    twins = -0.9 * values  # what the deciding word does is 1.9 times the metric
     means = rng.choice(values, (200, N_PROMPTS)).mean(axis=1)
     low, high = (float(v) for v in np.quantile(means, [0.025, 0.975]))
+    effect = float((values - twins).mean())
     scalars: dict[str, float | int | str | bool] = {
         "behaviour/value": float(values.mean()),
         "behaviour/low": low,
         "behaviour/high": high,
+        "behaviour/corrupted": float(twins.mean()),
+        "behaviour/effect": effect,
+        "behaviour/effect_low": 1.9 * low,
+        "behaviour/effect_high": 1.9 * high,
         "behaviour/accuracy": float(correct.mean()),
         "behaviour/accuracy_low": float(max(correct.mean() - 0.08, 0)),
         "behaviour/accuracy_high": float(min(correct.mean() + 0.08, 1)),
@@ -132,7 +138,13 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
         scalars |= _algorithm(task, tokens, moment(task, model), np.random.default_rng([step, seed, SIZES[model], 7]))
     mask = _mask(model, task, tokens, int(scalars["circuit/edges"])) if has_circuit else None
     prompts = pd.DataFrame(
-        {"prompt": np.arange(N_PROMPTS), "value": values, "correct": correct, "log_prob": -5 + 4 * share + 0 * values}
+        {
+            "prompt": np.arange(N_PROMPTS),
+            "value": values,
+            "corrupted": twins,
+            "correct": correct,
+            "log_prob": -5 + 4 * share + 0 * values,
+        }
     )
     more: dict[str, Any] = {"scores": mask.astype(np.float32), "mask": mask} if mask is not None else {}
     if has_circuit and "patching" in {field.name for field in fields(CheckpointRecord)}:

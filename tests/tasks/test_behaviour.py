@@ -17,7 +17,7 @@ def test_metric_equals_a_naive_loop(task: str) -> None:
     tokenizer = tokenizer_named("nano")
     prompts = build_prompts(task, tokenizer, n_prompts=10, seed=0)
     logits = torch.randn(10, len(tokenizer), generator=torch.Generator().manual_seed(0))
-    behaviour = measure(logits, prompts, n_bootstrap=50, seed=0)
+    behaviour = measure(logits, -logits, prompts, n_bootstrap=50, seed=0)
     values, hits, log_probs = [], [], []
     for i in range(10):
         probabilities = (logits[i].double().exp() / logits[i].double().exp().sum()).tolist()
@@ -31,6 +31,10 @@ def test_metric_equals_a_naive_loop(task: str) -> None:
         log_probs.append(np.log(right))
     np.testing.assert_allclose(behaviour.per_prompt["value"], values, rtol=1e-4, atol=1e-6)
     assert behaviour.value == pytest.approx(np.mean(values), abs=1e-5)
+    twins = metric_per_prompt(-logits, prompts).double().numpy()
+    np.testing.assert_allclose(behaviour.per_prompt["corrupted"], twins, rtol=1e-4, atol=1e-6)
+    assert behaviour.corrupted == pytest.approx(twins.mean(), abs=1e-6)
+    assert behaviour.effect == pytest.approx(np.mean(values) - twins.mean(), abs=1e-5)
     assert behaviour.accuracy == np.mean(hits)
     assert behaviour.log_prob == pytest.approx(np.mean(log_probs), abs=1e-5)
 
@@ -47,14 +51,43 @@ def test_intervals_agree_with_scipys_bootstrap() -> None:
     """Two sets of 4000 random resamples: the ends may differ by a few percent of the interval's width."""
     tokenizer = tokenizer_named("nano")
     prompts = build_prompts("ioi", tokenizer, n_prompts=40, seed=0)
-    behaviour = measure(
-        torch.randn(40, len(tokenizer), generator=torch.Generator().manual_seed(1)), prompts, n_bootstrap=4000, seed=0
-    )
-    values = behaviour.per_prompt["value"].to_numpy()
-    expected = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=4000, method="percentile", rng=0
-    ).confidence_interval
-    width = expected.high - expected.low
-    assert behaviour.low == pytest.approx(expected.low, abs=0.05 * width)
-    assert behaviour.high == pytest.approx(expected.high, abs=0.05 * width)
-    assert behaviour.above_chance == (behaviour.low > 0)
+    logits = torch.randn(2, 40, len(tokenizer), generator=torch.Generator().manual_seed(1))
+    behaviour = measure(logits[0], logits[1], prompts, n_bootstrap=4000, seed=0)
+    table = behaviour.per_prompt
+    for values, low, high in (
+        (table["value"], behaviour.low, behaviour.high),
+        (table["value"] - table["corrupted"], behaviour.effect_low, behaviour.effect_high),
+    ):
+        expected = scipy.stats.bootstrap(
+            (values.to_numpy(),), np.mean, n_resamples=4000, method="percentile", rng=0
+        ).confidence_interval
+        width = expected.high - expected.low
+        assert low == pytest.approx(expected.low, abs=0.05 * width)
+        assert high == pytest.approx(expected.high, abs=0.05 * width)
+
+
+@pytest.mark.parametrize(
+    ("clean", "corrupted", "failing"),
+    [(2.0, 2.0, "effect"), (2.0, -2.0, ""), (-1.0, -2.0, "value"), (-1.0, 1.0, "value and effect")],
+)
+def test_both_the_metric_and_its_effect_must_be_above_chance(clean: float, corrupted: float, failing: str) -> None:
+    """The metric of a model with a fixed taste is above 0, and the effect of the deciding word is 0."""
+    tokenizer = tokenizer_named("nano")
+    prompts = build_prompts("ioi", tokenizer, n_prompts=16, seed=0)
+    logits = torch.zeros(2, 16, len(tokenizer))
+    ids = prompts.answer_ids[:, 0]  # IO
+    logits[0].scatter_(1, ids[:, None], clean)
+    logits[1].scatter_(1, ids[:, None], corrupted)
+    behaviour = measure(logits[0], logits[1], prompts, n_bootstrap=50, seed=0)
+    assert behaviour.not_above_chance == failing
+    assert behaviour.above_chance == (not failing)
+
+
+def test_rounding_is_no_effect() -> None:
+    """A difference of 1e-7 of the metric, of the same sign on every prompt, is float32 rounding."""
+    tokenizer = tokenizer_named("nano")
+    prompts = build_prompts("ioi", tokenizer, n_prompts=16, seed=0)
+    logits = torch.zeros(16, len(tokenizer)).scatter_(1, prompts.answer_ids[:, :1], 2.0)
+    behaviour = measure(logits * (1 + 2e-7), logits, prompts, n_bootstrap=50, seed=0)
+    assert behaviour.effect_low > 0
+    assert behaviour.not_above_chance == "effect"

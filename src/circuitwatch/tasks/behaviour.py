@@ -1,8 +1,12 @@
-"""What a model does on a task: the metric, accuracy and log-probability, with bootstrap intervals over prompts.
+"""What a model does on a task: the metric, and what the deciding word does to it; with bootstrap intervals over prompts.
 
-Accuracy is a thresholded metric and can jump where nothing jumped underneath (Schaeffer et al., arXiv 2304.15004), so a continuous one
-stands beside it. For all four tasks chance is 0 for the metric and 0.5 for accuracy: prompts are balanced so that a model that ignores the
-deciding word scores 0 on average.
+The metric alone can't tell a behaviour from a taste. A model that ignores the deciding word and always
+prefers late years scores well above 0 in greater-than. So the *effect* stands beside it: the
+metric on the clean prompt less that on its corrupted twin, paired by prompt, which is 0 for every
+model that ignores the word. A behaviour is above chance only if both intervals lie above 0.
+
+Accuracy is a thresholded metric and can jump where nothing jumped underneath (Schaeffer et al., arXiv 2304.15004), so a
+continuous one, the log-probability of the right answers, is measured too.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -17,14 +22,25 @@ from torch import Tensor
 from circuitwatch.tasks.prompts import MetricKind, PromptSet
 from circuitwatch.transformer import Transformer
 
+ROUNDING = 1e-5
+"""A difference of two metrics below this share of them is float32 rounding."""
+
 
 @dataclass(frozen=True)
 class Behaviour:
-    """Means over prompts; low and high are the ends of the 95 % percentile bootstrap interval. per_prompt has columns prompt, value, correct, log_prob."""
+    """Means over prompts; low and high are the ends of their 95 % percentile bootstrap intervals.
+
+    value: the metric on the clean prompts; corrupted: on their twins; effect: their difference.
+    per_prompt has columns prompt, value, corrupted, correct, log_prob.
+    """
 
     value: float
     low: float
     high: float
+    corrupted: float
+    effect: float
+    effect_low: float
+    effect_high: float
     accuracy: float
     accuracy_low: float
     accuracy_high: float
@@ -32,9 +48,17 @@ class Behaviour:
     per_prompt: pd.DataFrame
 
     @property
+    def not_above_chance(self) -> str:
+        """Which interval does not lie above 0: `value`, `effect`, `value and effect`, or nothing."""
+        # An effect that is rounding error can have the same sign on every prompt.
+        least = ROUNDING * self.per_prompt[["value", "corrupted"]].abs().to_numpy().max()
+        failing = [n for n, low in (("value", self.low), ("effect", self.effect_low)) if low <= least]
+        return " and ".join(failing)
+
+    @property
     def above_chance(self) -> bool:
-        """Whether the interval of the metric lies above 0."""
-        return self.low > 0
+        """Whether the intervals of the metric and of its effect lie above 0."""
+        return not self.not_above_chance
 
 
 def signed_sum(logits: Tensor, metric: MetricKind, answer_ids: Tensor, answer_signs: Tensor) -> Tensor:
@@ -72,24 +96,37 @@ class TaskMetric:
 
 
 @torch.no_grad()
-def measure(logits: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int) -> Behaviour:
-    """Behaviour from logits [prompt, d_vocab] at the ends of all prompts. A prompt is answered correctly if its metric is above 0."""
-    value = metric_per_prompt(logits, prompts).cpu().double().numpy()
-    log_probabilities = logits.cpu().double().log_softmax(-1).gather(1, prompts.answer_ids)
+def measure(clean: Tensor, corrupted: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int) -> Behaviour:
+    """Behaviour from logits [prompt, d_vocab] at the ends of all clean prompts and of their twins.
+
+    A prompt is answered correctly if its metric is above 0.
+    """
+    value, twin = (metric_per_prompt(x, prompts).cpu().double().numpy() for x in (clean, corrupted))
+    log_probabilities = clean.cpu().double().log_softmax(-1).gather(1, prompts.answer_ids)
     right = prompts.answer_signs > 0
     log_prob = log_probabilities.masked_fill(~right, float("-inf")).logsumexp(-1).numpy()
     correct = value > 0
     resampled = np.random.default_rng(seed).integers(len(value), size=(n_bootstrap, len(value)))
-    low, high = np.quantile(value[resampled].mean(1), [0.025, 0.975])
-    accuracy_low, accuracy_high = np.quantile(correct[resampled].mean(1), [0.025, 0.975])
-    table = pd.DataFrame({"prompt": np.arange(len(value)), "value": value, "correct": correct, "log_prob": log_prob})
+
+    def interval(of_prompts: npt.NDArray[np.float64]) -> tuple[float, float]:
+        low, high = np.quantile(of_prompts[resampled].mean(1), [0.025, 0.975])
+        return float(low), float(high)
+
+    low, high = interval(value)
+    effect_low, effect_high = interval(value - twin)
+    accuracy_low, accuracy_high = interval(correct.astype(float))
+    columns = {"value": value, "corrupted": twin, "correct": correct, "log_prob": log_prob}
     return Behaviour(
         value=float(value.mean()),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
+        corrupted=float(twin.mean()),
+        effect=float((value - twin).mean()),
+        effect_low=effect_low,
+        effect_high=effect_high,
         accuracy=float(correct.mean()),
-        accuracy_low=float(accuracy_low),
-        accuracy_high=float(accuracy_high),
+        accuracy_low=accuracy_low,
+        accuracy_high=accuracy_high,
         log_prob=float(log_prob.mean()),
-        per_prompt=table,
+        per_prompt=pd.DataFrame({"prompt": np.arange(len(value)), **columns}),
     )
