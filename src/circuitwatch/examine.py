@@ -143,7 +143,7 @@ def behaviour_circuit_and_parts(
     say("behaviour")
     logits, corrupted_logits = prepared.end_logits()
     behaviour = measure(logits, corrupted_logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
-    values = {name: value for name, value in asdict(behaviour).items() if name != "per_prompt"}
+    values = {name: value for name, value in asdict(behaviour).items() if isinstance(value, float)}
     scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
     scalars["behaviour/above_chance"] = behaviour.above_chance
     if not behaviour.above_chance:

@@ -83,11 +83,14 @@ def test_both_the_metric_and_its_effect_must_be_above_chance(clean: float, corru
     assert behaviour.above_chance == (not failing)
 
 
-def test_rounding_is_no_effect() -> None:
-    """A difference of 1e-7 of the metric, of the same sign on every prompt, is float32 rounding."""
+@pytest.mark.parametrize(("size", "counts"), [(0.05, False), (0.2, True)])
+def test_a_tiny_effect_is_none(size: float, counts: bool) -> None:
+    """Of the same sign and size on every prompt, so that its interval has no width."""
     tokenizer = tokenizer_named("nano")
     prompts = build_prompts("ioi", tokenizer, n_prompts=16, seed=0)
-    logits = torch.zeros(16, len(tokenizer)).scatter_(1, prompts.answer_ids[:, :1], 2.0)
-    behaviour = measure(logits * (1 + 2e-7), logits, prompts, n_bootstrap=50, seed=0)
-    assert behaviour.effect_low > 0
-    assert behaviour.not_above_chance == "effect"
+    clean, corrupted = (
+        torch.zeros(16, len(tokenizer)).scatter_(1, prompts.answer_ids[:, :1], x) for x in (2.0, 2.0 - size)
+    )
+    behaviour = measure(clean, corrupted, prompts, n_bootstrap=50, seed=0)
+    assert behaviour.effect_low == pytest.approx(size)
+    assert behaviour.above_chance == counts

@@ -22,18 +22,23 @@ from torch import Tensor
 from circuitwatch.tasks.prompts import MetricKind, PromptSet
 from circuitwatch.transformer import Transformer
 
-ROUNDING = 1e-5
-"""A difference of two metrics below this share of them is float32 rounding."""
+LEAST: dict[MetricKind, float] = {"logit_diff": 0.1, "prob_diff": 0.01}
+"""What counts as more than 0: odds of 1.1 to 1, one part in a hundred of probability.
+
+Random weights do respond to the deciding word, very little and always the same way, so that with an
+interval against 0 alone one untrained model in a hundred had a behaviour.
+"""
 
 
 @dataclass(frozen=True)
 class Behaviour:
     """Means over prompts; low and high are the ends of their 95 % percentile bootstrap intervals.
 
-    value: the metric on the clean prompts; corrupted: on their twins; effect: their difference.
-    per_prompt has columns prompt, value, corrupted, correct, log_prob.
+    metric: which one; value: its mean on the clean prompts; corrupted: on their twins; effect: their
+    difference. per_prompt has columns prompt, value, corrupted, correct, log_prob.
     """
 
+    metric: MetricKind
     value: float
     low: float
     high: float
@@ -49,15 +54,14 @@ class Behaviour:
 
     @property
     def not_above_chance(self) -> str:
-        """Which interval does not lie above 0: `value`, `effect`, `value and effect`, or nothing."""
-        # An effect that is rounding error can have the same sign on every prompt.
-        least = ROUNDING * self.per_prompt[["value", "corrupted"]].abs().to_numpy().max()
+        """Which interval does not lie above `LEAST`: `value`, `effect`, `value and effect`, or nothing."""
+        least = LEAST[self.metric]
         failing = [n for n, low in (("value", self.low), ("effect", self.effect_low)) if low <= least]
         return " and ".join(failing)
 
     @property
     def above_chance(self) -> bool:
-        """Whether the intervals of the metric and of its effect lie above 0."""
+        """Whether the intervals of the metric and of its effect lie above 0, by what counts."""
         return not self.not_above_chance
 
 
@@ -117,6 +121,7 @@ def measure(clean: Tensor, corrupted: Tensor, prompts: PromptSet, *, n_bootstrap
     accuracy_low, accuracy_high = interval(correct.astype(float))
     columns = {"value": value, "corrupted": twin, "correct": correct, "log_prob": log_prob}
     return Behaviour(
+        metric=prompts.metric,
         value=float(value.mean()),
         low=low,
         high=high,
