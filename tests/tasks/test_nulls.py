@@ -71,10 +71,10 @@ def test_the_metric_alone_takes_a_taste_for_a_behaviour() -> None:
     """The null that the effect is for: a taste for late years is worth something for every draw of prompts."""
     tokenizer = tokenizer_named("nano")
     late = torch.zeros(1, len(tokenizer))
-    for year in range(60, 80):
-        late[0, tokenizer.convert_tokens_to_ids(f"{year:02}")] = 3.0
+    for year in range(60, 100):
+        late[0, tokenizer.convert_tokens_to_ids(f"{year:02}")] = 5.0
     found = [behaviour(late, late, prompts_of("greater_than", s), s) for s in SEEDS[:20]]
-    assert all(b.low > 0.05 for b in found)
+    assert all(b.low > 0.2 for b in found)
     assert all(b.not_above_chance == "effect" for b in found)
 
 
