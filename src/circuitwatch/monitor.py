@@ -236,4 +236,7 @@ def _line(record: CheckpointRecord) -> str:
     """One checkpoint in one line, for logs."""
     scalars = record.scalars
     circuit = f"{scalars['circuit/edges']} edges" if "circuit/edges" in scalars else str(scalars["circuit/status"])
-    return f"step {record.step}: behaviour {scalars['behaviour/value']:.3f}, circuit {circuit}"
+    if "behaviour/not_above_chance" in scalars:
+        circuit += f" ({scalars['behaviour/not_above_chance']})"
+    value, effect = (float(scalars[f"behaviour/{name}"]) for name in ("value", "effect"))
+    return f"step {record.step}: behaviour {value:.3f}, effect {effect:.3f}, circuit {circuit}"

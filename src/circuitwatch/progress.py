@@ -16,7 +16,7 @@ from circuitwatch.records import Cell
 from circuitwatch.units import format_tokens
 
 TABLE_ROWS = 14
-TABLE_WIDTH = 122
+TABLE_WIDTH = 146
 STYLE: dict[str, Any] = {
     "title_justify": "left",
     "caption_justify": "left",
@@ -74,6 +74,11 @@ class CellProgress:
             self.console.print(f"{self.title} {done}/{self.total}", highlight=False, soft_wrap=True)
 
 
+EFFECT = "\neffect: what the deciding word does, clean less corrupted; a behaviour needs both above chance"
+OUT_OF_RANGE = "\n!: faithfulness above 1.2 or below −0.2: this circuit does more than the model, or the opposite"
+"""Said below the table of a cell, the second where it happens."""
+
+
 def wide_console() -> Console:
     """Standard output, at least as wide as our tables: what is piped into a file should not be cut to 80 columns."""
     console = Console()
@@ -86,14 +91,17 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, **STYLE)
-    heads = Table(title="strongest head of each role", caption=_caption(cell, len(scalars)), **STYLE)
+    heads = Table(title="strongest head of each role", caption=_caption(cell, scalars), **STYLE)
     for name in (
         "tokens",
         "behaviour",
         "95 % interval",
+        "effect",
+        "95 % interval ",
         "accuracy",
         "circuit edges",
         "share",
+        "recovery",
         "faithful",
         "edge Jaccard",
     ):
@@ -105,10 +113,13 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
             format_tokens(row["tokens"]),
             _number(row, "behaviour/value"),
             f"{_number(row, 'behaviour/low')} … {_number(row, 'behaviour/high')}",
+            _number(row, "behaviour/effect"),
+            f"{_number(row, 'behaviour/effect_low')} … {_number(row, 'behaviour/effect_high')}",
             _number(row, "behaviour/accuracy"),
             _number(row, "circuit/edges", "d"),
             _number(row, "circuit/edges_share", ".1%"),
-            _number(row, "circuit/faithfulness"),
+            _number(row, "circuit/recovery"),
+            _number(row, "circuit/faithfulness") + (" !" if row.get("circuit/out_of_range") is True else ""),
             _number(row, "overlap/edge_jaccard"),
         )
         strongest = [f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}" for role in ROLES]
@@ -116,12 +127,14 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     return circuits, heads
 
 
-def _caption(cell: Cell, n_records: int) -> str:
+def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     skipped = [f"{about['revision']} ({about['reason']})" for about in cell.skipped().values()]
     more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     usable = ", ".join(f"{count} {words.replace('_', ' ')}" for words, count in cell.header.get("lexicon", {}).items())
     words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
-    return f"{n_records} checkpoints in {cell.folder}{words}" + (
+    flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)) == True  # noqa: E712
+    words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words
+    return f"{len(scalars)} checkpoints in {cell.folder}{words}" + (
         f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
     )
 
