@@ -41,13 +41,13 @@ class Shown:
 
 
 SIZE = Shown("circuit/edges_share", "share of edges")
-BEFORE = Shown("overlap/edge_jaccard", "edge Jaccard, with the one before")
-NODES = Shown("overlap/node_jaccard", "node Jaccard, with the one before")
-LAST = Shown("overlap/edge_jaccard_final", "edge Jaccard, with the last")
-OTHER = " (other prompts)"
+BEFORE = Shown("overlap/edge_jaccard", "edge Jaccard")
+NODES = Shown("overlap/node_jaccard", "node Jaccard")
+LAST = Shown("overlap/edge_jaccard_final", "edges, with the last")
+OTHER = ",\nother prompts"
 """What the axis of an overlap says besides where it is that of different resamples."""
 REFERENCES = {
-    "ceiling": ((0, (4, 2)), "noise ceiling: other prompts, same checkpoint"),
+    "ceiling": ((0, (4, 2)), "noise ceiling"),
     "chance": ((0, (1, 1.5)), "by chance"),
 }
 """Style and words of what an overlap is compared with."""
