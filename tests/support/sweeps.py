@@ -257,7 +257,9 @@ def _resamples(mask: np.ndarray, model: str, task: str) -> tuple[Edges, Edges]:
     """Two resamples' circuits: some edges of that of all prompts, with scores about 1."""
     drawn = np.random.default_rng([SIZES[model], len(task), 1]).uniform(size=(4, mask.size))
     both = [np.flatnonzero(mask.ravel() & (kept < KEPT)).astype(np.int32) for kept in drawn[:2]]
-    first, second = (Edges(edges, (0.5 + s[edges]).astype(np.float32)) for edges, s in zip(both, drawn[2:], strict=True))
+    first, second = (
+        Edges(edges, (0.5 + s[edges]).astype(np.float32)) for edges, s in zip(both, drawn[2:], strict=True)
+    )
     return first, second
 
 
