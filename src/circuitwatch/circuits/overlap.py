@@ -132,7 +132,9 @@ def weighted_edge_jaccard(
     a: Mask, scores_a: npt.NDArray[np.float32], b: Mask, scores_b: npt.NDArray[np.float32]
 ) -> float | None:
     """Σ min(|s_A|, |s_B|) / Σ max(|s_A|, |s_B|) over the edges of A ∪ B; None if the scores there are all 0."""
-    weight_a, weight_b = np.abs(scores_a, dtype=np.float64) * a, np.abs(scores_b, dtype=np.float64) * b
+    either = a | b  # [sender, receiver]; few of all edges, on which alone there is anything to add up
+    weight_a = np.abs(scores_a[either], dtype=np.float64) * a[either]  # [edge]
+    weight_b = np.abs(scores_b[either], dtype=np.float64) * b[either]
     total = float(np.maximum(weight_a, weight_b).sum())
     return float(np.minimum(weight_a, weight_b).sum()) / total if total else None
 
