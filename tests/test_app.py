@@ -28,7 +28,7 @@ MISTAKES = {
     "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not be converted to Float",
     "circuit.thresold=0.5": "circuit.thresold: no such option",
     "+new=1": "new: no such option",
-    "circuit.resamples=1": "circuit.resamples=1: must be 0 for no noise floor, or at least 2",
+    "circuit.resamples=1": "circuit.resamples=1: must be 0 for no noise ceiling, or at least 2",
     "task.n_prompts=1": "task.n_prompts=1: must be at least 2",
     "dtype=bfloat16": "dtype=bfloat16: choose one of float32, float64",
     "device=tpu": "device=tpu: choose one of auto, cpu, cuda, mps",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -9,8 +10,8 @@ import pandas as pd
 import pytest
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.overlap import Circuit, jaccard, overlaps_by_chance
-from circuitwatch.examine import overlap_scalars
+from circuitwatch.circuits.overlap import Circuit, circuit_of, jaccard, overlaps_by_chance
+from circuitwatch.examine import as_recorded, overlap_scalars
 from circuitwatch.records import CheckpointRecord
 
 GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)
@@ -30,16 +31,16 @@ def record(step: int, circuit: Circuit, scalars: dict[str, float]) -> Checkpoint
 
 
 def test_overlaps_follow_the_chain_of_circuits() -> None:
-    """The weighted mean starts at the first overlap and halves the weight of all that came before; the floor is of the checkpoint alone."""
+    """The weighted mean starts at the first overlap and halves the weight of all that came before; the ceiling is of the checkpoint alone."""
     circuits, resampled = random_circuits(4), random_circuits(7)[4:]
     previous, found = None, []
     for step, circuit in enumerate(circuits):
         found.append(overlap_scalars(GRAPH, circuit, resampled, previous))
         previous = record(step, circuit, found[-1])
-    floor = np.mean([jaccard(a.mask, b.mask) for a, b in combinations(resampled, 2)])
-    assert all(scalars["overlap/edge_jaccard_floor"] == pytest.approx(floor) for scalars in found)
+    ceiling = np.mean([jaccard(a.mask, b.mask) for a, b in combinations(resampled, 2)])
+    assert all(scalars["overlap/edge_jaccard_ceiling"] == pytest.approx(ceiling) for scalars in found)
     assert set(found[0]) == {
-        f"overlap/{name}_floor" for name in ("node_jaccard", "edge_jaccard", "weighted_edge_jaccard")
+        f"overlap/{name}_ceiling" for name in ("node_jaccard", "edge_jaccard", "weighted_edge_jaccard")
     }
     first, second, third = (jaccard(a.mask, b.mask) for a, b in pairwise(circuits))
     assert [scalars["overlap/edge_jaccard"] for scalars in found[1:]] == [first, second, third]
@@ -50,7 +51,40 @@ def test_overlaps_follow_the_chain_of_circuits() -> None:
             assert scalars[f"overlap/{name}_chance"] == value
 
 
+def test_resamples_are_compared_with_the_other_one_s_before() -> None:
+    """From the records' own arrays: what A's circuit shares with B's across two checkpoints beside what they share within each; nothing
+    where a resample has no circuit."""
+    full, a, b, later_a, later_b = random_circuits(5)
+    before = replace(record(0, full, {}), resamples=as_recorded([a, b]))
+    said = overlap_scalars(GRAPH, full, [later_a, later_b], before)
+
+    def shared(*pairs: tuple[Circuit, Circuit]) -> float:
+        return float(np.mean([jaccard(one.mask, other.mask) for one, other in pairs]))
+
+    assert said["overlap/edge_jaccard_resampled"] == pytest.approx(shared((a, later_b), (b, later_a)))
+    assert said["overlap/edge_jaccard_resampled_ceiling"] == pytest.approx(shared((a, b), (later_a, later_b)))
+    assert said["overlap/edge_jaccard_ceiling"] == pytest.approx(shared((later_a, later_b)))
+    by_chance = [overlaps_by_chance(GRAPH, a, later_b), overlaps_by_chance(GRAPH, b, later_a)]
+    for name in by_chance[0]:
+        expected = np.mean([chance[name] for chance in by_chance])
+        assert said[f"overlap/{name}_resampled_chance"] == pytest.approx(expected)
+    for one, other in (([a, None], [later_a, later_b]), ([a, b], [None, later_b])):
+        incomplete = replace(before, resamples=as_recorded(one))
+        assert not any("resampled" in name for name in overlap_scalars(GRAPH, full, other, incomplete))
+
+
+def test_circuits_of_resamples_are_recorded_as_places_and_scores() -> None:
+    circuit = random_circuits(1)[0]
+    kept, missing = as_recorded([circuit, None])
+    assert missing is None and kept is not None and as_recorded([]) == ()
+    assert kept.places.dtype == np.int32 and kept.scores.dtype == np.float32
+    back = circuit_of(GRAPH, kept.places, kept.scores)
+    assert (back.mask == circuit.mask).all() and (back.scores == circuit.scores * circuit.mask).all()
+
+
 def test_without_resamples_and_circuits_before_nothing_is_said() -> None:
     circuit = random_circuits(1)[0]
     assert overlap_scalars(GRAPH, circuit, [], None) == {}
     assert overlap_scalars(GRAPH, circuit, [circuit], None) == {}
+    before = record(0, circuit, {})
+    assert not any("resampled" in name for name in overlap_scalars(GRAPH, circuit, [], before))

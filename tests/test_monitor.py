@@ -17,10 +17,11 @@ from scipy.stats import spearmanr
 
 from circuitwatch.app import main
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
 from circuitwatch.circuits.exchange import read
-from circuitwatch.circuits.overlap import jaccard
+from circuitwatch.circuits.overlap import MEASURES, jaccard
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import (
     CircuitConfig,
@@ -31,9 +32,11 @@ from circuitwatch.config import (
     TaskConfig,
     TrackingConfig,
 )
-from circuitwatch.examine import NOT_ABOVE_CHANCE
-from circuitwatch.monitor import watch_cell
-from circuitwatch.records import Cell
+from circuitwatch.examine import NOT_ABOVE_CHANCE, Subject, examine
+from circuitwatch.heads.roles import role_probes
+from circuitwatch.monitor import prompts_of, watch_cell
+from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.summary.statistics.stability import set_stability
 from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.behaviour import metric_per_prompt
 
@@ -96,15 +99,44 @@ def test_the_recorded_circuit_does_what_the_record_says(cell: Cell, trained_suit
     assert overlaps == [None, *(jaccard(a, b) for a, b in pairwise(masks))]
 
 
-def test_the_noise_floor_is_recorded_and_can_be_left_out(cell: Cell, trained_suite: Path, tmp_path: Path) -> None:
-    """A noise floor needs no earlier circuit; without resamples and earlier circuits all else is the same."""
-    with_floor = cell.read(300).scalars
-    assert 0 <= with_floor["overlap/edge_jaccard_floor"] <= 1
+def test_the_noise_ceiling_is_recorded_and_can_be_left_out(cell: Cell, trained_suite: Path, tmp_path: Path) -> None:
+    """A ceiling needs no earlier circuit; without resamples and earlier circuits all else is the same."""
+    record = cell.read(300)
+    assert record.mask is not None
+    first, second = (np.zeros(record.mask.size, dtype=bool) for _ in "AB")
+    for own, kept in zip((first, second), record.resamples, strict=True):
+        assert kept is not None and np.isfinite(kept.scores).all() and len(kept.places)
+        own[kept.places] = True
+    assert record.scalars["overlap/edge_jaccard_ceiling"] == jaccard(first, second)
     one = configuration(
         trained_suite, circuit=CircuitConfig(resamples=0), schedule=ScheduleConfig(kind="steps", steps=[300])
     )
-    without = watch_cell(one, tmp_path).read(300).scalars
-    assert without == {name: value for name, value in with_floor.items() if not name.startswith("overlap/")}
+    without = watch_cell(one, tmp_path).read(300)
+    assert without.resamples == ()
+    assert without.scalars == {name: v for name, v in record.scalars.items() if not name.startswith("overlap/")}
+
+
+def test_the_same_weights_are_exactly_at_the_noise_ceiling(trained_suite: Path) -> None:
+    """One checkpoint looked at twice, as two steps: the prompts of resamples are the same at both, so A's circuit shares with B's across
+    them what it shares within each, to the last bit, and stability is 1."""
+    folder, config = trained_suite / "step300", configuration(trained_suite)
+    tokenizer = load_tokenizer(folder)
+    subject = Subject(prompts_of(config, tokenizer), role_probes(tokenizer, config.heads, seed=0), config)
+    records: list[CheckpointRecord | None] = [None]
+    for step in (300, 400):
+        checkpoint = Checkpoint(step, 1000 * step, f"step{step}")
+        records.append(examine(checkpoint, folder, subject, records[-1], lambda what: None))
+    one, other = records[1:]
+    assert one is not None and other is not None
+    a, b = one.resamples
+    assert a is not None and b is not None and not np.array_equal(a.scores, b.scores)
+    for before, now in zip((a, b), other.resamples, strict=True):
+        assert now is not None and (before.places == now.places).all() and (before.scores == now.scores).all()
+    for measure in MEASURES:
+        name = f"overlap/{measure}_resampled"
+        observed, ceiling, chance = (other.scalars[f"{name}{kind}"] for kind in ("", "_ceiling", "_chance"))
+        assert observed == ceiling == one.scalars[f"overlap/{measure}_ceiling"]
+        assert set_stability([observed], [ceiling], [chance]).stability == 1
 
 
 def test_eap_ig_ranks_edges_like_their_exact_effects(trained_suite: Path) -> None:

@@ -119,7 +119,7 @@ class CircuitConfig:
     search: str = "coarse_to_fine"
     """coarse_to_fine, or exhaustive: evaluate every size."""
     resamples: int = 2
-    """Bootstrap resamples of the prompts, whose circuits' overlap is the noise floor of all overlaps; each costs another search. 0: none."""
+    """Bootstrap resamples of the prompts, the same at all checkpoints, whose circuits' overlap is the noise ceiling; each costs another search. 0: none."""
     batch_size: int | None = None
     """Prompts at a time; null: as many as the memory allows, up to 64. Scores depend on it by rounding only."""
     memory: str | None = None
@@ -258,7 +258,7 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={value}: must be at least {smallest}")
     if config.circuit.resamples == 1 or config.circuit.resamples < 0:
         raise UserError(
-            f"circuit.resamples={config.circuit.resamples}: must be 0 for no noise floor, or at least 2 to compare"
+            f"circuit.resamples={config.circuit.resamples}: must be 0 for no noise ceiling, or at least 2 to compare"
         )
     if config.circuit.memory is not None:
         parse_size(config.circuit.memory, "circuit.memory")

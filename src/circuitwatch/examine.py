@@ -1,7 +1,8 @@
 """One checkpoint, from weights to record: heads, behaviour, edge scores, the circuit, what its heads do, and how far it differs from the one before.
 
-The overlap with the last circuit stands beside what resampled prompts of the same checkpoint would give (the noise floor), what circuits of these sizes
-would share by chance, and its exponentially weighted mean over checkpoints.
+The overlap with the last circuit stands beside what circuits of these sizes would share by chance, and its exponentially
+weighted mean over checkpoints. Circuits of resampled prompts, the same at every checkpoint of a cell, are compared across
+checkpoints and within one (the noise ceiling).
 """
 
 from __future__ import annotations
@@ -25,14 +26,22 @@ from circuitwatch.circuits.attribution import graph_of, weighted_edge_scores
 from circuitwatch.circuits.evaluation import CircuitEvaluator, weighted_exact_edge_scores
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.memory import Plan, plan, with_smaller_batches
-from circuitwatch.circuits.overlap import Circuit, mean_overlaps, overlaps, overlaps_by_chance
+from circuitwatch.circuits.overlap import (
+    Circuit,
+    circuit_of,
+    mean_overlaps,
+    overlaps,
+    overlaps_by_chance,
+    resampled_overlaps,
+    resampled_scalars,
+)
 from circuitwatch.circuits.prompts import Metric, Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples
 from circuitwatch.circuits.search import Found, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
-from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Scalar
+from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Edges, Scalar
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.transformer import Transformer
@@ -65,7 +74,7 @@ class Parts:
     scalars: dict[str, Scalar]
     found: Found | None = None
     scores: Scores | None = None
-    resampled: Sequence[Circuit] = ()
+    resampled: Sequence[Circuit | None] = ()
 
 
 def examine(
@@ -91,7 +100,6 @@ def examine(
             config,
             planned.reuse,
             say,
-            checkpoint.step,
         ),
         planned.batch_size,
         on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
@@ -114,6 +122,7 @@ def examine(
         parts.scores,
         mask,
         pd.concat(patching, ignore_index=True) if patching else None,
+        resamples=as_recorded(parts.resampled),
     )
 
 
@@ -137,9 +146,9 @@ def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Sca
 
 
 def behaviour_circuit_and_parts(
-    prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say, step: int
+    prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say
 ) -> Parts:
-    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in it. `step` seeds the resamples of prompts."""
+    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in it."""
     say("behaviour")
     logits, corrupted_logits = prepared.end_logits()
     behaviour = measure(logits, corrupted_logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
@@ -152,7 +161,7 @@ def behaviour_circuit_and_parts(
         return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
     clean, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
     found, scores, resampled = find_circuits(
-        prepared, prompts, config.circuit, clean, corrupted, reuse, say, seed=(config.seed, step)
+        prepared, prompts, config.circuit, clean, corrupted, reuse, say, seed=config.seed
     )
     graph = graph_of(prepared.model)
     nodes = None if found.mask is None else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]
@@ -172,11 +181,13 @@ def find_circuits(
     reuse: bool,
     say: Say,
     *,
-    seed: Sequence[int],
-) -> tuple[Found, Scores, list[Circuit]]:
+    seed: int,
+) -> tuple[Found, Scores, list[Circuit | None]]:
     """Score the edges and search the smallest circuit, and those of resampled prompts; model, corrupted: [prompt] the full model's metric.
 
-    Returns what was found, the scores [sender, receiver], and the circuits of the resamples that have one.
+    seed: of the resamples, the same at every checkpoint of a cell, so that circuits of one resample can be compared over checkpoints.
+
+    Returns what was found, the scores [sender, receiver], and the circuit of each resample; none is looked for where all prompts have none.
     """
     say("scoring edges")
     metric = TaskMetric(prompts)
@@ -239,11 +250,14 @@ def circuit_scalars(graph: Graph, found: Found) -> dict[str, Scalar]:
 
 
 def overlap_scalars(
-    graph: Graph, circuit: Circuit, resampled: Sequence[Circuit], previous: CheckpointRecord | None
+    graph: Graph, circuit: Circuit, resampled: Sequence[Circuit | None], previous: CheckpointRecord | None
 ) -> dict[str, Scalar]:
-    """Overlap with the last circuit found before, by chance, and its weighted mean; and the noise floor here. What does not exist is left out."""
+    """Overlap with the last circuit found before, by chance, and its weighted mean; the same through resampled prompts.
+
+    `_ceiling` is of this checkpoint alone, `_resampled` and what stands beside it of both. What does not exist is left out.
+    """
     scalars: dict[str, Scalar] = {
-        f"overlap/{name}_floor": value for name, value in mean_overlaps(graph, resampled).items()
+        f"overlap/{name}_ceiling": value for name, value in mean_overlaps(graph, resampled).items()
     }
     if previous is None or previous.mask is None or previous.scores is None:
         return scalars
@@ -252,7 +266,21 @@ def overlap_scalars(
         mean = previous.scalars.get(f"overlap/{name}_mean", value)
         scalars |= {f"overlap/{name}": value, f"overlap/{name}_mean": LATEST * value + (1 - LATEST) * float(mean)}
     chance = overlaps_by_chance(graph, circuit, before)
-    return scalars | {f"overlap/{name}_chance": value for name, value in chance.items()}
+    scalars |= {f"overlap/{name}_chance": value for name, value in chance.items()}
+    if resampled and previous.resamples:
+        earlier = [None if own is None else circuit_of(graph, own.places, own.scores) for own in previous.resamples]
+        scalars |= resampled_scalars(resampled_overlaps(graph, earlier, resampled))
+    return scalars
+
+
+def as_recorded(resampled: Sequence[Circuit | None]) -> tuple[Edges | None, ...]:
+    """Circuits of resamples as a record keeps them: places in the flattened mask, and their scores."""
+
+    def kept(circuit: Circuit) -> Edges:
+        places = np.flatnonzero(circuit.mask).astype(np.int32)
+        return Edges(places, circuit.scores.ravel()[places])
+
+    return tuple(None if circuit is None else kept(circuit) for circuit in resampled)
 
 
 def torch_device(name: str) -> str:

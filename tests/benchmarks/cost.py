@@ -82,7 +82,7 @@ def watch(folder: Path) -> dict[str, float]:
     found = circuits(CircuitConfig(resamples=0))
     stage("circuit")
     circuits(CircuitConfig(resamples=2))
-    stage("circuit and noise floor")
+    stage("circuit and noise ceiling")
     role_scores(model, probes)
     stage("roles")
     weights = bootstrap_weights(len(prompts.lengths), 1000, 0)
@@ -112,7 +112,7 @@ def watch(folder: Path) -> dict[str, float]:
         **times,
         "roles and patching ÷ circuit": ours / times["circuit"],
         "roles and patching ÷ circuit of 30 steps": ours / times["circuit, 30 steps"],
-        "circuit and noise floor ÷ circuit": times["circuit and noise floor"] / times["circuit"],
+        "circuit and noise ceiling ÷ circuit": times["circuit and noise ceiling"] / times["circuit"],
         "wall": time.perf_counter() - wall,
         "circuits evaluated": len(found.curve),
         "edges": graph_of(model).n_edges,

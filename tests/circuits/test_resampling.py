@@ -84,10 +84,27 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
             corrupted=twins,
             **options,
         )
-        if search.mask is not None:
-            expected.append(search.mask)
-    assert len(found) == len(expected) > 0
-    assert all((circuit.mask == mask).all() for circuit, mask in zip(found, expected, strict=True))
+        expected.append(search.mask)
+    assert [circuit is None for circuit in found] == [mask is None for mask in expected] and any(found)
+    assert all(circuit is None or (circuit.mask == mask).all() for circuit, mask in zip(found, expected, strict=True))
+
+
+def test_a_resample_without_a_circuit_keeps_its_place(case: Case) -> None:
+    """The second resample draws one prompt only, whose twin does as well as it: there is nothing of which a circuit could have a share."""
+    clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), logit_difference))
+    weights = np.stack([np.ones(8), np.eye(8)[5] * 8, np.ones(8)])
+    corrupted[5] = clean[5]
+    options = {"threshold": 0.8, "criterion": "faithfulness", "search": "coarse_to_fine"}
+    scores = np.stack([edge_scores(case.prepared(), logit_difference)] * 3)
+    first, second, third = circuits_of_resamples(
+        CircuitEvaluator(case.prepared(), logit_difference),
+        weights,
+        scores,
+        model=clean,
+        corrupted=corrupted,
+        **options,
+    )
+    assert second is None and first is not None and third is not None and (first.mask == third.mask).all()
 
 
 def test_equal_prompts_have_no_noise(case: Case) -> None:
@@ -106,4 +123,5 @@ def test_equal_prompts_have_no_noise(case: Case) -> None:
         evaluator, weights, weighted_edge_scores(prepared, metric, weights), model=clean, corrupted=corrupted, threshold=0.5,
         criterion="faithfulness", search="exhaustive",
     )  # fmt: skip
+    assert first is not None and second is not None
     assert (first.mask == second.mask).all() and first.mask.any()

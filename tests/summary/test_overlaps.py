@@ -13,13 +13,14 @@ import pytest
 from circuitwatch.circuits.overlap import jaccard_by_chance
 from circuitwatch.records import find_cells
 from circuitwatch.summary.curves import combine
+from circuitwatch.summary.figures.overlaps import circuits_figure
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.importers.cells import read_cells
-from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
+from circuitwatch.summary.overlaps import overlap_table, references, with_final, with_final_overlaps
 from circuitwatch.summary.report.findings import findings
 from circuitwatch.summary.tables import CellData, read_cell
-from circuitwatch.summary.together import compare
-from support.sweeps import FLOOR, N_EDGES, write_sweep
+from circuitwatch.summary.together import BEFORE, FINAL, compare
+from support.sweeps import N_EDGES, write_sweep
 
 
 @pytest.fixture(scope="module")
@@ -70,23 +71,85 @@ def test_curves_and_table_have_the_overlaps(sweep: Path, cell: CellData) -> None
     assert own.to_dict() == pytest.approx(
         table.dropna(subset="edge_jaccard_final").set_index("tokens")["edge_jaccard_final"].to_dict()
     )
-    assert len(table) == len(cell.circuits) and (table["edge_jaccard_floor"] == FLOOR).all()
+    assert len(table) == len(cell.circuits) and table["edge_jaccard_ceiling"].between(0.7, 1).all()
+    assert {"edge_jaccard_resampled_ceiling", "weighted_edge_jaccard_final_resampled"} <= set(table)
     assert {"edge_jaccard", "edge_jaccard_final_chance", "node_jaccard_final", "edges"} <= set(table)
     assert overlap_table([]).empty
 
 
-def test_stability_lies_between_chance_and_the_noise_floor(sweep: Path, cell: CellData) -> None:
-    """(J − chance) / (floor − chance), from the sets; and it is said in a sentence."""
-    steps = sorted(cell.circuits)
-    sets = [set(cell.circuits[step].tolist()) for step in steps]
-    overlap = np.mean([len(a & b) / len(a | b) for a, b in pairwise(sets)])
-    chance = np.mean([jaccard_by_chance(len(a), len(b), N_EDGES) for a, b in pairwise(sets)])
+def sets_of(cell: CellData) -> list[tuple[set[int], set[int]]]:
+    """Edges of both resamples' circuits as Python sets, by step."""
+    return [(set(a.places.tolist()), set(b.places.tolist())) for _, (a, b) in sorted(cell.resamples.items())]  # type: ignore[union-attr]
+
+
+def like_with_like(pairs: list[tuple[tuple[set[int], set[int]], ...]]) -> tuple[float, float, float]:
+    """Means of observed overlap, ceiling and chance over pairs of checkpoints, each with its two sets."""
+    observed, ceiling, chance = [], [], []
+    for (a, b), (later_a, later_b) in pairs:
+        observed += [len(one & other) / len(one | other) for one, other in ((a, later_b), (b, later_a))]
+        ceiling += [len(one & other) / len(one | other) for one, other in ((a, b), (later_a, later_b))]
+        chance += [jaccard_by_chance(len(one), len(other), N_EDGES) for one, other in ((a, later_b), (b, later_a))]
+    return float(np.mean(observed)), float(np.mean(ceiling)), float(np.mean(chance))
+
+
+def row_of(table: pd.DataFrame, compared: str, measure: str = "edge_jaccard") -> pd.Series:
+    return table[(table["compared"] == compared) & (table["measure"] == measure)].iloc[0]
+
+
+def test_stability_lies_between_chance_and_the_noise_ceiling(sweep: Path, cell: CellData) -> None:
+    """(o − chance) / (c − chance), from the sets, to the checkpoint before and to the last; and it is said in a sentence."""
+    sets = sets_of(cell)
     curves = combine([read_cells(find_cells(sweep))])
     compared = compare(curves, pd.DataFrame(), [cell], n_bootstrap=20)
-    row = compared.circuits.iloc[0]
-    assert row["floor"] == pytest.approx(FLOOR) and row["chance"] == pytest.approx(chance)
-    assert row["stability"] == pytest.approx((overlap - chance) / (FLOOR - chance))
-    assert row["low"] <= row["stability"] <= row["high"]
+    for words, pairs in ((BEFORE, list(pairwise(sets))), (FINAL, [(own, sets[-1]) for own in sets[:-1]])):
+        observed, ceiling, chance = like_with_like(pairs)
+        row = row_of(compared.circuits, words)
+        assert row["n"] == len(sets) - 1 and 0 < row["stability"] < 1
+        assert (row["jaccard"], row["ceiling"], row["chance"]) == pytest.approx((observed, ceiling, chance))
+        assert row["stability"] == pytest.approx((observed - chance) / (ceiling - chance))
+        assert row["low"] <= row["stability"] <= row["high"]
+    assert len(compared.circuits) == 6 and compared.circuits["stability"].notna().sum() >= 4
+    row = row_of(compared.circuits, BEFORE)
+    assert row["turnover_n"] == len(sets) - 1 and pd.isna(row_of(compared.circuits, FINAL)["turnover_n"])
     emergence = pd.DataFrame({"model": ["nano-400k"], "seed": [0], "task": ["x"], "quantity": ["y"]})
     sentences = findings(emergence, head_tables([], emergence), compared)[0].sentences
-    assert f"(resampled prompts of one checkpoint {FLOOR:.2f}, by chance {chance:.2f}: stability" in sentences[-1]
+    shown = f"of other prompts {row['jaccard']:.2f}, noise ceiling {row['ceiling']:.2f}, by chance {row['chance']:.2f}: stability"
+    assert shown in sentences[-1] and "from one sample of prompts to another" in sentences[-1]
+
+
+def test_only_pairs_with_all_four_circuits_count(cell: CellData) -> None:
+    """A checkpoint of which one resample has no circuit takes no part, nor does its neighbour's pair with it; without resamples
+    there is the overlap of all prompts and no stability."""
+    steps = sorted(cell.resamples)
+    plain = replace(cell, curves=cell.curves[[name for name in cell.curves if "_final" not in name]])
+    without_one = plain.resamples | {steps[2]: (plain.resamples[steps[2]][0], None)}
+    known = with_final(replace(plain, resamples=without_one)).curves.set_index("step")
+    assert np.isnan(known.loc[steps[2], "overlap/edge_jaccard_final_resampled"])
+    assert known.loc[steps[2], "overlap/edge_jaccard_final"] > 0
+    assert known.loc[steps[1], "overlap/edge_jaccard_final_resampled"] > 0
+    no_resamples = [name for name in plain.curves if "resampled" not in name and "ceiling" not in name]
+    table = compare(
+        combine([]), pd.DataFrame(), [with_final(replace(plain, resamples={}, curves=plain.curves[no_resamples]))]
+    ).circuits
+    assert table["stability"].isna().all() and (table["n"] == 0).all() and table["all_prompts"].notna().all()
+
+
+def test_only_overlaps_of_other_prompts_have_a_ceiling() -> None:
+    assert references("overlap/edge_jaccard") == {"chance": "overlap/edge_jaccard_chance"}
+    assert references("overlap/edge_jaccard_mean") == {"chance": "overlap/edge_jaccard_chance"}
+    assert references("overlap/edge_jaccard_final") == {"chance": "overlap/edge_jaccard_final_chance"}
+    for name in ("overlap/edge_jaccard_resampled", "overlap/node_jaccard_final_resampled"):
+        assert references(name) == {"ceiling": f"{name}_ceiling", "chance": f"{name}_chance"}
+    assert references("behaviour/value") == {}
+
+
+def test_figures_draw_other_prompts_beside_their_ceiling(cell: CellData) -> None:
+    """And the overlap of all prompts, without one, where there are no resamples."""
+    axis = circuits_figure([cell]).axes[1]
+    assert "other prompts" in axis.get_ylabel()
+    by_style = {line.get_linestyle(): line.get_ydata() for line in axis.lines}
+    own = cell.curves["overlap/edge_jaccard_resampled"].dropna().to_numpy()
+    assert any(np.array_equal(line, own) for line in by_style.values()) and len(axis.lines) == 3
+    dropped = [name for name in cell.curves if "resampled" not in name]
+    plain = circuits_figure([replace(cell, curves=cell.curves[dropped])]).axes[1]
+    assert "other prompts" not in plain.get_ylabel() and len(plain.lines) == 2

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.circuits.overlap import Circuit, circuit_of, mean_overlaps, resampled_overlaps, resampled_scalars
+from circuitwatch.records import Cell, CheckpointRecord, Edges
 
 SIZES = {"nano-100k": 98_432, "nano-400k": 431_904, "nano-1m": 1_012_224, "nano-3m": 2_984_448}
 TASKS = ("ioi", "greater_than", "gendered_pronoun", "agreement")
@@ -54,8 +55,8 @@ CHECKED_ON = {
     "greater_than": ("successor", "year_attention", "year_push"),
 }
 HANDOVER = 7.25e5
-FLOOR = 0.85
-"""Edge Jaccard of two circuits of resampled prompts, at every checkpoint."""
+KEPT = 0.9
+"""Share of a circuit's edges that the circuit of a resample of the prompts keeps: the same edges at every checkpoint."""
 N_PROMPTS = 48
 GRAPH = Graph(n_layers=2, n_heads=4, parallel=True)
 N_EDGES, N_LAYERS, N_HEADS = GRAPH.n_edges, GRAPH.n_layers, GRAPH.n_heads
@@ -118,8 +119,6 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
             "circuit/nodes_share": (4 + edges // 8) / 24,
             "circuit/recovery": 0.83,
             "circuit/faithfulness": 0.81,
-            "overlap/edge_jaccard_floor": FLOOR,
-            "overlap/node_jaccard_floor": 0.93,
         }
         if _rise((step - 50) * TOKENS_PER_STEP, middle, width) > 0.12:
             scalars |= {
@@ -146,7 +145,12 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
             "log_prob": -5 + 4 * share + 0 * values,
         }
     )
-    more: dict[str, Any] = {"scores": mask.astype(np.float32), "mask": mask} if mask is not None else {}
+    more: dict[str, Any] = {}
+    if mask is not None:
+        more = {"scores": mask.astype(np.float32), "mask": mask, "resamples": _resamples(mask, model, task)}
+        scalars |= {
+            f"overlap/{name}_ceiling": v for name, v in mean_overlaps(GRAPH, _circuits(more["resamples"])).items()
+        }
     if has_circuit and "patching" in {field.name for field in fields(CheckpointRecord)}:
         more["patching"] = pd.DataFrame(
             {"sender": ["a1.h1"], "receivers": ["logits"], "effect": [-0.3], "low": [-0.4], "high": [-0.2]}
@@ -249,6 +253,20 @@ def _mask(model: str, task: str, tokens: int, edges: int) -> np.ndarray:
     return mask
 
 
+def _resamples(mask: np.ndarray, model: str, task: str) -> tuple[Edges, Edges]:
+    """Two resamples' circuits: some edges of that of all prompts, with scores about 1."""
+    drawn = np.random.default_rng([SIZES[model], len(task), 1]).uniform(size=(4, mask.size))
+    both = [np.flatnonzero(mask.ravel() & (kept < KEPT)).astype(np.int32) for kept in drawn[:2]]
+    first, second = (
+        Edges(edges, (0.5 + s[edges]).astype(np.float32)) for edges, s in zip(both, drawn[2:], strict=True)
+    )
+    return first, second
+
+
+def _circuits(resamples: tuple[Edges | None, ...]) -> list[Circuit | None]:
+    return [None if one is None else circuit_of(GRAPH, one.places, one.scores) for one in resamples]
+
+
 def faithfulness(circuit_tokens: int, model_tokens: int) -> float:
     """Of an earlier circuit on a later model a little less than its own, of a later one on an earlier model much less."""
     ratio = np.log(model_tokens / circuit_tokens)
@@ -327,8 +345,13 @@ def write_sweep(
                 }
                 cell = Cell.create(folder / model / task / f"seed{seed}", header)
                 stop = len(STEPS) // 2 if unfinished == (model, task) else len(STEPS)
+                previous = None
                 for step in STEPS[:stop]:
                     record = _record(model, task, step, seed)
+                    if previous is not None and previous.resamples and record.resamples:
+                        both = (_circuits(one.resamples) for one in (previous, record))
+                        record.scalars.update(resampled_scalars(resampled_overlaps(GRAPH, *both)))
+                    previous = record
                     cell.write(record)
                     if record.mask is not None:
                         circuits.setdefault((model, seed), {}).setdefault(task, []).append(step)

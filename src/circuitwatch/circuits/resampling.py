@@ -1,10 +1,12 @@
-"""The circuit of other prompts of the same kind: a bootstrap over prompts, the noise floor of every comparison of circuits.
+"""The circuit of other prompts of the same kind: a bootstrap over prompts, the noise ceiling of comparisons of circuits.
 
-A circuit is found from a sample of prompts, so two samples give two circuits of one and the same model. How much these share is as much as circuits of
-two checkpoints can be expected to share if nothing changed between them.
+A circuit is found from a sample of prompts, so two samples give two circuits of one and the same model. What these share is
+all that circuits of two checkpoints *from two samples* can be expected to share if nothing changed between them. The samples
+are drawn once a cell and are the same at every checkpoint (`overlap.resampled_overlaps` compares them, like with like).
 
-A resample draws as many prompts as there are, with replacement. Its scores are the mean over its prompts, its circuit the smallest that is faithful on
-them. No model is run again for the scores; circuits are evaluated prompt by prompt and averaged by how often each was drawn.
+A resample draws as many prompts as there are, with replacement. Its scores are the mean over its prompts, its circuit the
+smallest that is faithful on them. No model is run again for the scores; circuits are evaluated prompt by prompt and averaged by
+how often each was drawn.
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def circuits_of_resamples(
     criterion: Criterion,
     search: SearchKind,
     on_evaluation: Callable[[int], None] | None = None,
-) -> list[Circuit]:
-    """The circuit of every resample that has one.
+) -> list[Circuit | None]:
+    """The circuit of every resample [resample], None for one that has none.
 
     Args:
         evaluator: of the prompts.
@@ -52,7 +54,7 @@ def circuits_of_resamples(
         search: likewise.
         on_evaluation: told how many circuits of a resample have been evaluated.
     """
-    circuits = []
+    circuits: list[Circuit | None] = []
     for drawn, own in zip(weights, scores, strict=True):
         share = drawn / drawn.sum()
         found = smallest_circuit(
@@ -66,6 +68,5 @@ def circuits_of_resamples(
             search=search,
             on_evaluation=on_evaluation,
         )
-        if found.mask is not None:
-            circuits.append(Circuit(found.mask, own))
+        circuits.append(None if found.mask is None else Circuit(found.mask, own))
     return circuits

@@ -1,6 +1,8 @@
 """Overlap of a cell's circuits over its checkpoints: with the one before as the records say it, and with the last one, which no record could know.
 
-Beside each stands what it is compared with: circuits of resampled prompts at the same checkpoint (`floor`), and circuits of these sizes anywhere (`chance`).
+Beside each stands what circuits of these sizes would share anywhere (`chance`). The overlap of circuits found from *other* prompts
+(`resampled`) stands beside what these share within a checkpoint, its noise ceiling; only this one has a ceiling, since circuits
+of the same prompts share more than any ceiling says.
 """
 
 from __future__ import annotations
@@ -12,22 +14,35 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.overlap import MEASURES, Circuit, overlaps, overlaps_by_chance
+from circuitwatch.circuits.overlap import (
+    MEASURES,
+    Circuit,
+    circuit_of,
+    overlaps,
+    overlaps_by_chance,
+    resampled_overlaps,
+    resampled_scalars,
+)
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.figures.layout import is_laid_out
 from circuitwatch.summary.tables import CellData, without_duplicates
 
-FINAL = tuple(f"overlap/{measure}_{kind}" for measure in MEASURES for kind in ("final", "final_chance"))
-KINDS = ("", "_floor", "_chance", "_mean", "_final", "_final_chance")
+RESAMPLED = ("_resampled", "_resampled_ceiling", "_resampled_chance")
+FINAL_KINDS = ("_final", "_final_chance", *(f"_final{kind}" for kind in RESAMPLED))
+FINAL = tuple(f"overlap/{measure}{kind}" for measure in MEASURES for kind in FINAL_KINDS)
+KINDS = ("", "_chance", "_mean", "_ceiling", *RESAMPLED, *FINAL_KINDS)
 
 
 def references(quantity: str) -> dict[str, str]:
-    """What an overlap is compared with: `floor` and `chance` → the quantities that have them. No other quantity has any."""
+    """What an overlap is compared with: `ceiling` and `chance` → the quantities that have them. No other quantity has any.
+
+    Only overlaps of circuits from different prompts have a ceiling.
+    """
     if not quantity.startswith("overlap/"):
         return {}
-    plain = quantity.removesuffix("_mean").removesuffix("_final")
-    chance = f"{quantity}_chance" if quantity.endswith("_final") else f"{plain}_chance"
-    return {"floor": f"{plain}_floor", "chance": chance}
+    if quantity.endswith("_resampled"):
+        return {kind: f"{quantity}_{kind}" for kind in ("ceiling", "chance")}
+    return {"chance": f"{quantity.removesuffix('_mean')}_chance"}
 
 
 def with_final(cell: CellData) -> CellData:
@@ -42,13 +57,16 @@ def with_final(cell: CellData) -> CellData:
     graph = Graph(int(model["n_layers"]), int(model["n_heads"]), bool(model.get("parallel")))
     if list(cell.header["graph"]["receivers"]) != graph.receivers:
         return cell
-    last = _circuit(cell, graph, steps[-1])
+    last, last_resamples = _circuit(cell, graph, steps[-1]), _resamples(cell, graph, steps[-1])
     rows = []
     for step in steps[:-1]:
         circuit = _circuit(cell, graph, step)
         known = {f"overlap/{name}_final": value for name, value in overlaps(graph, circuit, last).items()}
         chance = overlaps_by_chance(graph, circuit, last).items()
-        rows.append({"step": step} | known | {f"overlap/{name}_final_chance": value for name, value in chance})
+        known |= {f"overlap/{name}_final_chance": value for name, value in chance}
+        if last_resamples and (own := _resamples(cell, graph, step)):
+            known |= resampled_scalars(resampled_overlaps(graph, own, last_resamples), "_final")
+        rows.append({"step": step} | known)
     final = pd.DataFrame(rows).reindex(columns=["step", *FINAL])
     return replace(cell, curves=cell.curves.merge(final, on="step", how="left"))
 
@@ -100,8 +118,9 @@ def overlap_table(cells: Sequence[CellData]) -> pd.DataFrame:
 
 
 def _circuit(cell: CellData, graph: Graph, step: int) -> Circuit:
-    mask = np.zeros(graph.edges.size, dtype=bool)
-    scores = np.zeros(graph.edges.size, dtype=np.float32)
-    mask[cell.circuits[step]] = True
-    scores[cell.circuits[step]] = cell.strengths[step]
-    return Circuit(mask.reshape(graph.edges.shape), scores.reshape(graph.edges.shape))
+    return circuit_of(graph, cell.circuits[step], cell.strengths[step])
+
+
+def _resamples(cell: CellData, graph: Graph, step: int) -> list[Circuit | None]:
+    """The circuits of a checkpoint's resamples; an empty list where it has none recorded."""
+    return [None if own is None else circuit_of(graph, own.places, own.scores) for own in cell.resamples.get(step, ())]

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.errors import UserError
-from circuitwatch.records import DUPLICATE_OF, Cell
+from circuitwatch.records import DUPLICATE_OF, Cell, Edges
 
 CHANCE = 0.0
 """Behaviour at chance: every task's metric is 0 for a model that ignores the deciding word."""
@@ -34,7 +34,8 @@ class CellData:
 
     `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct, log_prob; `header` is what
     cell.json says; `skipped` counts checkpoints that could not be looked at; `roles` has step, tokens and the columns of the records' roles tables;
-    `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending, and `strengths` their absolute scores [edge].
+    `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending, and `strengths` their absolute scores [edge];
+    `resamples` the circuits of each step's resamples of the prompts, as records have them.
     """
 
     folder: Path
@@ -46,6 +47,7 @@ class CellData:
     roles: pd.DataFrame = field(default_factory=pd.DataFrame)
     circuits: dict[int, NDArray[np.intp]] = field(default_factory=dict)
     strengths: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    resamples: dict[int, tuple[Edges | None, ...]] = field(default_factory=dict)
 
     @property
     def model(self) -> str:
@@ -83,7 +85,7 @@ class CellData:
 
 def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
     """Read a cell, reading each record once; damaged ones are left out, and named in `notes`."""
-    rows, prompts, roles, circuits, strengths = [], [], [], {}, {}
+    rows, prompts, roles, circuits, strengths, resamples = [], [], [], {}, {}, {}
     for step in cell.steps_done():
         try:
             record = cell.read(step)
@@ -99,6 +101,8 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
             circuits[record.step] = np.flatnonzero(record.mask)
             if record.scores is not None:
                 strengths[record.step] = np.abs(record.scores[record.mask]).astype(np.float32)
+        if record.resamples:
+            resamples[record.step] = record.resamples
     try:
         finished, skipped = cell.is_done(), len(cell.skipped())
     except UserError as error:
@@ -115,6 +119,7 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
         pd.concat(roles, ignore_index=True) if roles else pd.DataFrame(),
         circuits,
         strengths,
+        resamples,
     )
 
 
@@ -214,8 +219,9 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
     Columns: model, task, seed, finished, checkpoints, checkpoints_planned, skipped, duplicates, last_tokens, params_total, params_non_embedding,
     n_layers, n_heads, d_model, architecture, n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy, circuit_status,
     circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness at the last checkpoint; checkpoints_with_circuit;
-    mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard, mean_edge_jaccard_floor (resampled
-    prompts), mean_edge_jaccard_chance; code_version, folder.
+    mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard, mean_edge_jaccard_chance;
+    mean_edge_jaccard_resampled, mean_edge_jaccard_resampled_ceiling, mean_edge_jaccard_resampled_chance (other prompts at the checkpoint
+    before); code_version, folder.
     """
     rows = []
     for cell in in_order(cells):
@@ -241,8 +247,10 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
             "mean_node_jaccard": "overlap/node_jaccard",
             "mean_edge_jaccard": "overlap/edge_jaccard",
             "mean_weighted_edge_jaccard": "overlap/weighted_edge_jaccard",
-            "mean_edge_jaccard_floor": "overlap/edge_jaccard_floor",
             "mean_edge_jaccard_chance": "overlap/edge_jaccard_chance",
+            "mean_edge_jaccard_resampled": "overlap/edge_jaccard_resampled",
+            "mean_edge_jaccard_resampled_ceiling": "overlap/edge_jaccard_resampled_ceiling",
+            "mean_edge_jaccard_resampled_chance": "overlap/edge_jaccard_resampled_chance",
         }
         rows.append(
             {

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from circuitwatch.circuits.overlap import jaccard_by_chance
+from circuitwatch.circuits.overlap import MEASURES
 from circuitwatch.summary.curve_tables import as_curve
 from circuitwatch.summary.curves import CurveKey, Curves
 from circuitwatch.summary.heads.histories import SERVES
@@ -26,9 +26,12 @@ from circuitwatch.summary.statistics.stability import set_stability, stability, 
 from circuitwatch.summary.statistics.status import Emergence
 from circuitwatch.summary.tables import NO_TASK, CellData, without_duplicates
 
-VALUE, ACCURACY, FLOOR = "behaviour/value", "behaviour/accuracy", "overlap/edge_jaccard_floor"
+VALUE, ACCURACY = "behaviour/value", "behaviour/accuracy"
 CHANGING = (VALUE, "circuit/edges_share", "overlap/edge_jaccard")
 """Our quantities whose changes of course are looked for."""
+BEFORE, FINAL = "the checkpoint before", "the last circuit"
+COMPARED = {BEFORE: "", FINAL: "_final"}
+"""What circuits are compared with → how the names of those overlaps end."""
 FEWEST = 4
 """Checkpoints of a curve from which on two of them are compared."""
 
@@ -40,7 +43,9 @@ class Comparisons:
     lags: one row a (model, seed, task, role), the role's emergence against the behaviour's: verdict of the role, ratio (tokens of the behaviour over tokens of
     the role) with ratio_low and ratio_high, same_checkpoints, note. agreement: one row a (task, role) over sizes: before, after, untold, p, p_adjusted, n,
     smallest_p, text. changes: one row a change of a curve: model, task, seed, quantity, then those of `changes.Change`. stability: one row a curve that
-    emerged: those of `stability.Stability`. circuits: one row a cell: those of `stability.SetStability` and `stability.Turnover` of its circuits' edges.
+    emerged: those of `stability.Stability`. circuits: for each cell a row for each measure and what circuits are compared with: model, task, seed, compared,
+    measure, all_prompts (mean overlap of the circuits of all prompts, which has no ceiling), those of `stability.SetStability`; and in
+    the row of edges and the checkpoint before those of `stability.Turnover` (the pairs of which are turnover_n).
     metrics: one row a (model, task, seed): finding, warning, ratio, ratio_low, ratio_high (widths of the rises, accuracy over behaviour).
     """
 
@@ -79,7 +84,7 @@ def compare(
         agreements,
         _changes(curves),
         _stability(curves, emergence),
-        pd.DataFrame([_circuits(cell) for cell in cells if len(cell.circuits) > 1]),
+        pd.DataFrame([row for cell in cells if len(cell.circuits) > 1 for row in _circuits(cell)]),
         _metrics(curves, n_bootstrap),
     )
 
@@ -152,26 +157,38 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _circuits(cell: CellData) -> dict[str, Any]:
-    """How much a cell's circuits change between consecutive checkpoints that have one; the floor of a pair is the mean of its two checkpoints'."""
-    n_edges = cell.header.get("graph", {}).get("n_edges")
-    own = without_duplicates(cell.curves).set_index("step")
-    steps = [step for step in sorted(cell.circuits) if step in own.index]
-    sets = [cell.circuits[step] for step in steps]
-    overlaps, chances = [], []
-    for a, b in pairwise(sets):
-        common = np.intersect1d(a, b, assume_unique=True).size
-        overlaps.append(common / (a.size + b.size - common) if a.size + b.size else np.nan)
-        by_chance = jaccard_by_chance(a.size, b.size, n_edges) if n_edges else None
-        chances.append(np.nan if by_chance is None else by_chance)
-    floors = own[FLOOR].loc[steps].to_numpy(dtype=float) if FLOOR in own else None
-    about = {"model": cell.model, "task": cell.task, "seed": cell.seed}
-    of_pairs = None if floors is None else (floors[1:] + floors[:-1]) / 2
-    return (
-        about
-        | asdict(set_stability(overlaps, of_pairs, chances))
-        | asdict(turnover([set(edges.tolist()) for edges in sets]))
-    )
+def _circuits(cell: CellData) -> list[dict[str, Any]]:
+    """How much a cell's circuits change from one checkpoint to the next that has one, and how far they are from the last one.
+
+    Pairs are those that have the circuits of all resamples.
+    """
+    own = without_duplicates(cell.curves)
+
+    def column(name: str) -> NDArray[np.float64]:
+        values = own[name] if name in own else pd.Series(np.nan, index=own.index)
+        return values.to_numpy(dtype=float)
+
+    rows = []
+    for compared, suffix in COMPARED.items():
+        for measure in MEASURES:
+            name = f"overlap/{measure}{suffix}"
+            known = column(name)
+            if np.isnan(known).all():
+                continue
+            between = [column(f"{name}_resampled{kind}") for kind in ("", "_ceiling", "_chance")]
+            about = {
+                "model": cell.model,
+                "task": cell.task,
+                "seed": cell.seed,
+                "compared": compared,
+                "measure": measure,
+            }
+            rows.append(about | {"all_prompts": float(np.nanmean(known))} | asdict(set_stability(*between)))
+            if (compared, measure) == (BEFORE, "edge_jaccard"):
+                sets = [set(cell.circuits[step].tolist()) for step in own["step"] if step in cell.circuits]
+                gains = asdict(turnover(sets))
+                rows[-1] |= {"turnover_n": gains.pop("n")} | gains
+    return rows
 
 
 def _metrics(curves: Curves, n: int) -> pd.DataFrame:

@@ -41,13 +41,15 @@ def test_without_a_moment_nothing_is_measured() -> None:
     assert stability(TOKENS[:28], values, late).spread is None
 
 
-def test_overlap_lies_between_chance_and_the_noise_floor() -> None:
+def test_overlap_lies_between_chance_and_the_noise_ceiling() -> None:
     found = set_stability([0.5, 0.6, 0.7], [0.8, 0.8, 0.8], [0.2, 0.2, 0.2])
     assert found.stability == pytest.approx((0.6 - 0.2) / (0.8 - 0.2))
     assert found.low <= found.stability <= found.high
     assert set_stability([0.8, 0.8], [0.8, 0.8]).stability == pytest.approx(1)
     assert set_stability([0.5, np.nan], [0.8, 0.8]).n == 1 and set_stability([np.nan]).n == 0
     assert set_stability([0.5, 0.6]).stability is None
+    assert set_stability([0.5, 0.5], [0.2, 0.2], [0.3, 0.3]).stability is None  # a ceiling below chance
+    assert set_stability([1.0, 1.0], [1.0, 1.0], [1 - 1e-16, 1 - 1e-16]).stability is None  # no room between them
     with pytest.raises(ValueError, match="length"):
         set_stability([0.5], [0.8, 0.8])
 

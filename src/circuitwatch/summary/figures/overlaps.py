@@ -1,6 +1,8 @@
 """Figures of circuits over training tokens: how large they are, and how much each shares with the one before and with the last (2407.10827, figure 5).
 
-Beside the overlap, what it is to be compared with: circuits of resampled prompts at the same checkpoint, and circuits of these sizes by chance.
+Drawn is the overlap of circuits found from different resamples of the prompts, beside what these share within a checkpoint
+(the noise ceiling) and by chance: one kind of thing, so that the lines can be compared. Where the cells have no resamples it is the
+overlap of the circuits of all prompts, which has no ceiling.
 """
 
 from __future__ import annotations
@@ -42,10 +44,15 @@ SIZE = Shown("circuit/edges_share", "share of edges")
 BEFORE = Shown("overlap/edge_jaccard", "edge Jaccard")
 NODES = Shown("overlap/node_jaccard", "node Jaccard")
 LAST = Shown("overlap/edge_jaccard_final", "edges, with the last")
-REFERENCES = {"floor": ((0, (4, 2)), "resampled prompts"), "chance": ((0, (1, 1.5)), "by chance")}
+OTHER = ",\nother prompts"
+"""What the axis of an overlap says besides where it is that of different resamples."""
+REFERENCES = {
+    "ceiling": ((0, (4, 2)), "noise ceiling"),
+    "chance": ((0, (1, 1.5)), "by chance"),
+}
 """Style and words of what an overlap is compared with."""
 NEIGHBOURS = 5
-"""Checkpoints whose mean is drawn of what an overlap is compared with: the floor of one checkpoint comes from a pair of circuits only."""
+"""Checkpoints whose mean is drawn of what an overlap is compared with: the ceiling of a pair comes from two pairs of circuits only."""
 
 
 def circuits_figure(cells: Sequence[CellData]) -> Figure:
@@ -65,6 +72,7 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
     compared: set[str] = set()
     for (task, shown), axis in zip([(task, shown) for task in tasks for shown in columns], axes, strict=True):
         of_task = [cell for cell in cells if cell.task == task]
+        shown = _like_with_like(shown, of_task)
         longest = max(len(cell.curve("circuit/edges")) for cell in of_task)
         for cell in of_task:
             compared |= _draw_references(axis, cell, shown.quantity, shade[cell.model])
@@ -75,7 +83,7 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
             axis.plot(x[own.index], own[shown.quantity], label=words, color=shade[cell.model], **line_style(longest))
             mark_duplicates(axis, x, known, shown.quantity)
         axis.set_xlim(*_range(of_task))
-        is_share = shown is not SIZE
+        is_share = shown != SIZE
         axis.set_ylim(-0.03 if is_share else 0, 1.03 if is_share else None)
         if not is_share:
             axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -84,6 +92,15 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
         if kind in compared:
             axes[0].add_line(Line2D([], [], color="#777777", lw=0.8, ls=dashes, label=words))
     return with_legend(figure, axes[0])
+
+
+def _like_with_like(shown: Shown, cells: Sequence[CellData]) -> Shown:
+    """The overlap of different resamples in the place of that of all prompts, where every cell that has this one has it."""
+    other = f"{shown.quantity}_resampled"
+    having = [cell for cell in cells if len(_known(cell, shown.quantity))]
+    if having and all(len(_known(cell, other)) for cell in having):
+        return Shown(other, shown.words + OTHER)
+    return shown
 
 
 def _draw_references(axis: Axes, cell: CellData, quantity: str, colour: str) -> set[str]:

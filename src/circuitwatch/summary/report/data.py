@@ -40,13 +40,19 @@ CIRCUIT = {
     "overlap/node_jaccard": "node Jaccard to the checkpoint before",
     "overlap/weighted_edge_jaccard": "weighted edge Jaccard to the checkpoint before",
     "overlap/edge_jaccard_mean": "edge Jaccard, exponentially weighted mean",
+    "overlap/edge_jaccard_resampled": "edge Jaccard of other prompts to the checkpoint before",
+    "overlap/node_jaccard_resampled": "node Jaccard of other prompts to the checkpoint before",
+    "overlap/weighted_edge_jaccard_resampled": "weighted edge Jaccard of other prompts to the checkpoint before",
     "overlap/edge_jaccard_final": "edge Jaccard to the last circuit",
     "overlap/node_jaccard_final": "node Jaccard to the last circuit",
     "overlap/weighted_edge_jaccard_final": "weighted edge Jaccard to the last circuit",
+    "overlap/edge_jaccard_final_resampled": "edge Jaccard of other prompts to the last circuit",
+    "overlap/node_jaccard_final_resampled": "node Jaccard of other prompts to the last circuit",
+    "overlap/weighted_edge_jaccard_final_resampled": "weighted edge Jaccard of other prompts to the last circuit",
 }
 REFERENCES = {
-    "floor": "circuits of resampled prompts of the same checkpoint (mean of five neighbours)",
-    "chance": "circuits of these sizes by chance",
+    "ceiling": "noise ceiling: circuits of other prompts at the same checkpoint (mean of five neighbours)",
+    "chance": "circuits of these sizes by chance (mean of five neighbours)",
 }
 """What an overlap is compared with: dashed and dotted lines."""
 LEVELS = 31
@@ -155,7 +161,7 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 panel |= {kind: of[name, panel["t"]]} if (name, panel["t"]) in of else {}
         said = [
             f"{line} {REFERENCES[kind]}"
-            for kind, line in (("floor", "– –"), ("chance", "· · ·"))
+            for kind, line in (("ceiling", "– –"), ("chance", "· · ·"))
             if any(kind in panel for panel in panels)
         ]
         return {"label": words, "range": [0, 1] if share else None, "panels": panels, "note": "; ".join(said)}

@@ -11,7 +11,7 @@ from circuitwatch.summary.figures.shared import in_words
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, moment_of, times
 from circuitwatch.summary.tables import NO_TASK
-from circuitwatch.summary.together import Comparisons
+from circuitwatch.summary.together import BEFORE, Comparisons
 from circuitwatch.units import format_tokens
 
 Order = Literal["before", "after", "can't be told", "only the first", "only the second", "neither"]
@@ -153,16 +153,24 @@ def _algorithm(algorithm: pd.DataFrame) -> list[str]:
 
 
 def _circuits(circuits: pd.DataFrame) -> list[str]:
-    """How alike circuits of neighbouring checkpoints are, between what chance gives and what resampled prompts give."""
+    """How alike circuits of neighbouring checkpoints are, and where that lies between chance and the noise ceiling."""
+    if circuits.empty:
+        return []
     said = []
-    for _, row in circuits[circuits["jaccard"].notna()].iterrows() if len(circuits) else ():
-        words = f"{in_words(str(row['task']))} {row['jaccard']:.2f}"
-        if pd.notna(row["floor"]):
-            words += f" (resampled prompts of one checkpoint {row['floor']:.2f}, by chance {row['chance']:.2f}"
+    for _, row in circuits[(circuits["compared"] == BEFORE) & (circuits["measure"] == "edge_jaccard")].iterrows():
+        words = f"{in_words(str(row['task']))} {row['all_prompts']:.2f}"
+        if pd.notna(row["ceiling"]):
+            words += f" (of other prompts {row['jaccard']:.2f}, noise ceiling {row['ceiling']:.2f}, by chance {row['chance']:.2f}"
             interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row["low"]) else ""
             words += f": stability {row['stability']:.2f}{interval})" if pd.notna(row["stability"]) else ")"
         said.append(words)
-    return [f"Edges that circuits of neighbouring checkpoints share (Jaccard): {'; '.join(said)}."] if said else []
+    if not said:
+        return []
+    meaning = (
+        "; at about 1 they change no more from one checkpoint to the next than from one sample of prompts to another"
+    )
+    meaning = meaning if any("stability" in words for words in said) else ""
+    return [f"Edges that circuits of neighbouring checkpoints share (Jaccard): {'; '.join(said)}{meaning}."]
 
 
 def _over_seeds(rows: pd.DataFrame, heads: HeadTables, lags: pd.DataFrame, model: str) -> list[str]:

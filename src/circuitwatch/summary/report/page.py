@@ -48,8 +48,11 @@ READ_PANELS = """The pointer marks a checkpoint in every figure at once; so does
 checkpoint of 0 tokens is drawn at the left end; × marks a checkpoint whose weights are those of another, which counts for nothing else here."""
 READ_STABILITY = """After its rise a curve may stay, drift or fall. <b>spread</b> is the standard deviation about a robust line, <b>drift</b> that line's
 slope per tenfold of tokens, <b>largest fall</b> the largest loss from the highest value so far, all as shares of the rise. For circuits,
-<b>stability</b> is where the edges shared by neighbouring checkpoints lie between what chance gives (0) and what two circuits of one checkpoint,
-found from resampled prompts, share (1): at about 1 the circuit changes no more than its own noise."""
+<b>same prompts</b> is the mean overlap (Jaccard) with the checkpoint before, or with the last circuit. Two circuits of one checkpoint differ too when
+they are found from different samples of the prompts, so stability compares like with like: <b>other prompts</b> is what one
+sample's circuit shares with another sample's at the other checkpoint, <b>noise ceiling</b> what the two share within each of these checkpoints.
+<b>stability</b> is where the first lies between chance (0) and that ceiling (1): at about 1 the circuit changes no more from one checkpoint to the
+next than from one sample of prompts to another. low and high are its 95 % interval over pairs of checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _sections(
             parts.read(
                 READ_STABILITY,
                 folded("curves after their rise", parts.shortened(compared.stability, STABILITY))
-                + folded("circuits from one checkpoint to the next", parts.shortened(compared.circuits, CIRCUITS))
+                + folded("circuits from one checkpoint to the next, and to the last", parts.shortened(compared.circuits, CIRCUITS))
                 + folded("changes of course", parts.shortened(compared.changes, CHANGES)),
             )
             if len(compared.stability) or len(compared.circuits)

@@ -127,7 +127,7 @@ function drawPanel(host, panel, choice) {
   const room = (high - low || 1) * 0.04;
   const y = linearScale(low - room, high + room, box.bottom, box.top);
   frame(svg, box, x, y, "training tokens");
-  for (const [kind, dashes] of [["floor", "6 4"], ["chance", "1.5 4"]]) // what an overlap is compared with
+  for (const [kind, dashes] of [["ceiling", "6 4"], ["chance", "1.5 4"]]) // what an overlap is compared with
     for (const line of (panel[kind] || []).map(index => data.series[index]).filter(visible)) {
       const at = places(data.axes[line.a]), inside = tokens => x(tokens) >= box.left && x(tokens) <= box.right;
       const mean = i => { // of five neighbours, as figures/overlaps.py draws it

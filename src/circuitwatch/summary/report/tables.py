@@ -42,8 +42,9 @@ STABILITY: Columns = {
     "largest_fall": "largest fall", "below": "share below its level", "status": None,
 }  # fmt: skip
 CIRCUITS: Columns = {
-    "model": None, "task": None, "seed": None, "n": "pairs", "jaccard": "edge Jaccard", "chance": "by chance", "floor": "resampled prompts",
-    "stability": None, "gained": "edges gained", "lost": None, "kept": "share kept", "ever": "edges ever", "always": None,
+    "model": None, "task": None, "seed": None, "compared": "compared with", "measure": None, "all_prompts": "same prompts", "n": "pairs",
+    "jaccard": "other prompts", "chance": "by chance", "ceiling": "noise ceiling", "stability": None, "low": None, "high": None,
+    "gained": "edges gained", "lost": None, "kept": "share kept", "ever": "edges ever", "always": None,
 }  # fmt: skip
 METRICS: Columns = {
     "model": None, "task": None, "seed": None, "finding": None, "ratio": "width of accuracy's rise ÷ the metric's", "ratio_low": "low", "ratio_high": "high",

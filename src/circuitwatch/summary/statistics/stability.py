@@ -2,9 +2,12 @@
 
 A curve's movement is looked at from the end of its rise on (the fitted curve's 90 % point, or the observed crossing) and in units of the rise.
 The spread is that about a robust line in log tokens (Theil 1950, Sen 1968), so that steady further growth isn't instability.
-Overlap of sets over time says nothing by itself: two circuits of one checkpoint, found from resampled prompts, differ too (the noise floor),
-and random circuits of these sizes share some edges. Stability is where the overlap lies between the two:
-(J − J_random) / (J_floor − J_random), 1 where checkpoints differ no more than resampling, 0 where they share no more than chance.
+Overlap of sets over time says nothing by itself: two circuits of one checkpoint, found from resamples A and B of the prompts,
+differ too, and random circuits of these sizes share some edges. So A's circuit at one checkpoint is compared with B's at
+the other, and stability is where that overlap lies between chance and the noise ceiling, the overlap of A's and B's within
+each of the two: (J_observed − J_random) / (J_ceiling − J_random), 1 where the sets differ no more from one checkpoint to the
+other than from one sample of prompts to another, 0 where they share no more than chance. Circuits of the same prompts must
+not be put there: where nothing changed they would share all, and come out above 1.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from circuitwatch.summary.statistics.status import Emergence
 
 MIN_AFTER = 3
 """Checkpoints after emergence from which on a line and a spread about it can be had."""
+NO_ROOM = 1e-9
+"""A ceiling above chance by rounding only, as of circuits that have every node: nothing lies between them."""
 
 
 @dataclass(frozen=True)
@@ -49,20 +54,20 @@ class Stability:
 
 @dataclass(frozen=True)
 class SetStability:
-    """How much a set (the edges of a circuit, the heads of a role) changes from one checkpoint to the next.
+    """How much a set found from samples of prompts (the edges of a circuit) changes between two checkpoints, over pairs of these.
 
     Attributes:
-        n: pairs of consecutive checkpoints.
-        jaccard: mean over the pairs.
-        floor: mean of what resampled prompts at the same checkpoint give; missing where not measured.
+        n: pairs of checkpoints.
+        jaccard: mean overlap across the two checkpoints of a pair, one resample's set at the one with another's at the other.
+        ceiling: mean overlap of different resamples' sets within a checkpoint; missing where not measured.
         chance: mean of what random sets of these sizes give; missing where not measured.
-        stability: (jaccard − chance) / (floor − chance), chance 0 where not measured; missing without a floor above chance.
-        low, high: 95 % interval of `stability` over the pairs (bootstrap).
+        stability: (jaccard − chance) / (ceiling − chance), chance 0 where not measured; missing without a ceiling above chance.
+        low, high: 95 % interval of `stability` over the pairs (bootstrap): of these resamples, not of others.
     """
 
     n: int
     jaccard: float | None = None
-    floor: float | None = None
+    ceiling: float | None = None
     chance: float | None = None
     stability: float | None = None
     low: float | None = None
@@ -121,17 +126,17 @@ def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Sta
 
 def set_stability(
     jaccard: ArrayLike,
-    floor: ArrayLike | None = None,
+    ceiling: ArrayLike | None = None,
     chance: ArrayLike | None = None,
     *,
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> SetStability:
-    """Where overlaps of consecutive checkpoints [pair] lie between chance and the noise floor; missing pairs (NaN) are left out."""
+    """Where overlaps across two checkpoints [pair] lie between chance and the noise ceiling; missing pairs (NaN) are left out."""
     j = np.asarray(jaccard, dtype=float)
     known = np.isfinite(j)
     columns = [j]
-    for other in (floor, chance):
+    for other in (ceiling, chance):
         if other is not None:
             columns.append(np.asarray(other, dtype=float))
             if columns[-1].shape != j.shape:
@@ -143,29 +148,29 @@ def set_stability(
     if not n:
         return SetStability(0)
     rows = np.stack([column[known] for column in columns])
-    jaccards, floors = rows[0], None if floor is None else rows[1]
+    jaccards, ceilings = rows[0], None if ceiling is None else rows[1]
     chances = None if chance is None else rows[-1]
     found = SetStability(
         n,
         float(jaccards.mean()),
-        None if floors is None else float(floors.mean()),
+        None if ceilings is None else float(ceilings.mean()),
         None if chances is None else float(chances.mean()),
     )
-    if floors is None:
+    if ceilings is None:
         return found
     zero = np.zeros(n) if chances is None else chances
-    if floors.mean() <= zero.mean():
+    if ceilings.mean() - zero.mean() < NO_ROOM:
         return found
     picks = np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
-    above, room = (jaccards - zero)[picks].mean(axis=1), (floors - zero)[picks].mean(axis=1)
-    ratios = above[room > 0] / room[room > 0]
+    above, room = (jaccards - zero)[picks].mean(axis=1), (ceilings - zero)[picks].mean(axis=1)
+    ratios = above[room >= NO_ROOM] / room[room >= NO_ROOM]
     low, high = np.quantile(ratios, [0.025, 0.975]) if n > 1 else (None, None)
     return SetStability(
         n,
         found.jaccard,
-        found.floor,
+        found.ceiling,
         found.chance,
-        float((jaccards - zero).mean() / (floors - zero).mean()),
+        float((jaccards - zero).mean() / (ceilings - zero).mean()),
         None if low is None else float(low),
         None if high is None else float(high),
     )
