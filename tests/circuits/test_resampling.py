@@ -36,7 +36,7 @@ def test_drawn_prompts_are_counted() -> None:
 def test_weighted_scores_are_those_of_repeated_prompts(case: Case, batch_size: int) -> None:
     """Relative to the largest score, 1e-5: float32 sums in another order. The first set is that of all prompts, once each."""
     weights = np.concatenate([np.ones((1, 8)), bootstrap_weights(8, 2, 0)])
-    scores = weighted_edge_scores(case.prepared(batch_size), logit_difference, weights, steps=3)
+    scores = weighted_edge_scores(case.prepared(batch_size), logit_difference, weights, steps=3).scores
     assert (scores[0] == edge_scores(case.prepared(batch_size), logit_difference, steps=3)).all()
     for which, drawn in enumerate(weights):
         repeated = Repeated(case, drawn)
@@ -67,7 +67,7 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
     found = circuits_of_resamples(
         CircuitEvaluator(case.prepared(), logit_difference),
         weights,
-        weighted_edge_scores(case.prepared(), logit_difference, weights),
+        weighted_edge_scores(case.prepared(), logit_difference, weights).scores,
         model=clean,
         corrupted=corrupted,
         **options,
@@ -103,7 +103,7 @@ def test_equal_prompts_have_no_noise(case: Case) -> None:
     clean, corrupted = (values.double().numpy() for values in run_metric(prepared, metric))
     evaluator = CircuitEvaluator(prepared, metric)
     first, second = circuits_of_resamples(
-        evaluator, weights, weighted_edge_scores(prepared, metric, weights), model=clean, corrupted=corrupted, threshold=0.5,
+        evaluator, weights, weighted_edge_scores(prepared, metric, weights).scores, model=clean, corrupted=corrupted, threshold=0.5,
         criterion="faithfulness", search="exhaustive",
     )  # fmt: skip
     assert (first.mask == second.mask).all() and first.mask.any()
