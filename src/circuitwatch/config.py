@@ -109,7 +109,7 @@ class CircuitConfig:
 
     method: str = "eap-ig"
     """eap-ig; eap: one step at the clean input; exact: patch every edge in turn, for small models."""
-    ig_steps: int | str = "auto"
+    ig_steps: Any = "auto"
     """Steps of integrated gradients, for eap-ig; auto: 3, then 9, 27, 81, until the scores have converged."""
     ig_max_steps: int = 27
     """For auto: 3, 9, 27 or 81 steps at most; scores that have not converged by then are flagged."""

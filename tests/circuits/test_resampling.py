@@ -9,7 +9,7 @@ import torch
 from circuitwatch.circuits.attribution import edge_scores, graph_of, weighted_edge_scores
 from circuitwatch.circuits.evaluation import CircuitEvaluator, weighted_exact_edge_scores
 from circuitwatch.circuits.prompts import Prepared, run_metric
-from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples
+from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples, interval_of_mean
 from circuitwatch.circuits.search import smallest_circuit
 from support.models import Case, Pairs, logit_difference
 
@@ -75,19 +75,54 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
     expected = []
     for drawn in weights:
         repeated = Repeated(case, drawn)
-        model, twins = (values.mean().item() for values in run_metric(repeated.prepared, repeated.metric))
+        values = [values.double().numpy() for values in run_metric(repeated.prepared, repeated.metric)]
+        model, twins = (of.mean() for of in values)
         search = smallest_circuit(
             graph_of(case.model),
             edge_scores(repeated.prepared, repeated.metric),
             CircuitEvaluator(repeated.prepared, repeated.metric),
             model=model,
             corrupted=twins,
+            interval=interval_of_mean(values[0] - values[1]),
             **options,
         )
         if search.mask is not None:
             expected.append(search.mask)
     assert len(found) == len(expected) > 0
     assert all((circuit.mask == mask).all() for circuit, mask in zip(found, expected, strict=True))
+
+
+def test_an_interval_is_that_of_the_mean_and_of_repeated_prompts() -> None:
+    """Of 400 values the bootstrap is normal: 1.96 standard errors to either side, to a tenth of them, with 4,000 resamples."""
+    values = np.random.default_rng(0).exponential(size=400)
+    low, high = interval_of_mean(values, n_bootstrap=4000)
+    error = values.std() / 20
+    assert [low, high] == pytest.approx([values.mean() - 1.96 * error, values.mean() + 1.96 * error], abs=0.15 * error)
+    drawn = bootstrap_weights(400, 1, 1)[0]
+    assert interval_of_mean(values, drawn) == interval_of_mean(np.repeat(values, drawn.astype(int)))
+
+
+def test_a_resample_whose_behaviour_is_lost_in_its_interval_has_no_circuit(case: Case) -> None:
+    """Where prompts contradict one another; the same circuits are searched where they agree."""
+    weights, none = bootstrap_weights(8, 2, 0), np.zeros(8)
+    scores = weighted_edge_scores(case.prepared(), logit_difference, weights, steps=1).scores
+    evaluator = CircuitEvaluator(case.prepared(), logit_difference)
+
+    def circuits(model: np.ndarray, corrupted: np.ndarray) -> int:
+        return len(
+            circuits_of_resamples(
+                evaluator, weights, scores, model=model, corrupted=corrupted, threshold=1e-3, criterion="recovery",
+                search="coarse_to_fine",
+            )
+        )  # fmt: skip
+
+    whole = run_metric(case.prepared(), logit_difference)[0].double().numpy()
+    sign = np.sign(weights @ whole)
+    assert (sign == sign[0]).all()
+    agreeing = np.full(8, sign[0] * 1e-3)
+    assert circuits(agreeing, none) == 2
+    assert circuits(np.where(np.arange(8) % 2, 1.0, -1.0), none) == 0
+    assert circuits(agreeing, agreeing) == 0  # the empty circuit does what the model does
 
 
 def test_equal_prompts_have_no_noise(case: Case) -> None:
