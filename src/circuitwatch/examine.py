@@ -127,7 +127,7 @@ def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig, *
 
 def steps_at_once(config: CircuitConfig) -> int:
     """Steps of integrated gradients whose gradients are held together; 1 where none are taken."""
-    return most_points_at_once(config.ig_steps, config.ig_max_steps) if config.method == "eap-ig" else 1  # type: ignore[arg-type]
+    return most_points_at_once(config.ig_steps, config.ig_max_steps) if config.method == "eap-ig" else 1
 
 
 def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
