@@ -111,12 +111,17 @@ class Duel:
         return self.published.evaluate(torch.from_numpy(mask), p.clean, p.corrupted, p.lengths - 1, metric)
 
     def search(self) -> Found:
-        """The smallest circuit from nothing: scores, order, every evaluation."""
+        """The smallest circuit from nothing: scores, order, every evaluation. By faithfulness: random weights have no behaviour to recover."""
         prepared = self.prepare()
         scores = edge_scores(prepared, metric, steps=STEPS, quadrature="right")
         clean, corrupted = (float(values.mean()) for values in run_metric(prepared, metric))
         return smallest_circuit(
-            self.graph, scores, CircuitEvaluator(prepared, metric), model=clean, corrupted=corrupted
+            self.graph,
+            scores,
+            CircuitEvaluator(prepared, metric),
+            model=clean,
+            corrupted=corrupted,
+            criterion="faithfulness",
         )
 
     def search_theirs(self, sizes: list[int]) -> None:
