@@ -19,8 +19,8 @@ Score = Callable[..., Scored]
 N_PROMPTS = 8
 NEVER = 1e-12
 """A tolerance that no level reaches."""
-FACTOR = 1.5
-"""Errors measured before, with prompts of another seed, are met to this factor: they vary by prompt, not by an order of magnitude."""
+FACTOR = 1.2
+"""Errors known before are met to this factor: they are given to two or three digits, the rest is how weights are rounded when the model is read."""
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +50,17 @@ def test_the_published_rule(score: Score, truth: npt.NDArray[np.float32], steps:
 
 @pytest.mark.parametrize(("steps", "known"), [(9, 0.025), (27, 0.002)])
 def test_a_level_and_its_estimate(score: Score, truth: npt.NDArray[np.float32], steps: int, known: float) -> None:
-    """The estimate is of the error's size: within a factor of three either way, as the error is far from falling with 1/m² at every edge."""
+    """The estimate is of the error's size: within a factor of two, as the error doesn't fall with 1/m² at every edge (a factor 11 from 9 to 27 steps)."""
     scored = score(max_steps=steps, tolerance=NEVER)
     error = share(scored, truth)
     print(f"midpoint, {steps} steps: error {error:.4f}, estimated {scored.error:.4f}")
     assert (scored.steps, scored.converged) == (steps, False) and scored.error is not None
     assert known / FACTOR <= error <= known * FACTOR
-    assert error / 3 <= scored.error <= error * 3
+    assert error / 2 <= scored.error <= error * 2
 
 
 def test_auto_stops_where_the_default_says(score: Score, truth: npt.NDArray[np.float32]) -> None:
     """9 steps are enough for 3 %, and they are."""
     scored = score()
     print(f"auto: {scored.steps} steps, estimated {scored.error:.4f}, error {share(scored, truth):.4f}")
-    assert scored.converged and scored.steps == 9 and share(scored, truth) <= 0.03 * FACTOR
+    assert scored.converged and scored.steps == 9 and share(scored, truth) <= 0.03
