@@ -35,8 +35,9 @@ lint: $(READY) ## style and types only
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 
-bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; intervals against a known truth
+bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; error of the scores; intervals against a known truth
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.integration
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulated
 
 e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano ## all checks on a real model and on trained nano suites

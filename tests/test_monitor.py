@@ -92,7 +92,12 @@ def test_the_recorded_circuit_does_what_the_record_says(cell: Cell, trained_suit
     )
     corrupted = record.scalars["behaviour/corrupted"]
     share = (evaluate(record.mask) - corrupted) / (record.scalars["behaviour/value"] - corrupted)
-    assert share == pytest.approx(record.scalars["circuit/faithfulness"], abs=1e-4) and share >= 0.8
+    assert share == pytest.approx(record.scalars["circuit/faithfulness"], abs=1e-4)
+    assert record.scalars["circuit/out_of_range"] == (not -0.2 <= share <= 1.2)
+    recovered = evaluate(record.mask) / record.scalars["behaviour/value"]
+    assert recovered == pytest.approx(record.scalars["circuit/recovery"], abs=1e-4) and recovered >= 0.8 - 1e-4
+    assert record.scalars["circuit/score_steps"] == 9 and record.scalars["circuit/score_converged"] is True
+    assert 0 < record.scalars["circuit/score_error"] <= 0.03
     assert record.mask.sum() == record.scalars["circuit/edges"]
     masks = [r.mask for r in cell.records() if r.mask is not None]
     overlaps = [r.scalars.get("overlap/edge_jaccard") for r in cell.records() if r.mask is not None]

@@ -24,7 +24,8 @@ DUPLICATES = ("skip", "flag", "error")
 SCHEDULES = ("all", "log", "sparse", "steps", "every")
 METHODS = ("eap-ig", "eap", "exact")
 QUADRATURES = ("right", "left", "midpoint")
-CRITERIA = ("faithfulness", "recovery")
+IG_MAX_STEPS = (3, 9, 27, 81)
+CRITERIA = ("recovery", "faithfulness")
 SEARCHES = ("coarse_to_fine", "exhaustive")
 CORRUPTIONS = ("swap", "abc")
 MODES = ("auto", "online", "offline", "off")
@@ -108,14 +109,18 @@ class CircuitConfig:
 
     method: str = "eap-ig"
     """eap-ig; eap: one step at the clean input; exact: patch every edge in turn, for small models."""
-    ig_steps: int = 5
-    """Steps of integrated gradients, for eap-ig."""
-    quadrature: str = "right"
-    """Where the steps lie: right (the published formula), left (EAP-IG's code), midpoint (closest to the integral)."""
+    ig_steps: Any = "auto"
+    """Steps of integrated gradients, for eap-ig; auto: 3, then 9, 27, 81, until the scores have converged."""
+    ig_max_steps: int = 27
+    """For auto: 3, 9, 27 or 81 steps at most; scores that have not converged by then are flagged."""
+    ig_tolerance: float = 0.03
+    """For auto: error of the scores that is enough, as a share of their sum, estimated from the last two numbers of steps."""
+    quadrature: str = "midpoint"
+    """Where the steps lie: midpoint (closest to the integral; auto needs it), right (the published formula), left (EAP-IG's code)."""
     threshold: float = 0.8
     """Share of the model's behaviour that a circuit must reach, in (0, 1]."""
-    criterion: str = "faithfulness"
-    """Which share: faithfulness (MIB) counts from the corrupted behaviour, recovery (the paper) from 0."""
+    criterion: str = "recovery"
+    """Which share: recovery (the paper) counts the behaviour from 0, faithfulness (MIB) from the corrupted behaviour."""
     search: str = "coarse_to_fine"
     """coarse_to_fine, or exhaustive: evaluate every size."""
     resamples: int = 2
@@ -248,7 +253,7 @@ def validate(config: Any) -> Config:
         if _get(config, key) not in allowed:
             raise UserError(f"{key}={_get(config, key)}: choose one of {', '.join(allowed)}")
     least = {
-        "task.n_prompts": 2, "circuit.ig_steps": 1, "circuit.batch_size": 1, "heads.length": 2, "heads.n_sequences": 1, "heads.n_prompts": 1,
+        "task.n_prompts": 2, "circuit.batch_size": 1, "heads.length": 2, "heads.n_sequences": 1, "heads.n_prompts": 1,
         "heads.n_texts": 2, "heads.text_length": 8, "heads.n_destinations": 1, "heads.semantic_set": 1,
         "n_bootstrap": 10, "seed": 0, "threads": 1, "schedule.every": 1, "model.tokens_per_step": 1,
     }  # fmt: skip
@@ -256,6 +261,7 @@ def validate(config: Any) -> Config:
         value = _get(config, key)
         if value is not None and value < smallest:
             raise UserError(f"{key}={value}: must be at least {smallest}")
+    _require_steps(config.circuit)
     if config.circuit.resamples == 1 or config.circuit.resamples < 0:
         raise UserError(
             f"circuit.resamples={config.circuit.resamples}: must be 0 for no noise ceiling, or at least 2 to compare"
@@ -291,6 +297,22 @@ def validate(config: Any) -> Config:
         if given and config.schedule.kind != kind:
             raise UserError(f"schedule.{kind} does nothing with schedule={config.schedule.kind}; add schedule={kind}")
     return config
+
+
+def _require_steps(circuit: CircuitConfig) -> None:
+    """Raise UserError unless the steps of integrated gradients can be taken."""
+    steps, most, tolerance = circuit.ig_steps, circuit.ig_max_steps, circuit.ig_tolerance
+    if steps != "auto" and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
+        raise UserError(f"circuit.ig_steps={steps}: must be auto, or a whole number of at least 1")
+    if most not in IG_MAX_STEPS:
+        raise UserError(f"circuit.ig_max_steps={most}: choose one of {', '.join(map(str, IG_MAX_STEPS))}")
+    if not 0 < tolerance <= 1:
+        raise UserError(f"circuit.ig_tolerance={tolerance}: must be above 0 and at most 1, e.g. 0.03")
+    if circuit.method == "eap-ig" and steps == "auto" and circuit.quadrature != "midpoint":
+        raise UserError(
+            f"circuit.quadrature={circuit.quadrature}: circuit.ig_steps=auto takes midpoint steps, since only those of 3, 9, 27 nest; "
+            "give a number, e.g. circuit.ig_steps=30"
+        )
 
 
 def cell_folder(config: Config) -> Path:

@@ -22,7 +22,7 @@ from circuitwatch.algorithms.causes import node_names
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
-from circuitwatch.circuits.attribution import graph_of, weighted_edge_scores
+from circuitwatch.circuits.attribution import Scored, graph_of, weighted_edge_scores
 from circuitwatch.circuits.evaluation import CircuitEvaluator, weighted_exact_edge_scores
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.memory import Plan, plan, with_smaller_batches
@@ -36,8 +36,9 @@ from circuitwatch.circuits.overlap import (
     resampled_scalars,
 )
 from circuitwatch.circuits.prompts import Metric, Prepared
-from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples
-from circuitwatch.circuits.search import Found, smallest_circuit
+from circuitwatch.circuits.quadrature import most_points_at_once
+from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples, interval_of_mean
+from circuitwatch.circuits.search import Found, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
@@ -48,7 +49,8 @@ from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
-NOT_REACHED = "none: threshold not reached"
+OUT_OF_RANGE = -0.2, 1.2
+"""Faithfulness below or above these is flagged: such a circuit is not a part of what the model does."""
 LATEST = 0.5
 """Weight of the latest overlap in the exponentially weighted mean (Tigges et al., 2407.10827)."""
 
@@ -91,7 +93,7 @@ def examine(
     model = load_model(folder, device=torch_device(config.device), dtype=getattr(torch, config.dtype))
     say("heads")
     roles = role_scores(model, subject.probes)
-    planned = planned_for(model, subject.prompts, config.circuit, steps=config.circuit.ig_steps)
+    planned = planned_for(model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit))
     parts = with_smaller_batches(
         lambda size: behaviour_circuit_and_parts(
             Prepared(model, subject.prompts, batch_size=size),
@@ -127,9 +129,14 @@ def examine(
 
 
 def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig, *, steps: int) -> Plan:
-    """How many prompts at a time, within the memory that the configuration allows; steps: of integrated gradients, 1 where none are taken."""
+    """How many prompts at a time, within the memory that the configuration allows; steps: of integrated gradients, taken together."""
     budget = parse_size(config.memory, "circuit.memory") if config.memory else None
     return plan(model, prompts, steps=steps, budget=budget, batch_size=config.batch_size)
+
+
+def steps_at_once(config: CircuitConfig) -> int:
+    """Steps of integrated gradients whose gradients are held together; 1 where none are taken."""
+    return most_points_at_once(config.ig_steps, config.ig_max_steps) if config.method == "eap-ig" else 1
 
 
 def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
@@ -160,16 +167,18 @@ def behaviour_circuit_and_parts(
         findings = unconfirmed(prepared, prompts, roles.table, config.heads)
         return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
     clean, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
-    found, scores, resampled = find_circuits(
-        prepared, prompts, config.circuit, clean, corrupted, reuse, say, seed=config.seed
-    )
+    found, scored, resampled = find_circuits(
+        prepared, prompts, config.circuit, clean, corrupted, reuse, say, seed=config.seed,
+        n_bootstrap=config.n_bootstrap,
+    )  # fmt: skip
     graph = graph_of(prepared.model)
     nodes = None if found.mask is None else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]
     say("path patching")
     findings = confirm_roles(
         prepared, prompts, roles.table, nodes, config.heads, n_bootstrap=config.n_bootstrap, seed=config.seed
     )
-    return Parts(behaviour, findings, scalars | circuit_scalars(graph, found), found, scores, resampled)
+    scalars |= circuit_scalars(graph, found) | score_scalars(scored)
+    return Parts(behaviour, findings, scalars, found, scored.scores[0], resampled)
 
 
 def find_circuits(
@@ -182,59 +191,76 @@ def find_circuits(
     say: Say,
     *,
     seed: int,
-) -> tuple[Found, Scores, list[Circuit | None]]:
+    n_bootstrap: int = 1000,
+) -> tuple[Found, Scored, list[Circuit | None]]:
     """Score the edges and search the smallest circuit, and those of resampled prompts; model, corrupted: [prompt] the full model's metric.
 
-    seed: of the resamples, the same at every checkpoint of a cell, so that circuits of one resample can be compared over checkpoints.
+    seed: of the resamples, the same at every checkpoint of a cell, so that circuits of one resample
+    can be compared over checkpoints. n_bootstrap: for the interval of what the criterion divides by.
 
-    Returns what was found, the scores [sender, receiver], and the circuit of each resample; none is looked for where all prompts have none.
+    Returns what was found, the scores (the first set is that of all prompts), and the circuit of each
+    resample; none is looked for where all prompts have none.
     """
     say("scoring edges")
     metric = TaskMetric(prompts)
     drawn = bootstrap_weights(len(model), config.resamples, seed) if config.resamples else np.empty((0, len(model)))
-    scores = score_edges(prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn]))
+    scored = score_edges(prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn]))
     evaluator = CircuitEvaluator(prepared, metric, reuse=reuse)
     how: dict[str, Any] = {name: getattr(config, name) for name in ("threshold", "criterion", "search")}
     found = smallest_circuit(
         evaluator.graph,
-        scores[0],
+        scored.scores[0],
         evaluator,
         model=float(model.mean()),
         corrupted=float(corrupted.mean()),
         **how,
+        interval=interval_of_mean(denominator(model, corrupted, config.criterion), n_bootstrap=n_bootstrap),  # type: ignore[arg-type]
         on_evaluation=lambda n: say(f"circuit {n}"),
     )
     if found.mask is None:
-        return found, scores[0], []
+        return found, scored, []
     resampled = circuits_of_resamples(
         evaluator,
         drawn,
-        scores[1:],
+        scored.scores[1:],
         model=model,
         corrupted=corrupted,
         **how,
+        n_bootstrap=n_bootstrap,
         on_evaluation=lambda n: say(f"circuit of resampled prompts {n}"),
     )
-    return found, scores[0], resampled
+    return found, scored, resampled
 
 
-def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig, weights: Array) -> Scores:
+def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig, weights: Array) -> Scored:
     """Edge scores [set, sender, receiver] by the configured method, under each set of weights [set, prompt]."""
     if config.method == "exact":
-        return weighted_exact_edge_scores(prepared, metric, weights)
-    steps, quadrature = (1, "right") if config.method == "eap" else (config.ig_steps, config.quadrature)
-    return weighted_edge_scores(prepared, metric, weights, steps=steps, quadrature=quadrature)  # type: ignore[arg-type]
+        return Scored(weighted_exact_edge_scores(prepared, metric, weights))
+    if config.method == "eap":
+        return weighted_edge_scores(prepared, metric, weights, steps=1, quadrature="right")
+    how: dict[str, Any] = {"steps": config.ig_steps, "quadrature": config.quadrature}
+    how |= {"max_steps": config.ig_max_steps, "tolerance": config.ig_tolerance}
+    return weighted_edge_scores(prepared, metric, weights, **how)
+
+
+def score_scalars(scored: Scored) -> dict[str, Scalar]:
+    """How many steps the scores took, their estimated error and whether that is small enough; what does not exist is left out."""
+    known = {"steps": scored.steps, "error": scored.error, "converged": scored.converged}
+    return {f"circuit/score_{name}": value for name, value in known.items() if value is not None}
 
 
 def circuit_scalars(graph: Graph, found: Found) -> dict[str, Scalar]:
     """Size and faithfulness of the circuit found, or why there is none."""
     scalars: dict[str, Scalar] = {"circuit/evaluations": len(found.curve), "circuit/exhaustive": found.exhaustive}
     if found.mask is None or found.edges_asked is None:
-        return scalars | {"circuit/status": NOT_REACHED}
+        return scalars | {"circuit/status": f"none: {found.reason}"}
     nodes = int(graph.nodes_in(found.mask).sum())
     edges = int(found.mask.sum())
     row = found.curve.set_index("edges_asked").loc[found.edges_asked]
     shares = {f"circuit/{name}": float(row[name]) for name in ("recovery", "faithfulness") if pd.notna(row[name])}
+    if "circuit/faithfulness" in shares:
+        low, high = OUT_OF_RANGE
+        scalars["circuit/out_of_range"] = not low <= shares["circuit/faithfulness"] <= high
     return (
         scalars
         | shares

@@ -2,8 +2,9 @@
 
     PYTHONPATH=tests .venv/bin/python -m benchmarks.cost pythia-410m pythia-1.4b
 
-Each shape runs in a process of its own, from float16 weights on disk as a hub has them, 70 prompts and 5 steps, in float32. Random weights have no behaviour
-above chance, so the search is run all the same: it looks at as many circuits as it would in a trained model. Nor do their heads hold roles, so path
+Each shape runs in a process of its own, from float16 weights on disk as a hub has them, 70 prompts, in float32. Random weights have no behaviour
+above chance, so answers' signs are set such that corrupting a prompt costs behaviour, and circuits are searched by faithfulness: as many are looked at as in a
+trained model. `steps` is what ig_steps=auto took. Nor do their heads hold roles, so path
 patching is given the places that roles have in trained models: three name movers in the last third, three S-inhibition heads in the middle, six sources
 before those. Seconds are of process time on one thread, so that stages can be compared on a machine that does other work; `wall` has the seconds that passed.
 """
@@ -16,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
@@ -25,14 +28,14 @@ from benchmarks.opponents import SHAPES
 from circuitwatch.algorithms.causes import Case, Effects
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
-from circuitwatch.circuits.attribution import graph_of
+from circuitwatch.circuits.attribution import Scored, graph_of
 from circuitwatch.circuits.memory import plan
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.circuits.search import Found
 from circuitwatch.config import CircuitConfig, HeadsConfig
-from circuitwatch.examine import find_circuits
+from circuitwatch.examine import find_circuits, steps_at_once
 from circuitwatch.heads.roles import role_probes, role_scores
 from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
@@ -71,17 +74,21 @@ def watch(folder: Path) -> dict[str, float]:
     wall, before = time.perf_counter(), time.process_time()
     model = load_model(folder)
     stage("load")
-    planned = plan(model, prompts, steps=5)
+    planned = plan(model, prompts, steps=steps_at_once(CircuitConfig()))
     prepared = Prepared(model, prompts, batch_size=planned.batch_size)
-    values = [metric_per_prompt(logits, prompts).double().numpy() for logits in prepared.end_logits()]
+    clean, corrupted = (metric_per_prompt(logits, prompts) for logits in prepared.end_logits())
+    signs = (clean - corrupted).sign()
+    prompts = replace(prompts, answer_signs=prompts.answer_signs * signs[:, None])
+    values = [(signs * of).double().numpy() for of in (clean, corrupted)]
     stage("behaviour")
 
-    def circuits(config: CircuitConfig) -> Found:
-        return find_circuits(prepared, prompts, config, *values, planned.reuse, lambda _: None, seed=(0, 0))[0]
+    def circuits(**options: Any) -> tuple[Found, Scored]:
+        config = CircuitConfig(criterion="faithfulness", **options)
+        return find_circuits(prepared, prompts, config, *values, planned.reuse, lambda _: None, seed=(0, 0))[:2]
 
-    found = circuits(CircuitConfig(resamples=0))
+    found, scored = circuits(resamples=0)
     stage("circuit")
-    circuits(CircuitConfig(resamples=2))
+    circuits(resamples=2)
     stage("circuit and noise ceiling")
     role_scores(model, probes)
     stage("roles")
@@ -105,7 +112,7 @@ def watch(folder: Path) -> dict[str, float]:
     case.patcher.patch([[head] for head in sources], inputs_of(inhibitors), positions=s2)
     case.joint_share(sources, case.heads_before(middle + 1), inputs_of(inhibitors), s2)
     stage("patching: keys and values")
-    circuits(CircuitConfig(ig_steps=30, resamples=0))
+    circuits(ig_steps=30, quadrature="right", resamples=0)
     stage("circuit, 30 steps")
     ours = sum(seconds for name, seconds in times.items() if name == "roles" or name.startswith("patching"))
     return {
@@ -115,6 +122,7 @@ def watch(folder: Path) -> dict[str, float]:
         "circuit and noise ceiling ÷ circuit": times["circuit and noise ceiling"] / times["circuit"],
         "wall": time.perf_counter() - wall,
         "circuits evaluated": len(found.curve),
+        "steps": scored.steps or 0,
         "edges": graph_of(model).n_edges,
         "batch": planned.batch_size,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,

@@ -14,9 +14,10 @@ from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitwatch.checkpoints.loading import load_model
-from circuitwatch.circuits.attribution import edge_scores, graph_of, quadrature_points
+from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Prepared, PromptPairs, run_metric
+from circuitwatch.circuits.quadrature import quadrature_points
 from circuitwatch.circuits.search import Found, circuit_of_size, greedy_order, smallest_circuit
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.tasks import build_prompts
@@ -85,7 +86,7 @@ class Duel:
 
     def score(self) -> npt.NDArray[np.float32]:
         """All that scoring needs, the corrupted run and the shared beginning included."""
-        return edge_scores(self.prepare(), metric, steps=STEPS)
+        return edge_scores(self.prepare(), metric, steps=STEPS, quadrature="right")
 
     def score_theirs(self) -> Tensor:
         p = self.prompts
@@ -110,12 +111,17 @@ class Duel:
         return self.published.evaluate(torch.from_numpy(mask), p.clean, p.corrupted, p.lengths - 1, metric)
 
     def search(self) -> Found:
-        """The smallest circuit from nothing: scores, order, every evaluation."""
+        """The smallest circuit from nothing: scores, order, every evaluation. By faithfulness: random weights have no behaviour to recover."""
         prepared = self.prepare()
-        scores = edge_scores(prepared, metric, steps=STEPS)
+        scores = edge_scores(prepared, metric, steps=STEPS, quadrature="right")
         clean, corrupted = (float(values.mean()) for values in run_metric(prepared, metric))
         return smallest_circuit(
-            self.graph, scores, CircuitEvaluator(prepared, metric), model=clean, corrupted=corrupted
+            self.graph,
+            scores,
+            CircuitEvaluator(prepared, metric),
+            model=clean,
+            corrupted=corrupted,
+            criterion="faithfulness",
         )
 
     def search_theirs(self, sizes: list[int]) -> None:

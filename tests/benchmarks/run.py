@@ -64,8 +64,8 @@ def breakdown(shape: str, task: str) -> dict[str, float]:
     """Seconds of our own stages for one checkpoint: what the prompts share, a forward pass, scoring, the order, evaluation of 500 edges."""
     duel = Duel(shape, SMALL, task)
     prepared, scores = duel.prepare(), duel.score()
-    one = seconds(lambda: edge_scores(prepared, metric, steps=1))
-    five = seconds(lambda: edge_scores(prepared, metric, steps=5))
+    one = seconds(lambda: edge_scores(prepared, metric, steps=1, quadrature="right"))
+    five = seconds(lambda: edge_scores(prepared, metric, steps=5, quadrature="right"))
     forward = seconds(prepared.end_logits)
     step = (five - one) / 4
     return {

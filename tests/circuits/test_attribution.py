@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from circuitwatch.checkpoints.loading import load_model
-from circuitwatch.circuits.attribution import edge_scores, graph_of, quadrature_points
+from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Metric, Prepared, run_metric
+from circuitwatch.circuits.quadrature import quadrature_points
 from circuitwatch.circuits.search import circuit_of_size, greedy_order
 from support.models import Case, Pairs, logit_difference, probability, random_model, unequal_prompts
 from support.published import Published, circuit_by_heap
@@ -96,14 +97,8 @@ def test_midpoint_is_closer_to_the_limit_than_right(case: Case) -> None:
     assert midpoint <= right
 
 
-def test_quadrature_points() -> None:
-    assert quadrature_points(4, "right") == [0.25, 0.5, 0.75, 1.0]
-    assert quadrature_points(4, "left") == [0.0, 0.25, 0.5, 0.75]
-    assert quadrature_points(2, "midpoint") == [0.25, 0.75]
-
-
 def test_scores_equal_finite_differences(tmp_path: Path) -> None:
-    """A score of one step is the derivative of the metric when the edge moves towards its corrupted value; float64, edge by edge, without autograd."""
+    """A score of one right step is the derivative of the metric when the edge moves towards its corrupted value; float64, edge by edge, without autograd."""
     for architecture in ("parallel", "sequential", "llama"):
         hf = random_model(architecture).double()
         for module in hf.modules():
@@ -114,7 +109,10 @@ def test_scores_equal_finite_differences(tmp_path: Path) -> None:
         hf.save_pretrained(tmp_path / architecture)
         model, textbook = load_model(tmp_path / architecture, dtype=torch.float64), Textbook(hf)
         prompts = Pairs(*(part[:1, :5] for part in (UNEQUAL.clean, UNEQUAL.corrupted)), torch.tensor([5]))
-        graph, scores = graph_of(model), edge_scores(Prepared(model, prompts), logit_difference, steps=1)
+        graph, scores = (
+            graph_of(model),
+            edge_scores(Prepared(model, prompts), logit_difference, steps=1, quadrature="right"),
+        )
         clean, corrupted = (textbook.embed(tokens) for tokens in (prompts.clean, prompts.corrupted))
         at_clean, at_corrupted = textbook.run(clean)[1], textbook.run(corrupted)[1]
         every = set(textbook.edges())
@@ -157,7 +155,7 @@ def test_one_step_equals_transformer_lens(tmp_path: Path) -> None:
             reader.kind, f"a{reader.layer}.h{reader.head}<{reader.kind[0]}>"
         )
         expected[graph.senders.index(sender), graph.receivers.index(receiver)] += score
-    scores = edge_scores(Prepared(model, prompts), logit_difference, steps=1)
+    scores = edge_scores(Prepared(model, prompts), logit_difference, steps=1, quadrature="right")
     assert np.abs(scores - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
@@ -167,7 +165,7 @@ def test_scores_equal_a_published_implementation(tmp_path: Path) -> None:
     hf.save_pretrained(tmp_path)
     model, published = load_model(tmp_path), Published(hf, batch_size=3)
     ends, alphas = UNEQUAL.lengths - 1, quadrature_points(3, "right")
-    scores = edge_scores(Prepared(model, UNEQUAL), logit_difference, steps=3)
+    scores = edge_scores(Prepared(model, UNEQUAL), logit_difference, steps=3, quadrature="right")
     theirs = published.edge_scores(UNEQUAL.clean, UNEQUAL.corrupted, ends, logit_difference, alphas)
     assert np.abs(scores - theirs.numpy()).max() <= 1e-4 * np.abs(scores).max()
     graph = graph_of(model)

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.search import circuit_of_size, faithfulness, greedy_order, prune, recovery, smallest_circuit
+from circuitwatch.circuits.search import (
+    EMPTY_REACHES,
+    NOT_REACHED,
+    WITHIN_INTERVAL,
+    circuit_of_size,
+    denominator,
+    faithfulness,
+    greedy_order,
+    prune,
+    recovery,
+    smallest_circuit,
+)
 
 GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)
 
@@ -91,6 +102,62 @@ def test_exhaustive_search_sees_a_dip_that_the_coarse_one_may_miss() -> None:
 def test_a_threshold_that_nothing_reaches() -> None:
     found = smallest_circuit(GRAPH, random_scores(5), lambda mask: 0.1, model=1.0, corrupted=0.0)
     assert found.mask is None and found.edges_asked is None and len(found.curve) > 5
+    assert found.reason == NOT_REACHED
+
+
+@pytest.mark.parametrize("search", ["coarse_to_fine", "exhaustive"])
+@pytest.mark.parametrize(
+    ("model", "corrupted", "criterion", "interval", "reason"),
+    [
+        (0.5, 0.5, "recovery", None, EMPTY_REACHES),  # a taste for late years: the same with every prompt
+        (0.5, 0.41, "recovery", (0.4, 0.6), EMPTY_REACHES),
+        (0.5, 0.4, "recovery", (0.4, 0.6), EMPTY_REACHES),  # the threshold is reached exactly
+        (0.5, 0.6, "recovery", (0.4, 0.6), EMPTY_REACHES),
+        (-2.0, -3.0, "recovery", (-2.5, -1.5), EMPTY_REACHES),  # a share of two negative numbers
+        (0.0, -1.0, "recovery", None, WITHIN_INTERVAL["recovery"]),
+        (0.1, -5.0, "recovery", (-0.1, 0.3), WITHIN_INTERVAL["recovery"]),
+        (-0.1, 5.0, "recovery", (-0.3, 0.1), WITHIN_INTERVAL["recovery"]),
+        (0.5, 0.5, "faithfulness", None, WITHIN_INTERVAL["faithfulness"]),
+        (0.5, 0.49, "faithfulness", (-0.01, 0.03), WITHIN_INTERVAL["faithfulness"]),
+    ],
+)
+def test_where_there_is_nothing_to_find_nothing_is_found(
+    search: str, model: float, corrupted: float, criterion: str, interval: tuple[float, float] | None, reason: str
+) -> None:
+    """No circuit is evaluated: any would do, or none could be said to. It was `found, 0 edges`."""
+
+    def never(mask: np.ndarray) -> float:
+        raise AssertionError
+
+    found = smallest_circuit(
+        GRAPH, random_scores(7), never, model=model, corrupted=corrupted, criterion=criterion, interval=interval,
+        search=search,
+    )  # fmt: skip
+    assert found.mask is None and found.edges_asked is None and found.curve.empty and found.reason == reason
+    assert list(found.curve) == ["edges_asked", "edges", "value", "recovery", "faithfulness"]
+
+
+@pytest.mark.parametrize("search", ["coarse_to_fine", "exhaustive"])
+@pytest.mark.parametrize(
+    ("corrupted", "criterion"), [(0.79, "recovery"), (-1.0, "recovery"), (0.99, "faithfulness"), (2.0, "faithfulness")]
+)
+def test_a_circuit_that_is_found_has_edges(search: str, corrupted: float, criterion: str) -> None:
+    """A size that prunes to nothing does not pass, whatever an evaluation that rounds would say."""
+
+    def behaviour(mask: np.ndarray) -> float:
+        return 1.0 if mask.sum() else 1.0 - 1e-9  # rounding up to the threshold, where there is nothing
+
+    found = smallest_circuit(
+        GRAPH, random_scores(8), behaviour, model=1.0, corrupted=corrupted, criterion=criterion, interval=None,
+        search=search,
+    )  # fmt: skip
+    assert found.mask is not None and found.mask.sum() > 0 and found.reason is None
+
+
+def test_what_a_criterion_divides_by() -> None:
+    model, corrupted = np.array([1.0, 2.0]), np.array([-1.0, 0.5])
+    assert denominator(model, corrupted, "recovery").tolist() == [1.0, 2.0]
+    assert denominator(model, corrupted, "faithfulness").tolist() == [2.0, 1.5]
 
 
 def test_no_circuit_is_evaluated_twice() -> None:

@@ -15,6 +15,9 @@ with e and e' the clean and corrupted embedding outputs. The score estimates how
 
 The mean over prompts may be weighted, by several sets of weights at once: all share the model's runs, and each costs the contraction again. So scores of
 resampled prompts cost a fraction of the scores themselves.
+
+How many steps are enough is decided once, from the means over all prompts (`quadrature`). So levels are the outer loop, batches the inner one; scores are
+linear in the gradients, and what a level's new nodes add goes on top of the sums that are there. Between levels only these sums are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -31,10 +33,8 @@ from torch import Tensor
 
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.prompts import Batch, Metric, Prepared, metric_at_end
+from circuitwatch.circuits.quadrature import AUTO, Quadrature, Steps, estimated_error, new_points
 from circuitwatch.transformer import Norm, Reading, Trace, Transformer
-
-Quadrature = Literal["right", "left", "midpoint"]
-QUADRATURES = get_args(Quadrature)
 
 
 def graph_of(model: Transformer) -> Graph:
@@ -42,26 +42,33 @@ def graph_of(model: Transformer) -> Graph:
     return Graph(model.n_layers, model.n_heads, model.parallel)
 
 
-def quadrature_points(steps: int, quadrature: Quadrature) -> list[float]:
-    """The α_k, ascending, in (0, 1] for `right`, [0, 1) for `left`, and in the middle of the m intervals for `midpoint`."""
-    shift = {"right": 1.0, "left": 0.0, "midpoint": 0.5}[quadrature]
-    return [(k + shift) / steps for k in range(steps)]
+@dataclass(frozen=True)
+class Scored:
+    """Edge scores [set, sender, receiver], and how they were come by.
+
+    steps: nodes of the quadrature; None where no gradient was taken. error: `quadrature.estimated_error`, where it was asked for and there are two levels to
+    compare. converged: whether it is within the tolerance; None where the number of steps was fixed.
+    """
+
+    scores: npt.NDArray[np.float32]
+    steps: int | None = None
+    error: float | None = None
+    converged: bool | None = None
 
 
 def edge_scores(
     prepared: Prepared,
     metric: Metric,
     *,
-    steps: int = 5,
-    quadrature: Quadrature = "right",
-    on_batch: Callable[[int], None] | None = None,
+    steps: Steps = AUTO,
+    quadrature: Quadrature = "midpoint",
+    max_steps: int = 27,
+    tolerance: float = 0.03,
 ) -> npt.NDArray[np.float32]:
-    """Score every edge: [sender, receiver], 0 where there is no edge. One step with `right` is plain EAP.
-
-    `on_batch` is told how many prompts have been scored so far.
-    """
+    """Score every edge: [sender, receiver], 0 where there is no edge. One step with `right` is plain EAP."""
     equal = np.ones((1, prepared.n_prompts))
-    return weighted_edge_scores(prepared, metric, equal, steps=steps, quadrature=quadrature, on_batch=on_batch)[0]
+    how = {"quadrature": quadrature, "max_steps": max_steps, "tolerance": tolerance}
+    return weighted_edge_scores(prepared, metric, equal, steps=steps, **how).scores[0]  # type: ignore[arg-type]
 
 
 def weighted_edge_scores(
@@ -69,27 +76,40 @@ def weighted_edge_scores(
     metric: Metric,
     weights: npt.NDArray[np.float64],
     *,
-    steps: int = 5,
-    quadrature: Quadrature = "right",
-    on_batch: Callable[[int], None] | None = None,
-) -> npt.NDArray[np.float32]:
+    steps: Steps = AUTO,
+    quadrature: Quadrature = "midpoint",
+    max_steps: int = 27,
+    tolerance: float = 0.03,
+) -> Scored:
     """Score every edge by the mean over prompts under each set of weights [set, prompt]: [set, sender, receiver].
 
-    Weights are relative, e.g. how often a bootstrap resample has each prompt; a set may not be all 0.
+    Weights are relative, e.g. how often a bootstrap resample has each prompt; a set may not be all 0. With steps `auto` (see `quadrature`) the error is
+    estimated from the mean over all prompts with equal weights, whatever the sets and the batches are, and all sets take the same nodes.
     """
-    model, done = prepared.model, 0
+    model = prepared.model
     graph = graph_of(model)
-    of_prompts = torch.from_numpy(np.asarray(weights)).to(model.W_E)
-    scores = of_prompts.new_zeros(len(of_prompts), len(graph.senders), len(graph.receivers))
-    for batch in prepared.batches:
-        own = of_prompts[:, batch.indices]
-        scores += _score_batch(model, graph, batch, metric, quadrature_points(steps, quadrature), own)
-        done += len(batch.indices)
-        if on_batch:
-            on_batch(done)
-    scores *= torch.from_numpy(graph.edges).to(scores)
-    scores /= of_prompts.sum(1)[:, None, None] * steps
-    return scores.float().cpu().numpy()
+    sets = np.asarray(weights)
+    decided_here = steps == AUTO and not (sets[0] == sets[0, 0]).all()
+    if decided_here:
+        sets = np.concatenate([np.ones((1, sets.shape[1])), sets])
+    of_prompts = torch.from_numpy(sets).to(model.W_E)
+    edges = torch.from_numpy(graph.edges).to(of_prompts)
+    total_weights = of_prompts.sum(1)[:, None, None]
+    sums = of_prompts.new_zeros(len(sets), len(graph.senders), len(graph.receivers))  # over prompts and nodes
+    n_nodes, error = 0, None
+    for alphas in new_points(steps, quadrature, max_steps):
+        before = sums[0] / n_nodes if n_nodes else None
+        for batch in prepared.batches:
+            sums += _score_batch(model, graph, batch, metric, alphas, of_prompts[:, batch.indices])
+        sums *= edges
+        n_nodes += len(alphas)
+        if before is not None:
+            error = estimated_error(sums[0] / n_nodes, before)
+            if error <= tolerance:
+                break
+    converged = (error is not None and error <= tolerance) if steps == AUTO else None
+    sums /= total_weights * n_nodes
+    return Scored(sums[int(decided_here) :].float().cpu().numpy(), n_nodes, error, converged)
 
 
 def per_head(x: Tensor, weight: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ all that circuits of two checkpoints *from two samples* can be expected to share
 are drawn once a cell and are the same at every checkpoint (`overlap.resampled_overlaps` compares them, like with like).
 
 A resample draws as many prompts as there are, with replacement. Its scores are the mean over its prompts, its circuit the
-smallest that is faithful on them. No model is run again for the scores; circuits are evaluated prompt by prompt and averaged by
-how often each was drawn.
+smallest that reaches the threshold on them. No model is run again for the scores; circuits are evaluated prompt by prompt and
+averaged by how often each was drawn.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.overlap import Circuit
-from circuitwatch.circuits.search import Criterion, SearchKind, smallest_circuit
+from circuitwatch.circuits.search import Criterion, SearchKind, denominator, smallest_circuit
 
 Array = npt.NDArray[np.float64]
 
@@ -27,6 +27,19 @@ def bootstrap_weights(n_prompts: int, n_bootstrap: int, seed: int | Sequence[int
     """How often each prompt is drawn in each resample: [resample, prompt]."""
     drawn = np.random.default_rng(seed).integers(n_prompts, size=(n_bootstrap, n_prompts))
     return np.stack([np.bincount(row, minlength=n_prompts) for row in drawn]).astype(float)
+
+
+def interval_of_mean(
+    values: Array, drawn: Array | None = None, *, n_bootstrap: int = 1000, seed: int | Sequence[int] = 0
+) -> tuple[float, float]:
+    """95 % percentile bootstrap interval, over prompts, of the mean of values [prompt].
+
+    Of a resample, if `drawn` [prompt] says how often it has each prompt.
+    """
+    sample = values if drawn is None else np.repeat(values, drawn.astype(int))
+    means = bootstrap_weights(len(sample), n_bootstrap, seed) @ sample / len(sample)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
 
 
 def circuits_of_resamples(
@@ -39,6 +52,7 @@ def circuits_of_resamples(
     threshold: float,
     criterion: Criterion,
     search: SearchKind,
+    n_bootstrap: int = 1000,
     on_evaluation: Callable[[int], None] | None = None,
 ) -> list[Circuit | None]:
     """The circuit of every resample [resample], None for one that has none.
@@ -52,6 +66,7 @@ def circuits_of_resamples(
         threshold: as for the circuit of all prompts.
         criterion: likewise.
         search: likewise.
+        n_bootstrap: resamples of a resample, for the interval of what its criterion divides by.
         on_evaluation: told how many circuits of a resample have been evaluated.
     """
     circuits: list[Circuit | None] = []
@@ -66,6 +81,7 @@ def circuits_of_resamples(
             threshold=threshold,
             criterion=criterion,
             search=search,
+            interval=interval_of_mean(denominator(model, corrupted, criterion), drawn, n_bootstrap=n_bootstrap),
             on_evaluation=on_evaluation,
         )
         circuits.append(None if found.mask is None else Circuit(found.mask, own))

@@ -3,6 +3,9 @@
 Edges enter from `logits` backwards, always the one with the largest |score| among those whose receiver's node is in the circuit already (Hanna et al.,
 arXiv 2403.17806, following Conmy et al., 2304.14997). A circuit of n edges is the first n of that order, less the nodes that nothing reaches from `input`.
 
+Where there is nothing to find no circuit is searched: where the empty circuit, with every edge corrupted, reaches the threshold already, and where the
+denominator of the criterion cannot be told from 0.
+
 F(n), the behaviour of that circuit, is noisy and not monotone, so "the smallest n that reaches the threshold" is only certain when every smaller n has been
 evaluated. The search goes from coarse to fine, evaluates no circuit twice, keeps the whole curve, and says whether it was exhaustive below its answer.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +24,23 @@ import pandas as pd
 from circuitwatch.circuits.graph import Graph
 
 Mask = npt.NDArray[np.bool_]
-Criterion = Literal["faithfulness", "recovery"]
+T = TypeVar("T", float, npt.NDArray[np.float64])
+Criterion = Literal["recovery", "faithfulness"]
 SearchKind = Literal["coarse_to_fine", "exhaustive"]
 COARSE_SIZES = 16
+NOT_REACHED = "threshold not reached"
+EMPTY_REACHES = "the empty circuit reaches the threshold already"
+WITHIN_INTERVAL = {
+    "recovery": "the model's behaviour is within its own interval of 0",
+    "faithfulness": "the model's behaviour less the corrupted is within its own interval of 0",
+}
 
 
 @dataclass(frozen=True)
 class Found:
-    """The outcome of a search. `mask` [sender, receiver] and `edges_asked` are None where no size reached the threshold.
+    """The outcome of a search. `mask` [sender, receiver] and `edges_asked` are None where there is no circuit, and `reason` says why.
 
-    curve: one row a size evaluated, columns edges_asked, edges (after pruning), value, recovery, faithfulness.
+    curve: one row a size evaluated, columns edges_asked, edges (after pruning), value, recovery, faithfulness; none where no circuit was searched.
     exhaustive: every size below the answer (or every size at all, if there is none) was evaluated.
     """
 
@@ -38,6 +48,7 @@ class Found:
     edges_asked: int | None
     curve: pd.DataFrame
     exhaustive: bool
+    reason: str | None = None
 
 
 def greedy_order(graph: Graph, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
@@ -92,6 +103,27 @@ def faithfulness(value: float, model: float, corrupted: float) -> float | None:
     return (value - corrupted) / (model - corrupted) if model != corrupted else None
 
 
+def shares(value: float, model: float, corrupted: float) -> dict[str, float]:
+    """Both criteria of a circuit of this behaviour, by name; one whose denominator is 0 is left out."""
+    both = {"recovery": recovery(value, model), "faithfulness": faithfulness(value, model, corrupted)}
+    return {name: share for name, share in both.items() if share is not None}
+
+
+def denominator(model: T, corrupted: T, criterion: Criterion) -> T:
+    """What the criterion divides by, of means or prompt by prompt: F(model), or F(model) − F(corrupted)."""
+    return model if criterion == "recovery" else model - corrupted
+
+
+def nothing_to_find(
+    model: float, corrupted: float, threshold: float, criterion: Criterion, interval: tuple[float, float] | None
+) -> str | None:
+    """Why no circuit can be found whatever the edges are, if so; see `smallest_circuit`."""
+    of_empty = shares(corrupted, model, corrupted).get(criterion)
+    if of_empty is None or (interval and interval[0] <= 0 <= interval[1]):
+        return WITHIN_INTERVAL[criterion]
+    return EMPTY_REACHES if of_empty >= threshold else None
+
+
 def smallest_circuit(
     graph: Graph,
     scores: npt.NDArray[np.float32],
@@ -100,18 +132,26 @@ def smallest_circuit(
     model: float,
     corrupted: float,
     threshold: float = 0.8,
-    criterion: Criterion = "faithfulness",
+    criterion: Criterion = "recovery",
     search: SearchKind = "coarse_to_fine",
+    interval: tuple[float, float] | None = None,
     on_evaluation: Callable[[int], None] | None = None,
 ) -> Found:
     """Find the smallest greedy circuit whose criterion reaches the threshold, 0 < threshold.
 
-    `model` and `corrupted` are the mean behaviour of the full model on clean and on corrupted prompts. Coarse to fine: sizes in geometric
-    progression up to all edges; then the gap below the smallest size that passes is divided, again and again, until it is closed.
+    `model` and `corrupted` are the mean behaviour of the full model on clean and on corrupted prompts; `interval` is the confidence interval of the
+    criterion's denominator (see `denominator`), None if its value is exact. Coarse to fine: sizes in geometric progression up to all edges; then the gap
+    below the smallest size that passes is divided, again and again, until it is closed.
     """
+    columns = ["edges_asked", "edges", "value", "recovery", "faithfulness"]
+    reason = nothing_to_find(model, corrupted, threshold, criterion, interval)
+    if reason:
+        return Found(None, None, pd.DataFrame(columns=columns, dtype=float), exhaustive=False, reason=reason)
     order = greedy_order(graph, scores)
     rows: dict[int, dict[str, float]] = {}
-    values: dict[bytes, float] = {}  # by circuit: different sizes may prune to the same one
+    # By circuit: different sizes may prune to the same one. Of the empty one it is known, and known not to pass; evaluated anew it might by rounding.
+    values = {np.zeros_like(graph.edges).tobytes(): corrupted}
+    known = len(values)
 
     def passes(n: int) -> bool:
         if n not in rows:
@@ -120,11 +160,9 @@ def smallest_circuit(
             if key not in values:
                 values[key] = evaluate(mask)
                 if on_evaluation:
-                    on_evaluation(len(values))
-            value = values[key]
-            shares = {"recovery": recovery(value, model), "faithfulness": faithfulness(value, model, corrupted)}
-            known = {name: share for name, share in shares.items() if share is not None}
-            rows[n] = {"edges_asked": n, "edges": int(mask.sum()), "value": value, **known}
+                    on_evaluation(len(values) - known)
+            own = shares(values[key], model, corrupted)
+            rows[n] = {"edges_asked": n, "edges": int(mask.sum()), "value": values[key], **own}
         return rows[n].get(criterion, -np.inf) >= threshold
 
     total = len(order)
@@ -141,7 +179,7 @@ def smallest_circuit(
             if smaller is None and not inside:
                 break
             answer = smaller or answer
-    columns = ["edges_asked", "edges", "value", "recovery", "faithfulness"]
     curve = pd.DataFrame([rows[n] for n in sorted(rows)]).reindex(columns=columns)
     mask = None if answer is None else circuit_of_size(graph, order, answer)
-    return Found(mask, answer, curve, exhaustive=set(range(1, answer or total + 1)) <= rows.keys())
+    exhaustive = set(range(1, answer or total + 1)) <= rows.keys()
+    return Found(mask, answer, curve, exhaustive, None if answer else NOT_REACHED)
