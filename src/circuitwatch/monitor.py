@@ -31,7 +31,7 @@ from circuitwatch.examine import Subject, examine
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
-from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord
+from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.tracking import Tracker
 
@@ -236,4 +236,5 @@ def _line(record: CheckpointRecord) -> str:
     """One checkpoint in one line, for logs."""
     scalars = record.scalars
     circuit = f"{scalars['circuit/edges']} edges" if "circuit/edges" in scalars else str(scalars["circuit/status"])
-    return f"step {record.step}: behaviour {scalars['behaviour/value']:.3f}, circuit {circuit}"
+    prefix = f", {scalars[PREFIX_REMOVED]} taken off the weights' names" if PREFIX_REMOVED in scalars else ""
+    return f"step {record.step}: behaviour {scalars['behaviour/value']:.3f}, circuit {circuit}{prefix}"

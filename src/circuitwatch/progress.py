@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from circuitwatch.records import Cell
+from circuitwatch.records import PREFIX_REMOVED, Cell
 from circuitwatch.units import format_tokens
 
 TABLE_ROWS = 14
@@ -86,7 +86,7 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, **STYLE)
-    heads = Table(title="strongest head of each role", caption=_caption(cell, len(scalars)), **STYLE)
+    heads = Table(title="strongest head of each role", caption=_caption(cell, scalars), **STYLE)
     for name in (
         "tokens",
         "behaviour",
@@ -116,12 +116,15 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     return circuits, heads
 
 
-def _caption(cell: Cell, n_records: int) -> str:
+def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     skipped = [f"{about['revision']} ({about['reason']})" for about in cell.skipped().values()]
     more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     usable = ", ".join(f"{count} {words.replace('_', ' ')}" for words, count in cell.header.get("lexicon", {}).items())
     words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
-    return f"{n_records} checkpoints in {cell.folder}{words}" + (
+    prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
+    wrapped = ", ".join(sorted(set(prefixes)))
+    taken_off = f"\ntaken off the names of {len(prefixes)} checkpoints' weights: {wrapped}" if wrapped else ""
+    return f"{len(scalars)} checkpoints in {cell.folder}{words}{taken_off}" + (
         f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
     )
 
