@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
 from circuitwatch.app import main
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
@@ -234,3 +236,79 @@ def test_a_trainers_folder_is_watched(trained_suite: Path, tmp_path: Path) -> No
     assert cell.read(200).scalars["weights/duplicate_of"] == "checkpoint-300"
     assert "weights/duplicate_of" not in cell.read(300).scalars
     assert cell.read(300).tokens == 300 * 1008
+
+
+def test_weights_that_are_not_whole_are_skipped_by_name(
+    trained_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One checkpoint lacks a tensor, one has ZeRO-3's empty one, one has torch.compile's prefix: the first two are skipped, all others are recorded."""
+    for step in (0, 128, 150, 300):
+        shutil.copytree(trained_suite / f"step{step}", tmp_path / "run" / f"step{step}")
+    lost = "gpt_neox.final_layer_norm.weight"
+    for step in (0, 128, 300):
+        file = tmp_path / "run" / f"step{step}" / "model.safetensors"
+        tensors = load_file(file)
+        if step == 0:
+            del tensors[lost]
+        elif step == 128:
+            tensors[lost] = torch.empty(0)
+        else:
+            tensors = {f"_orig_mod.{name}": tensor for name, tensor in tensors.items()}
+        save_file(tensors, file, metadata={"format": "pt"})
+    config = configuration(tmp_path / "run", circuit=CircuitConfig(resamples=0))
+    config.model.tokens_per_step = 48 * 21
+    cell = watch_cell(config, tmp_path / "cell")
+    said = capsys.readouterr()
+    assert cell.is_done() and cell.steps_done() == [150, 300]
+    skipped = {step: about["reason"] for step, about in cell.skipped().items()}
+    assert skipped.keys() == {"0", "128"}
+    assert f"{lost} is missing" in skipped["0"] and f"{lost} is [0] in the file, [32] in the model" in skipped["128"]
+    for step, reason in skipped.items():
+        assert "\n" not in reason and f"step {step}: skipped, {reason}" in said.err
+    assert "step 300: " in said.err and "_orig_mod. taken off the weights' names" in said.err
+    assert "taken off the names of 1 checkpoints' weights: _orig_mod." in " ".join(said.out.split())
+    kept = {step: dict(cell.read(step).scalars) for step in (150, 300)}
+    assert kept[300].pop("weights/prefix_removed") == "_orig_mod."
+    plain = configuration(
+        trained_suite, circuit=CircuitConfig(resamples=0), schedule=ScheduleConfig(kind="steps", steps=[150, 300])
+    )
+    expected = watch_cell(plain, tmp_path / "plain")
+    for step, scalars in kept.items():
+        unprefixed = dict(expected.read(step).scalars)
+        assert (scalars.pop("weights/sha256") == unprefixed.pop("weights/sha256")) == (step == 150)
+        assert scalars == unprefixed and "weights/prefix_removed" not in unprefixed
+
+
+def test_nothing_but_damaged_weights(trained_suite: Path, tmp_path: Path) -> None:
+    """Every checkpoint is skipped, and the cell says so in place of ending in a traceback."""
+    shutil.copytree(trained_suite / "step300", tmp_path / "run/step300")
+    save_file({"a": torch.zeros(1)}, tmp_path / "run/step300/model.safetensors", metadata={"format": "pt"})
+    config = configuration(tmp_path / "run")
+    config.model.tokens_per_step = 1
+    cell = watch_cell(config, tmp_path / "cell")
+    assert cell.is_done() and cell.steps_done() == [] and "are missing" in cell.skipped()["300"]["reason"]
+
+
+def test_the_longest_input_of_a_cell_decides_how_many_tokens_are_compared(
+    trained_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments, prompts and texts in turn are the longest."""
+    asked = []
+
+    def load(folder: Path, *, check_length: int, **options: object) -> None:
+        asked.append(check_length)
+        raise DamagedWeights("seen")
+
+    monkeypatch.setattr("circuitwatch.examine.load_model", load)
+    for number, heads in enumerate(
+        (
+            HeadsConfig(length=20, n_sequences=2, n_prompts=4),
+            HeadsConfig(length=2, n_sequences=2, n_prompts=4, text_length=8),
+            HeadsConfig(length=2, n_sequences=2, n_prompts=4, text_length=30),
+        )
+    ):
+        config = configuration(trained_suite, schedule=ScheduleConfig(kind="steps", steps=[300]))
+        config.heads = heads
+        watch_cell(config, tmp_path / str(number))
+    prompts = build_prompts("ioi", load_tokenizer(trained_suite / "step300"), n_prompts=4, seed=0)
+    assert list(dict.fromkeys(asked)) == [41, prompts.clean.shape[1], 31]

@@ -164,27 +164,15 @@ def test_all_kept_is_found_again_offline(tmp_path: Path, conf: Path, hub: Hub) -
 
 
 def test_a_lost_network_keeps_what_is_done(tmp_path: Path, conf: Path, hub: Hub) -> None:
-    done = threading.Event()
-    cutting = threading.Thread(target=_down_once_served, args=(hub, "step64", done))
-    cutting.start()
+    hub.faults.down_after = "step64"
     ran = watch(tmp_path, "schedule.from=64", HF_ENDPOINT=hub.url)
-    done.set()
-    cutting.join()
     assert ran.returncode == 2, ran.stdout
     last = ran.stderr.splitlines()[-1]
     assert "the hub can't be reached" in last and "checkpoints are recorded, and the same command goes on" in last
-    recorded = cell_of(tmp_path).steps_done()
-    assert 64 in recorded
-    hub.faults.down = False
+    assert cell_of(tmp_path).steps_done() == [64]
+    hub.faults.down_after, hub.faults.down = None, False
     assert watch(tmp_path, "schedule.from=64", HF_ENDPOINT=hub.url).returncode == 0
     assert cell_of(tmp_path).steps_done() == [64, 256, 512, 1000]
-
-
-def _down_once_served(hub: Hub, revision: str, done: threading.Event) -> None:
-    while not done.wait(0.01):
-        if hub.served[revision] >= 1_000_000:
-            hub.faults.down = True
-            return
 
 
 def test_doctor_names_what_is_wrong(tmp_path: Path, conf: Path, hub: Hub) -> None:

@@ -42,7 +42,7 @@ from circuitwatch.circuits.search import Found, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
-from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Edges, Scalar
+from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Edges, Scalar
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.transformer import Transformer
@@ -65,6 +65,11 @@ class Subject:
     prompts: PromptSet
     probes: RoleProbes
     config: Config
+
+    @property
+    def longest_input(self) -> int:
+        """Tokens of the longest input that a model gets in this cell."""
+        return max(self.prompts.clean.shape[1], self.probes.longest)
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,14 @@ def examine(
     """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record before it that has a circuit."""
     config = subject.config
     say("loading")
-    model = load_model(folder, device=torch_device(config.device), dtype=getattr(torch, config.dtype))
+    prefixes: list[str] = []
+    model = load_model(
+        folder,
+        device=torch_device(config.device),
+        dtype=getattr(torch, config.dtype),
+        check_length=subject.longest_input,
+        on_prefix=prefixes.append,
+    )
     say("heads")
     roles = role_scores(model, subject.probes)
     planned = planned_for(model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit))
@@ -109,6 +121,8 @@ def examine(
     scalars = parts.scalars | {"weights/sha256": weights_sha256(folder)}
     if duplicate_of:
         scalars[DUPLICATE_OF] = duplicate_of
+    if prefixes:
+        scalars[PREFIX_REMOVED] = prefixes[0]
     found, patching = parts.found, parts.findings.patching
     mask = found.mask if found else None
     if mask is not None and parts.scores is not None:

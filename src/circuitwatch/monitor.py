@@ -31,7 +31,7 @@ from circuitwatch.examine import Subject, examine
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
-from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord
+from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.tracking import Tracker
 
@@ -239,4 +239,5 @@ def _line(record: CheckpointRecord) -> str:
     if "behaviour/not_above_chance" in scalars:
         circuit += f" ({scalars['behaviour/not_above_chance']})"
     value, effect = (float(scalars[f"behaviour/{name}"]) for name in ("value", "effect"))
-    return f"step {record.step}: behaviour {value:.3f}, effect {effect:.3f}, circuit {circuit}"
+    prefix = f", {scalars[PREFIX_REMOVED]} taken off the weights' names" if PREFIX_REMOVED in scalars else ""
+    return f"step {record.step}: behaviour {value:.3f}, effect {effect:.3f}, circuit {circuit}{prefix}"

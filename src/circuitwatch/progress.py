@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from circuitwatch.records import Cell
+from circuitwatch.records import PREFIX_REMOVED, Cell
 from circuitwatch.units import format_tokens
 
 TABLE_ROWS = 14
@@ -134,7 +134,10 @@ def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
     flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)) == True  # noqa: E712
     words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words
-    return f"{len(scalars)} checkpoints in {cell.folder}{words}" + (
+    prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
+    wrapped = ", ".join(sorted(set(prefixes)))
+    taken_off = f"\ntaken off the names of {len(prefixes)} checkpoints' weights: {wrapped}" if wrapped else ""
+    return f"{len(scalars)} checkpoints in {cell.folder}{words}{taken_off}" + (
         f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
     )
 

@@ -36,6 +36,8 @@ FORMAT = 3
 Scalar = float | int | str | bool
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
+PREFIX_REMOVED = "weights/prefix_removed"
+"""The scalar that says what was taken off the names of a checkpoint's tensors, where a wrapper had put something there."""
 HEADER = ("config", "model", "task", "seed", "schedule")
 """What every cell.json says."""
 NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment", "checkpoints")

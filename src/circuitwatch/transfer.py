@@ -290,7 +290,12 @@ def imposed(
 ) -> pd.DataFrame:
     """The rows of one model checkpoint, whose weights are in a folder."""
     say("loading")
-    model = load_model(weights, device=_device_of(group.config), dtype=getattr(torch, group.config.dtype))
+    model = load_model(
+        weights,
+        device=_device_of(group.config),
+        dtype=getattr(torch, group.config.dtype),
+        check_length=max(of_task.clean.shape[1] for of_task in prompts.values()),
+    )
     rows: list[dict[str, Any]] = []
     for task, of_task in groupby(group.asked(checkpoint.step), key=lambda asked: asked.task):
         asked = list(of_task)

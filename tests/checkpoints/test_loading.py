@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -26,10 +28,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from circuitwatch.checkpoints.loading import load_model, weights_sha256
+from circuitwatch.checkpoints.loading import DamagedWeights, load_model, weights_sha256
 from circuitwatch.errors import UserError
 from circuitwatch.transformer import Transformer
-from support.models import Case, random_model
+from support.models import Case, random_model, same_logits
 
 
 def test_logits_equal_hugging_faces(case: Case) -> None:
@@ -129,6 +131,77 @@ def test_refusals(tmp_path: Path) -> None:
     OlmoForCausalLM(OlmoConfig(**common, clip_qkv=2.0)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="clip_qkv"):
         load_model(tmp_path)
+
+
+def windowed(kind: str, **more: Any) -> PreTrainedModel:
+    """A model that attends to no more than 12 tokens."""
+    torch.manual_seed(0)
+    shape = {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+        "num_key_value_heads": 2,
+    }
+    if kind == "mistral":
+        model = MistralForCausalLM(
+            MistralConfig(
+                **shape, sliding_window=12, bos_token_id=0, eos_token_id=0, pad_token_id=0, vocab_size=50, **more
+            )
+        )
+    else:
+        window = {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 0}
+        model = Qwen2ForCausalLM(
+            Qwen2Config(**shape, **{**window, **more}, bos_token_id=0, eos_token_id=0, pad_token_id=0, vocab_size=50)
+        )
+    for parameter in model.parameters():
+        parameter.data.normal_(std=0.25)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.mark.parametrize("kind", ["mistral", "qwen2"])
+def test_a_sliding_window_shorter_than_the_inputs_is_refused(kind: str, tmp_path: Path) -> None:
+    model = windowed(kind)
+    model.save_pretrained(tmp_path)
+    for length in (None, 13, 40):
+        with pytest.raises(UserError, match=r"differs .* by 0\.\d+ .*token 13 .*sliding_window=12") as caught:
+            load_model(tmp_path, check_length=length)
+        assert "\n" not in str(caught.value) and not isinstance(caught.value, DamagedWeights)
+    same_logits(tmp_path, model, check_length=12)  # 12 tokens fit into the window
+
+
+def test_a_window_that_no_layer_uses_is_no_reason(tmp_path: Path) -> None:
+    model = windowed("qwen2", max_window_layers=2)
+    model.save_pretrained(tmp_path)
+    same_logits(tmp_path, model, check_length=40)
+
+
+def test_the_comparison_takes_tokens_of_the_whole_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as asked for, as far as the context goes, and the same ones each time."""
+    random_model("parallel").save_pretrained(tmp_path)
+    seen: list[Tensor] = []
+    embed = Transformer.embed
+    monkeypatch.setattr(Transformer, "embed", lambda self, tokens: (seen.append(tokens), embed(self, tokens))[1])
+    for length in (None, 9, 9, 99):
+        load_model(tmp_path, check_length=length)
+    assert [tokens.shape for tokens in seen] == [(1, 32), (1, 9), (1, 9), (1, 32)]
+    assert seen[1].equal(seen[2]) and seen[0].unique().numel() > 16 and seen[0].max() > 40
+
+
+def test_a_difference_in_one_late_token_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A position that inputs of fewer tokens never touch."""
+    random_model("sequential").save_pretrained(tmp_path)
+    table = Transformer.__init__
+
+    def spoiled(self: Transformer, **fields: Any) -> None:
+        fields["W_pos"] = fields["W_pos"].clone()
+        fields["W_pos"][30, 0] += 1
+        table(self, **fields)
+
+    monkeypatch.setattr(Transformer, "__init__", spoiled)
+    with pytest.raises(UserError, match=r"differs .* from token 31 of 32 on; not analysed"):
+        load_model(tmp_path)
+    load_model(tmp_path, check_length=30)
 
 
 def test_the_hash_depends_on_the_weights_alone(tmp_path: Path) -> None:

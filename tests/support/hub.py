@@ -26,7 +26,7 @@ class Faults:
     """What goes wrong, by revision. `busy`: how many downloads of weights answer 503 first. `truncated`: weights end early, every time.
 
     `cut`: how many times the connection breaks after half of the weights. `gone`: listed, but 404 when asked for. `rate`: bytes a second.
-    `changed`: the weights served are not those listed.
+    `changed`: the weights served are not those listed. `down_after`: with the last of this revision's weights the hub goes down.
     """
 
     busy: dict[str, int] = field(default_factory=dict)
@@ -38,11 +38,16 @@ class Faults:
     rates: dict[str, float] = field(default_factory=dict)
     token: str | None = None
     down: bool = False
+    down_after: str | None = None
 
 
 @dataclass
 class Hub:
-    """A running hub. Revisions of `org/name` are the folders below root/org/name. served: bytes of weights by revision; asked: requests by path."""
+    """A running hub. Revisions of `org/name` are the folders below root/org/name. served: bytes of weights by revision; asked: requests by path.
+
+    All that is counted here, and every fault that comes of it, is there before the bytes that a client can have seen: each request has a thread of its own,
+    which may not run again until long after the client has its answer.
+    """
 
     root: Path
     url: str
@@ -50,6 +55,12 @@ class Hub:
     served: Counter[str] = field(default_factory=Counter)
     asked: Counter[str] = field(default_factory=Counter)
     ranges: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, counter: Counter[str], key: str, by: int = 1) -> None:
+        """Count without losing what another request's thread counts under the same key meanwhile."""
+        with self._lock:
+            counter[key] += by
 
     def revisions(self, repository: str) -> dict[str, str]:
         """Commit by revision: a hash of the revision's name."""
@@ -80,7 +91,7 @@ def running_hub(root: Path) -> Iterator[Hub]:
 
         def _answer(self, *, body: bool) -> None:
             path = unquote(urlparse(self.path).path).strip("/")
-            hub.asked[f"{self.command} {path}"] += 1
+            hub.count(hub.asked, f"{self.command} {path}")
             if hub.faults.down:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
@@ -169,14 +180,18 @@ def running_hub(root: Path) -> Iterator[Hub]:
             rate = hub.faults.rates.get(revision, hub.faults.rate) if large else None
             for at in range(0, len(sent), PIECE):
                 piece = sent[at : at + PIECE]
+                if large:
+                    hub.count(hub.served, revision, len(piece))
+                    if revision == hub.faults.down_after and at + PIECE >= len(sent):
+                        hub.faults.down = True
                 try:
                     self.wfile.write(piece)
                 except ConnectionError:  # the client has gone
+                    if large:
+                        hub.count(hub.served, revision, -len(piece))
                     return
                 if rate:
                     time.sleep(len(piece) / rate)
-                if large:
-                    hub.served[revision] += len(piece)
 
         def _json(self, content: Any) -> None:
             data = json.dumps(content).encode()

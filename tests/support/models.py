@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -102,3 +103,12 @@ def make_case(architecture: str, folder: Path, n_layers: int = 2) -> Case:
     hf = random_model(architecture, n_layers)
     hf.save_pretrained(folder)
     return Case(hf, load_model(folder), Textbook(hf), unequal_prompts())
+
+
+def same_logits(folder: Path, hf: PreTrainedModel, **options: Any) -> Tensor:
+    """Load a checkpoint with some options and return its logits on 12 tokens, after comparing them with a model's."""
+    tokens = torch.arange(12)[None]
+    ours = load_model(folder, **options)
+    logits = ours.unembed(ours.run(ours.embed(tokens)).final)
+    torch.testing.assert_close(logits, hf(tokens).logits, rtol=1e-4, atol=1e-5)
+    return logits

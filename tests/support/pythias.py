@@ -10,15 +10,16 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from support.tokenizers import PUBLISHED, tokenizer_named
 
 REPOSITORY = "EleutherAI/pythia-14m"
+VOCABULARY = 50304
+"""Pythia's tokens, padded as Pythia pads them: a hub's faults need files of several pieces."""
 
 
 def write_pythia(folder: Path, seed: int, *, dtype: torch.dtype = torch.float16, as_bin: bool = False) -> Path:
-    """One checkpoint of 2 layers × 2 heads × 8 dimensions; the vocabulary is Pythia's, padded as Pythia pads it."""
+    """One checkpoint of 2 layers × 2 heads × 8 dimensions, 3 MB in float16; the vocabulary is as large as Pythia's whichever tokenizer there is."""
     tokenizer = tokenizer_named("pythia" if PUBLISHED.exists() else "nano")
     torch.manual_seed(seed)
-    size = -(-len(tokenizer) // 128) * 128
     config = GPTNeoXConfig(
-        hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, vocab_size=size,
+        hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, vocab_size=VOCABULARY,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, max_position_embeddings=64,
     )  # fmt: skip
     model = GPTNeoXForCausalLM(config).to(dtype)

@@ -1,18 +1,22 @@
 """From a checkpoint's folder to a `Transformer`: Hugging Face loads it, TransformerLens reads its weights in one layout, the logits are compared.
 
-Weights are read from safetensors, or where there are none from .bin files with PyTorch's weights-only reader, so that nothing is ever unpickled; no code
+Every tensor of the model must be in the files, under its own name or behind the prefix of a known wrapper (see `tensors`); none is ever made up. Weights
+are read from safetensors, or where there are none from .bin files with PyTorch's weights-only reader, so that nothing is ever unpickled; no code
 of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that one model is in memory afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from circuitwatch.checkpoints.tensors import misfit, renamings, stored_names, unmerged_adapter
 from circuitwatch.errors import UserError
 from circuitwatch.transformer import MLP, Attention, Block, Norm, Rotary, Transformer
 
@@ -21,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class DamagedWeights(UserError):
-    """These weights can't be analysed, whatever is tried: they are not finite, or not what their files should be."""
+    """These weights can't be analysed, whatever is tried: they are not finite, not whole, or not what their files should be."""
 
 
 PARALLEL = {"GPTNeoXForCausalLM"}
@@ -30,7 +34,11 @@ POST_NORM = {"Olmo2ForCausalLM", "Olmo3ForCausalLM", "Gemma2ForCausalLM", "Gemma
 """Their blocks normalise what they add, so that a head's output is no linear part of the residual stream and edges have no exact meaning."""
 WEIGHT_FILES = {"safetensors": "model*.safetensors", "bin": "pytorch_model*.bin"}
 """Kinds of weight files, the preferred one first; weights in several files have numbers where the star is."""
+SAVED_HEADS = {"GPTNeoXForCausalLM": "embed_out"}
+"""What files call the unembedding, where transformers itself calls it lm_head."""
 MAX_ROTARY_POSITIONS = 2048
+CHECK_LENGTH = 128
+"""Tokens on which our logits are compared with Hugging Face's where no number is given."""
 LOGIT_TOLERANCE = 1e-3
 """Largest difference of logits accepted between our forward pass and Hugging Face's, relative to their largest magnitude: float32 rounding over
 dozens of layers stays below it, while any real difference of architecture is far above."""
@@ -103,37 +111,94 @@ def _is_parallel(architecture: str, config: Any) -> bool:
 
 
 @torch.no_grad()
-def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:
+def load_model(
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    check_length: int | None = None,
+    on_prefix: Callable[[str], None] | None = None,
+) -> Transformer:
     """Load a checkpoint for analysis.
 
-    Raises UserError for a folder without weights, an architecture that is not supported, and logits that differ from the Hugging Face model's;
-    DamagedWeights for files that can't be read and weights that are NaN or infinite (with the tensor's name).
-    """
-    from pickle import UnpicklingError
+    check_length: tokens on which our logits are compared with Hugging Face's, which should be as many as the longest input will have; at most the model's
+    context is taken, and by default CHECK_LENGTH. on_prefix: told what was taken off the tensors' names, if anything was.
 
-    from safetensors import SafetensorError
+    Raises UserError for a folder without weights, an architecture that is not supported, and logits that differ from the Hugging Face model's;
+    DamagedWeights for files that can't be read, an adapter that is not merged, and tensors that are missing, of another shape, NaN or infinite (with their
+    names).
+    """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformer_lens.model_bridge import TransformerBridge
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
-    from transformers.utils import logging
+    from transformers import PreTrainedTokenizerFast
 
     _require(folder, "config.json")
+    hf_model, taken_off = _hugging_face_model(folder, dtype)
+    if taken_off and on_prefix:
+        on_prefix(taken_off)
+    config = hf_model.config
+    rotary = _rotary_tables(hf_model, config)
+    tokens = _check_tokens(config, check_length)
+    expected = hf_model(tokens).logits[0]
+    # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading a large one for each checkpoint.
+    empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
+    bridge = TransformerBridge.boot_transformers(
+        str(folder), hf_model=hf_model, tokenizer=empty, device="cpu", dtype=dtype
+    )
+    model = _to_transformer(bridge, rotary, parallel=_is_parallel(type(hf_model).__name__, config))
+    _compare(folder, model.unembed(model.run(model.embed(tokens)).final)[0], expected, config)
+    return model if device == "cpu" else _moved(model, torch.device(device))
+
+
+def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
+    """The model as transformers has it, every tensor of it from the files, and what was taken off the tensors' names."""
+    from pickle import UnpicklingError
+
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
     files = weight_files(folder)
     if not files:
         raise UserError(f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed")
     logging.disable_progress_bar()
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # its table of tensors that don't fit: we say it in one line
     try:
-        hf_model = AutoModelForCausalLM.from_pretrained(
+        names = stored_names(files)
+        renamed, taken_off = renamings(names)
+        hf_model, loaded = AutoModelForCausalLM.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False, weights_only=True, dtype=dtype,
-            use_safetensors=files[0].suffix == ".safetensors",
-        ).eval()  # fmt: skip
+            use_safetensors=files[0].suffix == ".safetensors", output_loading_info=True, ignore_mismatched_sizes=True,
+            key_mapping={f"^{re.escape(old)}$": new for old, new in renamed.items()} or None,
+        )  # fmt: skip
     except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise DamagedWeights(f"{folder}: the weights can't be read as tensors ({reason})") from error
-    hf_model.requires_grad_(False)
-    architecture = type(hf_model).__name__
-    config = hf_model.config
+    finally:
+        logging.set_verbosity(verbosity)
+    _refuse_unsupported(folder, type(hf_model).__name__, hf_model.config)
+    if adapter := unmerged_adapter(names):
+        raise DamagedWeights(
+            f"{folder}: a model with LoRA layers that are not merged ({adapter}); merge the adapter into its base and save that"
+        )
+
+    def as_saved(name: str) -> str:
+        """A tensor's name in a file, which is where a person will look for it."""
+        head = SAVED_HEADS.get(type(hf_model).__name__, "lm_head")
+        return re.sub(r"^lm_head\b", head, name)
+
+    missing = [as_saved(name) for name in loaded["missing_keys"]]
+    if wrong := misfit(missing, [(as_saved(name), *shapes) for name, *shapes in loaded["mismatched_keys"]]):
+        raise DamagedWeights(f"{folder}: the weights are damaged: {wrong}")
+    for name, tensor in hf_model.named_parameters():
+        if not tensor.isfinite().all():
+            raise DamagedWeights(f"{folder}: the weights are damaged: {as_saved(name)} holds NaN or infinite values")
+    return hf_model.eval().requires_grad_(False), taken_off
+
+
+def _refuse_unsupported(folder: Path, architecture: str, config: Any) -> None:
     if architecture not in PARALLEL | SEQUENTIAL:
         known = ", ".join(sorted(PARALLEL | SEQUENTIAL))
         if architecture in POST_NORM:
@@ -144,24 +209,33 @@ def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.
         raise UserError(f"{folder}: architecture {architecture} is not supported; supported are {known}")
     if getattr(config, "clip_qkv", None):
         raise UserError(f"{folder}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not supported")
-    for name, tensor in hf_model.named_parameters():
-        if not tensor.isfinite().all():
-            raise DamagedWeights(f"{folder}: the weights are damaged: {name} holds NaN or infinite values")
-    probe = torch.arange(min(8, config.vocab_size))[None]
-    expected = hf_model(probe).logits
-    rotary = _rotary_tables(hf_model, config)
-    # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading a large one for each checkpoint.
-    empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
-    bridge = TransformerBridge.boot_transformers(
-        str(folder), hf_model=hf_model, tokenizer=empty, device="cpu", dtype=dtype
+
+
+def _check_tokens(config: Any, length: int | None) -> Tensor:
+    """Random tokens of the whole vocabulary [1, pos], always the same: a few low ids at a few first positions would miss what only others show."""
+    context = min(config.max_position_embeddings, MAX_ROTARY_POSITIONS)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(config.vocab_size, (1, min(length or CHECK_LENGTH, context)), generator=generator)
+
+
+def _compare(folder: Path, ours: Tensor, expected: Tensor, config: Any) -> None:
+    """Raise UserError if our logits [pos, d_vocab] are not those expected, or some layer looks back over fewer tokens than there are."""
+    length = len(expected)
+    largest = expected.abs().max()
+    differences = (ours - expected).abs().amax(-1)
+    wrong = torch.nonzero(~(differences <= LOGIT_TOLERANCE * largest))
+    # Only these layers look back no further than the window; where a configuration lists no kinds of layers, all do.
+    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
+    window = getattr(config, "sliding_window", None) if slides else None
+    is_short = window is not None and window < length
+    if not len(wrong) and not is_short:
+        return
+    first = f" from token {int(wrong[0]) + 1} of {length} on" if len(wrong) else ""
+    cause = f": sliding_window={window} is shorter than the inputs, and such windows are not supported"
+    raise UserError(
+        f"{folder}: our forward pass differs from Hugging Face's by {differences.max():.2g} in logits of at most "
+        f"{largest:.2g}{first}{cause if is_short else ''}; not analysed"
     )
-    model = _to_transformer(bridge, rotary, parallel=_is_parallel(architecture, config))
-    difference = (model.unembed(model.run(model.embed(probe)).final) - expected).abs().max()
-    if difference > LOGIT_TOLERANCE * expected.abs().max():
-        raise UserError(
-            f"{folder}: our forward pass differs from Hugging Face's by {difference:.2g} in the logits; not analysed"
-        )
-    return model if device == "cpu" else _moved(model, torch.device(device))
 
 
 def _require(folder: Path, *patterns: str) -> None:

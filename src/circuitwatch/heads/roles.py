@@ -53,6 +53,12 @@ class RoleProbes:
     text: SuppressionProbe | None
     left_out: dict[str, str]
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest input; a model with a shorter context leaves roles out, or cuts texts."""
+        inputs = [self.repeated, self.names, None if self.text is None else self.text.pieces]
+        return max(tokens.shape[1] for tokens in inputs if tokens is not None)
+
 
 @dataclass(frozen=True)
 class RoleScores:
