@@ -24,6 +24,7 @@ $(E2E_READY): $(READY)
 
 demo: $(READY) ## train two small models, watch four tasks, summarise: multirun/demo/summary/report.html
 	$(BIN)/circuitwatch --multirun experiment=demo
+	$(BIN)/python -m circuitwatch.nano.check model=nano-200k,nano-400k seed=0
 	$(BIN)/circuitwatch transfer sweep=demo
 	$(BIN)/circuitwatch summarize sweep=demo
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from circuitwatch import lexicon
-from circuitwatch.nano.corpus import MIXTURE, Corpus
+from circuitwatch.nano.corpus import CORPUS_VERSION, LONGEST_RANGE, MIXTURE, Corpus
 from circuitwatch.nano.vocabulary import build_tokenizer, vocabulary
 from circuitwatch.tasks import TASKS, build_prompts
 
@@ -34,6 +35,12 @@ def test_batches_depend_on_seed_and_step_alone(corpus: Corpus) -> None:
     assert (corpus.batch(7) == again.batch(7)).all() and (corpus.batch(3) == again.batch(3)).all()
     assert (corpus.batch(7) != corpus.batch(8)).any()
     assert (corpus.batch(7) != Corpus(TOKENIZER, seed=1, rows=21, context=48).batch(7)).any()
+
+
+def test_what_is_sampled_has_a_version_of_its_own(corpus: Corpus) -> None:
+    """Whoever changes what is sampled changes the digest and must raise CORPUS_VERSION, or weights of another corpus are reused."""
+    rows = np.concatenate([corpus.batch(step) for step in range(1, 21)])
+    assert (CORPUS_VERSION, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16]) == (6, "c23e24c3b43902d2")
 
 
 def test_rows(corpus: Corpus) -> None:
@@ -75,6 +82,25 @@ def test_held_out_years_never_start_a_range(sentences: list[str]) -> None:
     ]
     assert len(starts) > 500
     assert not any(lexicon.held_out("year", found[1], str(int(found[2]))) for found in starts)
+
+
+def test_a_range_ends_soon_after_its_start_and_in_its_century(sentences: list[str]) -> None:
+    """The end year moves with the start, so that it can't be told from a liking for late years alone; each distance is as likely."""
+    ranges = np.array(
+        [
+            [int(year) for year in found.groups()]
+            for sentence in sentences
+            if (found := re.search(r"(?:year|from) (1[1-7])(\d\d) (?:to|until) (?:the year )?(1[1-7])(\d\d)", sentence))
+        ]
+    )
+    assert len(ranges) > 2000 and (ranges[:, 0] == ranges[:, 2]).all()
+    start, distance = ranges[:, 1], ranges[:, 3] - ranges[:, 1]
+    assert distance.min() == 1 and distance.max() == LONGEST_RANGE and (ranges[start == 98, 3] == 99).all()
+    anywhere = distance[start <= 99 - LONGEST_RANGE]
+    shares = np.bincount(anywhere, minlength=LONGEST_RANGE + 1)[1:] / len(anywhere)
+    # Six standard errors of a share on either side.
+    assert np.abs(shares - 1 / LONGEST_RANGE).max() < 6 * (LONGEST_RANGE * len(anywhere)) ** -0.5
+    assert {98, 97, 0, 1} <= set(start.tolist())
 
 
 def test_no_evaluation_prompt_is_in_the_corpus(sentences: list[str]) -> None:

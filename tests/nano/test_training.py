@@ -67,6 +67,11 @@ def test_a_trained_suite_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     first = ensure_trained("tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step))
     assert calls == list(range(1, 13)) and torch.get_num_threads() == threads
     assert ensure_trained("tiny", seed=0, cache=tmp_path, progress=lambda *_: pytest.fail("trained again")) == first
+    with monkeypatch.context() as patch:
+        patch.setattr("circuitwatch.nano.training.CORPUS_VERSION", 5)
+        calls.clear()
+        earlier = ensure_trained("tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step))
+        assert earlier != first and calls == list(range(1, 13))  # weights of another corpus are not reused
     monkeypatch.setitem(SIZES, "tiny", NanoSize("tiny", 1, 32, 2, n_steps=2))
     assert ensure_trained("tiny", seed=0, cache=tmp_path) != first
 
