@@ -83,3 +83,23 @@ def test_some_of_the_effects() -> None:
     effects = Effects("logits", ["a", "b", "c"], np.arange(6.0).reshape(3, 2), np.ones(2))
     assert effects.only(["c", "a"]).senders == ["a", "c"]
     assert effects.only(["c", "a"]).mean.tolist() == effects.mean[[0, 2]].tolist()
+
+
+def test_a_share_of_noise_lies_within_its_interval() -> None:
+    """200 heads that do nothing, beside one that does: their sizes add up all the same, to what they are and not to what resamples make of them."""
+    rng = np.random.default_rng(3)
+    each = rng.normal(0, 1, (201, 32))
+    each[0] -= 20
+    senders = [f"a{i}.h0" for i in range(201)]
+    effects = Effects("logits", senders, each, np.full(32, 20.0))
+    share = effects.share(senders[1:])
+    assert share is not None
+    value, low, high = share
+    sizes = np.abs(each.mean(1))
+    assert value == pytest.approx(sizes[1:].sum() / sizes.sum())
+    assert low < value < high and value > 0.5
+    weights = rng.multinomial(32, np.full(32, 1 / 32), 500)
+    resampled = np.abs(weights @ each.T)
+    assert np.quantile(resampled[:, 1:].sum(1) / resampled.sum(1), 0.025) > value
+    of_one = effects.share(senders[:1])
+    assert of_one is not None and of_one[0] == pytest.approx(1 - value)

@@ -163,14 +163,13 @@ def test_shares_count_sizes_of_effects() -> None:
     unit = np.full(50, 2.0)
     wobble = np.random.default_rng(0).normal(0, 0.1, (3, 50))
     effects = Effects("logits", ["a0.h0", "a0.h1", "a1.h0"], np.array([[-1.2], [0.6], [-0.2]]) + wobble, unit)
-    weights = bootstrap_weights(50, 500, 0)
-    share = effects.share({"a0.h0", "a0.h1"}, weights)
+    share = effects.share({"a0.h0", "a0.h1"})
     assert share is not None
     value, low, high = share
     assert value == pytest.approx(0.9, abs=0.03) and low < value < high and high - low < 0.1
-    assert effects.share(set(), weights) == (0, 0, 0)
+    assert effects.share(set()) == (0, 0, 0)
     nothing = Effects("logits", ["a0.h0"], np.zeros((1, 50)), unit)
-    assert nothing.share({"a0.h0"}, weights) is None
+    assert nothing.share({"a0.h0"}) is None
     table = effects.table().set_index("sender")
     assert table["effect"].tolist() == pytest.approx([-0.6, 0.3, -0.1], abs=0.03)
 

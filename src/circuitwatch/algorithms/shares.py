@@ -28,7 +28,7 @@ def of_single(
 ) -> None:
     """Record the share Σ |effect| of the roles' holders ÷ Σ |effect| of all senders, each patched by itself."""
     sets = _sets(case, findings, roles, effects.senders)
-    _record(findings, name, [effects.share(some, case.weights) for some in sets], otherwise)
+    _record(findings, name, [effects.share(some) for some in sets], otherwise)
 
 
 def of_joint(
@@ -61,10 +61,10 @@ def unexplained(case: Case, findings: Findings, direct: Effects) -> None:
     roles = findings.roles["role"].unique()
     named = set(case.holders(findings.roles, *roles))
     nameless = [head for head in effects.senders if head not in named]
-    findings.measure("unexplained", effects.share(nameless, case.weights), NO_EFFECT)
+    findings.measure("unexplained", effects.share(nameless), NO_EFFECT)
     table = effects.table()
     table = table[sure(table["low"], table["high"])]
-    of_sure = effects.only(list(table["sender"])).share(nameless, case.weights) if len(table) else None
+    of_sure = effects.only(list(table["sender"])).share(nameless) if len(table) else None
     findings.measure("unexplained_sure", of_sure, NONE_SURE)
     strongest = table[table["sender"].isin(nameless)].sort_values("effect", key=abs, ascending=False)[:STRONGEST]
     if len(strongest):
