@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from circuitwatch.app import conf_dir
+from circuitwatch.config import RoleThresholds
 
 REPOSITORY = Path(__file__).parents[1]
 MISTAKES = {
@@ -36,6 +39,9 @@ MISTAKES = {
     "+new=1": "new: no such option",
     "circuit.resamples=1": "circuit.resamples=1: must be 0 for no noise ceiling, or at least 2",
     "task.n_prompts=1": "task.n_prompts=1: must be at least 2",
+    "heads.length=2": "heads.length=2: must be at least 3",
+    "heads.patch=all": "heads.patch=all: choose one of together, each",
+    "heads.d_inputs=keys": "heads.d_inputs=keys: choose one of keys_and_values, values",
     "dtype=bfloat16": "dtype=bfloat16: choose one of float32, float64",
     "device=tpu": "device=tpu: choose one of auto, cpu, cuda, mps",
     "schedule=steps": "schedule.steps is missing",
@@ -96,6 +102,9 @@ def test_help_names_every_choice_and_option(tmp_path: Path) -> None:
     shown = run("--help", cwd=tmp_path).stdout
     for name in ("nano-400k", "greater_than", "experiment=", "circuit.threshold", "summarize sweep=", "sweep "):
         assert name in shown
+    for role in fields(RoleThresholds):
+        (line,) = (line for line in shown.splitlines() if line.startswith(f"  heads.thresholds.{role.name} "))
+        assert re.search(r"\b\d{4}\.\d{5}\b", line), f"no source of the threshold: {line}"
     assert run("--version", cwd=tmp_path).stdout.startswith("circuitwatch ")
 
 

@@ -365,6 +365,7 @@ def _help() -> str:
         f"{part}.": getattr(config, f"{part.capitalize()}Config")
         for part in ("model", "task", "schedule", "checkpoints", "circuit", "heads", "tracking")
     }
+    groups["heads.thresholds."] = config.RoleThresholds
     options = ""
     for prefix, kind in groups.items():
         body = ast.parse(inspect.getsource(kind)).body[0]

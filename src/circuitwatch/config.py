@@ -27,6 +27,8 @@ QUADRATURES = ("right", "left", "midpoint")
 IG_MAX_STEPS = (3, 9, 27, 81)
 CRITERIA = ("recovery", "faithfulness")
 SEARCHES = ("coarse_to_fine", "exhaustive")
+PATCHES = ("together", "each")
+D_INPUTS = ("keys_and_values", "values")
 CORRUPTIONS = ("swap", "abc")
 MODES = ("auto", "online", "offline", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -133,28 +135,28 @@ class CircuitConfig:
 
 @dataclass
 class RoleThresholds:
-    """The score from which a head (or MLP) holds a role. Where no paper gives a number it is half of the scale."""
+    """The score from which a head (or MLP) holds a role, and where each number comes from."""
 
     induction: float = 0.5
     """Half of the attention goes to the token after the earlier occurrence (Olsson et al., 2209.11895, give no number)."""
     previous_token: float = 0.5
-    """Half of the attention goes to the token before."""
+    """Half of the attention goes to the token before (Olsson et al., 2209.11895, give no number)."""
     duplicate_token: float = 0.5
-    """Half of the attention goes to the earlier occurrence."""
+    """Half of the attention goes to the earlier occurrence (Wang et al., 2211.00593, give no number)."""
     successor: float = 0.5
     """Gould et al. (2312.09230) call heads above about half successor heads: theirs score 0.5 to 0.9, others near chance."""
-    name_mover: float = 0.75
-    """Wang et al. (2211.00593): name movers copy in over 95 % of cases at the end of training, an average head in less than 20 %."""
-    negative_name_mover: float = 0.75
-    """The same with the sign flipped: 98 % there against 12 %."""
-    copy_suppression: float = 0.5
-    """McDougall et al. (2310.04625): 0.77 for the head they study, most others below a third."""
+    name_mover: float = 0.10
+    """Tigges et al. (2407.10827) count heads from a copy score of 10 %. (Wang et al., 2211.00593: over 95 % for the three they name, below 20 % on average.)"""
+    negative_name_mover: float = 0.10
+    """As for name movers, with the sign flipped (Wang et al., 2211.00593: 98 % for the two they name, 12 % on average)."""
+    copy_suppression: float = 0.10
+    """Tigges et al. (2407.10827) count heads from 10 %. (McDougall et al., 2310.04625: 0.77 for the head they study, most others below a third.)"""
     s_inhibition: float = 0.5
-    """On half of the prompts the head does all three things that the role asks for."""
+    """On half of the prompts the head does all three things that the role asks for (Wang et al., 2211.00593, give no number)."""
     year_attention: float = 0.25
     """A quarter of the attention of the last token goes to the start year (Hanna et al., 2305.00586, give no number)."""
     year_push: float = 0.75
-    """On three prompts of four the MLP raises later years above earlier ones."""
+    """On three prompts of four, chance being two, the MLP raises later years above earlier ones (Hanna et al., 2305.00586, give no number)."""
 
 
 @dataclass
@@ -162,7 +164,7 @@ class HeadsConfig:
     """What head roles are measured on, and from when a head holds one."""
 
     length: int = 12
-    """Tokens of the random segment that is repeated, at least 2."""
+    """Tokens of the random segment that is repeated, at least 3."""
     n_sequences: int = 16
     """Repeated segments."""
     n_prompts: int = 64
@@ -180,9 +182,13 @@ class HeadsConfig:
     predicted_share: float = 0.05
     """Share of the attended tokens, those predicted most, whose suppression copy suppression keeps (McDougall et al., 2310.04625), in (0, 1]."""
     min_effect: float = 0.02
-    """Share of the behaviour that patching a head must take for its role to count as confirmed."""
+    """Share of the behaviour that patching a head must take or give for its role to count as confirmed."""
+    patch: str = "together"
+    """How C and D of IOI patch heads: `together`, several as one, or `each` by itself, and sizes of effects are added (as Tigges et al., 2407.10827, do)."""
+    d_inputs: str = "keys_and_values"
+    """What D of IOI is about: the S-inhibition heads' keys_and_values, or their values alone (as the code of Tigges et al.)."""
     thresholds: RoleThresholds = field(default_factory=RoleThresholds)
-    """Scores from which a role is held."""
+    """Scores from which a role is held, in (0, 1]:"""
 
 
 @dataclass
@@ -246,14 +252,15 @@ def validate(config: Any) -> Config:
     assert isinstance(config, Config)
     choices: dict[str, tuple[str, ...]] = {
         "model.source": SOURCES, "schedule.kind": SCHEDULES, "circuit.method": METHODS, "circuit.quadrature": QUADRATURES,
-        "circuit.criterion": CRITERIA, "circuit.search": SEARCHES, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
+        "circuit.criterion": CRITERIA, "circuit.search": SEARCHES,
+        "heads.patch": PATCHES, "heads.d_inputs": D_INPUTS, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
         "device": DEVICES, "dtype": DTYPES, "checkpoints.keep": KEEPS, "checkpoints.duplicates": DUPLICATES,
     }  # fmt: skip
     for key, allowed in choices.items():
         if _get(config, key) not in allowed:
             raise UserError(f"{key}={_get(config, key)}: choose one of {', '.join(allowed)}")
     least = {
-        "task.n_prompts": 2, "circuit.batch_size": 1, "heads.length": 2, "heads.n_sequences": 1, "heads.n_prompts": 1,
+        "task.n_prompts": 2, "circuit.batch_size": 1, "heads.length": 3, "heads.n_sequences": 1, "heads.n_prompts": 1,
         "heads.n_texts": 2, "heads.text_length": 8, "heads.n_destinations": 1, "heads.semantic_set": 1,
         "n_bootstrap": 10, "seed": 0, "threads": 1, "schedule.every": 1, "model.tokens_per_step": 1,
     }  # fmt: skip

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
-from circuitwatch.algorithms.causes import node_names
+from circuitwatch.algorithms import Findings, check_previous_tokens, confirm_roles, unconfirmed
+from circuitwatch.algorithms.confirming import node_names
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
@@ -118,12 +118,21 @@ def examine(
         planned.batch_size,
         on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
     )
+    if subject.probes.pairs is not None:
+        check_previous_tokens(
+            model,
+            subject.probes.pairs,
+            parts.findings,
+            config.heads,
+            n_bootstrap=config.n_bootstrap,
+            seed=config.seed,
+        )
     scalars = parts.scalars | {"weights/sha256": weights_sha256(folder)}
     if duplicate_of:
         scalars[DUPLICATE_OF] = duplicate_of
     if prefixes:
         scalars[PREFIX_REMOVED] = prefixes[0]
-    found, patching = parts.found, parts.findings.patching
+    found, patching, bands = parts.found, parts.findings.patching, parts.findings.bands
     mask = found.mask if found else None
     if mask is not None and parts.scores is not None:
         scalars |= overlap_scalars(graph_of(model), Circuit(mask, parts.scores), parts.resampled, previous)
@@ -138,7 +147,8 @@ def examine(
         parts.scores,
         mask,
         pd.concat(patching, ignore_index=True) if patching else None,
-        resamples=as_recorded(parts.resampled),
+        pd.concat(bands, ignore_index=True) if bands else None,
+        as_recorded(parts.resampled),
     )
 
 
@@ -178,7 +188,9 @@ def behaviour_circuit_and_parts(
     scalars["behaviour/above_chance"] = behaviour.above_chance
     if not behaviour.above_chance:
         scalars["behaviour/not_above_chance"] = behaviour.not_above_chance
-        findings = unconfirmed(prepared, prompts, roles.table, config.heads)
+        findings = unconfirmed(
+            prepared, prompts, roles.table, config.heads, n_bootstrap=config.n_bootstrap, seed=config.seed
+        )
         return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
     clean, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
     found, scored, resampled = find_circuits(

@@ -11,7 +11,8 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
-from circuitwatch.algorithms.causes import Case, Effects
+from circuitwatch.algorithms.causes import Case
+from circuitwatch.algorithms.effects import Effects
 from circuitwatch.algorithms.greater_than import year_pushes
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
@@ -115,7 +116,9 @@ def test_roles_are_checked_on_the_circuits_mlps(trained: Trained) -> None:
     effects = trained.findings.patching[1].set_index("sender")["effect"]
     for row in checked.itertuples():
         effect = effects[f"a{row.layer}.h{row.head}"]
-        assert row.effect == effect and row.confirmed == (-effect >= HeadsConfig().min_effect)
+        counts = abs(effect) >= HeadsConfig().min_effect and (row.effect_low > 0 or row.effect_high < 0)
+        assert row.effect == effect and row.confirmed == counts
+        assert pd.isna(row.sign) != counts and (not counts or row.sign == ("helps" if effect < 0 else "hurts"))
 
 
 def test_heads_outside_the_circuit_are_not_checked(trained_suite: Path) -> None:
@@ -148,7 +151,8 @@ def test_a_constant_liking_for_late_years_is_no_push(trained: Trained) -> None:
 def test_before_there_is_behaviour_the_roles_are_seen_all_the_same(trained: Trained) -> None:
     prepared = Prepared(trained.model, trained.prompts)
     table = trained.findings.roles[["role", "layer", "head", "score"]]
-    found = unconfirmed(prepared, trained.prompts, table[table["role"] == "successor"], HeadsConfig())
+    successors = table[table["role"] == "successor"]
+    found = unconfirmed(prepared, trained.prompts, successors, HeadsConfig(), n_bootstrap=10, seed=0)
     for role in ("year_attention", "year_push"):
         assert scores_of(found, role) == pytest.approx(scores_of(trained.findings, role), abs=1e-5)
     assert found.roles["effect"].isna().all() and not found.scalars
@@ -159,15 +163,14 @@ def test_shares_count_sizes_of_effects() -> None:
     unit = np.full(50, 2.0)
     wobble = np.random.default_rng(0).normal(0, 0.1, (3, 50))
     effects = Effects("logits", ["a0.h0", "a0.h1", "a1.h0"], np.array([[-1.2], [0.6], [-0.2]]) + wobble, unit)
-    weights = bootstrap_weights(50, 500, 0)
-    share = effects.share({"a0.h0", "a0.h1"}, weights)
+    share = effects.share({"a0.h0", "a0.h1"})
     assert share is not None
     value, low, high = share
     assert value == pytest.approx(0.9, abs=0.03) and low < value < high and high - low < 0.1
-    assert effects.share(set(), weights) == (0, 0, 0)
+    assert effects.share(set()) == (0, 0, 0)
     nothing = Effects("logits", ["a0.h0"], np.zeros((1, 50)), unit)
-    assert nothing.share({"a0.h0"}, weights) is None
-    table = effects.table(weights).set_index("sender")
+    assert nothing.share({"a0.h0"}) is None
+    table = effects.table().set_index("sender")
     assert table["effect"].tolist() == pytest.approx([-0.6, 0.3, -0.1], abs=0.03)
 
 

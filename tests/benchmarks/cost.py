@@ -25,7 +25,7 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from benchmarks.opponents import SHAPES
-from circuitwatch.algorithms.causes import Case, Effects
+from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import Scored, graph_of
@@ -100,17 +100,16 @@ def watch(folder: Path) -> dict[str, float]:
     inhibitors = [f"a{layer}.h{h}" for layer, h in ((middle, 0), (middle, 1), (middle + 1, 2))]
     sources = [f"a{layer}.h{h}" for layer in (1, 3, middle - 1) for h in (0, 1)]
     end, s2 = (prompts.positions[name][:, None] for name in ("end", "s2"))
-    sent = case.patcher.send(
-        [[head] for head in case.every_head], ["logits", *(f"{head}<q>" for head in movers)], positions=end
-    )
-    Effects.of(sent.into(["logits"]), case.every_head, "logits").table(weights)
+    case.direct_effects(case.every_head).table()
     stage("patching: logits")
+    sent = case.patcher.send([[head] for head in case.every_head], [f"{head}<q>" for head in movers], positions=end)
     queries = into_queries(case, sent, movers)[0]
-    queries.table(weights)
-    case.joint_share(inhibitors, queries.senders, [f"{head}<q>" for head in movers], end)
+    queries.table()
+    into_movers = [f"{head}<q>" for head in movers]
+    case.patcher.patch([*beginnings(inhibitors), queries.senders], into_movers, positions=end)
     stage("patching: queries")
     case.patcher.patch([[head] for head in sources], inputs_of(inhibitors), positions=s2)
-    case.joint_share(sources, case.heads_before(middle + 1), inputs_of(inhibitors), s2)
+    case.patcher.patch([*beginnings(sources), case.heads_before(middle + 1)], inputs_of(inhibitors), positions=s2)
     stage("patching: keys and values")
     circuits(ig_steps=30, quadrature="right", resamples=0)
     stage("circuit, 30 steps")
@@ -127,6 +126,11 @@ def watch(folder: Path) -> dict[str, float]:
         "batch": planned.batch_size,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
     }
+
+
+def beginnings(heads: list[str]) -> list[list[str]]:
+    """As many sets as a band of cut-offs has if every head passes at another one."""
+    return [heads[: n + 1] for n in range(len(heads))]
 
 
 def main(shapes: list[str]) -> None:

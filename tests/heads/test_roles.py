@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +11,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
-from circuitwatch.config import HeadsConfig
+from circuitwatch.config import HeadsConfig, RoleThresholds
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import repeated_segments
+from circuitwatch.heads.checks import CHECKED_ON, REPEATED
 from circuitwatch.heads.copy_suppression import SuppressionProbe
 from circuitwatch.heads.roles import ATTENTION_ROLES, COPYING_ROLES, ROLES, RoleProbes, role_probes, role_scores
 from circuitwatch.heads.successor import Succession
 from circuitwatch.lexicon import FEMALE_NAMES, MALE_NAMES
+from circuitwatch.tasks import TASKS
 from circuitwatch.transformer import MLP, Transformer
 from support import naive_roles as naive
 from support.built import BUILT, RANDOM_HEAD, roles_model
@@ -156,3 +158,10 @@ def test_the_shipped_tokenizers_allow_every_role(name: str) -> None:
     probes = role_probes(tokenizer_named(name), HeadsConfig(), seed=0)
     assert not probes.left_out
     assert probes.text is not None and probes.text.pieces.shape == (16, 33)
+    assert probes.pairs is not None and len(probes.pairs.lengths) == HeadsConfig().n_sequences
+
+
+def test_every_role_has_a_threshold_and_a_task_that_confirms_it() -> None:
+    thresholds = {field.name for field in fields(RoleThresholds)}
+    assert set(CHECKED_ON) == thresholds
+    assert {task for tasks in CHECKED_ON.values() for task in tasks} <= {*TASKS, REPEATED}

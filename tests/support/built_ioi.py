@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,12 +28,13 @@ def matrix(*parts: tuple[slice, slice, Tensor]) -> Tensor:
     return weight
 
 
-def ioi_model() -> Transformer:
+def ioi_model(against: Literal["io", "s"] | None = None, size: float = 1.5) -> Transformer:
     """Prompts are: name, name, word, name (S2), end. Layers 0 to 2 each have the head that does the work, h0, and two others.
 
     a0.h0, duplicate token: at S2 looks for the same token and writes its place into DUPLICATE. a1.h0, S-inhibition: at the end looks at S2 and copies
     that place into INHIBITED. a2.h0, name mover: at the end looks at both names, but not at the inhibited place, and copies the token into ANSWER. a2.h1
     copies tokens into ANSWER too, but looks at the word alone. All other heads and the MLPs are random and write into NOISE, which nothing reads.
+    a2.h2 is one of them, unless it copies `against` a name by `size`: IO, which it finds as the name mover does, or S, at S2.
     """
     generator = torch.Generator().manual_seed(0)
     eye, every, end = torch.eye(WIDTH), torch.ones(WIDTH, WIDTH), torch.zeros(WIDTH, WIDTH)
@@ -67,6 +69,11 @@ def ioi_model() -> Transformer:
         matrix((ANSWER, FIRST, 4 * eye)).T,
     )
 
+    against_a_name = {
+        "io": (*mover[:3], -size / 4 * mover[3]),
+        "s": (*inhibition[:2], matrix((TOKEN, FIRST, eye)), matrix((ANSWER, FIRST, -size * eye)).T),
+    }
+
     def other() -> tuple[Tensor, ...]:
         return *(torch.randn(D_MODEL, D_HEAD, generator=generator) for _ in range(3)), matrix(
             (NOISE, FIRST, eye / 20)
@@ -91,7 +98,7 @@ def ioi_model() -> Transformer:
         blocks=(
             block(duplicate, other(), other()),
             block(inhibition, other(), other()),
-            block(mover, looks_like_one, other()),
+            block(mover, looks_like_one, other() if against is None else against_a_name[against]),
         ),
         W_E=embedding,
         W_pos=places,

@@ -18,32 +18,30 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from circuitwatch.algorithms.causes import Case, Effects, Findings, mean_with_interval, with_causes
+from circuitwatch.algorithms.causes import Case, Findings
+from circuitwatch.algorithms.confirming import scored_rows
+from circuitwatch.algorithms.effects import Effects, mean_with_interval
+from circuitwatch.heads.checks import CIRCUIT_MLPS, LOGITS
 from circuitwatch.transformer import Transformer
 
-MLPS = "circuit MLPs"
 NO_CIRCUIT = "no circuit"
 
 
-def inspect(case: Case, findings: Findings) -> None:
-    """Measure the three parts of the algorithm, and check the roles of heads and MLPs; `findings` is filled in."""
-    heads, mlps = case.every_head, [f"m{layer}" for layer in range(case.model.n_layers)]
-    direct = case.direct_effects([*heads, *mlps])
-    findings.patching.append(direct.table(case.weights))
-    case.check_movers(findings.roles, direct)
+def inspect(case: Case, findings: Findings, direct: Effects) -> None:
+    """Measure the three parts of the algorithm, and check the roles of heads and MLPs; `findings` is filled in.
 
+    direct: every head's and MLP's effect on the logits.
+    """
     attention, pushes, ranks = observe(case)
     findings.roles = pd.concat([findings.roles, role_rows(case, attention, pushes)], ignore_index=True)
-    for role in ("year_attention", "year_push"):
-        case.check(findings.roles, direct, role)
-
+    case.check(findings.roles, direct, LOGITS)
     into_mlps = effects_on_mlps(case)
     if into_mlps is not None:
-        findings.patching.append(into_mlps.table(case.weights))
-        for role in ("successor", "induction"):
-            case.check(findings.roles, into_mlps, role, into_mlps.senders)
+        findings.patching.append(into_mlps.table())
+        case.check(findings.roles, into_mlps, CIRCUIT_MLPS, into_mlps.senders)
     members = case.nodes or frozenset()
-    weights = np.abs(direct.mean[: len(heads)]) * np.array([head in members for head in heads])
+    of_heads = direct.only(case.every_head)
+    weights = np.abs(of_heads.mean) * np.array([head in members for head in of_heads.senders])
     for name, values in (("year_attention", attention), ("year_lens", ranks)):
         measured = None
         if weights.sum() > 0:
@@ -123,17 +121,20 @@ def effects_on_mlps(case: Case) -> Effects | None:
     """Effects of the circuit's heads on its MLPs at the end of the prompt; None without a circuit that has both."""
     members = case.nodes or frozenset()
     heads = [head for head in case.every_head if head in members]
-    mlps = [f"m{layer}" for layer in range(case.model.n_layers) if f"m{layer}" in members]
+    mlps = [mlp for mlp in case.every_mlp if mlp in members]
     if not heads or not mlps:
         return None
     patched = case.patcher.patch([[head] for head in heads], mlps, positions=case.prompts.positions["end"][:, None])
-    return Effects.of(patched, heads, MLPS)
+    return Effects.of(patched, heads, CIRCUIT_MLPS)
 
 
 def role_rows(case: Case, attention: Tensor, pushes: Tensor) -> pd.DataFrame:
     """Rows of the role table from attention [head, prompt] and pushes [layer, prompt]."""
     layers, heads = np.divmod(np.arange(len(attention)), case.model.n_heads)
-    looking = {"role": "year_attention", "layer": layers, "head": heads, "score": attention.mean(1).double().numpy()}
-    shares = (pushes > 0).double().mean(1).numpy()
-    pushing = {"role": "year_push", "layer": np.arange(len(pushes)), "head": -1, "score": shares}
-    return with_causes(pd.concat([pd.DataFrame(looking), pd.DataFrame(pushing)], ignore_index=True), case.nodes)
+    mlps = np.arange(len(pushes))
+    looking, raising = attention.double().numpy(), (pushes > 0).double().numpy()
+    rows = [
+        scored_rows("year_attention", layers, heads, looking, case.nodes, case.weights),
+        scored_rows("year_push", mlps, np.full_like(mlps, -1), raising, case.nodes, case.weights),
+    ]
+    return pd.concat(rows, ignore_index=True)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from circuitwatch.errors import UserError
+from circuitwatch.heads.checks import REPEATED
+from circuitwatch.tasks.prompts import PromptSet
 from circuitwatch.transformer import Transformer
 
 
@@ -31,6 +33,44 @@ def repeated_segments(token_ids: Tensor, *, length: int, n_sequences: int, bos_i
     if bos_id is None:
         return sequences
     return torch.cat([torch.full((n_sequences, 1), bos_id), sequences], dim=1)
+
+
+def repeated_pairs(sequences: Tensor, token_ids: Tensor, *, length: int, seed: int) -> PromptSet | None:
+    """Prompts that a previous-token head's effect is measured on: a segment, and a beginning of its second copy; in the twin the first copy is other tokens.
+
+    The right answer is the token that goes on with the second copy; the wrong one is a later token of the segment, which the twin does not hold either: so
+    knowing which tokens were seen, without their order, answers nothing. The places at which second copies are cut go round.
+
+    sequences: [sequence, pos] of `repeated_segments`, with segments of at least 3 tokens; token_ids: those the counterparts are drawn from. None if these
+    are fewer than two segments hold.
+    """
+    if len(token_ids) < 2 * length or length < 3:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    first = sequences.shape[1] - 2 * length
+    corrupted, n = sequences.clone(), len(sequences)
+    cuts = torch.arange(n) % (length - 2)  # the last token is the cut-th of its copy
+    wrong = torch.empty(n, dtype=torch.long)
+    for row, (sequence, cut) in enumerate(zip(sequences, cuts.tolist(), strict=True)):
+        segment = sequence[first : first + length]
+        others = token_ids[~torch.isin(token_ids, segment)]
+        corrupted[row, first : first + length] = others[torch.randperm(len(others), generator=generator)[:length]]
+        wrong[row] = segment[int(torch.randint(cut + 2, length, (1,), generator=generator))]
+    lengths = first + length + cuts + 1
+    right = sequences.gather(1, lengths[:, None])[:, 0]
+    return PromptSet(
+        task=REPEATED,
+        metric="logit_diff",
+        clean_text=("",) * n,
+        corrupted_text=("",) * n,
+        clean=sequences,
+        corrupted=corrupted,
+        lengths=lengths,
+        answer_ids=torch.stack([right, wrong], 1),
+        answer_signs=torch.tensor([[1.0, -1.0]]).repeat(n, 1),
+        positions={"first": torch.full((n,), first), "last": torch.full((n,), first + length - 1), "end": lengths - 1},
+        lexicon_counts={"tokens": len(token_ids)},
+    )
 
 
 @torch.no_grad()

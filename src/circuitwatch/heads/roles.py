@@ -15,12 +15,12 @@ from torch import Tensor
 
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
-from circuitwatch.heads.attention import attention_scores, repeated_segments
+from circuitwatch.heads.attention import attention_scores, repeated_pairs, repeated_segments
 from circuitwatch.heads.copy_suppression import SuppressionProbe, copy_suppression_scores
 from circuitwatch.heads.copying import name_mover_scores
 from circuitwatch.heads.successor import Succession, successions, successor_scores
 from circuitwatch.heads.text import Unencodable, text_pieces
-from circuitwatch.tasks import build_prompts
+from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class RoleProbes:
     """The inputs that roles are measured on; the same at every checkpoint.
 
     repeated [sequence, pos] ends in two copies of `length` tokens; names [prompt, pos] are IOI prompts with names at `name_positions` [prompt, 3], both
-    None where there are none; lists may be empty; text is None where there is none. left_out: role → why this tokenizer does not allow it.
+    None where there are none; lists may be empty; text is None where there is none. left_out: role → why this tokenizer does not allow it. pairs: prompts
+    that the effect of previous-token heads is measured on, None where there are too few tokens.
     """
 
     repeated: Tensor
@@ -52,6 +53,7 @@ class RoleProbes:
     lists: Sequence[Succession]
     text: SuppressionProbe | None
     left_out: dict[str, str]
+    pairs: PromptSet | None = None
 
     @property
     def longest(self) -> int:
@@ -101,7 +103,8 @@ def role_probes(tokenizer: PreTrainedTokenizerBase, heads: HeadsConfig, *, seed:
         )
     except Unencodable as error:
         left_out["copy_suppression"] = str(error)
-    return RoleProbes(repeated, heads.length, names, positions, lists, text, left_out)
+    pairs = repeated_pairs(repeated, ordinary, length=heads.length, seed=seed)
+    return RoleProbes(repeated, heads.length, names, positions, lists, text, left_out, pairs)
 
 
 def context_length(model: Transformer) -> int | None:
