@@ -15,6 +15,7 @@ from torch import Tensor
 
 from circuitwatch.circuits.patching import Patched, PathPatcher
 from circuitwatch.config import HeadsConfig
+from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 
@@ -135,9 +136,8 @@ class Case:
 
     def holders(self, roles: pd.DataFrame, *names: str) -> list[str]:
         """Heads (and MLPs) whose score reaches the threshold of any of the roles."""
-        parts = [
-            roles[(roles["role"] == name) & (roles["score"] >= getattr(self.heads.thresholds, name))] for name in names
-        ]
+        able = that_can_hold(roles)
+        parts = [able[(able["role"] == name) & (able["score"] >= getattr(self.heads.thresholds, name))] for name in names]
         every = pd.concat(parts).sort_values(["layer", "head"])
         return list(dict.fromkeys(node_names(every)))
 
@@ -163,7 +163,8 @@ class Case:
         roles.loc[names.index, "effect"] = found
         roles.loc[names.index, "effect_on"] = effects.receivers
         if self.nodes is not None:
-            holds = roles.loc[names.index, "score"] >= getattr(self.heads.thresholds, role)
+            able = that_can_hold(roles.loc[names.index]).index
+            holds = (roles.loc[names.index, "score"] >= getattr(self.heads.thresholds, role)) & names.index.isin(able)
             does = found * SIGNS[role] >= self.heads.min_effect
             roles.loc[names.index, "confirmed"] = holds & names.isin(self.nodes) & does
 
