@@ -170,13 +170,14 @@ class HeadsConfig:
     n_prompts: int = 64
     """IOI prompts for the name-mover scores, whatever task is watched."""
     text: str | None = None
-    """Plain text that copy suppression is measured on; null: text of the nano corpus' kind that no nano model was trained on."""
+    """Plain text that copy suppression is measured on; null: English prose that comes with circuitwatch (some 2,800 tokens), for nano
+    models sentences of their corpus' kind that none was trained on."""
     n_texts: int = 16
     """Pieces of that text: half for the mean that ablates a head, half to measure the effect on; at least 2."""
     text_length: int = 32
     """Tokens of a piece, at least 8."""
     n_destinations: int = 48
-    """Positions of the text at which the effect on the output distribution is measured; layers without any sign of it are left at 8 of them."""
+    """Positions of the text at which the effect on the output distribution is measured."""
     semantic_set: int = 5
     """Tokens that count as the attended one in copy suppression: itself and those with the nearest unembeddings."""
     predicted_share: float = 0.05

@@ -41,6 +41,7 @@ from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resa
 from circuitwatch.circuits.search import Found, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
+from circuitwatch.heads.holding import that_can_hold, why_none_can
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Edges, Scalar
 from circuitwatch.tasks import PromptSet
@@ -164,14 +165,18 @@ def steps_at_once(config: CircuitConfig) -> int:
 
 
 def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
-    """The strongest head (or MLP) of each role, and the sum over all; or why a role could not be measured."""
+    """The strongest head (or MLP) of each role that can hold it, and the sum over those; or why a role could not be measured, or none can hold it."""
     scalars: dict[str, Scalar] = {f"roles/{role}/left_out": reason for role, reason in left_out.items()}
     for role, table in roles.groupby("role", sort=False):
-        best = table.loc[[table["score"].idxmax()]]
+        able = that_can_hold(table)
+        if able.empty:
+            scalars[f"roles/{role}/left_out"] = why_none_can(str(role), int(table["layer"].max()) + 1)
+            continue
+        best = able.loc[[able["score"].idxmax()]]
         scalars |= {
             f"roles/{role}/max": float(best["score"].iloc[0]),
             f"roles/{role}/head": node_names(best)[0],
-            f"roles/{role}/total": float(table["score"].sum()),
+            f"roles/{role}/total": float(able["score"].sum()),
         }
     return scalars
 

@@ -29,6 +29,7 @@ from circuitwatch.config import Config
 from circuitwatch.errors import UserError
 from circuitwatch.examine import Subject, examine
 from circuitwatch.heads.roles import role_probes
+from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
@@ -58,10 +59,10 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     about = source.about(checkpoints)
     tokenizer = load_tokenizer(about)
     prompts = prompts_of(config, tokenizer)
-    cell = Cell.create(folder, header(config, checkpoints, about, prompts))
+    cell = Cell.create(folder, header(config, checkpoints, about, prompts, text_used(tokenizer, config.heads.text)))
     if cell.is_done():
         return _shown_as_done(cell, console)
-    probes = role_probes(tokenizer, config.heads, seed=config.seed)
+    probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
     title = f"{config.model.name} {config.task.name}"
     with (
         Tracker(cell, config.tracking, sweep=config.sweep) as tracker,
@@ -215,8 +216,13 @@ def trained_suite(config: Config) -> Path:
             progress.__exit__(None, None, None)
 
 
-def header(config: Config, checkpoints: Sequence[Checkpoint], about: Path, prompts: PromptSet) -> dict[str, Any]:
-    """What cell.json says: all that decides the records, and what made them; `about` holds the model's configuration."""
+def header(
+    config: Config, checkpoints: Sequence[Checkpoint], about: Path, prompts: PromptSet, text: str
+) -> dict[str, Any]:
+    """What cell.json says: all that decides the records, and what made them.
+
+    about: the folder that holds the model's configuration; text: which text copy suppression is measured on.
+    """
     facts = model_facts(about)
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
     return {
@@ -228,6 +234,7 @@ def header(config: Config, checkpoints: Sequence[Checkpoint], about: Path, promp
         "seed": config.seed,
         "schedule": [{"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints],
         "lexicon": prompts.lexicon_counts,
+        "copy_suppression_text": text,
         "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},
     }
 

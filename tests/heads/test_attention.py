@@ -33,8 +33,10 @@ def test_scores_equal_hugging_faces_attention(case: Case, bos_id: int | None) ->
     attentions = case.hf(sequences, output_attentions=True).attentions
     first = sequences.shape[1] - LENGTH
     scores = attention_scores(case.model, sequences, length=LENGTH, batch_size=3)
+    assert scores["induction"].shape == (case.model.n_layers, case.model.n_heads, 4)
     for role, distance in (("induction", LENGTH - 1), ("previous_token", 1), ("duplicate_token", LENGTH)):
         for layer, attention in enumerate(attentions):
             for head in range(attention.shape[1]):
                 looks = [attention[:, head, i, i - distance] for i in range(first, sequences.shape[1])]
-                assert scores[role][layer, head] == pytest.approx(torch.stack(looks).mean().item(), abs=1e-6)
+                of_each = torch.stack(looks, 1).mean(1)  # one number a sequence
+                torch.testing.assert_close(scores[role][layer, head], of_each, atol=1e-6, rtol=0)

@@ -85,8 +85,8 @@ def test_a_copying_head_is_a_name_mover_and_its_negative_is_not(case: Case) -> N
     through = torch.linalg.lstsq(normalised, wanted).solution
     for sign, role, other in ((1, "name_mover", "negative_name_mover"), (-1, "negative_name_mover", "name_mover")):
         scores = name_mover_scores(with_head(model, 1, 1, sign * through), TOKENS, POSITIONS, top=1)
-        assert scores[role][1, 1] >= 5 / 6  # tokens whose unembeddings are nearly parallel may swap places
-        assert scores[other][1, 1] == 0
+        assert scores[role][1, 1].mean() >= 5 / 6  # tokens whose unembeddings are nearly parallel may swap places
+        assert scores[other][1, 1].eq(0).all()
 
 
 def test_a_successor_head(case: Case) -> None:
@@ -98,10 +98,12 @@ def test_a_successor_head(case: Case) -> None:
     normalised = model.blocks[1].attention_norm(enriched)
     wanted = model.W_U.T[targets[1:]] * 50 / model.final_norm.weight
     built = with_head(model, 1, 2, torch.linalg.lstsq(normalised, wanted).solution)
-    assert successor_scores(built, lists)[1, 2] >= 5 / 6
-    assert successor_scores(built, lists).max() <= 1
+    scores = successor_scores(built, lists)
+    assert scores.shape == (model.n_layers, model.n_heads, 6)
+    assert scores[1, 2].mean() >= 5 / 6
+    assert set(scores.unique().tolist()) <= {0.0, 1.0}
     backwards = [Succession(targets, targets[1:], torch.arange(0, 6))]
-    assert successor_scores(built, backwards)[1, 2] < 0.5
+    assert successor_scores(built, backwards)[1, 2].mean() < 0.5
 
 
 def test_no_lists(case: Case) -> None:

@@ -104,6 +104,26 @@ def test_built_heads_hold_their_roles_and_a_random_head_does_not() -> None:
     assert table["copy_suppression", *BUILT["name_mover"]] <= 0.1
 
 
+def test_every_score_has_an_interval_over_what_it_averages(case: Case) -> None:
+    """Sequences, items, prompts and pieces of text; one of each tells nothing of others."""
+    lists = [Succession(torch.arange(10, 17), torch.arange(10, 16), torch.arange(1, 7))]
+    probes = made_probes(VOCABULARY, 6, 6, lists, n_destinations=30, semantic_set=3, predicted_share=0.25)
+    table = role_scores(case.model, probes).table
+    assert table.columns.tolist() == ["role", "layer", "head", "score", "low", "high"]
+    assert (table["low"] <= table["score"] + 1e-9).all() and (table["score"] <= table["high"] + 1e-9).all()
+    assert table[["low", "high"]].stack().between(0, 1).all()
+    for role in ROLES:
+        assert (table.loc[table["role"] == role, "low"] < table.loc[table["role"] == role, "high"]).any() or (
+            table.loc[table["role"] == role, "score"].nunique() == 1
+        ), role
+    assert role_scores(case.model, probes).table.equals(table)
+    single = [Succession(lists[0].targets, lists[0].inputs[:1], lists[0].successors[:1])]
+    one = replace(made_probes(VOCABULARY, 6, 2, single), repeated=probes.repeated[:1])
+    one = replace(one, names=one.names[:1], name_positions=one.name_positions[:1])
+    table = role_scores(case.model, one).table
+    assert table["score"].notna().all() and table[["low", "high"]].isna().all().all()
+
+
 def word_level(words: list[str], **special: str) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -120,7 +140,7 @@ def test_a_tokenizer_without_names_lists_and_the_texts_words(case: Case, special
         "successor": "no list has two items in succession that are single tokens in this model's tokenizer",
         "name_mover": names,
         "negative_name_mover": names,
-        "copy_suppression": "this model's tokenizer can encode only 0 of 6 pieces of the nano corpus' text; "
+        "copy_suppression": "this model's tokenizer can encode only 0 of 6 pieces of English prose; "
         "heads.text=<file> gives it another",
     }
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from circuitwatch.algorithms.effects import Array, Effects, interval, sure
 from circuitwatch.config import HeadsConfig, RoleThresholds
+from circuitwatch.heads.holding import that_can_hold
 
 HELPS, HURTS = "helps", "hurts"
 CAUSES = {
@@ -62,8 +63,9 @@ def holders(
     roles: pd.DataFrame, thresholds: RoleThresholds, names: Collection[str], cutoff: float | None = None
 ) -> list[str]:
     """Heads (and MLPs), by layer, whose score reaches the threshold of any of the named roles, or the one cut-off given for all."""
-    lowest = roles["role"].map(lambda role: getattr(thresholds, role) if cutoff is None else cutoff)
-    held = roles[roles["role"].isin(list(names)) & (roles["score"] >= lowest.astype(float))]
+    able = that_can_hold(roles[roles["role"].isin(list(names))])
+    lowest = able["role"].map(lambda role: getattr(thresholds, role) if cutoff is None else cutoff)
+    held = able[able["score"] >= lowest.astype(float)]
     return list(dict.fromkeys(node_names(held.sort_values(["layer", "head"]))))
 
 
@@ -103,5 +105,6 @@ def check(
     roles.loc[names.index, "effect_on"] = effects.receivers
     roles.loc[names.index, "sign"] = sign
     if nodes is not None:
-        holds = roles.loc[names.index, "score"] >= getattr(heads.thresholds, role)
+        able = names.index.isin(that_can_hold(roles.loc[names.index]).index)
+        holds = able & (roles.loc[names.index, "score"] >= getattr(heads.thresholds, role))
         roles.loc[names.index, "confirmed"] = holds & names.isin(list(nodes)) & sign.notna()

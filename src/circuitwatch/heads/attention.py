@@ -75,12 +75,16 @@ def repeated_pairs(sequences: Tensor, token_ids: Tensor, *, length: int, seed: i
 
 @torch.no_grad()
 def attention_scores(model: Transformer, sequences: Tensor, *, length: int, batch_size: int = 16) -> dict[str, Tensor]:
-    """Scores of the three roles, each [layer, head] on the CPU, on sequences [sequence, pos] that end in two copies of `length` tokens."""
+    """Scores of the three roles for each sequence, each [layer, head, sequence] on the CPU; a head's score is the mean over sequences.
+
+    sequences [sequence, pos] end in two copies of `length` tokens.
+    """
     second = torch.arange(sequences.shape[1] - length, sequences.shape[1])
     targets = {"induction": second - (length - 1), "previous_token": second - 1, "duplicate_token": second - length}
-    totals = {role: torch.zeros(model.n_layers, model.n_heads) for role in targets}
+    found: dict[str, list[Tensor]] = {role: [] for role in targets}
     for batch in sequences.split(batch_size):
         patterns = model.attention_patterns(batch.to(model.device))
         for role, attended in targets.items():
-            totals[role] += patterns[:, :, :, second, attended].sum((1, 3)).cpu()
-    return {role: total / (len(sequences) * length) for role, total in totals.items()}
+            # [layer, sequence, head, position] → [layer, head, sequence]
+            found[role].append(patterns[:, :, :, second, attended].mean(3).transpose(1, 2).cpu())
+    return {role: torch.cat(parts, 2) for role, parts in found.items()}

@@ -14,21 +14,27 @@ here it is the same for all: the token of s and those with the nearest unembeddi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
 import torch
 from torch import Tensor
 
-from circuitwatch.heads.divergence import Clean, Replaced, divergences
+from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_divergences
+from circuitwatch.heads.intervals import Array, bootstrap_interval
 from circuitwatch.transformer import Norm, Trace, Transformer
 
 NO_EFFECT = 1e-10
 """Nats a destination: a mean ablation with a smaller effect is rounding, and the score 0."""
 DEPENDENT = 1e-4
 """Squared length of what orthogonalisation leaves of a unit vector, below which it adds no direction."""
-SCREENED_OUT = 0.1
-"""Score on the screening destinations below which no more of them are looked at: a fifth of the role's threshold by default."""
+LOWEST_CUTOFF = 0.1
+"""The lowest score from which a head is ever said to hold a role: the beginning of the band of cut-offs."""
+SCREENED_OUT = LOWEST_CUTOFF / 5
+"""Score below which the estimate from some tokens of the vocabulary is left as it is."""
+WORTH_IT = 8
+"""Times as many tokens as are drawn that a vocabulary must have for the estimate to save anything."""
 COSINES = 2**24
 """Cosines between unembeddings that are in memory at a time."""
 
@@ -37,8 +43,8 @@ COSINES = 2**24
 class SuppressionProbe:
     """What copy suppression is measured on: pieces [piece, pos], the first half for the means; the options are those of `HeadsConfig`.
 
-    n_screen: the scores of all heads are first taken on so many of the destinations, and on all of them only in layers where a head reaches `SCREENED_OUT`;
-    0: on all at once.
+    n_screen: the scores of all heads are first estimated from so many tokens of the vocabulary at each destination, and taken from all tokens only for heads that reach
+    `SCREENED_OUT`; 0, or a vocabulary less than `WORTH_IT` times as large: from all tokens at once.
     """
 
     pieces: Tensor
@@ -63,43 +69,83 @@ class SuppressionProbe:
         return n_mean + drawn // width, first + drawn % width
 
 
+@dataclass(frozen=True)
+class Averted:
+    """KLs in nats of every head, summed over the destinations of each piece of text: float64 [layer, head, piece], 0 for a head without any effect.
+
+    ablated: of replacing the head by its mean; averted: how much less it is with the part that suppresses predicted tokens.
+    """
+
+    ablated: Tensor
+    averted: Tensor
+
+    def scores(self) -> Tensor:
+        """[layer, head] in [0, 1]; 0 for a head whose mean ablation changes nothing."""
+        total = self.ablated.sum(-1)
+        share = self.averted.sum(-1) / total.where(total > 0, torch.ones_like(total))
+        return share.clamp(0, 1).float()
+
+    def interval(self, *, n_bootstrap: int, seed: int) -> tuple[Array, Array]:
+        """Its 95 % interval over pieces, the means taken as they are: [layer, head] each."""
+        low, high = bootstrap_interval(self.averted, n_bootstrap=n_bootstrap, seed=seed, over=self.ablated)
+        return low.clip(0, 1), high.clip(0, 1)
+
+
 @torch.no_grad()
-def copy_suppression_scores(model: Transformer, probe: SuppressionProbe) -> Tensor:
-    """Scores [layer, head] in [0, 1] on the CPU; 0 for a head whose mean ablation changes nothing."""
+def copy_suppression(model: Transformer, probe: SuppressionProbe) -> Averted:
+    """What every head averts, piece by piece of those that the effect is measured on."""
     trace = model.run(model.embed(probe.pieces.to(model.device)))
     piece, place = (index.to(model.device) for index in probe.destinations())
-    layers = list(range(model.n_layers))
-    if not 0 < probe.n_screen < len(place):
-        return _averted(model, probe, trace, piece, place, layers)
-    some = torch.arange(probe.n_screen, device=model.device) * len(place) // probe.n_screen
-    scores = _averted(model, probe, trace, piece[some], place[some], layers)
-    again = [layer for layer in layers if scores[layer].max() >= SCREENED_OUT]
-    if again:
-        scores[again] = _averted(model, probe, trace, piece, place, again)
-    return scores
+    every = {layer: torch.arange(model.n_heads, device=model.device) for layer in range(model.n_layers)}
+    if not 0 < WORTH_IT * probe.n_screen <= model.W_U.shape[1]:
+        return _averted(model, probe, trace, piece, place, every)
+    rough = _averted(model, probe, trace, piece, place, every, n_tokens=probe.n_screen)
+    reach = (rough.scores() >= SCREENED_OUT).to(model.device)
+    again = {layer: reach[layer].nonzero()[:, 0] for layer in every if reach[layer].any()}
+    if not again:
+        return rough
+    whole = _averted(model, probe, trace, piece, place, again)
+    chosen = reach.cpu()[:, :, None]
+    return Averted(rough.ablated.where(~chosen, whole.ablated), rough.averted.where(~chosen, whole.averted))
 
 
 def _averted(
-    model: Transformer, probe: SuppressionProbe, trace: Trace, piece: Tensor, place: Tensor, layers: list[int]
-) -> Tensor:
-    """The scores of some layers' heads at destinations piece, place [destination]: [layer, head]."""
+    model: Transformer,
+    probe: SuppressionProbe,
+    trace: Trace,
+    piece: Tensor,
+    place: Tensor,
+    heads: Mapping[int, Tensor],
+    *,
+    n_tokens: int | None = None,
+) -> Averted:
+    """Of some heads, layer → [head], at destinations piece, place [destination]; 0 for all others. n_tokens: estimated from so many; None: from all."""
     pieces = probe.pieces.to(model.device)
     clean = Clean(model, trace.final[piece, place])
     pairs = Pairs(model, pieces[piece], place, probe)
-    kept_pairs = [pairs.kept(model.final_norm(trace.attention_in[layer][piece, place])) for layer in layers]
+    kept_pairs = [pairs.kept(model.final_norm(trace.attention_in[layer][piece, place])) for layer in heads]
     # Most tokens are kept nowhere; their directions need not be unembedded.
     somewhere, rows = torch.stack([kept.tokens for kept in kept_pairs]).unique(return_inverse=True)
     directions = pairs.directions[somewhere]
     replaced = []
-    for layer, kept, tokens in zip(layers, kept_pairs, rows, strict=True):
-        mean_z = trace.z[layer][: len(pieces) // 2, int(probe.has_bos) :].mean((0, 1))
-        coefficients = suppression(model, layer, trace, mean_z, kept, tokens, directions, piece, place)
-        moved = mean_z - trace.z[layer][piece, place]
-        replaced.append(Replaced(clean, moved, model.blocks[layer].attention.W_O, coefficients, tokens, directions))
-    ablated, suppressing = divergences(clean, replaced, directions)
-    effective = ablated > NO_EFFECT * len(place)
-    averted = 1 - suppressing / ablated.where(effective, torch.ones_like(ablated))
-    return averted.where(effective, torch.zeros_like(averted)).clamp(0, 1).float()
+    for (layer, chosen), kept, tokens in zip(heads.items(), kept_pairs, rows, strict=True):
+        mean_z = trace.z[layer][: len(pieces) // 2, int(probe.has_bos) :].mean((0, 1))[chosen]
+        coefficients = suppression(model, layer, chosen, trace, mean_z, kept, tokens, directions, piece, place)
+        moved = mean_z - trace.z[layer][piece, place][:, chosen]
+        w_o = model.blocks[layer].attention.W_O[chosen]
+        replaced.append(Replaced(clean, moved, w_o, coefficients, tokens, directions))
+    units, unit_of = piece.cpu().unique(return_inverse=True)
+    summed = torch.zeros(2, model.n_layers, model.n_heads, len(units), dtype=torch.float64)
+    if n_tokens is None:
+        every = divergences(clean, replaced, directions)
+    else:
+        every = sampled_divergences(clean, replaced, directions, n_tokens=n_tokens, seed=probe.seed)
+    for (layer, chosen), nats in zip(heads.items(), every, strict=True):
+        nats[:, :, nats[0].sum(0) <= NO_EFFECT * len(place)] = 0
+        of_piece = torch.zeros(2, len(units), len(chosen), dtype=torch.float64).index_add(1, unit_of, nats)
+        summed[:, layer, chosen.cpu()] = of_piece.mT
+    ablated, suppressing = summed
+    return Averted(ablated, ablated - suppressing)
 
 
 @dataclass(frozen=True)
@@ -197,6 +243,7 @@ def orthonormal(directions: Tensor, sources: Tensor, used: Tensor) -> Tensor:
 def suppression(
     model: Transformer,
     layer: int,
+    heads: Tensor,
     trace: Trace,
     mean_z: Tensor,
     kept: Kept,
@@ -205,16 +252,17 @@ def suppression(
     piece: Tensor,
     place: Tensor,
 ) -> Tensor:
-    """Σ_s P_s(r_s − μ) of every head of a layer, as coefficients on the kept pairs' directions: [destination, head, pair].
+    """Σ_s P_s(r_s − μ) of some heads [head] of a layer, as coefficients on the kept pairs' directions: [destination, head, pair].
 
     mean_z [head, d_head]; tokens [destination, pair]: rows of the kept tokens in directions [token, d_model]; piece, place [destination] index the trace.
     """
-    q, keys, values = trace.q[layer][piece, place], trace.keys[layer][piece], trace.values[layer]
+    q, keys = trace.q[layer][piece, place][:, heads], trace.keys[layer][:, :, heads][piece]
+    values = trace.values[layer][:, :, heads]
     scores = torch.einsum("dhe,dkhe->dhk", q, keys) * model.attention_scale
     ahead = torch.arange(keys.shape[1], device=place.device) > place[:, None, None]
     attention = scores.masked_fill(ahead, float("-inf")).softmax(-1)
     attended = attention.gather(2, kept.sources[:, None].expand(-1, attention.shape[1], -1)).mT[..., None]
     moved = attended * values[piece[:, None], kept.sources] - mean_z / (place + 1)[:, None, None, None]
-    through = torch.einsum("tm,hem->the", directions, model.blocks[layer].attention.W_O)
+    through = torch.einsum("tm,hem->the", directions, model.blocks[layer].attention.W_O[heads])
     components = (moved * through[tokens]).sum(-1).mT  # [destination, head, pair]
     return (components @ kept.basis.mT).clamp(max=0) @ kept.basis

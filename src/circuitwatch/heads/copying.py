@@ -30,7 +30,7 @@ def head_writes(model: Transformer, layer: int, stream: Tensor) -> Tensor:
 
 @torch.no_grad()
 def name_mover_scores(model: Transformer, tokens: Tensor, positions: Tensor, *, top: int = 5) -> dict[str, Tensor]:
-    """Scores `name_mover` and `negative_name_mover`, each [layer, head] on the CPU.
+    """Scores `name_mover` and `negative_name_mover` for each prompt, each [layer, head, prompt] on the CPU; a head's is the mean over prompts.
 
     tokens [prompt, pos] are IOI prompts; positions [prompt, name] where their names stand.
     """
@@ -41,11 +41,11 @@ def name_mover_scores(model: Transformer, tokens: Tensor, positions: Tensor, *, 
     stream = after_first[rows, positions].flatten(0, 1)
     names = tokens[rows, positions].flatten().repeat(model.n_heads)
     fixed = fixed_logits(model)
-    scores = torch.zeros(2, model.n_layers, model.n_heads)
+    scores = torch.zeros(2, model.n_layers, model.n_heads, len(tokens))
     for layer in range(model.n_layers):
         written = head_writes(model, layer, stream).flatten(0, 1)
         copied = among_top(model, fixed, written, names, top) & written.any(1)
-        scores[:, layer] = copied.view(2, model.n_heads, -1).float().mean(-1).cpu()
+        scores[:, layer] = copied.view(2, model.n_heads, *positions.shape).float().mean(-1).cpu()
     return {"name_mover": scores[0], "negative_name_mover": scores[1]}
 
 

@@ -3,6 +3,9 @@
 Logits are not computed anew, only how much they change, δ: KL(clean ‖ replaced) = log Σ P e^δ − Σ P δ, where P is the clean distribution. With δ measured
 from its mean under P this is log(1 + Σ P (e^δ − 1)), which does not lose small effects to cancellation. The mean needs no pass over the vocabulary, since δ is
 linear in what changes behind the final norm. The vocabulary is gone through in parts, so that no more than `CHUNK` numbers of δ are in memory.
+
+Nearly all the cost is in the vocabulary. Where a rough answer is enough, Σ P (e^δ − 1 − δ), which is the same sum since Σ P δ = 0, is the mean over some tokens drawn
+from P: every term is at least 0 and of second order, so small effects are as well known as large ones.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ class Clean:
 
 
 class Replaced:
-    """The heads of one layer replaced by their mean, and by their mean and a sum of directions.
+    """Some heads of one layer replaced by their mean, and by their mean and a sum of directions.
 
     δ = shrink · (change @ W_U) + stretch · (clean logits) − mean, with shrink = 1 / (new scale) and stretch = (old scale) / (new scale) − 1.
     """
@@ -54,7 +57,7 @@ class Replaced:
         coefficients [destination, head, pair] are on the rows `tokens` [destination, pair] of directions [token, d_model], which are centred.
         """
         self.moved, self.tokens = moved, tokens
-        change = clean.centred(torch.einsum("dhe,hem->dhm", moved, w_o))
+        self.change = change = clean.centred(torch.einsum("dhe,hem->dhm", moved, w_o))
         # What multiplies the heads' change, and what the clean logits, 1 and the directions: [destination, head, 1] and [destination, head, 2 (+ pair)].
         self.shrink_mean, self.others_mean = _factors(clean, change)
         self.shrink_part, others = _factors(clean, change + coefficients @ directions[tokens])
@@ -82,18 +85,39 @@ def _factors(clean: Clean, change: Tensor) -> tuple[Tensor, Tensor]:
     return 1 / scale, torch.cat([stretch, -(change @ clean.mean_unembedding) / scale], -1)
 
 
-def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> tuple[Tensor, Tensor]:
-    """KL in nats, summed over destinations, of replacing by the mean and by the mean and the directions: float64 [layer, head] each, on the CPU."""
-    n_destinations, n_heads, _ = layers[0].moved.shape
-    grown = torch.zeros(2, len(layers), n_destinations, n_heads, dtype=torch.float64)
+def sampled_divergences(
+    clean: Clean, layers: list[Replaced], directions: Tensor, *, n_tokens: int, seed: int
+) -> list[Tensor]:
+    """As `divergences`, from `n_tokens` drawn from the clean distribution at each destination, the same for every head and both replacements."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.multinomial(clean.probabilities.cpu(), n_tokens, replacement=True, generator=generator)
+    drawn = drawn.to(clean.W_U.device)
+    columns = clean.weight[:, None] * clean.W_U[:, drawn].transpose(0, 1)  # [destination, d_model, token]
+    logits = clean.logits.gather(1, drawn)
+    fixed = torch.stack([logits, torch.ones_like(logits)], 1)
+    found = []
+    for replaced in layers:
+        sources = torch.cat([fixed, directions[replaced.tokens] @ columns], 1)
+        written = replaced.change @ columns
+        by_mean = torch.baddbmm(written * replaced.shrink_mean, replaced.others_mean, fixed)
+        by_part = torch.baddbmm(written * replaced.shrink_part, replaced.others_part, sources)
+        delta = torch.stack([by_mean, by_part]).double()
+        grown = (delta.expm1() - delta).mean(-1).log1p()
+        found.append(grown.nan_to_num(nan=LARGEST, posinf=LARGEST).cpu())
+    return found
+
+
+def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> list[Tensor]:
+    """KL in nats of replacing by the mean [0], and by the mean and the directions [1]: of each layer float64 [2, destination, head] on the CPU."""
+    grown = [torch.zeros(2, *replaced.moved.shape[:2], dtype=torch.float64) for replaced in layers]
     vocabulary, weighted = clean.W_U.shape[1], directions * clean.weight
-    size = max(SMALLEST_PART, CHUNK // (n_destinations * n_heads))
+    size = max(SMALLEST_PART, CHUNK // max(of_layer[0].numel() for of_layer in grown))
     for start in range(0, vocabulary, size):
         part = slice(start, min(start + size, vocabulary))
         W_U, logits, probabilities = clean.W_U[:, part], clean.logits[:, part], clean.probabilities[:, None, part]
         fixed = torch.stack([logits, torch.ones_like(logits)], 1)
         of_directions = weighted @ W_U
-        for layer, replaced in enumerate(layers):
+        for replaced, of_layer in zip(layers, grown, strict=True):
             written = replaced.unembedded(W_U)
             with_directions = torch.cat([fixed, of_directions[replaced.tokens]], 1)
             for kind, (shrink, others, sources) in enumerate(
@@ -103,7 +127,6 @@ def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> tup
                 )
             ):
                 delta = (written * shrink).baddbmm_(others, sources)
-                grown[kind, layer] += delta.expm1_().mul_(probabilities).sum(-1).cpu()
+                of_layer[kind] += delta.expm1_().mul_(probabilities).sum(-1).cpu()
     # Where e^δ was too large, and perhaps P too small, for a number, the sum is infinite or none.
-    by_mean, by_part = grown.clamp(min=0).log1p().nan_to_num(nan=LARGEST, posinf=LARGEST).sum(2)
-    return by_mean, by_part
+    return [x.clamp(min=0).log1p().nan_to_num(nan=LARGEST, posinf=LARGEST) for x in grown]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from torch import Tensor
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import attention_scores, repeated_pairs, repeated_segments
-from circuitwatch.heads.copy_suppression import SuppressionProbe, copy_suppression_scores
+from circuitwatch.heads.copy_suppression import SuppressionProbe, copy_suppression
 from circuitwatch.heads.copying import name_mover_scores
+from circuitwatch.heads.intervals import Array, bootstrap_interval
 from circuitwatch.heads.successor import Succession, successions, successor_scores
 from circuitwatch.heads.text import Unencodable, text_pieces
 from circuitwatch.tasks import PromptSet, build_prompts
@@ -31,8 +33,8 @@ COPYING_ROLES = ("name_mover", "negative_name_mover")
 ROLES = (*ATTENTION_ROLES, "successor", *COPYING_ROLES, "copy_suppression")
 """In the order of the table."""
 NAMES = ("io", "s1", "s2")
-SCREENING = 8
-"""Destinations that are enough to tell a head without any copy suppression."""
+SCREENING = 512
+"""Tokens of the vocabulary at each destination that are enough to tell a head without any copy suppression."""
 SHORTEST_TEXT = 8
 """Tokens of a piece of text below which copy suppression is not measured, as for heads.text_length."""
 
@@ -43,7 +45,7 @@ class RoleProbes:
 
     repeated [sequence, pos] ends in two copies of `length` tokens; names [prompt, pos] are IOI prompts with names at `name_positions` [prompt, 3], both
     None where there are none; lists may be empty; text is None where there is none. left_out: role → why this tokenizer does not allow it. pairs: prompts
-    that the effect of previous-token heads is measured on, None where there are too few tokens.
+    that the effect of previous-token heads is measured on, None where there are too few tokens. n_bootstrap, seed: of the scores' intervals.
     """
 
     repeated: Tensor
@@ -54,6 +56,8 @@ class RoleProbes:
     text: SuppressionProbe | None
     left_out: dict[str, str]
     pairs: PromptSet | None = None
+    n_bootstrap: int = 1000
+    seed: int = 0
 
     @property
     def longest(self) -> int:
@@ -64,16 +68,22 @@ class RoleProbes:
 
 @dataclass(frozen=True)
 class RoleScores:
-    """table: one row a role and head, columns role, layer, head, score in [0, 1]; left_out: role → the reason why it has no rows."""
+    """table: one row a role and head, columns role, layer, head, score in [0, 1], low and high; left_out: role → why it has no rows.
+
+    low, high: the score's 95 % interval over sequences, items, prompts or pieces of text; missing where there is one of them only.
+    """
 
     table: pd.DataFrame
     left_out: dict[str, str]
 
 
-def role_probes(tokenizer: PreTrainedTokenizerBase, heads: HeadsConfig, *, seed: int) -> RoleProbes:
+def role_probes(
+    tokenizer: PreTrainedTokenizerBase, heads: HeadsConfig, *, seed: int, n_bootstrap: int = 1000
+) -> RoleProbes:
     """Make the inputs with a model's tokenizer; words that it lacks leave roles out.
 
-    Raises UserError for heads.length above the vocabulary's size, and a heads.text that is missing, not UTF-8 or too short.
+    Raises UserError for heads.length above the vocabulary's size, a heads.text that is missing, not UTF-8 or too short, and more
+    text than the prose that comes with circuitwatch has.
     """
     left_out: dict[str, str] = {}
     special = set(tokenizer.all_special_ids)
@@ -104,7 +114,7 @@ def role_probes(tokenizer: PreTrainedTokenizerBase, heads: HeadsConfig, *, seed:
     except Unencodable as error:
         left_out["copy_suppression"] = str(error)
     pairs = repeated_pairs(repeated, ordinary, length=heads.length, seed=seed)
-    return RoleProbes(repeated, heads.length, names, positions, lists, text, left_out, pairs)
+    return RoleProbes(repeated, heads.length, names, positions, lists, text, left_out, pairs, n_bootstrap, seed)
 
 
 def context_length(model: Transformer) -> int | None:
@@ -117,7 +127,8 @@ def context_length(model: Transformer) -> int | None:
 def role_scores(model: Transformer, probes: RoleProbes) -> RoleScores:
     """Every role that this model and tokenizer allow."""
     left_out = dict(probes.left_out)
-    scores: dict[str, Tensor] = {}
+    scores: dict[str, Array] = {}
+    intervals: dict[str, tuple[Array, Array]] = {}
     context = context_length(model)
 
     def fits(tokens: Tensor, what: str, *roles: str) -> bool:
@@ -127,27 +138,45 @@ def role_scores(model: Transformer, probes: RoleProbes) -> RoleScores:
         left_out.update(dict.fromkeys(roles, reason))
         return False
 
+    def mean(role: str, of_each: Tensor) -> None:
+        """A score that is the mean of of_each [layer, head, unit]."""
+        values = of_each.double().numpy()
+        scores[role] = values.mean(-1)
+        intervals[role] = bootstrap_interval(values, n_bootstrap=probes.n_bootstrap, seed=probes.seed)
+
     if fits(probes.repeated, "the repeated segments", *ATTENTION_ROLES):
-        scores |= attention_scores(model, probes.repeated, length=probes.length)
+        for role, of_each in attention_scores(model, probes.repeated, length=probes.length).items():
+            mean(role, of_each)
     if probes.lists:
         if model.blocks[0].mlp.W_in.shape[1]:
-            scores["successor"] = successor_scores(model, probes.lists)
+            mean("successor", successor_scores(model, probes.lists))
         else:
             left_out["successor"] = "the first block has no MLP"
     names, positions = probes.names, probes.name_positions
     if names is not None and positions is not None and fits(names, "the prompts with names", *COPYING_ROLES):
-        scores |= name_mover_scores(model, names, positions)
+        for role, of_each in name_mover_scores(model, names, positions).items():
+            mean(role, of_each)
     if probes.text is not None:
         if context is None or context > SHORTEST_TEXT:
-            scores["copy_suppression"] = copy_suppression_scores(model, probes.text.cut(context))
+            averted = copy_suppression(model, probes.text.cut(context))
+            scores["copy_suppression"] = averted.scores().double().numpy()
+            intervals["copy_suppression"] = averted.interval(n_bootstrap=probes.n_bootstrap, seed=probes.seed)
         else:
             left_out["copy_suppression"] = f"the model's context of {context} tokens is too short for a piece of text"
-    rows = [
-        (role, layer, head, float(scores[role][layer, head]))
+    layers, heads = np.divmod(np.arange(model.n_layers * model.n_heads), model.n_heads)
+    tables = [
+        pd.DataFrame(
+            {
+                "role": role,
+                "layer": layers,
+                "head": heads,
+                "score": scores[role].flatten(),
+                "low": intervals[role][0].flatten(),
+                "high": intervals[role][1].flatten(),
+            }
+        )
         for role in ROLES
         if role in scores
-        for layer in range(model.n_layers)
-        for head in range(model.n_heads)
     ]
-    table = pd.DataFrame(rows, columns=["role", "layer", "head", "score"])
+    table = pd.concat(tables, ignore_index=True)
     return RoleScores(table, {role: left_out[role] for role in ROLES if role in left_out})

@@ -54,18 +54,22 @@ def successions(tokenizer: PreTrainedTokenizerBase) -> list[Succession]:
 
 @torch.no_grad()
 def successor_scores(model: Transformer, lists: Sequence[Succession]) -> Tensor:
-    """Share of items, over all lists together, whose successor the head favours: [layer, head] on the CPU. Raises ValueError without lists."""
+    """Whether the head favours each item's successor, all lists one after another: 0 or 1 [layer, head, item] on the CPU; a head's score is their mean.
+
+    Raises ValueError without lists.
+    """
     if not lists:
         raise ValueError("no list has two single-token items that follow each other")
     first, device = model.blocks[0], model.device
-    right, total = torch.zeros(model.n_layers, model.n_heads), 0
+    right = []
     for succession in lists:
         targets, successors = succession.targets.to(device), succession.successors.to(device)
         enriched = first.mlp(first.mlp_norm(model.W_E[succession.inputs.to(device)]))
-        total += len(successors)
+        of_list = torch.zeros(model.n_layers, model.n_heads, len(successors))
         for layer in range(model.n_layers):
             written = model.final_norm(head_writes(model, layer, enriched))
             logits = written @ model.W_U[:, targets]  # [head, pair, target]
             logits = logits if model.b_U is None else logits + model.b_U[targets]
-            right[layer] += (logits.argmax(-1) == successors).sum(-1).cpu()
-    return right / total
+            of_list[layer] = (logits.argmax(-1) == successors).float().cpu()
+        right.append(of_list)
+    return torch.cat(right, 2)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.summary.tables import CellData, in_order, is_duplicate, role_threshold
 
 SERVES: dict[str, tuple[str, ...]] = {
@@ -85,7 +86,7 @@ def merge_roles(tables: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
 def role_histories(cells: list[CellData]) -> list[RoleHistory]:
     """Every role of every model and seed, by model size, model, seed, and role in the order of `ROLES`; others after them.
 
-    A head without a row at a checkpoint at which its role was measured scores 0 there.
+    A head without a row at a checkpoint at which its role was measured scores 0 there; one that can't hold the role (`heads.holding`) has no column.
     """
     of_model: dict[tuple[str, int], list[CellData]] = {}
     for cell in in_order(cells):
@@ -94,7 +95,7 @@ def role_histories(cells: list[CellData]) -> list[RoleHistory]:
     for (model, seed), own in of_model.items():
         copies = {step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]}
         roles = merge_roles((cell.task, cell.roles) for cell in own)
-        roles = roles[~roles["step"].isin(copies)]
+        roles = that_can_hold(roles[~roles["step"].isin(copies)])
         for role in sorted(roles["role"].unique(), key=role_place):
             rows = roles[roles["role"] == role]
             names = rows.drop_duplicates(["layer", "head"]).sort_values(["layer", "head"])["node"]

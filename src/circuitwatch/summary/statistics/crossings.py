@@ -41,6 +41,25 @@ def held_crossing(values: Array, level: float | Array) -> NDArray[np.intp]:
     return np.where(holds.any(axis=-1), holds.argmax(axis=-1), n)
 
 
+def plainly_crossed(values: Array, level: float, sigma: float) -> bool:
+    """Whether the crossing of `level` that holds is plain from the values themselves, whatever the curve's shape.
+
+    Args:
+        values: [checkpoint], one curve.
+        level: what is crossed.
+        sigma: standard deviation of the noise.
+
+    Returns:
+        true where every value from the crossing on is at or above the level, the medians before and after differ by `CLEAR` sigma at least, and each
+        lies beyond sigma from the level: what noise about one level hardly does, in checkpoints that are alike (AR(1) with 0.5) either.
+    """
+    index = int(held_crossing(values, level))
+    if not 0 < index < values.size or (values[index:] < level).any():
+        return False
+    before, after = float(np.median(values[:index])), float(np.median(values[index:]))
+    return after - before >= CLEAR * sigma and level - before > sigma and after - level > sigma
+
+
 def interpolate(x: Array, values: Array, level: float, index: int) -> float:
     """Log tokens at which the straight line from checkpoint `index` - 1 to `index` passes `level`; x, values [checkpoint]."""
     before, after = float(values[index - 1]), float(values[index])

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, noise
+from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, noise, plainly_crossed
 from circuitwatch.summary.statistics.logistic import (
     MIN_POINTS,
     RISE,
@@ -144,7 +144,7 @@ def emergence_samples(
     else:
         known = read_crossing(blank, t, x, y, threshold, sigma)
         plainer = plainer_model(fit)
-        if known.status == "emerged" and plainer:
+        if known.status == "emerged" and plainer and not plainly_crossed(y, threshold, sigma):
             known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
     if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
         known = replace(
