@@ -55,7 +55,7 @@ def model_of(kind: str) -> Transformer:
 def checked(model: Transformer, prompts: PromptSet | None = None) -> Findings:
     scores = attention_scores(model, SEGMENTS, length=LENGTH)
     rows = [
-        (role, layer, h, float(scores[role][layer, h]))
+        (role, layer, h, float(scores[role][layer, h].mean()))
         for role in ("previous_token", "induction")
         for layer in range(2)
         for h in range(3)

@@ -25,8 +25,8 @@ from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_
 from circuitwatch.heads.intervals import bootstrap_interval
 from circuitwatch.heads.roles import SCREENING
 from circuitwatch.transformer import Transformer
-from support.models import VOCABULARY, Case
 from support import naive_roles as naive
+from support.models import VOCABULARY, Case
 from support.naive_roles import in_double
 
 

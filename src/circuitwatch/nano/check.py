@@ -103,7 +103,7 @@ def check(suite: Path, name: str, *, n_prompts: int = N_PROMPTS, seed: int = 0) 
             year_tokens = torch.tensor([tokens[yy] for yy in range(100)])
             slope = slope_on_start(clean, start_years(prompts, year_tokens), year_tokens)
     probes = role_probes(tokenizer, HeadsConfig(), seed=seed)
-    induction = attention_scores(model, probes.repeated, length=probes.length)["induction"].max()
+    induction = attention_scores(model, probes.repeated, length=probes.length)["induction"].mean(-1).max()
     return Learnt(name, slope, behaviour, float(induction))
 
 
