@@ -27,6 +27,7 @@ QUADRATURES = ("right", "left", "midpoint")
 IG_MAX_STEPS = (3, 9, 27, 81)
 CRITERIA = ("recovery", "faithfulness")
 SEARCHES = ("coarse_to_fine", "exhaustive")
+CURVES = ("all", "circuit")
 PATCHES = ("together", "each")
 D_INPUTS = ("keys_and_values", "values")
 CORRUPTIONS = ("swap", "abc")
@@ -184,6 +185,9 @@ class HeadsConfig:
     """Share of the attended tokens, those predicted most, whose suppression copy suppression keeps (McDougall et al., 2310.04625), in (0, 1]."""
     min_effect: float = 0.02
     """Share of the behaviour that patching a head must take or give for its role to count as confirmed."""
+    curves: str = "all"
+    """Heads that a role's curve is the maximum over: all; or those in the checkpoint's circuit, name movers with an edge to the
+    logits (as in the code of Tigges et al., 2407.10827): without a circuit there is no value then."""
     patch: str = "together"
     """How C and D of IOI patch heads: `together`, several as one, or `each` by itself, and sizes of effects are added (as Tigges et al., 2407.10827, do)."""
     d_inputs: str = "keys_and_values"
@@ -237,11 +241,20 @@ class Config:
 
 def register(suites: Iterable[Suite] = ()) -> None:
     """Tell Hydra about the schema, and about every model of the suites."""
+    OmegaConf.register_new_resolver("by_task", by_task, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for suite in suites:
         for name, model in suite.models.items():
             store.store(group="model", name=name, node=model)
+
+
+def by_task(task: str, choices: dict[str, Any]) -> Any:
+    """What a preset gives a task: `${by_task:${task.name},{ioi: 70, …}}` in YAML. Raises UserError for another task."""
+    if task not in choices:
+        known = ", ".join(choices)
+        raise UserError(f"task={task}: this preset is for {known}; say the number yourself, e.g. task.n_prompts=64")
+    return choices[task]
 
 
 def validate(config: Any) -> Config:
@@ -254,7 +267,7 @@ def validate(config: Any) -> Config:
     choices: dict[str, tuple[str, ...]] = {
         "model.source": SOURCES, "schedule.kind": SCHEDULES, "circuit.method": METHODS, "circuit.quadrature": QUADRATURES,
         "circuit.criterion": CRITERIA, "circuit.search": SEARCHES,
-        "heads.patch": PATCHES, "heads.d_inputs": D_INPUTS, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
+        "heads.curves": CURVES, "heads.patch": PATCHES, "heads.d_inputs": D_INPUTS, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
         "device": DEVICES, "dtype": DTYPES, "checkpoints.keep": KEEPS, "checkpoints.duplicates": DUPLICATES,
     }  # fmt: skip
     for key, allowed in choices.items():

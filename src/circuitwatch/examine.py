@@ -42,7 +42,7 @@ from circuitwatch.circuits.search import Found, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.holding import that_can_hold, why_none_can
-from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
+from circuitwatch.heads.roles import COPYING_ROLES, RoleProbes, RoleScores, role_scores
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Edges, Scalar
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
@@ -57,6 +57,7 @@ LATEST = 0.5
 
 Array = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ def examine(
         checkpoint.step,
         checkpoint.tokens,
         checkpoint.revision,
-        scalars | parts.findings.scalars | role_scalars(parts.findings.roles, roles.left_out),
+        scalars
+        | parts.findings.scalars
+        | role_scalars(curve_rows(graph_of(model), parts.findings.roles, mask, config.heads.curves), roles.left_out),
         parts.behaviour.per_prompt,
         parts.findings.roles,
         found.curve if found else None,
@@ -162,6 +165,22 @@ def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig, *
 def steps_at_once(config: CircuitConfig) -> int:
     """Steps of integrated gradients whose gradients are held together; 1 where none are taken."""
     return most_points_at_once(config.ig_steps, config.ig_max_steps) if config.method == "eap-ig" else 1
+
+
+def curve_rows(graph: Graph, roles: pd.DataFrame, mask: Mask | None, which: str) -> pd.DataFrame:
+    """The rows of a role table that the roles' curves are over: `all`, or those of heads in the `circuit` [sender, receiver].
+
+    In the circuit a name mover needs an edge to the logits, as in the code of Tigges et al. (2407.10827).
+    """
+    if which == "all":
+        return roles
+    if mask is None:
+        return roles.iloc[:0]
+    inside = {graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(mask))}
+    to_logits = {graph.senders[i] for i in np.flatnonzero(mask[:, -1])}
+    moves = roles["role"].isin(COPYING_ROLES)
+    names = pd.Series(node_names(roles), index=roles.index, dtype=object)
+    return roles[names.isin(inside) & (~moves | names.isin(to_logits))]
 
 
 def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:

@@ -1,0 +1,87 @@
+"""experiment=paper: one multirun over all tasks has the paper's settings, and role curves are over the circuit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitwatch.app import main
+from circuitwatch.checkpoints.loading import load_tokenizer
+from circuitwatch.circuits.graph import Graph
+from circuitwatch.examine import curve_rows
+from circuitwatch.records import Cell, find_cells
+from circuitwatch.tasks import build_prompts
+
+N_PROMPTS = {"agreement": 200, "gendered_pronoun": 100}
+
+
+@pytest.fixture(scope="module")
+def cells(trained_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Cell]:
+    out = tmp_path_factory.mktemp("paper")
+    main([
+        "-m", "experiment=paper", "model=folder", "model.name=tiny", f"model.path={trained_suite}", f"task={','.join(N_PROMPTS)}",
+        "schedule=steps", "schedule.steps=[0,300]", "circuit.resamples=0", "tracking=off", "device=cpu", f"out={out}", "sweep=mine",
+    ])  # fmt: skip
+    return find_cells(out / "mine")
+
+
+def test_each_task_has_its_number_of_prompts_and_no_bos(cells: list[Cell], trained_suite: Path) -> None:
+    assert {cell.header["task"]: len(cell.read(300).prompts) for cell in cells} == N_PROMPTS
+    tokenizer = load_tokenizer(trained_suite / "step300")
+    for cell in cells:
+        task = cell.header["config"]["task"]
+        prompts = build_prompts(
+            cell.header["task"], tokenizer, n_prompts=task["n_prompts"], seed=0, prepend_bos=task["prepend_bos"]
+        )
+        assert tokenizer.bos_token_id not in prompts.clean[:, 0]
+
+
+def test_the_score_is_the_published_formula(cells: list[Cell]) -> None:
+    for cell in cells:
+        scalars = cell.read(300).scalars
+        assert scalars["circuit/status"] == "found" and scalars["circuit/recovery"] >= 0.8
+        assert scalars["circuit/score_steps"] == 30 and "circuit/score_error" not in scalars
+        assert cell.header["config"]["circuit"]["quadrature"] == "right"
+
+
+def test_role_curves_are_over_the_circuit(cells: list[Cell]) -> None:
+    """Without a circuit there is none; with one, the strongest of its heads, which need not be the strongest of all."""
+    for cell in cells:
+        before, after = cell.read(0), cell.read(300)
+        assert before.mask is None and "roles/induction/max" not in before.scalars
+        inside = after.roles[(after.roles["role"] == "induction") & after.roles["in_circuit"].astype(bool)]
+        found = after.scalars.get("roles/induction/max")
+        assert found == (inside["score"].max() if len(inside) else None)
+
+
+def test_name_movers_need_an_edge_to_the_logits() -> None:
+    graph = Graph(n_layers=2, n_heads=2, parallel=True)
+    mask = np.zeros(graph.edges.shape, dtype=bool)
+    place = {name: i for i, name in enumerate(graph.senders)}
+    # a0.h0 writes to the logits, a0.h1 only to a1.h1's query, and a1.h1 to the logits; a1.h0 is not in the circuit.
+    mask[[place["a0.h0"], place["a1.h1"]], -1] = True
+    mask[place["a0.h1"], graph.receivers.index("a1.h1<q>")] = True
+    mask[0, [graph.receivers.index(f"{head}<v>") for head in ("a0.h0", "a0.h1")]] = True
+    roles = pd.DataFrame(
+        [(role, layer, head) for role in ("induction", "name_mover") for layer in (0, 1) for head in (0, 1)],
+        columns=["role", "layer", "head"],
+    )
+    kept = curve_rows(graph, roles, mask, "circuit")
+    assert list(map(tuple, kept.to_numpy())) == [
+        ("induction", 0, 0),
+        ("induction", 0, 1),
+        ("induction", 1, 1),
+        ("name_mover", 0, 0),
+        ("name_mover", 1, 1),
+    ]
+    assert len(curve_rows(graph, roles, None, "all")) == 8 and curve_rows(graph, roles, None, "circuit").empty
+
+
+def test_another_task_must_say_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["experiment=paper", "task.name=mine", f"out={tmp_path}"])
+    assert stopped.value.code == 2
+    assert "task.n_prompts=64" in capsys.readouterr().err
