@@ -2,8 +2,8 @@
 
 Every head's query, key, value and every MLP gets an input of its own (split inputs), every head's output is written out in the residual
 stream, hooks on the inputs' gradients contract them with the difference of the senders' outputs after every step, logits are computed at all positions,
-the metric's backward pass also fills the gradients of the weights, and a circuit is evaluated by running the whole model again with hooks that
-replace what edges outside it carry. It is a good opponent: heads are vectorised, each contraction is one einsum, and the output of a layer's heads is one
+and a circuit is evaluated by running the whole model again with hooks that
+replace what edges outside it carry. It is a good opponent: the weights get no gradients, heads are vectorised, each contraction is one einsum, and the output of a layer's heads is one
 batched matrix product rather than the einsum that some versions expand to [batch, pos, head, d_head, d_model].
 
 For GPT-NeoX models. It shares no code with `circuitwatch.circuits`; senders and receivers are in the order of its graph.
@@ -26,7 +26,7 @@ class Published:
     """One GPT-NeoX model with parallel blocks; tokens [batch, pos] are of one length or padded on the right, ends [batch]."""
 
     def __init__(self, model: GPTNeoXForCausalLM, batch_size: int = 16) -> None:
-        self.model, self.batch_size = model.requires_grad_(True), batch_size
+        self.model, self.batch_size = model.requires_grad_(False), batch_size
         config = model.config
         self.n_layers, self.n_heads, self.d_model = (
             config.num_hidden_layers,
@@ -113,7 +113,6 @@ class Published:
                 return x
 
             for alpha in alphas:
-                self.model.zero_grad()
                 embedded = torch.lerp(other, one, alpha).requires_grad_()
                 logits = self.run(embedded, score, lambda _, __: None)
                 metric(logits[torch.arange(len(rows)), ends[rows]], rows).sum().backward()
