@@ -81,6 +81,16 @@ def test_nothing_is_searched_before_there_is_behaviour(cell: Cell) -> None:
     assert first.scalars["circuit/status"] == NOT_ABOVE_CHANCE and first.scores is None and first.curve is None
     assert not any(name.startswith("overlap") for name in first.scalars)
     assert last.scalars["circuit/status"] == "found"
+    assert first.bands is None and last.bands is None  # shares are known of IOI alone
+
+
+def test_what_no_role_explains_is_recorded(cell: Cell) -> None:
+    last = cell.read(cell.steps_done()[-1])
+    assert 0 <= last.scalars["algorithm/unexplained_low"] <= last.scalars["algorithm/unexplained"] <= 1
+    assert last.patching is not None and set(last.patching["receivers"]) <= {"logits", "induction keys"}
+    # Of this task no role is confirmed or refuted; previous-token heads have a task of their own.
+    elsewhere = last.roles[last.roles["role"] != "previous_token"]
+    assert elsewhere["confirmed"].isna().all() and elsewhere["sign"].isna().all()
 
 
 def test_the_recorded_circuit_does_what_the_record_says(cell: Cell, trained_suite: Path) -> None:

@@ -135,7 +135,8 @@ def test_nothing_is_said_where_no_head_holds_induction_or_no_segment_is_continue
         assert findings.patching == []
 
 
-def test_too_few_tokens_for_a_counterpart() -> None:
+def test_too_few_tokens_for_a_counterpart_or_sequences_for_an_interval() -> None:
     few = torch.arange(1, 2 * LENGTH)
     segments = repeated_segments(few, length=LENGTH, n_sequences=2, bos_id=None, seed=0)
     assert repeated_pairs(segments, few, length=LENGTH, seed=0) is None
+    assert repeated_pairs(SEGMENTS[:1], TOKENS, length=LENGTH, seed=0) is None

@@ -124,7 +124,7 @@ class Effects:
         if self.mean[at] > -min_effect or not highest < 0:
             return None
         low, high = ratio_interval(self.each, self.each[at])
-        shares = zip(self.mean / self.mean[at], low, high, strict=True)
+        shares = zip(*(0.0 + x for x in (self.mean / self.mean[at], low, high)), strict=True)  # no −0
         return {
             name: (float(share), float(lower), float(upper))
             for name, (share, lower, upper) in zip(self.senders, shares, strict=True)

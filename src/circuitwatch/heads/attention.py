@@ -42,9 +42,9 @@ def repeated_pairs(sequences: Tensor, token_ids: Tensor, *, length: int, seed: i
     knowing which tokens were seen, without their order, answers nothing. The places at which second copies are cut go round.
 
     sequences: [sequence, pos] of `repeated_segments`, with segments of at least 3 tokens; token_ids: those the counterparts are drawn from. None if these
-    are fewer than two segments hold.
+    are fewer than two segments hold, or there is one sequence alone, which has no interval.
     """
-    if len(token_ids) < 2 * length or length < 3:
+    if len(token_ids) < 2 * length or length < 3 or len(sequences) < 2:
         return None
     generator = torch.Generator().manual_seed(seed)
     first = sequences.shape[1] - 2 * length
