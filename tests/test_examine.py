@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch.circuits.attribution import Scored
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.overlap import Circuit, circuit_of, jaccard, overlaps_by_chance
-from circuitwatch.examine import as_recorded, overlap_scalars
+from circuitwatch.circuits.search import EMPTY_REACHES, NOT_REACHED, WITHIN_INTERVAL, smallest_circuit
+from circuitwatch.config import CircuitConfig
+from circuitwatch.examine import as_recorded, circuit_scalars, overlap_scalars, score_scalars, steps_at_once
 from circuitwatch.records import CheckpointRecord
 
 GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)
@@ -88,3 +91,65 @@ def test_without_resamples_and_circuits_before_nothing_is_said() -> None:
     assert overlap_scalars(GRAPH, circuit, [circuit], None) == {}
     before = record(0, circuit, {})
     assert not any("resampled" in name for name in overlap_scalars(GRAPH, circuit, [], before))
+
+
+def searched(value: float, *, model: float, corrupted: float, threshold: float = 0.8) -> dict[str, object]:
+    """Scalars of a search by recovery in which every circuit but the empty one has this behaviour."""
+    scores = random_circuits(1)[0].scores
+    found = smallest_circuit(
+        GRAPH, scores, lambda _: value, model=model, corrupted=corrupted, threshold=threshold, interval=(0.5, 1.5)
+    )
+    return circuit_scalars(GRAPH, found)
+
+
+def test_why_there_is_no_circuit() -> None:
+    for scalars, reason in (
+        (searched(1.0, model=1.0, corrupted=1.0), EMPTY_REACHES),
+        (searched(0.5, model=1.0, corrupted=0.0), NOT_REACHED),
+        (searched(1.0, model=0.0, corrupted=-1.0), WITHIN_INTERVAL["recovery"]),
+    ):
+        assert scalars["circuit/status"] == f"none: {reason}"
+        assert set(scalars) == {"circuit/status", "circuit/evaluations", "circuit/exhaustive"}
+
+
+@pytest.mark.parametrize(
+    ("value", "corrupted", "flagged"),
+    [
+        (1.0, 0.0, False),
+        (1.19, 0.0, False),
+        (1.21, 0.0, True),
+        (1.0, -1.0, False),
+        (1.1, 0.7, True),
+        (0.85, 0.79, False),
+    ],
+)
+def test_faithfulness_out_of_range_is_flagged(value: float, corrupted: float, flagged: bool) -> None:
+    """Model 1: faithfulness 1, 1.19, 1.21, 1, 1.33 and 0.29."""
+    scalars = searched(value, model=1.0, corrupted=corrupted)
+    assert scalars["circuit/status"] == "found" and scalars["circuit/edges"]
+    assert scalars["circuit/out_of_range"] is flagged
+
+
+def test_faithfulness_below_the_range_is_flagged_too() -> None:
+    """No search above finds such a circuit: where recovery passes and the empty circuit fails, faithfulness is above 0. The record is flagged all the same."""
+    found = smallest_circuit(
+        GRAPH, random_circuits(1)[0].scores, lambda _: -1.0, model=-1.0, corrupted=-0.5, threshold=0.8
+    )
+    assert circuit_scalars(GRAPH, found)["circuit/out_of_range"] is False
+    found = replace(found, curve=found.curve.assign(faithfulness=-0.21))
+    assert circuit_scalars(GRAPH, found)["circuit/out_of_range"] is True
+
+
+def test_what_is_said_of_scores() -> None:
+    """What does not exist is left out."""
+    nothing = np.zeros((1, *GRAPH.edges.shape), dtype=np.float32)
+    assert score_scalars(Scored(nothing)) == {}
+    assert score_scalars(Scored(nothing, 5)) == {"circuit/score_steps": 5}
+    assert score_scalars(Scored(nothing, 27, 0.04, False)) == {
+        "circuit/score_steps": 27, "circuit/score_error": 0.04, "circuit/score_converged": False,
+    }  # fmt: skip
+
+
+def test_steps_whose_gradients_are_held_together() -> None:
+    assert steps_at_once(CircuitConfig()) == 18 and steps_at_once(CircuitConfig(ig_max_steps=3)) == 3
+    assert steps_at_once(CircuitConfig(ig_steps=30)) == 30 and steps_at_once(CircuitConfig(method="exact")) == 1
