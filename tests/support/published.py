@@ -3,8 +3,9 @@
 Every head's query, key, value and every MLP gets an input of its own (split inputs), every head's output is written out in the residual
 stream, hooks on the inputs' gradients contract them with the difference of the senders' outputs after every step, logits are computed at all positions,
 and a circuit is evaluated by running the whole model again with hooks that
-replace what edges outside it carry. It is a good opponent: the weights get no gradients, heads are vectorised, each contraction is one einsum, and the output of a layer's heads is one
-batched matrix product rather than the einsum that some versions expand to [batch, pos, head, d_head, d_model].
+replace what edges outside it carry. It is a good opponent: the weights get no gradients, heads are
+vectorised, each contraction is one einsum, and the output of a layer's heads is one batched matrix
+product rather than the einsum that some versions expand to [batch, pos, head, d_head, d_model].
 
 For GPT-NeoX models. It shares no code with `circuitwatch.circuits`; senders and receivers are in the order of its graph.
 """
