@@ -27,6 +27,13 @@ class Repeated:
         return self.of_originals(logits, self.of[indices])
 
 
+def falling(case: Case) -> Metric:
+    """The logit difference with signs such that corrupting any prompt lowers it."""
+    whole, broken = run_metric(case.prepared(), logit_difference)
+    signs = (whole - broken).sign()
+    return lambda logits, indices: logit_difference(logits, indices) * signs[indices]
+
+
 def test_drawn_prompts_are_counted() -> None:
     weights = bootstrap_weights(7, 5, (3, 1))
     assert weights.shape == (5, 7) and (weights.sum(1) == 7).all() and (weights == weights.round()).all()
@@ -63,15 +70,10 @@ def test_weighted_exact_scores_are_those_of_repeated_prompts(case: Case) -> None
 def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None:
     """The same masks, edge for edge: scores of these models are far enough apart for rounding not to change their order.
 
-    Signs make every prompt's behaviour fall when it is corrupted: random models would have none that is sure, and no circuit.
+    By a metric that falls for every prompt: random models would have no behaviour that is sure, and no circuit.
     """
     weights = bootstrap_weights(8, 3, 5)
-    whole, broken = run_metric(case.prepared(), logit_difference)
-    signs = (whole - broken).sign()
-
-    def signed(logits: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        return logit_difference(logits, indices) * signs[indices]
-
+    signed = falling(case)
     options = {"threshold": 0.6, "criterion": "faithfulness", "search": "coarse_to_fine"}
     clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), signed))
     found = circuits_of_resamples(
@@ -103,13 +105,14 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
 
 def test_a_resample_without_a_circuit_keeps_its_place(case: Case) -> None:
     """The second resample draws one prompt only, whose twin does as well as it: there is nothing of which a circuit could have a share."""
-    clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), logit_difference))
+    metric = falling(case)
+    clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), metric))
     weights = np.stack([np.ones(8), np.eye(8)[5] * 8, np.ones(8)])
     corrupted[5] = clean[5]
     options = {"threshold": 0.8, "criterion": "faithfulness", "search": "coarse_to_fine"}
-    scores = np.stack([edge_scores(case.prepared(), logit_difference)] * 3)
+    scores = np.stack([edge_scores(case.prepared(), metric)] * 3)
     first, second, third = circuits_of_resamples(
-        CircuitEvaluator(case.prepared(), logit_difference),
+        CircuitEvaluator(case.prepared(), metric),
         weights,
         scores,
         model=clean,
@@ -145,7 +148,7 @@ def test_a_resample_whose_behaviour_is_lost_in_its_interval_has_no_circuit(case:
             evaluator, weights, scores, model=model, corrupted=corrupted, threshold=1e-3, criterion="recovery",
             search="coarse_to_fine",
         )  # fmt: skip
-        return len(found)
+        return sum(circuit is not None for circuit in found)
 
     agreeing = np.full(8, 1e-3)  # so little that the circuit of all edges, at the least, passes
     assert circuits(agreeing, none) == 2
