@@ -14,7 +14,8 @@ from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.overlap import Circuit, circuit_of, jaccard, overlaps_by_chance
 from circuitwatch.circuits.search import EMPTY_REACHES, NOT_REACHED, WITHIN_INTERVAL, smallest_circuit
 from circuitwatch.config import CircuitConfig
-from circuitwatch.examine import as_recorded, circuit_scalars, overlap_scalars, score_scalars, steps_at_once
+from circuitwatch.examine import steps_at_once
+from circuitwatch.named import as_recorded, circuit_scalars, overlap_scalars, score_scalars
 from circuitwatch.records import CheckpointRecord
 
 GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)

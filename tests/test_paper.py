@@ -11,7 +11,7 @@ import pytest
 from circuitwatch.app import main
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.examine import curve_rows
+from circuitwatch.named import curve_rows
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.tasks import build_prompts
 

@@ -2,7 +2,7 @@
 
 The overlap with the last circuit stands beside what circuits of these sizes would share by chance, and its exponentially
 weighted mean over checkpoints. Circuits of resampled prompts, the same at every checkpoint of a cell, are compared across
-checkpoints and within one (the noise ceiling).
+checkpoints and within one (the noise ceiling). What all this is called in the record is in `named`.
 """
 
 from __future__ import annotations
@@ -18,46 +18,38 @@ import pandas as pd
 import torch
 
 from circuitwatch.algorithms import Findings, check_previous_tokens, confirm_roles, unconfirmed
-from circuitwatch.algorithms.confirming import node_names
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
 from circuitwatch.circuits.attribution import Scored, graph_of, weighted_edge_scores
 from circuitwatch.circuits.evaluation import CircuitEvaluator, weighted_exact_edge_scores
-from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.memory import Plan, plan, with_smaller_batches
-from circuitwatch.circuits.overlap import (
-    Circuit,
-    circuit_of,
-    mean_overlaps,
-    overlaps,
-    overlaps_by_chance,
-    resampled_overlaps,
-    resampled_scalars,
-)
+from circuitwatch.circuits.overlap import Circuit
 from circuitwatch.circuits.prompts import Metric, Prepared
 from circuitwatch.circuits.quadrature import most_points_at_once
 from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples, interval_of_mean
 from circuitwatch.circuits.search import Found, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
-from circuitwatch.heads.holding import that_can_hold, why_none_can
-from circuitwatch.heads.roles import COPYING_ROLES, RoleProbes, RoleScores, role_scores
-from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Edges, Scalar
+from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
+from circuitwatch.named import (
+    as_recorded,
+    circuit_scalars,
+    curve_rows,
+    overlap_scalars,
+    role_scalars,
+    score_scalars,
+)
+from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
-OUT_OF_RANGE = -0.2, 1.2
-"""Faithfulness below or above these is flagged: such a circuit is not a part of what the model does."""
-LATEST = 0.5
-"""Weight of the latest overlap in the exponentially weighted mean (Tigges et al., 2407.10827)."""
 
 Array = npt.NDArray[np.float64]
 Scores = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -167,39 +159,6 @@ def steps_at_once(config: CircuitConfig) -> int:
     return most_points_at_once(config.ig_steps, config.ig_max_steps) if config.method == "eap-ig" else 1
 
 
-def curve_rows(graph: Graph, roles: pd.DataFrame, mask: Mask | None, which: str) -> pd.DataFrame:
-    """The rows of a role table that the roles' curves are over: `all`, or those of heads in the `circuit` [sender, receiver].
-
-    In the circuit a name mover needs an edge to the logits, as in the code of Tigges et al. (2407.10827).
-    """
-    if which == "all":
-        return roles
-    if mask is None:
-        return roles.iloc[:0]
-    inside = {graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(mask))}
-    to_logits = {graph.senders[i] for i in np.flatnonzero(mask[:, -1])}
-    moves = roles["role"].isin(COPYING_ROLES)
-    names = pd.Series(node_names(roles), index=roles.index, dtype=object)
-    return roles[names.isin(inside) & (~moves | names.isin(to_logits))]
-
-
-def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
-    """The strongest head (or MLP) of each role that can hold it, and the sum over those; or why a role could not be measured, or none can hold it."""
-    scalars: dict[str, Scalar] = {f"roles/{role}/left_out": reason for role, reason in left_out.items()}
-    for role, table in roles.groupby("role", sort=False):
-        able = that_can_hold(table)
-        if able.empty:
-            scalars[f"roles/{role}/left_out"] = why_none_can(str(role), int(table["layer"].max()) + 1)
-            continue
-        best = able.loc[[able["score"].idxmax()]]
-        scalars |= {
-            f"roles/{role}/max": float(best["score"].iloc[0]),
-            f"roles/{role}/head": node_names(best)[0],
-            f"roles/{role}/total": float(able["score"].sum()),
-        }
-    return scalars
-
-
 def behaviour_circuit_and_parts(
     prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say
 ) -> Parts:
@@ -291,72 +250,6 @@ def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig, weigh
     how: dict[str, Any] = {"steps": config.ig_steps, "quadrature": config.quadrature}
     how |= {"max_steps": config.ig_max_steps, "tolerance": config.ig_tolerance}
     return weighted_edge_scores(prepared, metric, weights, **how)
-
-
-def score_scalars(scored: Scored) -> dict[str, Scalar]:
-    """How many steps the scores took, their estimated error and whether that is small enough; what does not exist is left out."""
-    known = {"steps": scored.steps, "error": scored.error, "converged": scored.converged}
-    return {f"circuit/score_{name}": value for name, value in known.items() if value is not None}
-
-
-def circuit_scalars(graph: Graph, found: Found) -> dict[str, Scalar]:
-    """Size and faithfulness of the circuit found, or why there is none."""
-    scalars: dict[str, Scalar] = {"circuit/evaluations": len(found.curve), "circuit/exhaustive": found.exhaustive}
-    if found.mask is None or found.edges_asked is None:
-        return scalars | {"circuit/status": f"none: {found.reason}"}
-    nodes = int(graph.nodes_in(found.mask).sum())
-    edges = int(found.mask.sum())
-    row = found.curve.set_index("edges_asked").loc[found.edges_asked]
-    shares = {f"circuit/{name}": float(row[name]) for name in ("recovery", "faithfulness") if pd.notna(row[name])}
-    if "circuit/faithfulness" in shares:
-        low, high = OUT_OF_RANGE
-        scalars["circuit/out_of_range"] = not low <= shares["circuit/faithfulness"] <= high
-    return (
-        scalars
-        | shares
-        | {
-            "circuit/status": "found",
-            "circuit/edges": edges,
-            "circuit/edges_share": edges / graph.n_edges,
-            "circuit/edges_asked": found.edges_asked,
-            "circuit/nodes": nodes,
-            "circuit/nodes_share": nodes / len(graph.nodes),
-        }
-    )
-
-
-def overlap_scalars(
-    graph: Graph, circuit: Circuit, resampled: Sequence[Circuit | None], previous: CheckpointRecord | None
-) -> dict[str, Scalar]:
-    """Overlap with the last circuit found before, by chance, and its weighted mean; the same through resampled prompts.
-
-    `_ceiling` is of this checkpoint alone, `_resampled` and what stands beside it of both. What does not exist is left out.
-    """
-    scalars: dict[str, Scalar] = {
-        f"overlap/{name}_ceiling": value for name, value in mean_overlaps(graph, resampled).items()
-    }
-    if previous is None or previous.mask is None or previous.scores is None:
-        return scalars
-    before = Circuit(previous.mask, previous.scores)
-    for name, value in overlaps(graph, circuit, before).items():
-        mean = previous.scalars.get(f"overlap/{name}_mean", value)
-        scalars |= {f"overlap/{name}": value, f"overlap/{name}_mean": LATEST * value + (1 - LATEST) * float(mean)}
-    chance = overlaps_by_chance(graph, circuit, before)
-    scalars |= {f"overlap/{name}_chance": value for name, value in chance.items()}
-    if resampled and previous.resamples:
-        earlier = [None if own is None else circuit_of(graph, own.places, own.scores) for own in previous.resamples]
-        scalars |= resampled_scalars(resampled_overlaps(graph, earlier, resampled))
-    return scalars
-
-
-def as_recorded(resampled: Sequence[Circuit | None]) -> tuple[Edges | None, ...]:
-    """Circuits of resamples as a record keeps them: places in the flattened mask, and their scores."""
-
-    def kept(circuit: Circuit) -> Edges:
-        places = np.flatnonzero(circuit.mask).astype(np.int32)
-        return Edges(places, circuit.scores.ravel()[places])
-
-    return tuple(None if circuit is None else kept(circuit) for circuit in resampled)
 
 
 def torch_device(name: str) -> str:
