@@ -43,9 +43,9 @@ COSINES = 2**24
 class SuppressionProbe:
     """What copy suppression is measured on: pieces [piece, pos], the first half for the means; the options are those of `HeadsConfig`.
 
-    n_screen: the scores of all heads are first estimated from so many tokens of the vocabulary at each
-    destination, and taken from all tokens only for heads that reach
-    `SCREENED_OUT`; 0, or a vocabulary less than `WORTH_IT` times as large: from all tokens at once.
+    n_screen: the scores of all heads are first estimated from so many tokens of the vocabulary at each destination (`sampled_divergences`), and
+    taken from all tokens only for heads that reach `SCREENED_OUT`; 0, or a vocabulary less than `WORTH_IT` times as large: from all tokens at once.
+    The destinations are the same: what few destinations would miss is not missed.
     """
 
     pieces: Tensor

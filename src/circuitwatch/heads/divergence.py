@@ -4,9 +4,8 @@ Logits are not computed anew, only how much they change, δ: KL(clean ‖ replac
 from its mean under P this is log(1 + Σ P (e^δ − 1)), which does not lose small effects to cancellation. The mean needs no pass over the vocabulary, since δ is
 linear in what changes behind the final norm. The vocabulary is gone through in parts, so that no more than `CHUNK` numbers of δ are in memory.
 
-Nearly all the cost is in the vocabulary. Where a rough answer is enough, Σ P (e^δ − 1 − δ), which is
-the same sum since Σ P δ = 0, is the mean over some tokens drawn
-from P: every term is at least 0 and of second order, so small effects are as well known as large ones.
+Nearly all the cost is in the vocabulary. Where a rough answer is enough, Σ P (e^δ − 1 − δ), which is the same sum since Σ P δ = 0, is estimated by its mean
+over tokens drawn from P: every term is at least 0 and of second order, so small effects are as well known as large ones.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ COPYING_ROLES = ("name_mover", "negative_name_mover")
 ROLES = (*ATTENTION_ROLES, "successor", *COPYING_ROLES, "copy_suppression")
 """In the order of the table."""
 NAMES = ("io", "s1", "s2")
-SCREENING = 512
+SCREENING = 1024
 """Tokens of the vocabulary at each destination that are enough to tell a head without any copy suppression."""
 SHORTEST_TEXT = 8
 """Tokens of a piece of text below which copy suppression is not measured, as for heads.text_length."""

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch.summary.statistics.crossings import noise, plainly_crossed
 from circuitwatch.summary.statistics.emergence import fit_emergence
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data"
@@ -156,3 +157,55 @@ def test_an_estimate_beside_the_crossing_seen_says_so() -> None:
     assert found.status == "emerged" and found.tokens is not None and found.crossing_high is not None
     assert found.tokens > found.crossing_high
     assert "the values themselves cross at 7" in found.note
+
+
+def test_published_copy_suppression_emerges_where_it_crosses() -> None:
+    """CSPA of Pythia-160m passes 0.10 between steps 2000 and 3000, for good; a straight line in log tokens fits as well as a rise, which is no veto."""
+    table = published("circuits_over_time.csv")
+    table = table[(table["model"] == "pythia-160m") & table["quantity"].str.startswith("cspa_score")]
+    strongest = table.groupby("step")["value"].max()
+    for curve in (strongest, table[table["quantity"] == "cspa_score_L8H9"].set_index("step")["value"].sort_index()):
+        found = fit_emergence(curve.index.to_numpy() * 2_097_152, curve.to_numpy(), threshold=0.10)
+        assert found.status == "emerged"
+        assert found.crossing == pytest.approx(6e9, rel=0.02) and found.crossing_low < found.tokens < 7e9
+        assert found.low <= 6e9 <= found.high
+
+
+def test_a_line_emerges_at_a_threshold_that_it_plainly_crosses() -> None:
+    """It has no one moment of its own, but its crossing of an absolute level is one."""
+    line = np.log(np.maximum(TOKENS, 500)) / 20
+    values = line + np.random.default_rng(2).normal(0, 0.01, TOKENS.size)
+    level = float(line[10] + line[11]) / 2
+    found = fit_emergence(TOKENS, values, threshold=level)
+    assert found.status == "emerged"
+    assert TOKENS[9] <= found.tokens <= TOKENS[12]
+
+
+@pytest.mark.parametrize(
+    ("values", "plain"),
+    [
+        ([0.0, 0.01, 0.0, 0.3, 0.31, 0.3], True),
+        ([0.0, 0.01, 0.0, 0.3, 0.09, 0.3], False),  # one later value is below
+        ([0.0, 0.01, 0.0, 0.11, 0.12, 0.11], False),  # no further above than noise of 0.02 moves it
+        ([0.09, 0.09, 0.09, 0.3, 0.31, 0.3], False),  # no further below
+        ([0.0, 0.3, 0.31, 0.3, 0.3, 0.3], False),  # a single one below
+        ([0.3, 0.31, 0.3, 0.3, 0.3, 0.3], False),  # above at the first checkpoint
+        ([0.0, 0.01, 0.0, 0.0, 0.01, 0.3], False),  # the last checkpoint alone
+    ],
+)
+def test_what_a_plain_crossing_is(values: list[float], plain: bool) -> None:
+    assert plainly_crossed(np.array(values), 0.1, 0.02) is plain
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_noise_about_a_threshold_does_not_cross_it_plainly(alike: float) -> None:
+    """1000 flat curves at the threshold and one deviation beside it, checkpoints independent or alike: at most 2 % cross it plainly,
+    the target of `benchmarks.simulated` for curves with nothing to find."""
+    rng = np.random.default_rng(3)
+    for n in (12, 43):
+        noise_of = rng.normal(0, 1, (1000, n))
+        for k in range(1, n):
+            noise_of[:, k] = alike * noise_of[:, k - 1] + np.sqrt(1 - alike**2) * noise_of[:, k]
+        for level in (-1.0, 0.0, 1.0):
+            crossed = sum(plainly_crossed(curve, level, noise(curve)) for curve in noise_of)
+            assert crossed <= 20, (n, level, crossed)

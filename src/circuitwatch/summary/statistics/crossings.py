@@ -50,14 +50,15 @@ def plainly_crossed(values: Array, level: float, sigma: float) -> bool:
         sigma: standard deviation of the noise.
 
     Returns:
-        true where every value from the crossing on is at or above the level, the medians before and after differ by `CLEAR` sigma at least, and each
-        lies beyond sigma from the level: what noise about one level hardly does, in checkpoints that are alike (AR(1) with 0.5) either.
+        true where every value from the crossing on is at or above the level, at least two are before it, and the medians before and after lie half of
+        `CLEAR` sigma from the level at least, on its two sides: what noise about one level hardly does, not with checkpoints that are alike either
+        (AR(1) with 0.5: at most 1 % of flat curves of 9 to 43 checkpoints).
     """
     index = int(held_crossing(values, level))
-    if not 0 < index < values.size or (values[index:] < level).any():
+    if not 1 < index < values.size or (values[index:] < level).any():
         return False
     before, after = float(np.median(values[:index])), float(np.median(values[index:]))
-    return after - before >= CLEAR * sigma and level - before > sigma and after - level > sigma
+    return min(level - before, after - level) >= CLEAR / 2 * sigma
 
 
 def interpolate(x: Array, values: Array, level: float, index: int) -> float:
