@@ -570,6 +570,8 @@ def test_runs_give_what_their_cells_give(sweep_folder: Path) -> None:
     projects = fake_project(sweep_folder)
     curves = read_runs("me/proj", registry=REGISTRY, api=lambda: FakeApi(projects))
     pd.testing.assert_frame_equal(as_read(curves), as_read(read_cells(find_cells(sweep_folder))))
+    assert curves.not_above_chance == read_cells(find_cells(sweep_folder)).not_above_chance
+    assert set(curves.not_above_chance["nano-100k", "ioi", 0].values()) == {"value and effect"}
     assert noted(curves, r"run torn: history can't be read \(too slow\)")
     assert noted(curves, r"1 runs \(other\) log no number beside tokens or step")
     group = read_runs("me/proj/demo", registry=REGISTRY, api=lambda: FakeApi(projects))

@@ -1,12 +1,13 @@
 """A sweep as circuitwatch would write it, with made-up but realistic curves whose moments of emergence, and whose turnover, are known.
 
+The circuit of pronouns in nano-400k is out of range at step 300, and its scores have not converged from step 900 on.
 At HANDOVER tokens the induction head a1.h0 hands over to a1.h2; the duplicate-token head a0.h0 is born with a0.h3, is lost and regained, and never does
-anything on the task; all else stays. Of the algorithm's shares B and C stay, and D falls.
+anything on the task; all else stays. Negative name movers hurt; induction heads do nothing on greater-than. Of the algorithm's shares B and C stay, and
+D falls, at every cut-off.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pandas as pd
 
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.overlap import Circuit, circuit_of, mean_overlaps, resampled_overlaps, resampled_scalars
+from circuitwatch.heads.checks import CHECKED_ON, REPEATED
 from circuitwatch.records import Cell, CheckpointRecord, Edges
 
 SIZES = {"nano-100k": 98_432, "nano-400k": 431_904, "nano-1m": 1_012_224, "nano-3m": 2_984_448}
@@ -42,18 +44,6 @@ HOLDERS = {
 }  # fmt: skip
 """Who ever holds a role, whoever is the first to."""
 ONLY_IN = {"s_inhibition": "ioi", "year_attention": "greater_than", "year_push": "greater_than"}
-CHECKED_ON = {
-    "ioi": (
-        "previous_token",
-        "duplicate_token",
-        "induction",
-        "s_inhibition",
-        "name_mover",
-        "negative_name_mover",
-        "copy_suppression",
-    ),
-    "greater_than": ("successor", "year_attention", "year_push"),
-}
 HANDOVER = 7.25e5
 KEPT = 0.9
 """Share of a circuit's edges that the circuit of a resample of the prompts keeps: the same edges at every checkpoint."""
@@ -72,7 +62,7 @@ def _rise(tokens: float, middle: float, width: float) -> float:
     return float(1 / (1 + np.exp(-(np.log(max(tokens, 300.0)) - np.log(middle)) / width)))
 
 
-def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
+def _record(model: str, task: str, step: int, seed: int, taste: bool = False) -> CheckpointRecord:
     rng = np.random.default_rng([step, seed, SIZES[model], len(task)])
     prompt_rng = np.random.default_rng([seed, len(task)])
     tokens = step * TOKENS_PER_STEP
@@ -89,26 +79,32 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
     if scale == 1.0:
         values = np.clip(values, -0.99, 0.99)
     correct = values > 0
-    twins = -0.9 * values  # what the deciding word does is 1.9 times the metric
-    means = rng.choice(values, (200, N_PROMPTS)).mean(axis=1)
-    low, high = (float(v) for v in np.quantile(means, [0.025, 0.975]))
-    effect = float((values - twins).mean())
+    picks = rng.integers(0, N_PROMPTS, (200, N_PROMPTS))
+    low, high = (float(v) for v in np.quantile(values[picks].mean(axis=1), [0.025, 0.975]))
+    # Whoever knows the deciding word answers otherwise without it; whoever has but a taste, the same, give or take noise.
+    noise = np.random.default_rng([step, seed, 5]).normal(0, 0.1 * scale, N_PROMPTS) * (0.05 + share)
+    corrupted = values + noise if taste else -0.8 * values
+    effects = values - corrupted
+    effect_low, effect_high = (float(v) for v in np.quantile(effects[picks].mean(axis=1), [0.025, 0.975]))
+    failing = " and ".join(name for name, end in (("value", low), ("effect", effect_low)) if end <= 0)
     scalars: dict[str, float | int | str | bool] = {
         "behaviour/value": float(values.mean()),
         "behaviour/low": low,
         "behaviour/high": high,
-        "behaviour/corrupted": float(twins.mean()),
-        "behaviour/effect": effect,
-        "behaviour/effect_low": 1.9 * low,
-        "behaviour/effect_high": 1.9 * high,
         "behaviour/accuracy": float(correct.mean()),
         "behaviour/accuracy_low": float(max(correct.mean() - 0.08, 0)),
         "behaviour/accuracy_high": float(min(correct.mean() + 0.08, 1)),
         "behaviour/log_prob": float(-5 + 4 * share),
-        "behaviour/above_chance": low > 0,
+        "behaviour/corrupted": float(corrupted.mean()),
+        "behaviour/effect": float(effects.mean()),
+        "behaviour/effect_low": effect_low,
+        "behaviour/effect_high": effect_high,
+        "behaviour/above_chance": not failing,
         "weights/sha256": f"{step:064x}",
     }
-    if share > 0.12 and height > 0:
+    if failing:
+        scalars["behaviour/not_above_chance"] = failing
+    if share > 0.12 and height > 0 and not taste:
         edges = int(N_EDGES * (0.06 + 0.3 * np.exp(-4 * (share - 0.12))) * rng.uniform(0.85, 1.15))
         overlap = 0.35 + 0.45 * share + rng.normal(0, 0.03)
         scalars |= {
@@ -119,7 +115,15 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
             "circuit/nodes_share": (4 + edges // 8) / 24,
             "circuit/recovery": 0.83,
             "circuit/faithfulness": 0.81,
+            "circuit/out_of_range": False,
+            "circuit/score_steps": 9,
+            "circuit/score_error": 0.02,
+            "circuit/score_converged": True,
         }
+        if model == "nano-400k" and task == "gendered_pronoun" and step == 300:
+            scalars |= {"circuit/faithfulness": 3.5, "circuit/out_of_range": True}
+        if model == "nano-400k" and task == "gendered_pronoun" and step >= 900:
+            scalars |= {"circuit/score_steps": 27, "circuit/score_error": 0.05, "circuit/score_converged": False}
         if _rise((step - 50) * TOKENS_PER_STEP, middle, width) > 0.12:
             scalars |= {
                 "overlap/edge_jaccard": overlap,
@@ -133,14 +137,14 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
     has_circuit = scalars["circuit/status"] == "found"
     roles, role_scalars = _roles(model, task, step, seed, has_circuit)
     scalars |= role_scalars
-    if low > 0:
+    if not failing:
         scalars |= _algorithm(task, tokens, moment(task, model), np.random.default_rng([step, seed, SIZES[model], 7]))
     mask = _mask(model, task, tokens, int(scalars["circuit/edges"])) if has_circuit else None
     prompts = pd.DataFrame(
         {
             "prompt": np.arange(N_PROMPTS),
             "value": values,
-            "corrupted": twins,
+            "corrupted": corrupted,
             "correct": correct,
             "log_prob": -5 + 4 * share + 0 * values,
         }
@@ -151,10 +155,12 @@ def _record(model: str, task: str, step: int, seed: int) -> CheckpointRecord:
         scalars |= {
             f"overlap/{name}_ceiling": v for name, v in mean_overlaps(GRAPH, _circuits(more["resamples"])).items()
         }
-    if has_circuit and "patching" in {field.name for field in fields(CheckpointRecord)}:
+    if has_circuit:
         more["patching"] = pd.DataFrame(
-            {"sender": ["a1.h1"], "receivers": ["logits"], "effect": [-0.3], "low": [-0.4], "high": [-0.2]}
+            {"sender": ["a0.h1"], "receivers": ["name-mover queries"], "effect": [-0.3], "low": [-0.4], "high": [-0.2]}
         )
+    if bands := _bands(scalars):
+        more["bands"] = pd.DataFrame(bands, columns=["measure", "cutoff", "value", "low", "high"])
     return CheckpointRecord(step, tokens, f"step{step}", scalars, prompts, roles, **more)
 
 
@@ -169,7 +175,7 @@ def _score(role: str, head: str, tokens: int, model: str) -> float:
         risen *= 1 - 0.9 * over if early else over
     if (role, head) == ("duplicate_token", "a0.h0"):
         risen *= 0.8 if not 7.7e5 < tokens < 8.7e5 else 0.2
-    if role == "copy_suppression" and model == "nano-400k":
+    if role == "negative_name_mover" and model == "nano-100k":
         risen *= 0.4  # never holds it
     return 0.04 + 0.9 * risen
 
@@ -177,7 +183,7 @@ def _score(role: str, head: str, tokens: int, model: str) -> float:
 def _roles(
     model: str, task: str, step: int, seed: int, has_circuit: bool
 ) -> tuple[pd.DataFrame, dict[str, float | int | str | bool]]:
-    """The roles table and scalars, format 2."""
+    """The roles table and scalars."""
     rng = np.random.default_rng([step, seed, SIZES[model]])  # the same in every task's cell
     rows, scalars = [], {}
     nodes = [(layer, head) for layer in range(N_LAYERS) for head in (-1, *range(N_HEADS))]
@@ -185,8 +191,8 @@ def _roles(
         noise = rng.normal(0, 0.008, len(nodes))
         if ONLY_IN.get(role, task) != task:
             continue
-        if role == "copy_suppression" and model == "nano-100k":
-            scalars[f"roles/{role}/left_out"] = "no head attends to a predicted token"
+        if role == "copy_suppression":
+            scalars[f"roles/{role}/left_out"] = "heads of the first 2 layers hold none"
             continue
         of_role = []
         for (layer, head), wobble in zip(nodes, noise, strict=True):
@@ -194,19 +200,27 @@ def _roles(
                 continue
             name = f"m{layer}" if head < 0 else f"a{layer}.h{head}"
             score = float(np.clip(_score(role, name, step * TOKENS_PER_STEP, model) + wobble, 0, 1))
-            checked = has_circuit and role in CHECKED_ON.get(task, ())
-            idle = (role, name) == ("duplicate_token", "a0.h0")
-            effect = (0.0 if idle else -0.4 * score) if checked else None
+            holds = score >= THRESHOLDS[role]
+            on = CHECKED_ON[role].get(REPEATED if role == "previous_token" else task)
+            checked = bool(on) and (holds if role == "previous_token" else has_circuit)
+            idle = (role, name) == ("duplicate_token", "a0.h0") or (role, task) == ("induction", "greater_than")
+            effect = ((0.0 if idle else 0.4 if role == "negative_name_mover" else -0.4) * score) if checked else None
+            sign = None if effect is None or abs(effect) < 0.02 else "hurts" if effect > 0 else "helps"
             of_role.append(
                 {
                     "role": role,
                     "layer": layer,
                     "head": head,
                     "score": score,
+                    "low": max(score - 0.05, 0.0),
+                    "high": min(score + 0.05, 1.0),
                     "in_circuit": score > 0.2 if has_circuit else None,
                     "effect": effect,
-                    "effect_on": "logits" if checked else None,
-                    "confirmed": bool(score >= THRESHOLDS[role] and effect <= -0.02) if checked else None,  # type: ignore[operator]
+                    "effect_low": None if effect is None else effect - 0.01,
+                    "effect_high": None if effect is None else effect + 0.01,
+                    "effect_on": on if checked else None,
+                    "confirmed": holds and sign is not None if checked else None,
+                    "sign": sign,
                     "name": name,
                 }
             )
@@ -217,7 +231,8 @@ def _roles(
             f"roles/{role}/total": sum(row["score"] for row in of_role),
         }
         rows += of_role
-    kinds = {"in_circuit": "boolean", "effect": "Float64", "effect_on": "string", "confirmed": "boolean"}
+    numbers = dict.fromkeys(("effect", "effect_low", "effect_high"), "Float64")
+    kinds = {"in_circuit": "boolean", "effect_on": "string", "confirmed": "boolean", "sign": "string"} | numbers
     return pd.DataFrame(rows).drop(columns="name").astype(kinds), scalars
 
 
@@ -225,10 +240,12 @@ def _algorithm(task: str, tokens: int, middle: float, rng: np.random.Generator) 
     """B and C about 0.7 and 0.6, D falling by 0.9 per tenfold of tokens; greater-than's three stay; C only once there are name movers."""
     falling = 0.9 - 0.9 * np.log10(max(tokens, 3e5) / 3e5)
     levels = {
-        "ioi": {"B": 0.7, "C": 0.6, "D": falling},
-        "greater_than": {"year_attention": 0.55, "year_lens": 0.4, "mlp_push": 0.85},
+        "ioi": {"B": 0.7, "C": 0.6, "D": falling, "unexplained": 0.3, "unexplained_sure": 0.25},
+        "greater_than": {"year_attention": 0.55, "year_lens": 0.4, "mlp_push": 0.85, "unexplained": 0.5},
     }.get(task, {})
     scalars: dict[str, float | str] = {}
+    if "unexplained" in levels:
+        scalars["algorithm/unexplained_heads"] = "a1.h0 -0.27, a0.h0 +0.21"
     for name, level in levels.items():
         if name == "C" and tokens < middle:
             scalars["algorithm/C_left_out"] = "no name mover in the circuit"
@@ -240,6 +257,17 @@ def _algorithm(task: str, tokens: int, middle: float, rng: np.random.Generator) 
             f"algorithm/{name}_high": value + 0.06,
         }
     return scalars
+
+
+def _bands(scalars: dict[str, Any]) -> list[tuple[str, float, float, float, float]]:
+    """B, C and D over cut-offs: a little more at low ones, so that every cut-off gives the same course."""
+    rows = []
+    for name in ("B", "C", "D"):
+        for tenths in range(1, 10):
+            if f"algorithm/{name}" in scalars:
+                value = scalars[f"algorithm/{name}"] + 0.05 - tenths / 100
+                rows.append((name, tenths / 10, value, value - 0.06, value + 0.06))
+    return rows
 
 
 def _mask(model: str, task: str, tokens: int, edges: int) -> np.ndarray:
@@ -313,8 +341,12 @@ def write_sweep(
     seeds: tuple[int, ...] = (0,),
     unfinished: tuple[str, str] | None = None,
     transfer: bool = False,
+    taste: tuple[str, ...] = (),
 ) -> Path:
-    """Write a sweep of made-up cells; `unfinished` = (model, task) stops half-way; `transfer`: with circuits of one checkpoint on another."""
+    """Write a sweep of made-up cells; `unfinished` = (model, task) stops half-way; `transfer`: with circuits of one checkpoint on another.
+
+    taste: tasks whose metric rises on corrupted prompts just as on clean ones.
+    """
     circuits: dict[tuple[str, int], dict[str, list[int]]] = {}
     for model in models:
         for task in tasks:
@@ -347,7 +379,7 @@ def write_sweep(
                 stop = len(STEPS) // 2 if unfinished == (model, task) else len(STEPS)
                 previous = None
                 for step in STEPS[:stop]:
-                    record = _record(model, task, step, seed)
+                    record = _record(model, task, step, seed, task in taste)
                     if previous is not None and previous.resamples and record.resamples:
                         both = (_circuits(one.resamples) for one in (previous, record))
                         record.scalars.update(resampled_scalars(resampled_overlaps(GRAPH, *both)))

@@ -29,12 +29,12 @@ FALLING = re.compile(
 """Quantities that fall as a model learns."""
 LEVELS = {"behaviour/accuracy": ACCURACY_THRESHOLD, "circuit/found": CIRCUIT_THRESHOLD}
 """Levels of our own quantities; head roles have theirs too."""
-FLOORS = {"behaviour/value": CHANCE}
+FLOORS = {"behaviour/value": CHANCE, "behaviour/effect": CHANCE}
 CIRCUIT_SIZE = re.compile(r"(^|[/_])circuit_?(nodes|edges)([/_]|$)")
 """Circuit sizes as other programs call them; compared as `tables.SIZES` are, on the scale of the numbers themselves."""
 LONGEST = 256
 """Checkpoints of a curve that are looked at; of longer ones, this many are taken, evenly in log tokens. The time of a fit grows with their square."""
-OF_CELLS = ("behaviour/value", "behaviour/accuracy", "circuit/found")
+OF_CELLS = ("behaviour/value", "behaviour/effect", "behaviour/accuracy", "circuit/found")
 
 
 def emergence_rows(
@@ -136,6 +136,7 @@ def as_curve(curves: Curves, key: CurveKey, thresholds: Mapping[str, float]) -> 
         floor=FLOORS.get(key[2]) if level is None else None,
         per_prompt=_prompts(curves, key, rows["tokens"]),
         stderr=rows["stderr"].to_numpy() if rows["stderr"].notna().all() else None,
+        not_above_chance=curves.chance_of(key, rows["tokens"]),
     )
 
 

@@ -26,6 +26,8 @@ NAMED = 3
 """Curves or models that a note names; of more it says how many."""
 
 CurveKey = tuple[str, str, str, int]
+BehaviourKey = tuple[str, str, int]
+"""Model, task and seed: what a behaviour is of."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,20 @@ class Curves:
         notes: what was left out, changed or doubtful, one line each.
         prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens), one column a prompt.
         thresholds: for some quantities the level that counts, as the source says.
+        not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not above chance there (`value`, `effect`, `value and effect`);
+            empty where it is.
     """
 
     table: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     prompts: Mapping[CurveKey, pd.DataFrame] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    not_above_chance: Mapping[BehaviourKey, Mapping[float, str]] = field(default_factory=dict)
+
+    def chance_of(self, key: CurveKey, tokens: pd.Series) -> list[str] | None:
+        """What of a behaviour is not above chance at some token counts, empty where it is; none for other curves, and where no source says it."""
+        known = self.not_above_chance.get((key[0], key[1], key[3])) if key[2].startswith("behaviour/") else None
+        return None if known is None else [known.get(float(count), "") for count in tokens]
 
     def curve(self, model: str, task: str, quantity: str, seed: int = 0) -> pd.Series:
         """The values of one curve, indexed by tokens, ascending; empty if there is no such curve."""
@@ -109,7 +119,11 @@ def combine(parts: Sequence[Curves]) -> Curves:
     notes += repeated + _doubts(table, params)
     prompts = {key: values for part in parts for key, values in part.prompts.items()}
     thresholds = {name: level for part in parts for name, level in part.thresholds.items()}
-    return Curves(table, notes, prompts, thresholds)
+    not_above: dict[BehaviourKey, dict[float, str]] = {}
+    for part in parts:
+        for behaviour, known in part.not_above_chance.items():
+            not_above.setdefault(behaviour, {}).update(known)
+    return Curves(table, notes, prompts, thresholds, not_above)
 
 
 def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

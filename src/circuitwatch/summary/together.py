@@ -20,6 +20,7 @@ from circuitwatch.summary.curves import CurveKey, Curves
 from circuitwatch.summary.heads.histories import SERVES
 from circuitwatch.summary.statistics.changes import change_points
 from circuitwatch.summary.statistics.comparisons import benjamini_hochberg
+from circuitwatch.summary.statistics.crossings import longest_run
 from circuitwatch.summary.statistics.lags import Lag, agreement, lag_between
 from circuitwatch.summary.statistics.metrics import compare_metrics
 from circuitwatch.summary.statistics.stability import set_stability, stability, turnover
@@ -27,7 +28,7 @@ from circuitwatch.summary.statistics.status import Emergence
 from circuitwatch.summary.tables import NO_TASK, CellData, without_duplicates
 
 VALUE, ACCURACY = "behaviour/value", "behaviour/accuracy"
-CHANGING = (VALUE, "circuit/edges_share", "overlap/edge_jaccard")
+CHANGING = (VALUE, "behaviour/effect", "circuit/edges_share", "overlap/edge_jaccard")
 """Our quantities whose changes of course are looked for."""
 BEFORE, FINAL = "the checkpoint before", "the last circuit"
 COMPARED = {BEFORE: "", FINAL: "_final"}
@@ -132,6 +133,9 @@ def _changes(curves: Curves) -> pd.DataFrame:
         for key in _keys(curves, quantity):
             model, task, _, seed = key
             curve = as_curve(curves, key, {})
+            why = curve.not_above_chance
+            if why is not None and longest_run(np.array([not reason for reason in why]))[1] < 2:
+                continue  # a behaviour that is at no two neighbouring checkpoints above chance has no course
             about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
             found = change_points(curve.tokens, curve.values, kind="line")
             rows += [about | asdict(change) for change in found]
@@ -152,7 +156,7 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
         curve = as_curve(
             curves, key, {}
         )  # a robust line looks at all pairs of checkpoints: no more of them than of the emergence
-        found = stability(curve.tokens, curve.values, Emergence(**known))
+        found = stability(curve.tokens, curve.values, Emergence(**known), curve.not_above_chance)
         rows.append(dict(zip(("model", "task", "quantity", "seed"), key, strict=True)) | asdict(found))
     return pd.DataFrame(rows)
 

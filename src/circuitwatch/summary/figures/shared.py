@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from circuitwatch.summary.curves import Curves
@@ -36,6 +37,8 @@ NAMELESS: dict[str, dict[str, None]] = {
 """What each format would say of when and by what it was made."""
 FORMATS = tuple(NAMELESS)
 DUPLICATES = "same weights as another"
+EFFECT = "effect of the deciding word (clean − corrupted)"
+EFFECT_LINE: dict[str, Any] = {"ls": (0, (3, 1.5)), "lw": 0.8}
 
 
 def colours(models: Sequence[str]) -> dict[str, str]:
@@ -64,7 +67,11 @@ def in_words(name: str) -> str:
 
 def quantity_in_words(name: str) -> str:
     """A quantity of the emergence table as it is read: behaviour/value → behaviour, roles/induction/max → induction."""
-    ours = {"behaviour/value": "behaviour", "circuit/found": "a circuit"}
+    ours = {
+        "behaviour/value": "behaviour",
+        "behaviour/effect": "effect of the deciding word",
+        "circuit/found": "a circuit",
+    }
     return ours.get(name, in_words(name.removeprefix("behaviour/").removeprefix("roles/").removesuffix("/max")))
 
 
@@ -114,7 +121,10 @@ def save_figures(drawn: Mapping[str, Figure], folder: Path, formats: Sequence[st
 
 
 def behaviour_figure(cells: Sequence[CellData]) -> Figure:
-    """One panel a task; the band is the bootstrap interval over prompts."""
+    """One panel a task: the metric, and dashed beside it the effect of the deciding word; bands are bootstrap intervals over prompts.
+
+    Only where both bands lie above 0 is the behaviour above chance.
+    """
     tasks = tasks_in_order(cells)
     figure, axes = panels(len(tasks), 2)
     shade = colours(models_in_order(list(cells)))
@@ -133,8 +143,16 @@ def behaviour_figure(cells: Sequence[CellData]) -> Figure:
             axis.fill_between(
                 x[own.index], own["behaviour/low"], own["behaviour/high"], color=shade[cell.model], alpha=0.2, lw=0
             )
+            if "behaviour/effect" in own:
+                known = own.dropna(subset=["behaviour/effect"])
+                at, low, high = x[known.index], known["behaviour/effect_low"], known["behaviour/effect_high"]
+                axis.plot(at, known["behaviour/effect"], color=shade[cell.model], **EFFECT_LINE)
+                axis.fill_between(at, low, high, color=shade[cell.model], alpha=0.1, lw=0)
             mark_duplicates(axis, x, cell.curves, "behaviour/value")
         finish(axis, in_words(task), metric_name(task))
+    if any("behaviour/effect" in cell.curves for cell in cells):
+        line = Line2D([], [], color="#555555", **EFFECT_LINE)
+        figure.legend([line], [EFFECT], loc="outside lower center", fontsize=TEXT, frameon=False, handlelength=2)
     return with_legend(figure, axes[0])
 
 

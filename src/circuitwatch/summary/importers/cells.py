@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.records import DUPLICATE_OF, Cell
-from circuitwatch.summary.curves import COLUMNS, NORMAL_95, CurveKey, Curves, empty_table
+from circuitwatch.summary.curves import COLUMNS, NORMAL_95, BehaviourKey, CurveKey, Curves, empty_table
 from circuitwatch.summary.tables import NO_TASK
 
-PER_PROMPT = {"behaviour/value": "value", "behaviour/accuracy": "correct"}
-"""Quantities that are means over prompts, and their columns in prompts.parquet."""
+PER_PROMPT = {"behaviour/value": "value", "behaviour/accuracy": "correct", "behaviour/effect": "effect"}
+"""Quantities that are means over prompts, and their columns in prompts.parquet (`effect` is that of `value` minus that of `corrupted`)."""
+ABOVE_CHANCE, NOT_ABOVE = "behaviour/above_chance", "behaviour/not_above_chance"
 BOUNDS = ("low", "high")
 PLACES = ("cell.json", "seed*/cell.json", "*/seed*/cell.json", "*/*/seed*/cell.json")
 
@@ -47,7 +48,9 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
     notes: list[str] = []
     thresholds: dict[str, float] = {}
     by_prompt: dict[CurveKey, pd.DataFrame] = {}
+    not_above: dict[BehaviourKey, dict[float, str]] = {}
     for cell in sorted(cells, key=lambda c: (c.header["model"].get("params_total") or 0, str(c.folder))):
+        key = (str(cell.header["model"]["name"]), str(cell.header["task"]), int(cell.header["seed"]))
         rows: list[dict[str, Any]] = []
         answers: dict[int, pd.DataFrame] = {}
         duplicates = 0
@@ -58,11 +61,12 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
                     duplicates += 1
                     continue
                 rows += _rows(cell, about)
+                if (why := what_is_not_above(about["scalars"])) is not None:
+                    not_above.setdefault(key, {})[float(about["tokens"])] = why
                 if prompts:
                     content = cell.contents(step, "prompts.parquet")["prompts.parquet"]
-                    answers[about["tokens"]] = pd.read_parquet(
-                        io.BytesIO(content), columns=["prompt", *PER_PROMPT.values()]
-                    )
+                    read = pd.read_parquet(io.BytesIO(content), columns=["prompt", "value", "corrupted", "correct"])
+                    answers[about["tokens"]] = read.assign(effect=read["value"] - read["corrupted"])
             except UserError as error:
                 notes.append(f"left out: {error}")
         about_cell = f"{cell.header['model']['name']} {cell.header['task']} seed{cell.header['seed']}"
@@ -84,7 +88,17 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
     table = table[~repeated].reset_index(drop=True)
     texts = dict.fromkeys(("model", "task", "quantity", "source"), "str")
     numbers = dict.fromkeys(("params", "tokens", "step", "value", "stderr"), "float64")
-    return Curves(table[list(COLUMNS)].astype(texts | numbers | {"seed": "int64"}), notes, by_prompt, thresholds)
+    return Curves(
+        table[list(COLUMNS)].astype(texts | numbers | {"seed": "int64"}), notes, by_prompt, thresholds, not_above
+    )
+
+
+def what_is_not_above(scalars: Mapping[str, Any]) -> str | None:
+    """What of a behaviour is not above chance at a checkpoint, empty where it is; none where its scalars don't say."""
+    above = scalars.get(ABOVE_CHANCE)
+    if not isinstance(above, bool):
+        return None
+    return "" if above else str(scalars.get(NOT_ABOVE) or "value or effect")
 
 
 def _rows(cell: Cell, about: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.summary.curves import NORMAL_95, Curves, empty_table, named
-from circuitwatch.summary.importers.cells import BOUNDS
+from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
+from circuitwatch.summary.importers.cells import BOUNDS, what_is_not_above
 from circuitwatch.summary.importers.checks import complete
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.tables import NO_TASK
@@ -81,16 +81,21 @@ def read_runs(
         raise UserError(f"wandb:{project}: give wandb:<entity>/<project>, or wandb:<entity>/<project>/<group>")
     source, client = f"wandb:{project}", api()
     rows: list[dict[str, Any]] = []
+    not_above: dict[BehaviourKey, dict[float, str]] = {}
     empty, failed, n_runs = [], {}, 0
     try:
         for run in client.runs(f"{entity}/{name}", filters={"group": group} if group else None, lazy=False):
             n_runs += 1
             try:
-                of_run = rows_of_run(run, run.scan_history())
+                history = list(run.scan_history())
+                of_run = rows_of_run(run, history)
             except Exception as error:
                 failed[str(run.name)] = _reason(error)
                 continue
             rows += of_run
+            if of_run and (chance := chance_of_run(history)):
+                of = of_run[0]["model"], about_run(run)["task"], of_run[0]["seed"]
+                not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(chance)
             if not of_run:
                 empty.append(str(run.name))
     except Exception as error:
@@ -106,7 +111,7 @@ def read_runs(
     of_model = table["task"] == NO_TASK
     table = table[~(of_model & table.duplicated(["model", "seed", "task", "quantity", "tokens", "step"]))]
     curves = complete(table.reset_index(drop=True), source=source, registry=registry, tokens_per_step=tokens_per_step)
-    return Curves(curves.table, notes + curves.notes)
+    return Curves(curves.table, notes + curves.notes, not_above_chance=not_above)
 
 
 def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -114,13 +119,7 @@ def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, A
 
     A checkpoint that was logged twice, by a run that was resumed, has the values that were logged last.
     """
-    config = dict(run.config or {})
-    about = {
-        "model": _name(config.get("model")) or str(run.name),
-        "task": _name(config.get("task")) or "run",
-        "seed": int(seed) if isinstance(seed := config.get("seed"), int | float) else 0,
-        "params": _params(config),
-    }
+    about = about_run(run)
     last: dict[tuple[str, float | None, float | None], dict[str, Any]] = {}
     for logged in history:
         numbers = {key: float(v) for key, v in logged.items() if isinstance(v, int | float) and not isinstance(v, bool)}
@@ -150,6 +149,27 @@ def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, A
                 "step": np.nan if step is None else step,
             }
     return list(last.values())
+
+
+def about_run(run: Any) -> dict[str, Any]:
+    """Model, task, seed and params of a run, as its configuration says."""
+    config = dict(run.config or {})
+    return {
+        "model": _name(config.get("model")) or str(run.name),
+        "task": _name(config.get("task")) or "run",
+        "seed": int(seed) if isinstance(seed := config.get("seed"), int | float) else 0,
+        "params": _params(config),
+    }
+
+
+def chance_of_run(history: Iterable[dict[str, Any]]) -> dict[float, str]:
+    """What of the behaviour is not above chance, by tokens, where the history says it (`importers.cells.what_is_not_above`); the last word on a count holds."""
+    found = {}
+    for logged in history:
+        why, tokens = what_is_not_above(logged), logged.get("tokens")
+        if why is not None and isinstance(tokens, int | float):
+            found[float(tokens)] = why
+    return found
 
 
 def _name(given: Any) -> str:

@@ -66,7 +66,7 @@ def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, q
         what = "runs" if several else "models"
         sentences.append(f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(moments, '; ')}.")
     for status, words in STATUS_WORDS.items():
-        who = [_who(row, several) for _, row in rows[rows["status"] == status].iterrows()]
+        who = [_who(row, several) + _chance(row) for _, row in rows[rows["status"] == status].iterrows()]
         if who:
             sentences.append(f"{words[0].upper()}{words[1:]}: {listed(who)}.")
     return " ".join(sentences + _with_size(scaling, task, quantity))
@@ -88,6 +88,12 @@ def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
 
 def _who(row: pd.Series, several: bool) -> str:
     return f"{row['model']} seed {row['seed']}" if several else str(row["model"])
+
+
+def _chance(row: pd.Series) -> str:
+    """Why a behaviour whose curve may well have risen did not emerge, where that is why."""
+    note = str(row["note"])
+    return f" ({note})" if "above chance" in note else ""
 
 
 def _interval(row: pd.Series) -> tuple[float, float]:

@@ -13,6 +13,7 @@ prompts. Neither covers what another training seed would give: that is the sprea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from circuitwatch.summary.statistics.chance import counted, gate, never_above
 from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, noise, plainly_crossed
 from circuitwatch.summary.statistics.logistic import (
     MIN_POINTS,
@@ -46,6 +48,7 @@ def fit_emergence(
     floor: float | None = None,
     per_prompt: pd.DataFrame | None = None,
     stderr: ArrayLike | None = None,
+    not_above_chance: Sequence[str] | None = None,
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Emergence:
@@ -58,6 +61,7 @@ def fit_emergence(
         floor: for the half-rise: the level that the risen curve must clear to count as more than chance.
         per_prompt: one row a checkpoint (same order), one column a prompt; its row means are the curve.
         stderr: [checkpoint] standard errors of the values over prompts, for curves of which no more is known; not used beside `per_prompt`.
+        not_above_chance: [checkpoint] for a behaviour: what of it is not above chance there, empty where all is; see `chance`.
         n_bootstrap: bootstrap samples for the interval; 0 for none.
         seed: of the bootstrap.
 
@@ -74,6 +78,7 @@ def fit_emergence(
         floor=floor,
         per_prompt=per_prompt,
         stderr=stderr,
+        not_above_chance=not_above_chance,
         n_bootstrap=n_bootstrap,
         seed=seed,
     )[0]
@@ -87,6 +92,7 @@ def emergence_samples(
     floor: float | None = None,
     per_prompt: pd.DataFrame | None = None,
     stderr: ArrayLike | None = None,
+    not_above_chance: Sequence[str] | None = None,
     n_bootstrap: int = 200,
     seed: int = 0,
     noise_seed: int | None = None,
@@ -101,6 +107,12 @@ def emergence_samples(
     x = log_tokens(t)
     rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
     blank = Emergence("never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold)
+    reasons = [""] * y.size if not_above_chance is None else list(not_above_chance)
+    if len(reasons) != y.size:
+        raise ValueError(f"{len(reasons)} checkpoints are said to be above chance or not, of {y.size}")
+    counts = np.array([not reason for reason in reasons], dtype=bool)
+    if not counts.any():
+        return never_above(blank, reasons), NO_SAMPLES
     if prompts is not None and prompts.shape[1] < 2:
         prompts = None
     errors = None if stderr is None else np.asarray(stderr, dtype=float)
@@ -111,7 +123,7 @@ def emergence_samples(
         if threshold is None:
             few = replace(blank, status="ambiguous", note=f"too few checkpoints for a fit (n={y.size})")
             return few, NO_SAMPLES
-        known = read_crossing(blank, t, x, y, threshold, sigma)
+        known, _ = gate(read_crossing(blank, t, x, y, threshold, sigma), t, y, reasons)
         if known.status != "emerged":
             return known, NO_SAMPLES
         return replace(
@@ -120,14 +132,14 @@ def emergence_samples(
             low=known.crossing_low,
             high=known.crossing_high,
             interval="checkpoints",
-            note=f"too few checkpoints for a fit (n={y.size})",
+            note="; ".join(filter(None, [known.note, f"too few checkpoints for a fit (n={y.size})"])),
         ), NO_SAMPLES
     fit = fit_logistic(x, y)
     level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
     if threshold is None and plainer_model(fit):
         n_bootstrap = 0
     around = sample_moments(x, y, fit, threshold, prompts, errors, n_bootstrap, seed, noise_seed)
-    held = held_crossing(around.curves, around.levels)
+    held = held_crossing(counted(around.curves, counts), around.levels)
     support = float((held < y.size).mean()) if n_bootstrap else None
     blank = replace(
         blank,
@@ -146,13 +158,14 @@ def emergence_samples(
         plainer = plainer_model(fit)
         if known.status == "emerged" and plainer and not plainly_crossed(y, threshold, sigma):
             known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
+    known, moved = gate(known, t, y, reasons)
     if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
         known = replace(
             known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples"
         )
     if known.status != "emerged":
         return known, around
-    return _with_estimate(known, t, x, y, fit, around, held, sigma), around
+    return _with_estimate(known, t, x, y, fit, around, held, sigma, moved), around
 
 
 def _with_estimate(
@@ -164,6 +177,7 @@ def _with_estimate(
     around: Moments,
     held: NDArray[np.intp],
     sigma: float,
+    moved: bool,
 ) -> Emergence:
     """Add the estimate and its interval to a curve that has emerged.
 
@@ -174,8 +188,8 @@ def _with_estimate(
     assert known.crossing is not None and known.level is not None
     index = int(np.flatnonzero(t == known.crossing_high)[0])
     fitted = float(crossing(fit.parameters, known.level))
-    misses = not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
-    hidden = float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0]) > 0
+    misses = moved or not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
+    hidden = moved or float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0]) > 0
     low, high = central_interval(around.left, around.right)
     if misses:
         low, high = central_interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
@@ -191,7 +205,7 @@ def _with_estimate(
     beside = not x[index - 1] <= estimate <= x[index]
     notes = [
         known.note,
-        "the fitted curve misses the values around the crossing" if misses else "",
+        "the fitted curve misses the values around the crossing" if misses and not moved else "",
         "the fitted and the observed crossing differ by more than the fit's error" if kind == "both" else "",
         f"the values themselves cross at {format_tokens(known.crossing)} tokens"
         if beside and kind != "checkpoints"
@@ -201,9 +215,9 @@ def _with_estimate(
         known,
         tokens=float(np.exp(estimate)),
         note="; ".join(filter(None, notes)),
-        width=fit.width,
-        risen=float(np.exp(min(fit.middle + RISE * fit.width, 700.0))),
-        fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] else None,
+        width=None if moved else fit.width,
+        risen=None if moved else float(np.exp(min(fit.middle + RISE * fit.width, 700.0))),
+        fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] and not moved else None,
         interval=kind,
         low=float(t[0]) if low <= x[0] else float(np.exp(low)),
         high=None if high > x[-1] + 1e-9 else float(np.exp(high)),

@@ -35,6 +35,7 @@ class Curve:
     floor: float | None = None
     per_prompt: pd.DataFrame | None = None
     stderr: ArrayLike | None = None
+    not_above_chance: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

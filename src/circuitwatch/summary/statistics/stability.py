@@ -40,7 +40,7 @@ class Stability:
         variance: of the values themselves, as a share of the squared rise (the drift is part of it).
         drift: slope of the robust line, shares of the rise per tenfold tokens.
         largest_fall: largest loss from the highest value so far, as a share of the rise.
-        below: share of the checkpoints below the level of emergence.
+        below: share of the checkpoints below the level of emergence; of a behaviour also those at which it is not above chance.
     """
 
     status: str
@@ -93,8 +93,10 @@ class Turnover:
     always: int
 
 
-def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Stability:
-    """How steady a curve [checkpoint] is after its emergence, in units of its rise."""
+def stability(
+    tokens: ArrayLike, values: ArrayLike, emergence: Emergence, not_above_chance: Sequence[str] | None = None
+) -> Stability:
+    """How steady a curve [checkpoint] is after its emergence, in units of its rise; `not_above_chance` is as `emergence` has it."""
     t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
     if emergence.status != "emerged" or emergence.tokens is None:
         return Stability(f"no moment of emergence ({emergence.status})", 0)
@@ -111,6 +113,7 @@ def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Sta
     n = y[after].size
     if n < MIN_AFTER:
         return Stability(f"too few checkpoints after the rise (n={n})", n)
+    lost = np.array([bool(reason) for reason in not_above_chance or [""] * t.size])[after]
     rise, late, x = emergence.upper - emergence.lower, y[after], log_tokens(t)[after]
     slope, intercept, _, _ = theilslopes(late, x)
     return Stability(
@@ -120,7 +123,7 @@ def stability(tokens: ArrayLike, values: ArrayLike, emergence: Emergence) -> Sta
         variance=float(np.var(late, ddof=1)) / rise**2,
         drift=float(slope) * float(np.log(10)) / rise,
         largest_fall=float((np.maximum.accumulate(late) - late).max()) / rise,
-        below=float((late < emergence.level).mean()),
+        below=float(((late < emergence.level) | lost).mean()),
     )
 
 

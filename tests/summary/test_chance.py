@@ -1,0 +1,156 @@
+"""A metric that rises on prompts without the deciding word too is no behaviour: nothing emerges, and every part of the summary says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitwatch.records import find_cells
+from circuitwatch.summary import SummaryResult, summarize
+from circuitwatch.summary.curve_tables import as_curve
+from circuitwatch.summary.curves import combine
+from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.statistics.chance import gate
+from circuitwatch.summary.statistics.emergence import fit_emergence
+from circuitwatch.summary.statistics.stability import stability
+from circuitwatch.summary.statistics.status import Emergence
+
+TOKENS = 1000.0 * 2 ** np.arange(16)
+
+
+def rise(middle: float = 8.0, height: float = 1.0) -> np.ndarray:
+    """A logistic rise at checkpoint `middle`, with a little noise."""
+    places = np.arange(16)
+    return height / (1 + np.exp(-(places - middle) * 2)) + np.random.default_rng(1).normal(0, 0.01, 16)
+
+
+def above_from(first: int) -> list[str]:
+    return ["effect"] * first + [""] * (16 - first)
+
+
+@pytest.fixture(scope="module")
+def tasteful(tmp_path_factory: pytest.TempPathFactory, make_sweep: Callable[..., Path]) -> SummaryResult:
+    """IOI as it is; greater-than and agreement rise equally on clean and corrupted prompts."""
+    folder = make_sweep(
+        tmp_path_factory.mktemp("multirun") / "taste",
+        tasks=("ioi", "greater_than", "agreement"),
+        taste=("greater_than", "agreement"),
+    )
+    return summarize(folder, n_bootstrap=20, formats=("png",))
+
+
+def test_no_behaviour_emerges_from_a_taste(tasteful: SummaryResult) -> None:
+    rows = tasteful.emergence[tasteful.emergence["quantity"].str.startswith("behaviour/")]
+    taste = rows[rows["task"] != "ioi"]
+    assert set(taste["quantity"]) == {"behaviour/value", "behaviour/effect", "behaviour/accuracy"} and len(taste) == 12
+    assert set(taste["status"]) <= {"never", "ambiguous"}
+    values = taste[taste["quantity"] != "behaviour/effect"]
+    assert values["note"].str.contains("above chance").all() and taste["tokens"].isna().all()
+    ioi = rows[(rows["task"] == "ioi") & (rows["model"] == "nano-400k")].set_index("quantity")
+    assert set(ioi["status"]) == {"emerged"} and len(ioi) == 3
+    # The effect is 1.8 times the value in this sweep, so that both have the same moment.
+    assert ioi.loc["behaviour/effect", "tokens"] == pytest.approx(ioi.loc["behaviour/value", "tokens"], rel=0.05)
+
+
+def test_what_rests_on_emergence_follows(tasteful: SummaryResult) -> None:
+    compared = tasteful.comparisons
+    own = compared.lags[compared.lags["task"] == "greater_than"]
+    assert len(own) and own["ratio"].isna().all() and "after" not in set(own["verdict"])
+    for table in (compared.stability, compared.changes):
+        assert "greater_than" not in set(table.loc[table["quantity"].str.startswith("behaviour/"), "task"])
+    assert set(compared.metrics.loc[compared.metrics["task"] != "ioi", "finding"]) <= {
+        "neither rises",
+        "cannot be told",
+    }
+    scaling = tasteful.scaling[tasteful.scaling["quantity"] == "behaviour/value"].set_index("task")
+    assert scaling.loc["greater_than", "n_observed"] == 0
+
+
+def test_the_report_says_why(tasteful: SummaryResult) -> None:
+    page = (tasteful.folder / "report.html").read_text(encoding="utf-8")
+    answers = page.split("When behaviours emerge")[1].split("<h3>")[0]
+    assert "its effect (clean − corrupted) is not above 0" in answers.split("Greater than.")[1]
+    assert "effect of the deciding word (clean − corrupted)" in page
+
+
+def test_a_checkpoint_not_above_chance_cannot_count() -> None:
+    plain = fit_emergence(TOKENS, rise(), floor=0.0)
+    assert (
+        plain.status == "emerged" and fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=above_from(8)) == plain
+    )
+    never = fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=["effect"] * 16)
+    assert never.status == "never" and "its effect (clean − corrupted) is not above 0" in never.note
+    # Above chance only before the rise: nothing from the crossing on.
+    early = ["", "", *["value and effect"] * 14]
+    assert fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=early).status == "never"
+    # One checkpoint of eight is above chance by chance; half of them, here and there, are no steady behaviour.
+    odd = [*above_from(8)[:8], *["effect"] * 3, "", *["effect"] * 4]
+    assert fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=odd).status == "never"
+    half = [*["effect"] * 8, *["", "", "effect", "effect"] * 2]
+    assert fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=half).status == "ambiguous"
+
+
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_the_moment_is_that_of_the_first_checkpoint_above_chance(threshold: float | None) -> None:
+    found = fit_emergence(TOKENS, rise(), threshold=threshold, floor=0.0, not_above_chance=above_from(12))
+    assert found.status == "emerged" and found.tokens is not None and found.high is not None and found.low is not None
+    assert (found.crossing_low, found.crossing_high) == (TOKENS[11], TOKENS[12])
+    assert TOKENS[11] <= found.tokens <= TOKENS[12] and found.low <= found.tokens <= found.high
+    assert found.interval == "checkpoints" and found.width is None and "above chance" in found.note
+
+
+def test_what_was_there_at_the_first_checkpoint_emerges_once_it_is_above_chance() -> None:
+    flat = 0.8 + np.random.default_rng(2).normal(0, 0.01, 16)
+    assert fit_emergence(TOKENS, flat, floor=0.0, not_above_chance=above_from(0)).status == "already"
+    for threshold in (None, 0.5):
+        found = fit_emergence(TOKENS, flat, threshold=threshold, floor=0.0, not_above_chance=above_from(5))
+        assert found.status == "emerged" and found.crossing_high == TOKENS[5]
+
+
+def test_few_checkpoints() -> None:
+    few, values = TOKENS[:4], np.array([0.1, 0.2, 0.9, 0.9])
+    found = fit_emergence(few, values, threshold=0.5, not_above_chance=["effect", "effect", "effect", ""])
+    assert found.status == "ambiguous"
+    assert fit_emergence(few, values, threshold=0.5, not_above_chance=["effect"] * 4).status == "never"
+    with pytest.raises(ValueError, match="of 4"):
+        fit_emergence(few, values, threshold=0.5, not_above_chance=[""])
+
+
+def test_a_curve_that_never_rose_keeps_its_own_reason() -> None:
+    known = Emergence("never", "half rise", 16, 1.0, 2.0, 0.0, note="no rise")
+    assert gate(known, TOKENS, rise(), above_from(3)) == (known, False)
+
+
+def test_stability_counts_what_is_lost() -> None:
+    found = fit_emergence(TOKENS, rise(), floor=0.0)
+    lost = [*above_from(8)[:15], "effect"]
+    after = TOKENS[max(found.risen or 0.0, found.crossing_high or 0.0) <= TOKENS]
+    assert stability(TOKENS, rise(), found).below == 0
+    assert stability(TOKENS, rise(), found, lost).below == pytest.approx(1 / len(after))
+
+
+def test_effects_are_paired_by_prompt(sweep_folder: Path) -> None:
+    """The curve of the effect has its values per prompt, whose means are what the record says; standard errors are those of its own interval."""
+    cells = [cell for cell in find_cells(sweep_folder) if cell.header["task"] == "ioi"]
+    curves = combine([read_cells(cells, prompts=True)])
+    key = ("nano-400k", "ioi", "behaviour/effect", 0)
+    curve = as_curve(curves, key, {})
+    assert curve.per_prompt is not None and curve.not_above_chance is not None
+    np.testing.assert_allclose(curve.per_prompt.mean(axis=1), curve.values, atol=1e-12)
+    assert curve.not_above_chance[0] and not curve.not_above_chance[-1]
+    last = curves.rows(key).iloc[-1]
+    record = next(c for c in cells if c.header["model"]["name"] == "nano-400k").read(int(last["step"]))
+    width = float(record.scalars["behaviour/effect_high"]) - float(record.scalars["behaviour/effect_low"])
+    assert last["stderr"] == pytest.approx(width / 2 / 1.959964)
+
+
+def test_curves_from_elsewhere_have_no_say_on_chance() -> None:
+    table = pd.DataFrame({"model": "m", "params": 1e6, "tokens": TOKENS, "step": np.nan, "task": "ioi", "quantity": "acc", "value": rise(),
+                          "stderr": np.nan, "seed": 0, "source": "x"})  # fmt: skip
+    from circuitwatch.summary.curves import Curves
+
+    assert as_curve(Curves(table), ("m", "ioi", "acc", 0), {}).not_above_chance is None
