@@ -37,8 +37,8 @@ DAMAGES: dict[str, tuple[Path, Callable[[Path], object], str | None]] = {
     "a list for a manifest": (LAST / "manifest.json", lambda path: path.write_text("[]"), "manifest.json: damaged, it holds no object"),
     "a killed write": (LAST, half_written, None),
     "a cut header": (CELL / "cell.json", truncate, "cell.json: damaged, it can't be read as JSON"),
-    "an empty header": (CELL / "cell.json", lambda path: path.write_text('{"format": 2}'), "cell.json: damaged, it says no config"),
-    "another format": (CELL / "cell.json", lambda path: path.write_text('{"format": 1}'), "cell.json: format 1 is not 2"),
+    "an empty header": (CELL / "cell.json", lambda path: path.write_text('{"format": 3}'), "cell.json: damaged, it says no config"),
+    "another format": (CELL / "cell.json", lambda path: path.write_text('{"format": 2}'), "cell.json: format 2 is not 3"),
     "what was skipped": (CELL / "skipped.json", lambda path: path.write_text("x"), "skipped.json: damaged"),
     "transfer": (Path("nano-400k/transfer/seed0/step001000.parquet"), truncate, "step001000.parquet: damaged"),
 }  # fmt: skip

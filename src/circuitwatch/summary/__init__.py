@@ -4,7 +4,8 @@ One path serves every source: curves are read (`importers`), their emergence and
 together (`together`); cells among the sources add circuits, heads, the algorithm and transfer.
 
 Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv, overlap.csv, roles.csv,
-turnover.csv, handovers.csv, algorithm.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv,
+turnover.csv,
+handovers.csv, algorithm.csv, algorithm_bands.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv,
 metrics.csv; notes.txt; the figures that `drawing` names as PNG, SVG and PDF; report.html.
 """
 
@@ -31,6 +32,7 @@ from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below, read_cells
 from circuitwatch.summary.output import MARK, is_summary, replaced_folder
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
+from circuitwatch.summary.report.findings import circuit_warnings
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.seeds import seeds_table
 from circuitwatch.summary.statistics.comparisons import with_adjusted
@@ -205,6 +207,6 @@ def print_summary(result: SummaryResult) -> None:
         console.print(f"not finished: {named}", highlight=False, markup=False)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for warning in result.comparisons.warnings():
+    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells)]:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.errors import UserError
+from circuitwatch.heads.checks import LOGITS as ON_LOGITS
 from circuitwatch.records import DUPLICATE_OF, Cell, Edges
 
 CHANCE = 0.0
@@ -35,7 +36,8 @@ class CellData:
     `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct, log_prob; `header` is what
     cell.json says; `skipped` counts checkpoints that could not be looked at; `roles` has step, tokens and the columns of the records' roles tables;
     `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending, and `strengths` their absolute scores [edge];
-    `resamples` the circuits of each step's resamples of the prompts, as records have them.
+    `resamples` the circuits of each step's resamples of the prompts, as records have them; `direct` every head's effect on the logits (step,
+    sender, effect); `bands` the algorithm's shares over cut-offs (step, tokens and the columns of a record's bands).
     """
 
     folder: Path
@@ -48,6 +50,8 @@ class CellData:
     circuits: dict[int, NDArray[np.intp]] = field(default_factory=dict)
     strengths: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     resamples: dict[int, tuple[Edges | None, ...]] = field(default_factory=dict)
+    direct: pd.DataFrame = field(default_factory=pd.DataFrame)
+    bands: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def model(self) -> str:
@@ -86,6 +90,7 @@ class CellData:
 def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
     """Read a cell, reading each record once; damaged ones are left out, and named in `notes`."""
     rows, prompts, roles, circuits, strengths, resamples = [], [], [], {}, {}, {}
+    direct, bands = [], []
     for step in cell.steps_done():
         try:
             record = cell.read(step)
@@ -97,6 +102,11 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
         prompts.append(record.prompts.assign(step=record.step, tokens=record.tokens))
         if len(record.roles):
             roles.append(record.roles.assign(step=record.step, tokens=record.tokens))
+        if record.patching is not None:
+            on_logits = record.patching[record.patching["receivers"] == ON_LOGITS]
+            direct.append(on_logits[["sender", "effect"]].assign(step=record.step))
+        if record.bands is not None:
+            bands.append(record.bands.assign(step=record.step, tokens=record.tokens))
         if record.mask is not None:
             circuits[record.step] = np.flatnonzero(record.mask)
             if record.scores is not None:
@@ -120,6 +130,8 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
         circuits,
         strengths,
         resamples,
+        pd.concat(direct, ignore_index=True) if direct else pd.DataFrame(),
+        pd.concat(bands, ignore_index=True) if bands else pd.DataFrame(),
     )
 
 
@@ -218,7 +230,10 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
 
     Columns: model, task, seed, finished, checkpoints, checkpoints_planned, skipped, duplicates, last_tokens, params_total, params_non_embedding,
     n_layers, n_heads, d_model, architecture, n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy, circuit_status,
-    circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness at the last checkpoint; checkpoints_with_circuit;
+    circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness, score_steps, score_error at the last checkpoint;
+    checkpoints_with_circuit; out_of_range, not_converged (at how many of these faithfulness is above 1.2 or below −0.2, and at how many the scores had not
+    converged at the bound on their steps); largest_score_error; why_no_circuit (the reasons at the others, and at how many each); effect, effect_low,
+    effect_high (of the deciding word, at the last checkpoint), not_above_chance (which of value and effect isn't above 0 there);
     mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard, mean_edge_jaccard_chance;
     mean_edge_jaccard_resampled, mean_edge_jaccard_resampled_ceiling, mean_edge_jaccard_resampled_chance (other prompts at the checkpoint
     before); code_version, folder.
@@ -231,6 +246,10 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
             "behaviour": "behaviour/value",
             "behaviour_low": "behaviour/low",
             "behaviour_high": "behaviour/high",
+            "effect": "behaviour/effect",
+            "effect_low": "behaviour/effect_low",
+            "effect_high": "behaviour/effect_high",
+            "not_above_chance": "behaviour/not_above_chance",
             "accuracy": "behaviour/accuracy",
             "circuit_status": "circuit/status",
             "circuit_edges": "circuit/edges",
@@ -239,6 +258,8 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
             "circuit_nodes_share": "circuit/nodes_share",
             "recovery": "circuit/recovery",
             "faithfulness": "circuit/faithfulness",
+            "score_steps": "circuit/score_steps",
+            "score_error": "circuit/score_error",
         }
         means = {
             "mean_edges": "circuit/edges",
@@ -268,10 +289,24 @@ def cells_table(cells: list[CellData]) -> pd.DataFrame:
             | {"n_edges": cell.header.get("graph", {}).get("n_edges")}
             | {column: cell.last(name) for column, name in at_end.items()}
             | {"checkpoints_with_circuit": len(cell.curve("circuit/edges"))}
+            | {"out_of_range": int((cell.curve("circuit/out_of_range") == True).sum())}  # noqa: E712
+            | {"not_converged": int((cell.curve("circuit/score_converged") == False).sum())}  # noqa: E712
+            | {"largest_score_error": _largest(cell.curve("circuit/score_error"))}
+            | {"why_no_circuit": _why_no_circuit(cell.curve("circuit/status"))}
             | {column: _mean(cell.curve(name)) for column, name in means.items()}
             | {"code_version": cell.header.get("code_version"), "folder": str(cell.folder)}
         )
     return pd.DataFrame(rows)
+
+
+def _largest(curve: pd.Series) -> float | None:
+    return float(curve.astype(float).max()) if len(curve) else None
+
+
+def _why_no_circuit(status: pd.Series) -> str:
+    """The reasons for which checkpoints have no circuit, commonest first, each with their number."""
+    reasons = status[status != "found"].astype(str).str.removeprefix("none: ").value_counts()
+    return "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
 
 
 def _mean(curve: pd.Series) -> float | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
-from circuitwatch.summary.heads.histories import merge_roles
+from circuitwatch.summary.heads.histories import role_histories
+from circuitwatch.summary.heads.holders import roles_table, turnover_table
 from circuitwatch.summary.heads.turnover import (
     HYSTERESIS,
     LEAD,
@@ -21,6 +23,7 @@ from circuitwatch.summary.heads.turnover import (
     strongest,
     tenure,
 )
+from circuitwatch.summary.tables import CellData
 
 
 def table(**heads: list[float]) -> pd.DataFrame:
@@ -181,23 +184,40 @@ def test_a_naive_loop_agrees(seed: int) -> None:
         assert chance == pytest.approx(1 - np.mean(every) / np.abs(change).sum())
 
 
-def test_cells_of_a_model_are_merged_and_the_one_that_confirms_a_head_is_believed() -> None:
-    def cell(role: str, **columns: object) -> pd.DataFrame:
+def test_checks_are_kept_by_task_and_never_united() -> None:
+    def rows(role: str, **columns: object) -> pd.DataFrame:
         return pd.DataFrame(
             {"step": [8], "tokens": [80], "role": [role], "layer": [1], "head": [0], "score": [0.7], **columns}
         )
 
     checked = {"in_circuit": [True], "effect": [-0.2], "effect_on": ["logits"]}
-    merged = merge_roles(
-        [
-            ("agreement", cell("induction")),
-            ("greater_than", cell("induction", **checked, confirmed=[False])),
-            ("ioi", cell("induction", **checked, confirmed=[True])),
-            ("greater_than", cell("year_push").assign(head=-1)),
-        ]
-    )
-    assert merged[["role", "node", "task"]].to_numpy().tolist() == [
-        ["induction", "a1.h0", "ioi"],
-        ["year_push", "m1", "greater_than"],
-    ]
-    assert merged["confirmed"].tolist() == [True, pd.NA]
+    probe = {"effect": [-0.3], "effect_on": ["induction keys"], "confirmed": [True], "sign": ["helps"]}
+    of_task = {
+        "agreement": [rows("induction"), rows("previous_token", **probe)],
+        "greater_than": [rows("induction", **checked, confirmed=[False]), rows("year_push").assign(head=-1)],
+        "ioi": [rows("induction", **checked, confirmed=[True], sign=["hurts"]), rows("copy_suppression")],
+    }
+
+    def cell(task: str, tables: list[pd.DataFrame]) -> CellData:
+        header = {"model": {"name": "m", "params_total": 5}, "task": task, "seed": 0}
+        curves = pd.DataFrame({"step": [8], "tokens": [80]})
+        return CellData(Path(), header, True, curves, pd.DataFrame(), roles=pd.concat(tables, ignore_index=True))
+
+    found = {h.role: h for h in role_histories([cell(task, tables) for task, tables in of_task.items()])}
+    assert set(found) == {
+        "induction",
+        "previous_token",
+        "year_push",
+    }  # copy suppression is held in no layer before the third
+    induction = found["induction"]
+    assert induction.checked_at_end() == ["ioi", "greater_than"] and list(induction.scores) == ["a1.h0"]
+    assert induction.confirmed_at_end("ioi") == {"a1.h0": "hurts"} and induction.confirmed_at_end("greater_than") == {}
+    assert found["previous_token"].confirmed_at_end("repeated") == {"a1.h0": "helps"}
+    assert found["year_push"].checks == {} and list(found["year_push"].scores) == ["m1"]
+    table = roles_table(list(found.values()), pd.DataFrame()).set_index("role")
+    assert table.loc["induction", "confirmed_at_end"] == "ioi: a1.h0 hurts"
+    assert table.loc["induction", "checked_at_end"] == "ioi greater_than"
+    tenures = turnover_table(list(found.values())).set_index("role")
+    assert tenures.loc["induction", "confirmed_greater_than"] == 0 and tenures.loc["induction", "hurts_ioi"] == 1
+    assert tenures.loc["induction", "sign_ioi"] == "hurts" and tenures.loc["induction", "effect_ioi"] == -0.2
+    assert pd.isna(tenures.loc["year_push", "confirmed_ioi"])  # it can't be confirmed there, so it is not refuted

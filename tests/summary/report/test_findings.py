@@ -58,14 +58,21 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
     assert "Induction emerged before IOI (induction at 42" in large
-    assert "induction a1.h2 ✓; S-inhibition a1.h0 ✓" in large
-    assert "duplicate token a0.h3 ✓, a0.h0;" in large  # a0.h0 looks like its role and does nothing
-    assert "Held by no head there: copy suppression." in large
+    assert (
+        "induction (ioi) ✓ a1.h2 helps; induction (greater_than) by score alone a1.h2; S-inhibition (ioi) ✓ a1.h0 helps"
+        in large
+    )
+    assert (
+        "duplicate token (ioi) ✓ a0.h3 helps, by score alone a0.h0;" in large
+    )  # a0.h0 looks like its role and does nothing
+    assert "negative name mover (ioi) ✓ a1.h2 hurts" in large and "previous token (repeated) ✓ a0.h1 helps" in large
+    assert "Held by no head there: negative name mover." in small
+    assert "heads without any role have 0.3" in large and "strongest a1.h0 −0.27, a0.h0 +0.21" in large
     assert "changed once (induction 1); a head lost a role twice and regained one once." in large
     assert "B stays" in large and "C stays" in large and "D falls" in large
     assert "IOI never emerged by 1.01M tokens" in small
-    assert "induction a1.h2 (unchecked)" in small
-    assert "Not measured: copy suppression (no head attends to a predicted token)." in small
+    assert "name mover a1.h1, a1.h3 (unchecked)" in small and "(ioi)" not in small
+    assert "Not measured: copy suppression (heads of the first 2 layers hold none)." in small
     assert "IOI: B, C, D can't be had" in small
 
 

@@ -76,7 +76,7 @@ def set_range(opened: Opened, selector: str, place: int) -> None:
 
 
 def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
-    for section, panels in {"behaviour": 4, "circuits": 4, "roles": 10, "algorithm": 6}.items():
+    for section, panels in {"behaviour": 4, "circuits": 4, "roles": 9, "algorithm": 9}.items():
         host = f"#panels-{section}"
         assert opened.count(f"{host} .panel svg") == panels, section
         assert opened.count(f"{host} .curve") >= panels
@@ -86,6 +86,10 @@ def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
     assert "NaN" not in drawn and "undefined" not in drawn and "Infinity" not in drawn
     assert opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 7  # one was never there
     assert opened.count("#timeline .held") > 10
+    assert opened.count("#panels-behaviour .effect") == opened.count("#panels-behaviour .curve") == 8
+    assert (
+        opened.count("#panels-algorithm .cutoffs") == opened.count("#panels-algorithm .interval") == 3
+    )  # B, C and D of one model
     assert opened.count("#transfer .square") > 500
     rows = opened.count("tbody tr")
     assert rows > len(result.emergence)
@@ -127,7 +131,7 @@ def test_filters_by_size_and_task(opened: Opened) -> None:
     assert opened.count(small) == 0 and opened.count("#panels-behaviour .curve") == 4
     opened.page.get_by_label("agreement", exact=True).focus()
     opened.page.keyboard.press("Space")
-    assert opened.count("#panels-behaviour .panel") == 3 and opened.count("#panels-roles .panel") == 10
+    assert opened.count("#panels-behaviour .panel") == 3 and opened.count("#panels-roles .panel") == 9
     opened.page.get_by_label("nano-100k", exact=True).check()
     opened.page.get_by_label("agreement", exact=True).check()
     assert opened.count(small) == 4
@@ -153,6 +157,28 @@ def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> Non
     behaviour = opened.page.locator("#panels-behaviour .mark line").evaluate_all("all => all.map(one => one.getAttribute('x1'))")  # fmt: skip
     assert len(set(behaviour)) == 1  # the panels have the same axis
     assert opened.text("#at-circuit").split()[0] == said.split()[0]
+
+
+def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
+    set_range(opened, "#moment", 26)
+    assert re.search(r"\(effect [\d.]+\)", opened.text("#panels-behaviour .panel >> nth=3 >> .readout"))
+    assert re.search(
+        r"[\d.]+ \([\d.]+ to [\d.]+ over cut-offs\)", opened.text("#panels-algorithm .panel >> nth=0 >> .readout")
+    )
+    opened.page.locator("#choose-timeline").select_option("nano-400k")
+    names = opened.page.locator("#timeline svg text").all_text_contents()
+    assert {
+        "negative name mover (ioi)",
+        "induction (ioi)",
+        "induction (greater_than)",
+        "previous token (repeated)",
+    } <= set(names)
+    opened.page.locator("#timeline svg text", has_text="negative name mover (ioi)").scroll_into_view_if_needed()
+    box = opened.page.locator("#timeline svg").bounding_box()
+    at = opened.page.locator("#timeline svg text", has_text="negative name mover (ioi)").bounding_box()
+    opened.page.mouse.move(box["x"] + box["width"] - 14, at["y"] + at["height"] + 10)
+    assert "negative name mover (ioi) a1.h2: " in opened.text("#timeline .readout")
+    assert "holds the role, confirmed: hurts" in opened.text("#timeline .readout")
 
 
 def test_the_data_can_be_had(opened: Opened, result: SummaryResult, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
-from circuitwatch.summary.heads.histories import ROLES, RoleHistory
+from circuitwatch.summary.heads.histories import CHECKS, ROLES, RoleHistory
 from circuitwatch.summary.heads.holders import turnover_table
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.report.circuits import circuits_blob, varints
@@ -126,7 +126,10 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
             scores = pd.DataFrame(
                 rng.uniform(size=(len(STEPS), 12)), index=index, columns=[f"a3.h{k}" for k in range(12)]
             )
-            histories.append(RoleHistory(model, 0, role, 0.5, scores, (scores > 0.6).astype("boolean")))
+            checked = scores.rename_axis(columns="node").stack().rename("score").reset_index()
+            known = dict.fromkeys(CHECKS, pd.NA) | {"sign": "helps", "confirmed": checked["score"] > 0.6}
+            checked = checked.assign(**known)
+            histories.append(RoleHistory(model, 0, role, 0.5, scores, {"ioi": checked.astype(CHECKS)}))
     chosen = TOKENS[10::3]
     grid = pd.MultiIndex.from_product([SHAPES, TASKS, chosen, chosen], names=["model", "task", "circuit_tokens", "model_tokens"])  # fmt: skip
     transfer = pd.DataFrame(index=grid).reset_index()

@@ -11,17 +11,27 @@ import pytest
 
 from circuitwatch.records import find_cells
 from circuitwatch.summary.heads.algorithm import MIN_TREND, algorithm_table
+from circuitwatch.summary.heads.bands import bands_table
 from circuitwatch.summary.heads.transfer import matrix, mean_jaccard, read_transfer, specificity_table, transfer_table
 from circuitwatch.summary.tables import CellData, read_cell
 from support.sweeps import faithfulness
 
 
-def cell(task: str, **columns: list) -> CellData:
+def cell(task: str, bands: dict[float, list] | None = None, **columns: list) -> CellData:
+    """bands: of the measure D, cut-off → values."""
     n = len(next(iter(columns.values())))
     curves = pd.DataFrame({"step": range(1, n + 1), "tokens": [10 * 2**k for k in range(n)], **columns})
-    return CellData(
-        Path(), {"model": {"name": "m", "params_total": 5}, "task": task, "seed": 0}, True, curves, pd.DataFrame()
-    )
+    rows = [
+        {"step": k + 1, "tokens": 10 * 2**k, "measure": "D", "cutoff": c, "value": v, "low": v - 0.1, "high": v + 0.1}
+        for c, values in (bands or {}).items()
+        for k, v in enumerate(values)
+    ]
+    header = {"model": {"name": "m", "params_total": 5}, "task": task, "seed": 0}
+    return CellData(Path(), header, True, curves, pd.DataFrame(), bands=pd.DataFrame(rows))
+
+
+def table_of(*cells: CellData) -> pd.DataFrame:
+    return algorithm_table(list(cells), bands_table(list(cells), []))
 
 
 def test_range_trend_and_reason() -> None:
@@ -29,7 +39,7 @@ def test_range_trend_and_reason() -> None:
     values = [0.9, np.nan, 0.2, 0.4, 0.5, np.nan, 0.7, 0.6]
     reasons = [None, None, None, None, None, "no name mover", None, None]
     data = cell("ioi", **{"behaviour/above_chance": above, "algorithm/B": values, "algorithm/B_left_out": reasons})
-    rows = algorithm_table([data]).set_index("quantity")
+    rows = table_of(data).set_index("quantity")
     found = rows.loc["B"]  # the first checkpoint is above chance by itself, and does not count
     assert (
         found["n"] == 5
@@ -57,23 +67,27 @@ def test_range_trend_and_reason() -> None:
     ],
 )
 def test_verdicts(values: list[float], verdict: str) -> None:
-    data = cell("ioi", **{"behaviour/above_chance": [True] * len(values), "algorithm/D": values})
-    found = algorithm_table([data]).set_index("quantity").loc["D"]
+    bands = {c: [v + shift for v in values] for c, shift in ((0.1, 0.1), (0.5, 0.0), (0.9, -0.1))}
+    data = cell("ioi", bands, **{"behaviour/above_chance": [True] * len(values), "algorithm/D": values})
+    found = table_of(data).set_index("quantity").loc["D"]
     assert found["verdict"] == verdict and pd.isna(found["trend"]) == (len(values) < MIN_TREND)
 
 
 def test_records_without_the_measures_have_no_table() -> None:
-    assert algorithm_table([cell("ioi", **{"behaviour/above_chance": [True, True]})]).empty
+    assert table_of(cell("ioi", **{"behaviour/above_chance": [True, True]})).empty
 
 
 def test_the_made_up_sweeps_d_falls_and_the_others_stay(cells: list[CellData]) -> None:
-    rows = algorithm_table(cells).set_index(["model", "task", "quantity"])
+    rows = table_of(*cells).set_index(["model", "task", "quantity"])
     assert rows.loc[("nano-400k", "ioi", "D"), "verdict"] == "falls"
     assert rows.loc[("nano-400k", "ioi", "D"), "trend"] == pytest.approx(
         -0.9, abs=0.1
     )  # noise of 0.015 over half a decade
     assert rows.loc[("nano-400k", "ioi", "C"), "why_missing"] == "no name mover in the circuit"
-    assert set(rows.drop([("nano-400k", "ioi", "D")]).loc["nano-400k", "verdict"]) == {"stays"}
+    unexplained = rows.index.get_level_values("quantity").str.startswith("unexplained")
+    assert set(rows[~unexplained].drop([("nano-400k", "ioi", "D")]).loc["nano-400k", "verdict"]) == {"stays"}
+    assert set(rows[unexplained]["verdict"]) == {""}
+    assert rows.loc[("nano-400k", "ioi", "unexplained"), "heads"] == "a1.h0 -0.27, a0.h0 +0.21"
     assert rows.loc[("nano-100k", "ioi", "B"), "verdict"] == "missing"
     assert "above chance" in rows.loc[("nano-100k", "ioi", "B"), "why_missing"]
 

@@ -58,7 +58,7 @@ def _drawn(
         drawn["behaviour"] = behaviour_figure(cells)
     if heads.histories:
         roles = {role for table in role_curves(list(cells)).values() for role in role_names(table)}
-        drawn["roles"] = roles_figure(cells)
+        drawn["roles"] = roles_figure(cells, heads.histories)
         drawn["roles_by_size"] = role_sizes_figure(cells, sorted(roles, key=role_place))
         drawn["timeline"] = timeline_figure(heads.histories, cells, emergence)
     if any(len(cell.curve("circuit/edges")) for cell in cells):
@@ -68,7 +68,7 @@ def _drawn(
         seed = min(cell.seed for cell in cells if cell.model == largest)
         drawn["circuit"] = circuit_figure([cell for cell in cells if (cell.model, cell.seed) == (largest, seed)])
     if len(heads.algorithm):
-        drawn["algorithm"] = algorithm_figure(cells, emergence)
+        drawn["algorithm"] = algorithm_figure(cells, emergence, heads.bands)
     if len(heads.transfer):
         drawn["transfer"] = transfer_figure(heads.transfer, heads.specificity, cells)
     if len(emergence):

@@ -9,7 +9,7 @@ import matplotlib.colors
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -31,6 +31,7 @@ from circuitwatch.summary.figures.shared import (
 )
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.heads.histories import ROLES, SERVES, RoleHistory
+from circuitwatch.summary.heads.holders import confirmed_holders
 from circuitwatch.summary.heads.turnover import holding, tenure
 from circuitwatch.summary.tables import CellData, role_curves, role_names, role_threshold, without_duplicates
 
@@ -60,14 +61,15 @@ MOST_PATCHES = 4000
 """Beyond so many bars they are drawn as a picture, also where the rest is drawn as lines."""
 ROW, GAP = 0.125, 0.5
 """Inches of one row of the timeline, and rows between two roles."""
-HEIGHTS = {"confirmed": 0.94, "held": 0.5, "not held": 0.14}
-"""Heights of the timeline's bars, in rows."""
+HEIGHTS = (0.14, 0.5, 0.94)
+"""Heights of the timeline's bars, in rows: not a holder, a holder by its score, confirmed."""
 
 
-def roles_figure(cells: Sequence[CellData]) -> Figure:
+def roles_figure(cells: Sequence[CellData], histories: Sequence[RoleHistory] = ()) -> Figure:
     """A row a model, a panel a task: the strongest head of each role that serves the task, and the task's behaviour as a share of its maximum.
 
-    Without a task that has roles serving it, one panel a model with all roles. A thin line a seed where there are several.
+    Without a task that has roles serving it, one panel a model with all roles. A thin line a seed where there are several. The legend says what the strongest
+    holder that was confirmed at the last checkpoint does there, in any of the models: helps, hurts.
     """
     curves = {key: table for key, table in role_curves(list(cells)).items() if len(table)}
     models = list(dict.fromkeys(model for model, _ in curves))
@@ -87,7 +89,7 @@ def roles_figure(cells: Sequence[CellData]) -> Figure:
             shown = [_behaviour_line(axis, cell, thin) for cell in cells if (cell.model, cell.task) == (model, task)]
             handles |= dict.fromkeys([BEHAVIOUR_NAME] if any(shown) else [], Line2D([], [], **BEHAVIOUR))
             title = f"{model}, {in_words(task)}" if task else model
-            finish(axis, title if any(shown) or not task else f"{title} (never above chance)", "")
+            finish(axis, title if any(shown) or not task else f"{title}\n(never above chance)", "")
             lowest = min([lowest, *(float(np.min(line.get_ydata())) for line in shown if line is not None)])
             marked = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
             handles |= {DUPLICATES: marked[DUPLICATES]} if DUPLICATES in marked else {}
@@ -96,10 +98,22 @@ def roles_figure(cells: Sequence[CellData]) -> Figure:
     axes[0, 0].set_ylim(max(lowest, LOWEST) - 0.06, 1.06)  # all share it
     order = {in_words(role): place for place, role in enumerate(ROLES)}
     names = sorted(handles, key=lambda name: order.get(name, len(order)))
+    signs = _signs(histories)
+    labels = [f"{name} ({signs[name]})" if name in signs else name for name in names]
     figure.legend(
-        [handles[name] for name in names], names, loc="outside upper center", ncols=3, handlelength=1.4, columnspacing=0.8, fontsize=TEXT - 0.5, frameon=False
+        [handles[name] for name in names], labels, loc="outside upper center", ncols=2, handlelength=1.4, columnspacing=0.8, fontsize=TEXT - 0.5, frameon=False
     )  # fmt: skip
     return figure
+
+
+def _signs(histories: Sequence[RoleHistory]) -> dict[str, str]:
+    """Role in words → what its strongest confirmed holder at the last checkpoint does, each sign that occurs once."""
+    found: dict[str, dict[str, None]] = {}
+    for history in histories:
+        for task in history.checks:
+            for words in confirmed_holders(history, task)[:1]:
+                found.setdefault(in_words(history.role), {})[words.split()[1]] = None
+    return {role: " or ".join(sorted(signs)) for role, signs in found.items()}
 
 
 def role_sizes_figure(cells: Sequence[CellData], roles: Sequence[str]) -> Figure:
@@ -121,11 +135,22 @@ def role_sizes_figure(cells: Sequence[CellData], roles: Sequence[str]) -> Figure
     return with_legend(figure, *axes)
 
 
+def states(history: RoleHistory, held: pd.DataFrame, task: str | None) -> pd.DataFrame:
+    """What each head is at each checkpoint, in the shape of `scores`: 0 not a holder, 1 a holder by its score, 2 confirmed in a task and helps, 3 and hurts."""
+    found = held.astype(int)
+    if task is None:
+        return found
+    sure = held & history.confirmed(task).fillna(False).astype(bool)
+    hurts = (history.signs(task) == "hurts").fillna(False).astype(bool)
+    return found + sure.astype(int) + (sure & hurts).astype(int)
+
+
 def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData], emergence: pd.DataFrame) -> Figure:
     """Heads × tokens, one panel a model (seeds beside one another): a row for every head that ever holds a role, coloured by role, stronger with the score.
 
-    A full-height bar: it holds the role and the causal check confirms it. Half the height: it holds the role by its score alone. A thin line: it doesn't
-    hold it. Dashed lines are the emergence of the behaviours. At most MOST_HEADS of a role, those that hold it longest, and MOST_SEEDS of a model; labels say
+    A full-height bar: it holds the role and the causal check confirms it in the task that is named; one with a white line through it hurts, the others help.
+    Half the height: it holds the role by its score alone. A thin line: it doesn't hold it. A role that was checked in several tasks stands once for
+    each. Dashed lines are the emergence of the behaviours. At most MOST_HEADS of a role, those that hold it longest, and MOST_SEEDS of a model; labels say
     of how many.
     """
     rows = {key: _timeline_rows(own) for key, own in _by_model(histories).items()}
@@ -139,7 +164,7 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
         seeds.setdefault(model, []).append(seed)
     columns = min(MOST_SEEDS, max(map(len, seeds.values())))
     lengths = [
-        max(sum(len(heads) + GAP for _, heads, _ in rows[model, seed]) for seed in own[:columns]) + 0.2
+        max(sum(len(heads) + GAP for _, _, heads, _ in rows[model, seed]) for seed in own[:columns]) + 0.2
         for model, own in seeds.items()
     ]
     width = COLUMN if columns == 1 else 2.8 * columns
@@ -167,10 +192,16 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
     grey = "#666666"
     handles: list[Any] = [
         Rectangle((0, 0), 1, 1, fc=grey, ec="none"),
+        (Rectangle((0, 0), 1, 1, fc=grey, ec="none"), Line2D([], [], color="#ffffff", lw=1.0)),
         _HalfBar(fc=grey),
         Line2D([], [], color=grey, lw=1.5),
     ]
-    labels = ["holds the role, confirmed by cause", "holds it by its score alone", "does not hold it"]
+    labels = [
+        "confirmed by cause: helps",
+        "confirmed by cause: hurts",
+        "holds it by its score alone",
+        "does not hold it",
+    ]
     handles += [Patch(fc=_shade(grey, score)) for score in (0.25, 1.0)]
     labels += ["score 0.25", "score 1"]
     for task, dashes in TASK_DASHES.items():
@@ -229,38 +260,43 @@ def _by_model(histories: Sequence[RoleHistory]) -> dict[tuple[str, int], list[Ro
     return found
 
 
-def _timeline_rows(histories: Sequence[RoleHistory]) -> list[tuple[RoleHistory, list[str], int]]:
-    """For each role that any head ever holds: its heads by when they first hold it, and how many are left out."""
+def _timeline_rows(histories: Sequence[RoleHistory]) -> list[tuple[RoleHistory, str | None, list[str], int]]:
+    """For each role that any head ever holds, and each task in which it was checked: its heads by when they first hold it, and how many are left out."""
     found = []
     for history in histories:
         heads = tenure(history.scores, history.threshold)
         if len(heads):
             shown = heads.loc[heads["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"]
-            found.append((history, [str(head) for head in shown], len(heads) - len(shown)))
+            for task in history.checks or (None,):
+                found.append((history, task, [str(head) for head in shown], len(heads) - len(shown)))
     return found
 
 
-def _draw_timeline(axis: Axes, rows: Sequence[tuple[RoleHistory, list[str], int]], tokens: pd.Series) -> None:
+def _draw_timeline(
+    axis: Axes, rows: Sequence[tuple[RoleHistory, str | None, list[str], int]], tokens: pd.Series
+) -> None:
     left, right = _edges(shown_tokens(tokens).to_numpy(dtype=float))
     places = {count: place for place, count in enumerate(tokens)}
-    boxes, faces, ticks, names, colours = [], [], [], [], []
+    boxes, faces, ticks, names, colours, through = [], [], [], [], [], []
     y = 0.0
-    for history, heads, more in rows:
+    for history, task, heads, more in rows:
         colour, _ = STYLES.get(history.role, PLAIN)
         held = holding(history.scores, history.threshold)
         at = [places[count] for count in history.scores.index.get_level_values("tokens")]
-        label = in_words(history.role) + (f", {more} more" if more else "")
+        label = in_words(history.role) + (f" ({task})" if task else "") + (f", {more} more" if more else "")
+        state = states(history, held, task)
         middle = y + (len(heads) - 1) / 2
         axis.annotate(
             label, (1.01, middle), xycoords=("axes fraction", "data"), color=colour, fontsize=TEXT, va="center", fontweight="bold"
         )  # fmt: skip
         for head in heads:
-            sure = history.confirmed[head].fillna(False).to_numpy(dtype=bool)
             for i, place in enumerate(at):
-                holds = bool(held[head].iloc[i])
-                height = HEIGHTS["confirmed" if holds and sure[i] else "held" if holds else "not held"]
+                kind = int(state[head].iloc[i])
+                height = HEIGHTS[min(kind, 2)]
                 boxes.append(Rectangle((left[place], y - height / 2), right[place] - left[place], height))
                 faces.append(_shade(colour, float(history.scores[head].iloc[i])))
+                if kind == 3:
+                    through.append(((left[place], y), (right[place], y)))
             ticks.append(y)
             names.append(head)
             colours.append(colour)
@@ -268,6 +304,7 @@ def _draw_timeline(axis: Axes, rows: Sequence[tuple[RoleHistory, list[str], int]
         y += GAP
     bars = PatchCollection(boxes, facecolors=faces, edgecolors="none", rasterized=len(boxes) > MOST_PATCHES)
     axis.add_collection(bars)
+    axis.add_collection(LineCollection(through, colors="#ffffff", lw=1.0))
     axis.set_xlim(left[0], right[-1])
     axis.set_yticks(ticks, names)
     for text, colour in zip(axis.get_yticklabels(), colours, strict=True):

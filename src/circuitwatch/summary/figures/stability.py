@@ -16,7 +16,8 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE, finish, in_words, shown_tokens, token_ticks
-from circuitwatch.summary.heads.algorithm import MEASURES, above_chance_from
+from circuitwatch.summary.heads.algorithm import above_chance_from
+from circuitwatch.summary.heads.bands import BANDED, MEASURES, band_of
 from circuitwatch.summary.heads.transfer import over_checkpoints
 from circuitwatch.summary.tables import CellData, models_in_order
 from circuitwatch.units import format_tokens
@@ -28,15 +29,19 @@ MEASURE_STYLES: dict[str, tuple[str, str, str]] = {
     "year_attention": ("#cc79a7", "o", "attention to the start year"),
     "year_lens": ("#56b4e9", "s", "logit lens at the start year"),
     "mlp_push": ("#d55e00", "^", "MLPs raise later years"),
+    "unexplained": ("#000000", "x", "no role (unexplained)"),
 }
+SHOWN = (-0.5, 1.6)
+"""Shares beyond these are cut off, so that one odd checkpoint doesn't flatten the panel."""
 MAP = "RdBu"
 MOST_TICKS = 4
 
 
-def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame) -> Figure:
+def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame, bands: pd.DataFrame) -> Figure:
     """Above, the circuits that the measures are of; then a row a model, a column a task: the shares, and in grey when the behaviour emerges.
 
-    Bands are 95 % intervals. A thin line a seed, without intervals, where there are several. A panel without numbers says why.
+    Of B, C and D the shaded band is the least and the most over the roles' cut-offs, and bars are 95 % intervals; of the others the band is the interval.
+    A thin line a seed, without either, where there are several. A panel without numbers says why.
     """
     models = models_in_order(list(cells))
     tasks = [task for task in MEASURES if any(cell.task == task for cell in cells)]
@@ -49,6 +54,7 @@ def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame) -> Figu
         [[figure.add_subplot(grid[1 + row, column]) for column in range(columns)] for row in range(len(models))]
     )
     shown: dict[str, Any] = {}
+    limits: list[list[float]] = [[0.0, 1.0] for _ in models]
     for column, task in enumerate(tasks):
         ends = []
         for row, model in enumerate(models):
@@ -57,17 +63,22 @@ def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame) -> Figu
             drawn: list[float] = []
             for cell in own:
                 ends += _emergence_band(axis, emergence, cell, shown)
-                drawn += _measures(axis, cell, shown, thin=len(own) > 1)
+                drawn += _measures(axis, cell, bands, shown, thin=len(own) > 1)
             ends += drawn
             if not drawn:
                 axis.text(0.5, 0.5, _why_empty(own), transform=axis.transAxes, ha="center", va="center", fontsize=TEXT)
             finish(axis, f"{model}, {in_words(task)}", "share" if column == 0 else "")
             axis.set_xlabel("training tokens" if row == len(models) - 1 else "", fontsize=TEXT)
             axis.tick_params(labelleft=column == 0)
-            axis.set_ylim(-0.04, 1.04)
+            limits[row] += list(axis.dataLim.intervaly) if drawn else []
         for axis in axes[:, column]:
             axis.set_xlim(*((min(ends) * 0.85, max(ends) * 1.18) if ends else (1, 10)))
             token_ticks(axis)
+    for own_axes, known in zip(axes, limits, strict=True):
+        for axis in own_axes:
+            axis.set_ylim(max(min(known), SHOWN[0]) - 0.04, min(max(known), SHOWN[1]) + 0.04)
+    if any(cell.task == "ioi" for cell in cells):
+        shown["over cut-offs 0.1–0.9 (B, C, D)"] = Patch(fc=MEASURE_STYLES["B"][0], alpha=0.25)
     order = [words for _, _, words in MEASURE_STYLES.values()]
     names = sorted(shown, key=lambda name: order.index(name) if name in order else len(order))
     if names:
@@ -144,30 +155,28 @@ def transfer_figure(transfer: pd.DataFrame, specificity: pd.DataFrame, cells: Se
     return figure
 
 
-def _measures(axis: Axes, cell: CellData, shown: dict[str, Any], *, thin: bool) -> list[float]:
+def _measures(axis: Axes, cell: CellData, bands: pd.DataFrame, shown: dict[str, Any], *, thin: bool) -> list[float]:
     """Draw a cell's shares; returns where they begin and end."""
-    x = shown_tokens(cell.curves["tokens"])
+    there = above_chance_from(cell.curves)
+    x = pd.Series(shown_tokens(cell.curves["tokens"]).to_numpy(), index=cell.curves["step"])
     ends: list[float] = []
-    for name in MEASURES[cell.task]:
-        key = f"algorithm/{name}"
-        there = above_chance_from(cell.curves)
-        known = there.dropna(subset=[key]) if key in there else there.iloc[:0]
+    for name in (*MEASURES[cell.task], "unexplained"):
+        known = band_of(bands, cell, name).reindex(there["step"]).dropna(subset=["value"])
         if known.empty:
             continue
         colour, marker, words = MEASURE_STYLES[name]
         at = x[known.index]
-        (line,) = axis.plot(
-            at,
-            known[key],
-            color=colour,
-            lw=0.6 if thin else 1.0,
-            marker=None if thin or len(known) > 60 else marker,
-            ms=2,
-        )
-        if not thin and f"{key}_low" in known:
-            axis.fill_between(
-                at, known[f"{key}_low"].astype(float), known[f"{key}_high"].astype(float), color=colour, alpha=0.2, lw=0
-            )
+        style: dict[str, Any] = {
+            "color": colour,
+            "lw": 0.6 if thin else 1.0,
+            "ls": "-" if name in MEASURES[cell.task] else (0, (4, 2)),
+        }
+        (line,) = axis.plot(at, known["value"], marker=None if thin or len(known) > 60 else marker, ms=2, **style)
+        if not thin and name in BANDED:
+            axis.fill_between(at, known["least"], known["most"], color=colour, alpha=0.18, lw=0)
+            axis.vlines(at, known["low"], known["high"], color=colour, lw=0.5, alpha=0.7)
+        elif not thin:
+            axis.fill_between(at, known["low"], known["high"], color=colour, alpha=0.12, lw=0)
         shown[words] = line
         ends += [float(at.min()), float(at.max())]
     return ends

@@ -2,21 +2,23 @@
 
 IOI (Tigges et al., 2407.10827, figure 4): B, C and D, the shares of the path-patching effects on the logits, on the name movers' queries, and on the
 S-inhibition heads' keys and values that come from the heads whose roles say so. Greater-than (Hanna et al., 2305.00586): attention to the start year, what
-its logit lens says, and how the MLPs push later years. The paper reads stability off the curves; here it is a range and a trend.
+its logit lens says, and how the MLPs push later years. The paper reads stability off the curves; here it is a range and a trend, and what is said of B, C and
+D is said only if it holds at every cut-off of the roles (`bands`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import theilslopes
 
+from circuitwatch.summary.heads.bands import BANDED, MEASURES, UNEXPLAINED, band_of, by_cutoff
 from circuitwatch.summary.statistics.logistic import log_tokens
 from circuitwatch.summary.tables import CellData, in_order, without_duplicates
 
-MEASURES = {"ioi": ("B", "C", "D"), "greater_than": ("year_attention", "year_lens", "mlp_push")}
 MEANING = {
     "B": "B: of the effect on the logits, from name movers, negative ones and copy suppression",
     "C": "C: of the effect on name-mover queries, from S-inhibition heads",
@@ -24,6 +26,8 @@ MEANING = {
     "year_attention": "attention of the circuit's heads to the start year",
     "year_lens": "heads' logit lens: weight on the start year",
     "mlp_push": "MLPs: later years raised above earlier ones",
+    "unexplained": "unexplained: of the effect on the logits, from heads without any role",
+    "unexplained_sure": "unexplained, of heads whose effect is sure",
 }
 MIN_TREND = 5
 """Below five checkpoints no order of values is rarer than one in twenty (two of 4! are as extreme as a steady rise): no 95 % interval is bounded."""
@@ -33,21 +37,30 @@ SPREAD = ["mean", "min", "max", "first", "last", "trend"]
 """The numbers of `algorithm_table` whose spread over seeds is given."""
 
 
-def algorithm_table(cells: list[CellData]) -> pd.DataFrame:
+DEPENDS = "depends on the cut-off"
+UNCHECKED = "not checked over cut-offs"
+
+
+def algorithm_table(cells: list[CellData], bands: pd.DataFrame) -> pd.DataFrame:
     """One row a (model, seed, task, quantity) for every measure that the cells' tasks have; none at all if no record of the sweep has any.
 
     Over the checkpoints from the first of two neighbours on that are both above chance, where the number exists. Columns: model, seed, task, quantity (B, …),
     n, mean, min, max, first, last; trend, trend_low, trend_high (Theil and Sen's slope per tenfold of tokens, 95 % interval; missing below five checkpoints);
     verdict (`stays`: all within 0.2 of one another; `rises` or `falls`: the trend's interval leaves out 0; `varies without a trend`; `too few checkpoints`;
-    `missing`), missing_at (checkpoints above chance without the number), why_missing (their commonest reason).
+    `missing`; of B, C and D `depends on the cut-off` where not every cut-off gives the same; none for what no role explains), verdicts (each cut-off's);
+    band_min, band_max (over cut-offs and checkpoints); missing_at (checkpoints above chance without the number), why_missing (their commonest reason); heads
+    (the strongest that no role explains, at the last checkpoint).
+
+    bands: as `bands.bands_table` makes it.
     """
     if not any(str(name).startswith("algorithm/") for cell in cells for name in cell.curves):
         return pd.DataFrame()  # made before the measures existed
-    rows = [
-        {"model": cell.model, "seed": cell.seed, "task": cell.task} | _row(cell, name)
-        for cell in in_order(cells)
-        for name in MEASURES.get(cell.task, ())
-    ]
+    rows = []
+    for cell in in_order(cells):
+        unexplained = [name for name in UNEXPLAINED if f"algorithm/{name}" in cell.curves]
+        for name in (*MEASURES.get(cell.task, ()), *unexplained):
+            about = {"model": cell.model, "seed": cell.seed, "task": cell.task}
+            rows.append(about | _row(cell, name, bands))
     return pd.DataFrame(rows)
 
 
@@ -61,10 +74,11 @@ def above_chance_from(curves: pd.DataFrame) -> pd.DataFrame:
     return own.iloc[both[0] :] if both.size else own.iloc[:0]
 
 
-def _row(cell: CellData, name: str) -> dict[str, Any]:
+def _row(cell: CellData, name: str, bands: pd.DataFrame) -> dict[str, Any]:
     there = above_chance_from(cell.curves)
     key = f"algorithm/{name}"
-    values = there[key].astype(float) if key in there else pd.Series(np.nan, index=there.index)
+    band = band_of(bands, cell, name).reindex(there["step"])
+    values = pd.Series(band["value"].to_numpy(dtype=float), index=there.index)
     known = values.dropna()
     reasons = (
         there.loc[values.isna(), f"{key}_left_out"].dropna() if f"{key}_left_out" in there else pd.Series(dtype=str)
@@ -74,13 +88,61 @@ def _row(cell: CellData, name: str) -> dict[str, Any]:
     row |= (
         {"first": float(known.iloc[0]), "last": float(known.iloc[-1])} if len(known) else {"first": None, "last": None}
     )
-    slope, low, high = _trend(there.loc[known.index, "tokens"], known)
     why = str(reasons.mode().iloc[0]) if len(reasons) else ""
     if there.empty:
         why = "behaviour is at no two neighbouring checkpoints above chance"
+    verdict, slope, low, high = _judge(there["tokens"], values)
     row |= {"trend": slope, "trend_low": low, "trend_high": high}
-    verdict = _verdict(row, low, high)
-    return row | {"verdict": verdict, "missing_at": int(values.isna().sum()), "why_missing": why}
+    each: dict[float, str] = {}
+    if name in BANDED:
+        for cutoff, series in by_cutoff(bands, cell, name).items():
+            own = pd.Series(series.reindex(there["step"]).to_numpy(dtype=float), index=there.index)
+            each[cutoff] = _judge(there["tokens"], own)[0]
+        verdict = over_cutoffs(verdict, each)
+        row |= {"band_min": _number(band["least"].min()), "band_max": _number(band["most"].max())}
+    elif name in UNEXPLAINED and verdict != "missing":
+        verdict = ""  # it hangs on the default cut-offs alone
+        heads = list(there.get("algorithm/unexplained_heads", pd.Series(dtype=object)).dropna())
+        row["heads"] = str(heads[-1]) if heads else ""
+    row |= {"verdict": verdict, "verdicts": said_by_cutoff(each)}
+    return row | {"missing_at": int(values.isna().sum()), "why_missing": why}
+
+
+def over_cutoffs(default: str, each: Mapping[float, str]) -> str:
+    """The verdict that the default cut-offs give if every cut-off gives the same; else that it depends on them, or that none was looked at."""
+    if default in ("missing", "too few checkpoints"):
+        return default
+    if not each:
+        return UNCHECKED
+    return default if set(each.values()) == {default} else DEPENDS
+
+
+def said_by_cutoff(each: Mapping[float, str]) -> str:
+    """Verdicts at ascending cut-offs in words: `stays at 0.1–0.6, rises at 0.7–0.9`."""
+    runs: list[tuple[str, float, float]] = []
+    for cutoff, verdict in sorted(each.items()):
+        if runs and runs[-1][0] == verdict:
+            runs[-1] = (verdict, runs[-1][1], cutoff)
+        else:
+            runs.append((verdict, cutoff, cutoff))
+    return ", ".join(f"{verdict} at {a:g}" + (f"–{b:g}" if b > a else "") for verdict, a, b in runs)
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _judge(tokens: pd.Series, values: pd.Series) -> tuple[str, float | None, float | None, float | None]:
+    """The verdict on some values, missing ones left out, and their trend with its interval."""
+    known = values.dropna()
+    slope, low, high = _trend(tokens[known.index], known)
+    if not len(known):
+        return "missing", slope, low, high
+    if low is None or high is None:
+        return "too few checkpoints", slope, low, high
+    if known.max() - known.min() <= STAYS:
+        return "stays", slope, low, high
+    return "rises" if low > 0 else "falls" if high < 0 else "varies without a trend", slope, low, high
 
 
 def _trend(tokens: pd.Series, values: pd.Series) -> tuple[float | None, float | None, float | None]:
@@ -88,13 +150,3 @@ def _trend(tokens: pd.Series, values: pd.Series) -> tuple[float | None, float | 
         return None, None, None
     slope, _, low, high = theilslopes(values.to_numpy(), log_tokens(tokens.to_numpy()) / np.log(10), alpha=0.95)
     return float(slope), float(low), float(high)
-
-
-def _verdict(row: dict[str, Any], low: float | None, high: float | None) -> str:
-    if not row["n"]:
-        return "missing"
-    if low is None or high is None:
-        return "too few checkpoints"
-    if row["max"] - row["min"] <= STAYS:
-        return "stays"
-    return "rises" if low > 0 else "falls" if high < 0 else "varies without a trend"

@@ -1,17 +1,17 @@
 """The history of each head role of a model: every head's score at every checkpoint, put together from all of the model's cells.
 
-A role is a property of a model (Tigges et al., 2407.10827, section 4), but its causal check is made on a task, so the same head has the same score in
-every cell and may be confirmed in one of them only. Checkpoints that have the weights of another are left out.
+A role is a property of a model (Tigges et al., 2407.10827, section 4), so the same head has the same score in every cell. But its causal check is made on a
+task: what it finds is kept by task, as a head may do its role's work in one and not in another. Checkpoints that have the weights of another are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import pandas as pd
 
+from circuitwatch.heads.checks import CHECKED_ON, REPEATED
 from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.summary.tables import CellData, in_order, is_duplicate, role_threshold
 
@@ -29,7 +29,10 @@ SERVES: dict[str, tuple[str, ...]] = {
 }
 """The roles that serve a task, in the order in which its circuit uses them (Wang et al., 2211.00593; Hanna et al., 2305.00586)."""
 ROLES = tuple(dict.fromkeys(role for roles in SERVES.values() for role in roles))
-CHECKS = {"in_circuit": "boolean", "effect": "Float64", "effect_on": "string", "confirmed": "boolean"}
+CHECKS = {
+    "in_circuit": "boolean", "effect": "Float64", "effect_low": "Float64", "effect_high": "Float64", "effect_on": "string", "confirmed": "boolean",
+    "sign": "string",
+}  # fmt: skip
 """What a roles table says of a head beside its score, and how that is kept when it may be missing."""
 
 
@@ -37,8 +40,9 @@ CHECKS = {"in_circuit": "boolean", "effect": "Float64", "effect_on": "string", "
 class RoleHistory:
     """One role of one model and seed over the checkpoints at which it was measured.
 
-    scores: index (step, tokens), ascending; one column a head or MLP, named like a1.h0 or m3. confirmed: the same shape, nullable: whether the causal
-    check says that the head does its role's work, missing where no check was made. threshold: the score from which a head holds the role.
+    scores: index (step, tokens), ascending; one column a head or MLP, named like a1.h0 or m3. checks: task → what was found of the role's heads in it, one row
+    a checkpoint and head with step, tokens, node and the columns of CHECKS; only tasks in which the role can be confirmed and something was checked. threshold:
+    the score from which a head holds the role.
     """
 
     model: str
@@ -46,7 +50,28 @@ class RoleHistory:
     role: str
     threshold: float
     scores: pd.DataFrame
-    confirmed: pd.DataFrame
+    checks: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def confirmed(self, task: str) -> pd.DataFrame:
+        """Whether the causal check says that a head does its role's work in a task: the shape of `scores`, missing where no check was made."""
+        return self._wide(task, "confirmed").astype("boolean")
+
+    def signs(self, task: str) -> pd.DataFrame:
+        """`helps` where patching a head lowers the behaviour of a task, `hurts` where it raises it: the shape of `scores`, missing where neither is sure."""
+        return self._wide(task, "sign").astype("string")
+
+    def confirmed_at_end(self, task: str) -> dict[str, str]:
+        """The heads that the check confirms in a task at the last checkpoint at which the role was measured, and their signs."""
+        sure, signs = self.confirmed(task).iloc[-1], self.signs(task).iloc[-1]
+        return {str(name): str(signs[name]) for name in sure.index[sure.fillna(False).to_numpy(dtype=bool)]}
+
+    def checked_at_end(self) -> list[str]:
+        """Tasks in which any head was checked at the last checkpoint at which the role was measured."""
+        return [task for task in self.checks if bool(self.confirmed(task).iloc[-1].notna().any())]
+
+    def _wide(self, task: str, column: str) -> pd.DataFrame:
+        known = self.checks[task].pivot(index=["step", "tokens"], columns="node", values=column)
+        return known.reindex(index=self.scores.index, columns=self.scores.columns)
 
 
 def node_name(layer: int, head: int) -> str:
@@ -54,39 +79,44 @@ def node_name(layer: int, head: int) -> str:
     return f"m{layer}" if head < 0 else f"a{layer}.h{head}"
 
 
-def merge_roles(tables: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
-    """Several cells' roles tables, (task, table) each, as one: one row a step, role, layer and head.
+def stack_roles(tables: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Several cells' roles tables, (task, table) each, below one another, without the heads that can't hold the row's role (`heads.holding`).
 
-    Of several rows about a head the one that knows most is kept: confirmed before not confirmed before not checked, then in the circuit, then with the
-    larger effect; the first cell where all are equal. Columns: step, tokens, role, layer, head, score, in_circuit, effect, effect_on, confirmed,
-    node (its name), task (whose cell the row is from). Checks that a table lacks are missing.
+    Columns: step, tokens, role, layer, head, score, those of CHECKS (missing where a table lacks them), node (its name), task: whose cell the row is from.
     """
     parts = []
-    for order, (task, table) in enumerate(tables):
+    for task, table in tables:
         if len(table):
             checked = {name: table.get(name, pd.NA) for name in CHECKS}
-            parts.append(table.assign(**checked, task=task, order=order).astype(CHECKS))
-    if not parts:
-        return pd.DataFrame(columns=["step", "tokens", "role", "layer", "head", "score", *CHECKS, "node", "task"])
-    every = pd.concat(parts, ignore_index=True)
-    every["size"] = every["effect"].abs()
-    every = every.sort_values(
-        ["step", "role", "layer", "head", "confirmed", "in_circuit", "size", "order"],
-        ascending=[True, True, True, True, False, False, False, True],
-        na_position="last",
-    ).drop_duplicates(["step", "role", "layer", "head"])
-    every["node"] = [
-        node_name(layer, head)
-        for layer, head in zip(every["layer"].astype(int), every["head"].astype(int), strict=True)
-    ]
+            parts.append(table.assign(**checked, task=task).astype(CHECKS))
     columns = ["step", "tokens", "role", "layer", "head", "score", *CHECKS, "node", "task"]
-    return every[columns].reset_index(drop=True)
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    every = that_can_hold(pd.concat(parts, ignore_index=True))
+    names = [node_name(int(layer), int(head)) for layer, head in zip(every["layer"], every["head"], strict=True)]
+    return every.assign(node=names)[columns]
+
+
+def checks_by_task(role: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What was checked of a role's heads, rows of `stack_roles`, by the task in which they can be confirmed (`heads.checks`).
+
+    A role that is checked on a probe of its own is measured in every cell alike: the first cell that knows of a head is believed.
+    """
+    known = rows[rows["confirmed"].notna() | rows["effect"].notna()]
+    found = {}
+    for task in CHECKED_ON.get(role, dict.fromkeys(known["task"])):
+        own = known if task == REPEATED else known[known["task"] == task]
+        own = own.sort_values("confirmed", key=lambda c: c.isna(), kind="stable").drop_duplicates(["step", "node"])
+        if len(own):
+            found[task] = own[["step", "tokens", "node", *CHECKS]].reset_index(drop=True)
+    return found
 
 
 def role_histories(cells: list[CellData]) -> list[RoleHistory]:
     """Every role of every model and seed, by model size, model, seed, and role in the order of `ROLES`; others after them.
 
-    A head without a row at a checkpoint at which its role was measured scores 0 there; one that can't hold the role (`heads.holding`) has no column.
+    Of several cells that score the same head the first speaks. A head without a row at a checkpoint at which its role was measured scores 0 there; one that
+    can't hold the role (`heads.holding`) has no column.
     """
     of_model: dict[tuple[str, int], list[CellData]] = {}
     for cell in in_order(cells):
@@ -94,31 +124,18 @@ def role_histories(cells: list[CellData]) -> list[RoleHistory]:
     found = []
     for (model, seed), own in of_model.items():
         copies = {step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]}
-        roles = merge_roles((cell.task, cell.roles) for cell in own)
-        roles = that_can_hold(roles[~roles["step"].isin(copies)])
+        roles = stack_roles((cell.task, cell.roles) for cell in own)
+        roles = roles[~roles["step"].isin(copies)]
         for role in sorted(roles["role"].unique(), key=role_place):
             rows = roles[roles["role"] == role]
             names = rows.drop_duplicates(["layer", "head"]).sort_values(["layer", "head"])["node"]
-            scores = rows.pivot(index=["step", "tokens"], columns="node", values="score").astype(float).fillna(0.0)
-            confirmed = rows.pivot(index=["step", "tokens"], columns="node", values="confirmed").astype("boolean")
-            found.append(
-                RoleHistory(model, seed, str(role), role_threshold(own, str(role)), scores[names], confirmed[names])
-            )
+            once = rows.drop_duplicates(["step", "node"])
+            scores = once.pivot(index=["step", "tokens"], columns="node", values="score").astype(float).fillna(0.0)
+            threshold = role_threshold(own, str(role))
+            found.append(RoleHistory(model, seed, str(role), threshold, scores[names], checks_by_task(str(role), rows)))
     return found
 
 
 def role_place(role: str) -> tuple[int, str]:
     """Where a role comes in the order of `ROLES`; others after them, by name."""
     return (ROLES.index(role) if role in ROLES else len(ROLES), role)
-
-
-def last_confirmed(history: RoleHistory) -> list[str]:
-    """Heads whose role the causal check confirms at the last checkpoint at which the role was measured."""
-    return [
-        str(name) for name in history.confirmed.columns[history.confirmed.iloc[-1].fillna(False).to_numpy(dtype=bool)]
-    ]
-
-
-def last_checked(history: RoleHistory) -> bool:
-    """Whether any head was checked by cause at the last checkpoint at which the role was measured."""
-    return bool(np.any(history.confirmed.iloc[-1].notna().to_numpy()))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from circuitwatch.summary.heads.histories import RoleHistory, last_checked, last_confirmed, role_place
+from circuitwatch.summary.heads.histories import RoleHistory, role_place
 from circuitwatch.summary.heads.turnover import (
     compensation,
     events,
@@ -31,24 +31,36 @@ SPREAD = [
     "rank_first_last",
 ]
 """The numbers of `roles_table` whose spread over seeds is given."""
+SIGNS = ("helps", "hurts")
+"""What a confirmed head does to the behaviour: patching it lowers it, or raises it."""
 COUNTS = ("checkpoints", "holders_ever", "holders_at_end", "born", "lost", "regained", "handovers")
 
 
 def turnover_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
     """One row a (model, seed, role, head) that ever holds the role.
 
-    Columns: model, seed, role, then those of `turnover.tenure`; checked, confirmed (at how many of the checkpoints at which it holds the role the causal
-    check was made, and at how many it confirms the role).
+    Columns: model, seed, role, then those of `turnover.tenure`; then for each task in which any of the roles was checked, missing where this one was not:
+    checked_<task>, confirmed_<task>, helps_<task>, hurts_<task> (at how many of the checkpoints at which the head holds the role the causal check was made, at
+    how many it confirms the role, and with which sign); sign_<task>, effect_<task>, effect_low_<task>, effect_high_<task> (at the last checkpoint).
     """
     tables = []
     for history in histories:
         table = tenure(history.scores, history.threshold)
         held = holding(history.scores, history.threshold)
-        checks = {head: history.confirmed.loc[held[head], head] for head in table["head"]}
-        table["checked"] = [int(checks[head].notna().sum()) for head in table["head"]]
-        table["confirmed"] = [int(checks[head].fillna(False).sum()) for head in table["head"]]
+        for task, checks in history.checks.items():
+            confirmed, signs = history.confirmed(task), history.signs(task)
+            while_held = [(confirmed.loc[held[head], head], signs.loc[held[head], head]) for head in table["head"]]
+            table[f"checked_{task}"] = [int(c.notna().sum()) for c, _ in while_held]
+            table[f"confirmed_{task}"] = [int(c.fillna(False).sum()) for c, _ in while_held]
+            for sign in SIGNS:
+                table[f"{sign}_{task}"] = [int((c.fillna(False) & (s == sign).fillna(False)).sum()) for c, s in while_held]  # fmt: skip
+            last = checks[checks["step"] == history.scores.index[-1][0]].set_index("node").reindex(table["head"])
+            for name in ("sign", "effect", "effect_low", "effect_high"):
+                table[f"{name}_{task}"] = last[name].to_numpy()
         tables.append(_about(history, table))
-    return _stack(tables)
+    stacked = _stack(tables)
+    counts = [name for name in stacked if str(name).startswith(("checked_", "confirmed_", *(f"{s}_" for s in SIGNS)))]
+    return stacked.astype(dict.fromkeys(counts, "Int64"))
 
 
 def events_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
@@ -68,8 +80,9 @@ def roles_table(
 
     Columns: model, seed, role, threshold; status, tokens, tokens_low, tokens_high (its emergence, as `emergence_table` has it); checkpoints (at which it was
     measured); held_from, held_to (tokens of the first and the last checkpoint at which any head holds it); holders_ever, holders_at_end (how many),
-    heads_at_end (their names, strongest first), confirmed_at_end (names of those whom the causal check confirms at the last checkpoint), checked_at_end
-    (whether there was a check); strongest_share (median over the role's lifetime of the highest score's share of the total), strongest_share_at_end; born,
+    heads_at_end (their names, strongest first), confirmed_at_end (whom of them the causal check confirms at the last checkpoint, by task, and whether they help
+    or hurt the behaviour: `ioi: a1.h0 helps, a1.h2 hurts`), checked_at_end (the tasks in which there was a check); strongest_share (median over the role's
+    lifetime of the highest score's share of the total), strongest_share_at_end; born,
     lost, regained, handovers (how many; born includes heads that held it at the first checkpoint); compensation, compensation_chance, moved
     (`turnover.compensation`); rank_neighbours (median rank correlation of all heads' scores between neighbouring checkpoints of the role's lifetime),
     rank_first_last (between its first checkpoint and the last one); note (why it was not measured, the commonest reason).
@@ -100,8 +113,8 @@ def _role_row(history: RoleHistory, emergence: pd.DataFrame) -> dict[str, Any]:
     happened = events(scores, threshold)["event"].value_counts()
     kept, by_chance, moved = compensation(scores, threshold)
     ranks = rank_correlations(scores)
-    names = scores.iloc[-1][at_end].sort_values(ascending=False, kind="stable").index
-    confirmed = last_confirmed(history)
+    names = holders_at_end(history)
+    checked = history.checked_at_end()
     row: dict[str, Any] = {"model": history.model, "seed": history.seed, "role": history.role, "threshold": threshold}
     row |= _emergence_of(history, emergence)
     row |= {
@@ -110,9 +123,11 @@ def _role_row(history: RoleHistory, emergence: pd.DataFrame) -> dict[str, Any]:
         "held_to": tokens[-1] if tokens.size else None,
         "holders_ever": int(held.to_numpy().any(axis=0).sum()),
         "holders_at_end": int(at_end.sum()),
-        "heads_at_end": " ".join(map(str, names)),
-        "confirmed_at_end": " ".join(name for name in names if name in confirmed),
-        "checked_at_end": last_checked(history),
+        "heads_at_end": " ".join(names),
+        "confirmed_at_end": "; ".join(
+            f"{task}: {listed}" for task in checked if (listed := ", ".join(confirmed_holders(history, task)))
+        ),
+        "checked_at_end": " ".join(checked),
         "strongest_share": _median(best["share"].iloc[alive]),
         "strongest_share_at_end": float(best["share"].iloc[-1]),
         "born": int(happened.get("born", 0) + happened.get("already", 0)),
@@ -129,6 +144,18 @@ def _role_row(history: RoleHistory, emergence: pd.DataFrame) -> dict[str, Any]:
         else f"no head ever reaches {threshold:g}: highest score {scores.to_numpy().max():.2f}",
     }
     return row
+
+
+def confirmed_holders(history: RoleHistory, task: str) -> list[str]:
+    """The holders at the last checkpoint that the check confirms in a task, strongest first, each with its sign: `a1.h0 helps`."""
+    sure = history.confirmed_at_end(task)
+    return [f"{name} {sure[name]}" for name in holders_at_end(history) if name in sure]
+
+
+def holders_at_end(history: RoleHistory) -> list[str]:
+    """The holders at the last checkpoint, strongest first."""
+    at_end = holding(history.scores, history.threshold).iloc[-1].to_numpy(dtype=bool)
+    return list(map(str, history.scores.iloc[-1][at_end].sort_values(ascending=False, kind="stable").index))
 
 
 def _emergence_of(history: RoleHistory, emergence: pd.DataFrame) -> dict[str, Any]:

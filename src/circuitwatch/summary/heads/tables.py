@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from circuitwatch.summary.heads import algorithm, holders, transfer
+from circuitwatch.summary.heads.bands import bands_table
 from circuitwatch.summary.heads.histories import RoleHistory, role_histories
 from circuitwatch.summary.tables import CellData
 
@@ -18,8 +19,9 @@ _NO_TRANSFER = pd.DataFrame(columns=["model", "seed", *transfer.COLUMNS])
 class HeadTables:
     """The tables; any may be empty.
 
-    histories is what turnover, events, handovers and roles are made from (`holders`); algorithm is as `algorithm` makes it; transfer has every
-    evaluation as read, transfers one line a model, seed and task, specificity one a pair of tasks (`transfer`).
+    histories is what turnover, events, handovers and roles are made from (`holders`);
+    algorithm is as `algorithm` makes it, bands its measures at every checkpoint and cut-off
+    (`bands`); transfer has every evaluation as read, transfers one line a model, seed and task, specificity one a pair of tasks (`transfer`).
     """
 
     histories: list[RoleHistory]
@@ -28,6 +30,7 @@ class HeadTables:
     handovers: pd.DataFrame
     roles: pd.DataFrame
     algorithm: pd.DataFrame
+    bands: pd.DataFrame
     transfer: pd.DataFrame
     transfers: pd.DataFrame
     specificity: pd.DataFrame
@@ -36,6 +39,7 @@ class HeadTables:
         """The tables that are written, by their files' names."""
         return {
             "turnover": self.turnover, "handovers": self.handovers, "roles": self.roles, "algorithm": self.algorithm,
+            "algorithm_bands": self.bands,
             "transfer": self.transfers, "specificity": self.specificity,
         }  # fmt: skip
 
@@ -55,6 +59,7 @@ def head_tables(cells: list[CellData], emergence: pd.DataFrame, notes: list[str]
     sweeps: dict[Path, list[CellData]] = {}
     for cell in cells:
         sweeps.setdefault(cell.folder.resolve().parents[2], []).append(cell)
+    bands = bands_table(cells, histories)
     read = [transfer.read_transfer(sweep, own, notes) for sweep, own in sweeps.items()]
     every = pd.concat([table for table in read if len(table)] or read, ignore_index=True) if read else _NO_TRANSFER
     return HeadTables(
@@ -63,7 +68,8 @@ def head_tables(cells: list[CellData], emergence: pd.DataFrame, notes: list[str]
         holders.events_table(histories),
         holders.handovers_table(histories),
         holders.roles_table(histories, emergence, cells),
-        algorithm.algorithm_table(cells),
+        algorithm.algorithm_table(cells, bands),
+        bands,
         every,
         transfer.transfer_table(every, cells),
         transfer.specificity_table(every),

@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 from circuitwatch.summary.figures.layout import is_laid_out, nodes_of
 from circuitwatch.summary.tables import CellData, without_duplicates
 
+FLAGS = (
+    ("circuit/out_of_range", True, "; faithfulness above 1.2 or below −0.2"),
+    ("circuit/score_converged", False, "; edge scores not converged"),
+)
+"""What is said of a circuit where a scalar of its record has that value."""
 EDGES = (300, 150, 75, 40, 20)
 """How many of a circuit's edges are kept: the first that fits."""
 
@@ -89,9 +94,13 @@ def _packed(cell: CellData, models: Sequence[str], most: int, every: int) -> tup
 
 
 def _codes(known: pd.DataFrame) -> list[Any]:
-    """Why a checkpoint has no circuit: [the reasons, one number a checkpoint into them]."""
+    """Why a checkpoint has no circuit, or what is doubtful about the one it has: [the words, one number a checkpoint into them]."""
     said = known["circuit/status"] if "circuit/status" in known else pd.Series("not recorded", index=known.index)
-    codes, names = pd.factorize(said.fillna("not recorded"))
+    said = said.fillna("not recorded")
+    for name, doubtful, words in FLAGS:
+        if name in known:
+            said = said.where(known[name] != doubtful, said + words)
+    codes, names = pd.factorize(said)
     return [list(names), [int(code) for code in codes]]
 
 

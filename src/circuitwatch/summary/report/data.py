@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.summary.curves import NORMAL_95, OURS, Curves
-from circuitwatch.summary.figures.heads import MOST_HEADS, PLAIN, STYLES
-from circuitwatch.summary.figures.shared import colours, in_words, metric_name
-from circuitwatch.summary.heads.algorithm import MEANING, MEASURES
+from circuitwatch.summary.figures.heads import MOST_HEADS, PLAIN, STYLES, states
+from circuitwatch.summary.figures.shared import EFFECT, colours, in_words, metric_name
+from circuitwatch.summary.heads.algorithm import MEANING
+from circuitwatch.summary.heads.bands import BANDED, MEASURES, UNEXPLAINED
 from circuitwatch.summary.heads.histories import role_place
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.heads.transfer import over_checkpoints
@@ -27,6 +28,7 @@ from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
 
 BEHAVIOUR = {
     "behaviour/value": "the task's metric",
+    "behaviour/effect": EFFECT,
     "behaviour/accuracy": "accuracy",
     "behaviour/log_prob": "log-probability of the right answer",
 }
@@ -55,8 +57,8 @@ REFERENCES = {
     "chance": "circuits of these sizes by chance (mean of five neighbours)",
 }
 """What an overlap is compared with: dashed and dotted lines."""
-LEVELS = 31
-"""Steps of a head's score in the timeline; its three states (not held, held, confirmed) times this fit one printable character."""
+LEVELS = 23
+"""Steps of a head's score in the timeline; its four states (not held, held, confirmed and helps, and hurts) times this fit one printable character."""
 FIRST_CHARACTER = 33
 MOST_CHECKPOINTS = 32
 """Checkpoints of a transfer matrix, along each side, that the report draws, evenly spread."""
@@ -81,7 +83,7 @@ def report_data(
             axes.append([int(t) if t == int(t) else t for t in key])
         return places[key]
 
-    series, notes = _series(curves, models, axis)
+    series, notes = _series(curves, models, axis, heads.bands)
     return {
         "models": [
             {"name": m, "params": None if pd.isna(sizes[m]) else float(sizes[m]), "colour": shade[m]} for m in models
@@ -119,13 +121,15 @@ def _tasks(curves: Curves) -> list[str]:
 def _is_shown(quantity: str) -> bool:
     if not quantity.startswith(OURS):
         return True
-    measures = {f"algorithm/{name}" for names in MEASURES.values() for name in names}
+    measures = {f"algorithm/{name}" for names in (*MEASURES.values(), UNEXPLAINED) for name in names}
     compared = {name for overlap in CIRCUIT for name in references(overlap).values()}
     role = quantity.startswith("roles/") and quantity.endswith("/max")
     return role or any(quantity in names for names in (BEHAVIOUR, CIRCUIT, measures, compared))
 
 
-def _series(curves: Curves, models: list[str], axis: Any) -> tuple[list[dict[str, Any]], list[str]]:
+def _series(
+    curves: Curves, models: list[str], axis: Any, bands: pd.DataFrame
+) -> tuple[list[dict[str, Any]], list[str]]:
     table = curves.table[curves.table["tokens"].notna()]
     table = table[table["quantity"].map({q: _is_shown(str(q)) for q in table["quantity"].unique()}).astype(bool)]
     keep = max(2, int(MOST_POINTS / max(len(table), 1) * 160)) if len(table) > MOST_POINTS else None
@@ -139,8 +143,30 @@ def _series(curves: Curves, models: list[str], axis: Any) -> tuple[list[dict[str
         }  # fmt: skip
         if rows["stderr"].notna().all() and not str(quantity).startswith(("circuit/", "overlap/", "roles/")):
             line["e"] = [number(v * NORMAL_95, 3) for v in rows["stderr"]]
+        if str(quantity).startswith("algorithm/"):
+            name = str(quantity).removeprefix("algorithm/")
+            line |= _over_cutoffs(bands, (model, task, name, seed), rows["tokens"])
         made.append(line)
     return made, [f"curves in the report are thinned to {keep} checkpoints"] if keep is not None else []
+
+
+def _over_cutoffs(bands: pd.DataFrame, key: tuple[Any, ...], tokens: pd.Series) -> dict[str, Any]:
+    """What a measure of the algorithm shows at some token counts instead of its curve.
+
+    y and e at the default cut-offs; lo and hi, the least and the most over all of them, where it has a band.
+    """
+    model, task, name, seed = key
+    own = bands[(bands["model"] == model) & (bands["task"] == task) & (bands["quantity"] == name)]
+    own = own[own["seed"] == seed]
+    default = own[own["cutoff"].isna()].set_index("tokens").reindex(tokens)
+    if default["value"].isna().all():
+        return {}
+    half = (default["high"] - default["low"]) / 2
+    found = {"y": [number(v) for v in default["value"]], "e": [number(v, 3) for v in half]}
+    if name in BANDED:
+        over = own[own["cutoff"].notna()].groupby("tokens")["value"].agg(["min", "max"]).reindex(tokens)
+        found |= {"lo": [number(v) for v in over["min"]], "hi": [number(v) for v in over["max"]]}
+    return found
 
 
 def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -151,7 +177,7 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     def by_task(quantity: str, words: str) -> dict[str, Any]:
         tasks = sorted(task for q, task in of if q == quantity)
-        unit = words.split(" to the ")[0] if quantity != "behaviour/value" else ""
+        unit = "" if quantity in ("behaviour/value", "behaviour/effect") else words.split(" to the ")[0]
         share = quantity.startswith("overlap/") or quantity in ("behaviour/accuracy",)
         panels: list[dict[str, Any]] = [
             {"t": t, "title": in_words(t), "unit": unit or metric_name(t), "series": of[quantity, t]} for t in tasks
@@ -159,7 +185,11 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for panel in panels:
             for kind, name in references(quantity).items():
                 panel |= {kind: of[name, panel["t"]]} if (name, panel["t"]) in of else {}
-        said = [
+            if quantity == "behaviour/value" and ("behaviour/effect", panel["t"]) in of:
+                panel["effect"] = of["behaviour/effect", panel["t"]]
+        said = [f"– – {EFFECT}; a behaviour is above chance only where the intervals of both lie above 0"]
+        said = said if any("effect" in panel for panel in panels) else []
+        said += [
             f"{line} {REFERENCES[kind]}"
             for kind, line in (("ceiling", "– –"), ("chance", "· · ·"))
             if any(kind in panel for panel in panels)
@@ -178,9 +208,9 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
     made.append({"id": "roles", "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else []})
     panels = [
-        {"t": t, "title": MEANING[name], "unit": "share", "series": of[f"algorithm/{name}", t]}
+        {"t": t, "title": MEANING[name], "unit": f"share, {in_words(t)}", "series": of[f"algorithm/{name}", t]}
         for t, names in MEASURES.items()
-        for name in names
+        for name in (*names, *UNEXPLAINED)
         if (f"algorithm/{name}", t) in of
     ]
     made.append({"id": "algorithm", "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else []})
@@ -218,24 +248,26 @@ def _timeline(heads: HeadTables, models: list[str], axis: Any) -> list[dict[str,
             continue
         names = held_ever.loc[held_ever["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"]
         held = holding(history.scores, history.threshold)
-        rows = []
-        for name in names:
-            level = (history.scores[name].clip(0, 1) * (LEVELS - 1)).round().astype(int).to_numpy()
-            sure = history.confirmed[name].fillna(False).to_numpy(dtype=bool)
-            state = np.where(held[name], np.where(sure, 2, 1), 0)
-            code = "".join(chr(FIRST_CHARACTER + int(s) * LEVELS + int(v)) for s, v in zip(state, level, strict=True))
-            rows.append([str(name), code])
-        lines.append(
-            {
-                "m": models.index(history.model),
-                "s": history.seed,
-                "role": in_words(history.role),
-                "colour": STYLES.get(history.role, PLAIN)[0],
-                "a": axis(history.scores.index.get_level_values("tokens").tolist()),
-                "heads": rows,
-                "more": len(held_ever) - len(rows),
-            }
-        )
+        for task in history.checks or (None,):
+            state = states(history, held, task)
+            rows = []
+            for name in names:
+                level = (history.scores[name].clip(0, 1) * (LEVELS - 1)).round().astype(int).to_numpy()
+                code = "".join(
+                    chr(FIRST_CHARACTER + int(s) * LEVELS + int(v)) for s, v in zip(state[name], level, strict=True)
+                )
+                rows.append([str(name), code])
+            lines.append(
+                {
+                    "m": models.index(history.model),
+                    "s": history.seed,
+                    "role": in_words(history.role) + (f" ({task})" if task else ""),
+                    "colour": STYLES.get(history.role, PLAIN)[0],
+                    "a": axis(history.scores.index.get_level_values("tokens").tolist()),
+                    "heads": rows,
+                    "more": len(held_ever) - len(rows),
+                }
+            )
     return lines
 
 

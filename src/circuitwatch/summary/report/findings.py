@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
 from circuitwatch.summary.figures.shared import in_words
+from circuitwatch.summary.heads.algorithm import DEPENDS
+from circuitwatch.summary.heads.bands import BANDED, UNEXPLAINED
+from circuitwatch.summary.heads.histories import RoleHistory
+from circuitwatch.summary.heads.holders import confirmed_holders, holders_at_end
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, moment_of, times
 from circuitwatch.summary.tables import NO_TASK
@@ -38,13 +43,32 @@ def findings(emergence: pd.DataFrame, heads: HeadTables, compared: Comparisons) 
             roles = _of(heads.roles, str(model), seed)
             sentences = [
                 *_induction_and_ioi(of_model[of_model["seed"] == seed], _of(compared.lags, str(model), seed)),
-                *_holders(roles),
+                *_holders(roles, {h.role: h for h in heads.histories if (h.model, h.seed) == (model, seed)}),
                 *_handovers(roles, _of(heads.handovers, str(model), seed)),
                 *_algorithm(_of(heads.algorithm, str(model), seed)),
                 *_circuits(_of(compared.circuits, str(model), seed)),
             ]
             found.append(Finding(str(model), int(seed), sentences))
     return [finding for finding in found if finding.sentences]
+
+
+def circuit_warnings(ends: pd.DataFrame) -> list[str]:
+    """What is doubtful about the circuits that were found, a sentence a cell; `ends` is as `tables.cells_table` has it."""
+    said = []
+    for _, row in ends.iterrows():
+        words = []
+        if row["out_of_range"]:
+            words.append(
+                f"faithfulness is above 1.2 or below {MINUS}0.2 at {row['out_of_range']} of {row['checkpoints_with_circuit']} checkpoints with a circuit: the "
+                "circuit does something else than the whole model"
+            )
+        if row["not_converged"]:
+            words.append(
+                f"edge scores had not converged at {row['not_converged']} checkpoints (largest estimated error {row['largest_score_error']:.2g} of all scores)"
+            )
+        if words:
+            said.append(f"{row['model']} {in_words(str(row['task']))} seed {row['seed']}: {'; '.join(words)}.")
+    return said
 
 
 def order_of(first: pd.Series, second: pd.Series, lag: str | None) -> Order:
@@ -100,21 +124,33 @@ def _lag_of(lags: pd.DataFrame) -> pd.Series | None:
     return own.iloc[0] if len(own) else None
 
 
-def _holders(roles: pd.DataFrame) -> list[str]:
+def _holders(roles: pd.DataFrame, histories: Mapping[str, RoleHistory]) -> list[str]:
+    """Who holds what at the end; what a causal check says of it stands for each task by itself, as a head may do its work in one and not in another."""
     held, empty, missing = [], [], []
     for _, row in roles.iterrows():
         role = in_words(str(row["role"]))
         if not row["checkpoints"]:
             missing.append(f"{role} ({row['note']})")
         elif row["holders_at_end"]:
-            sure = str(row["confirmed_at_end"]).split()
-            names = [f"{name} {CONFIRMED}" if name in sure else name for name in str(row["heads_at_end"]).split()]
-            held.append(f"{role} {listed(names)}{'' if row['checked_at_end'] else ' (unchecked)'}")
+            held += _by_task(role, histories[str(row["role"])])
         else:
             empty.append(role)
-    sentences = [f"Held at the last checkpoint ({CONFIRMED}: confirmed by cause): {'; '.join(held)}."] if held else []
+    key = f"{CONFIRMED}: confirmed by cause in that task; a head helps if patching it lowers the behaviour, hurts if it raises it"
+    sentences = [f"Held at the last checkpoint ({key}): {'; '.join(held)}."] if held else []
     sentences += [f"Held by no head there: {', '.join(empty)}."] if empty else []
     return sentences + ([f"Not measured: {', '.join(missing)}."] if missing else [])
+
+
+def _by_task(role: str, history: RoleHistory) -> list[str]:
+    """A role and its holders, once for each task in which they were checked."""
+    every, said = holders_at_end(history), []
+    for task in history.checked_at_end():
+        sure = confirmed_holders(history, task)
+        rest = [name for name in every if name not in {words.split()[0] for words in sure}]
+        alone = f"by score alone {listed(rest)}" if rest else ""
+        confirmed = f"{CONFIRMED} {listed(sure)}" if sure else ""
+        said.append(f"{role} ({task}) {', '.join(filter(None, [confirmed, alone]))}")
+    return said or [f"{role} {listed(every)} (unchecked)"]
 
 
 def _handovers(roles: pd.DataFrame, handovers: pd.DataFrame) -> list[str]:
@@ -134,10 +170,11 @@ def _algorithm(algorithm: pd.DataFrame) -> list[str]:
     sentences = []
     for task, rows in algorithm.groupby("task", sort=False) if len(algorithm) else ():
         words = []
-        for why, missing in rows[rows["verdict"] == "missing"].groupby("why_missing", sort=False):
+        judged = rows[~rows["quantity"].isin(UNEXPLAINED)]
+        for why, missing in judged[judged["verdict"] == "missing"].groupby("why_missing", sort=False):
             names = ", ".join(in_words(str(name)) for name in missing["quantity"])
             words.append(f"{names} can't be had" + (f" ({why})" if why else ""))
-        for _, row in rows[rows["verdict"] != "missing"].iterrows():
+        for _, row in judged[judged["verdict"] != "missing"].iterrows():
             span = f"between {row['min']:.2f} and {row['max']:.2f}"
             if pd.notna(row["trend"]) and (
                 row["trend_low"] > 0 or row["trend_high"] < 0
@@ -145,11 +182,31 @@ def _algorithm(algorithm: pd.DataFrame) -> list[str]:
                 trend = (
                     f", {row['trend']:+.2f} [{row['trend_low']:+.2f}, {row['trend_high']:+.2f}] per tenfold of tokens"
                 )
-                span += trend.replace("-", MINUS)
+                span += trend
+            if row["quantity"] in BANDED and pd.notna(row["band_min"]):
+                span += f"; over all cut-offs between {row['band_min']:.2f} and {row['band_max']:.2f}"
+                span += f": {row['verdicts']}" if row["verdict"] == DEPENDS else ""
             verdict = "has too few checkpoints" if row["verdict"] == "too few checkpoints" else row["verdict"]
-            words.append(f"{in_words(str(row['quantity']))} {verdict} ({span})")
-        sentences.append(f"{begin(str(task))}: {', '.join(words)}.")
+            words.append(
+                f"{in_words(str(row['quantity']))} {verdict} ({span})".replace("-", MINUS).replace(
+                    f"cut{MINUS}off", "cut-off"
+                )
+            )
+        words += _unexplained(rows)
+        sentences += [f"{begin(str(task))}: {'; '.join(words)}."] if words else []
     return sentences
+
+
+def _unexplained(rows: pd.DataFrame) -> list[str]:
+    """What no role explains at the last checkpoint, and the strongest heads of it by name."""
+    last = rows[rows["last"].notna()].set_index("quantity")["last"]
+    if "unexplained" not in last:
+        return []
+    words = f"heads without any role have {last['unexplained']:.2f} of the direct effect on the logits at the last checkpoint"
+    if "unexplained_sure" in last:
+        words += f" ({last['unexplained_sure']:.2f} among heads whose effect is sure)"
+    heads = str(rows.set_index("quantity").loc["unexplained", "heads"] or "")
+    return [words + (f", strongest {heads.replace('-', MINUS)}" if heads else "")]
 
 
 def _circuits(circuits: pd.DataFrame) -> list[str]:
@@ -193,12 +250,13 @@ def _over_seeds(rows: pd.DataFrame, heads: HeadTables, lags: pd.DataFrame, model
     algorithm = heads.algorithm[heads.algorithm["model"] == model] if len(heads.algorithm) else heads.algorithm
     for task, of_task in algorithm.groupby("task", sort=False) if len(algorithm) else ():
         words = []
-        for quantity, own in of_task.groupby("quantity", sort=False):
+        for quantity, own in of_task[~of_task["quantity"].isin(UNEXPLAINED)].groupby("quantity", sort=False):
             verdicts = own["verdict"].value_counts(sort=False)
             words.append(
                 f"{in_words(str(quantity))} {', '.join(f'{verdict} in {count}' for verdict, count in verdicts.items())}"
             )
-        sentences.append(f"{begin(str(task))}, over {of_task['seed'].nunique()} seeds: {'; '.join(words)}.")
+        if words:
+            sentences.append(f"{begin(str(task))}, over {of_task['seed'].nunique()} seeds: {'; '.join(words)}.")
     return sentences
 
 

@@ -22,6 +22,7 @@ from circuitwatch.summary.report import parts
 from circuitwatch.summary.report.circuits import circuits_blob
 from circuitwatch.summary.report.data import as_json, report_data
 from circuitwatch.summary.report.emergence_words import emergence_findings
+from circuitwatch.summary.report.findings import circuit_warnings
 from circuitwatch.summary.report.tables import (
     AGREEMENT,
     CHANGES,
@@ -196,9 +197,11 @@ def _answers(found: Findings) -> str:
         for task, said in emergence_findings(found.emergence, found.scaling)
     )
     warned = "".join(f"<li>{html.escape(line)}</li>" for line in found.comparisons.warnings())
+    doubtful = "".join(f"<li>{html.escape(line)}</li>" for line in circuit_warnings(found.ends))
     return (
         (f"<h3>When behaviours emerge</h3><ul>{by_task}</ul>" if by_task else "")
         + (f"<h3>Mind the metric</h3><ul>{warned}</ul>" if warned else "")
+        + (f"<h3>Mind the circuits</h3><ul>{doubtful}</ul>" if doubtful else "")
         + about.findings_html(found.emergence, found.heads, found.comparisons)
         + f"<h3>Every curve</h3><p class='quiet'>{READING}</p>"
         + emergence_html(found.emergence)

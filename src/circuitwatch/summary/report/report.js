@@ -112,14 +112,15 @@ function drawPanel(host, panel, choice) {
   const { svg, width } = canvas(host, height, `${panel.title}, ${panel.unit}, over training tokens`);
   const box = { left: 42, right: width - 8, top: 8, bottom: height - 36 };
   const xs = lines.map(line => places(data.axes[line.a]));
+  const beside = (panel.effect || []).map(index => data.series[index]).filter(visible); // the effect beside the metric
   const crosses = data.duplicates.filter(d => d.q === lines[0].q && d.t === panel.t && !hidden.models.has(d.m));
   const x = logScale(Math.min(...xs.map(axis => axis[0])), Math.max(...xs.map(axis => axis.at(-1))), box.left + 4, box.right - 4);
   let low = Infinity, high = -Infinity;
-  for (const line of lines)
+  for (const line of [...lines, ...beside])
     line.y.forEach((y, k) => {
       if (y === null) return;
       const e = line.e ? line.e[k] || 0 : 0;
-      low = Math.min(low, y - e); high = Math.max(high, y + e);
+      low = Math.min(low, y - e, line.lo?.[k] ?? y); high = Math.max(high, y + e, line.hi?.[k] ?? y);
     });
   for (const cross of crosses) for (const y of cross.y) { low = Math.min(low, y); high = Math.max(high, y); }
   if (choice.range) [low, high] = [Math.min(low, choice.range[0]), Math.max(high, choice.range[1])];
@@ -137,15 +138,25 @@ function drawPanel(host, panel, choice) {
       const path = at.map((tokens, i) => [tokens, i]).filter(([tokens, i]) => line.y[i] !== null && inside(tokens)).map(([tokens, i]) => `${x(tokens).toFixed(1)},${y(mean(i)).toFixed(1)}`);
       svg.append(draw("polyline", { class: kind, points: path.join(" "), fill: "none", stroke: data.models[line.m].colour, "stroke-width": 1.2, "stroke-dasharray": dashes, opacity: 0.8 }));
     }
-  lines.forEach((line, k) => {
+  const withBand = (line, at, band, look) => {
     const colour = data.models[line.m].colour;
-    const known = line.y.map((v, i) => [xs[k][i], v, line.e ? line.e[i] || 0 : 0]).filter(point => point[1] !== null);
-    if (line.e) {
+    const known = line.y.map((v, i) => [at[i], v, line.e ? line.e[i] || 0 : 0]).filter(point => point[1] !== null);
+    if (line.lo) { // shaded over cut-offs, with a bar for each interval over prompts
+      const edge = ends => line.y.map((v, i) => (v === null || ends[i] === null ? null : `${x(at[i]).toFixed(1)},${y(ends[i]).toFixed(1)}`)).filter(Boolean);
+      svg.append(draw("polygon", { class: "cutoffs", points: [...edge(line.lo), ...edge(line.hi).reverse()].join(" "), fill: colour, opacity: band }));
+      const bars = known.filter(([, , e]) => e).map(([t, v, e]) => `M${x(t).toFixed(1)},${y(v - e).toFixed(1)}V${y(v + e).toFixed(1)}`);
+      svg.append(draw("path", { class: "interval", d: bars.join(""), stroke: colour, opacity: 0.6 }));
+    } else if (line.e) {
       const edge = sign => known.map(([at, v, e]) => `${x(at).toFixed(1)},${y(v + sign * e).toFixed(1)}`);
-      svg.append(draw("polygon", { points: [...edge(1), ...edge(-1).reverse()].join(" "), fill: colour, opacity: 0.16 }));
+      svg.append(draw("polygon", { points: [...edge(1), ...edge(-1).reverse()].join(" "), fill: colour, opacity: band }));
     }
     const path = known.map(([at, v]) => `${x(at).toFixed(1)},${y(v).toFixed(1)}`).join(" ");
-    svg.append(draw("polyline", { class: "curve", points: path, fill: "none", stroke: colour, "stroke-width": 1.8, "data-model": data.models[line.m].name }));
+    svg.append(draw("polyline", { points: path, fill: "none", stroke: colour, "data-model": data.models[line.m].name, ...look }));
+    return known;
+  };
+  for (const line of beside) withBand(line, places(data.axes[line.a]), 0.08, { class: "effect", "stroke-width": 1.3, "stroke-dasharray": "6 3" });
+  lines.forEach((line, k) => {
+    const colour = data.models[line.m].colour, known = withBand(line, xs[k], 0.16, { class: "curve", "stroke-width": 1.8 });
     if (known.length === 1) svg.append(draw("circle", { cx: x(known[0][0]), cy: y(known[0][1]), r: 3, fill: colour }));
   });
   for (const cross of crosses)
@@ -164,9 +175,12 @@ function drawPanel(host, panel, choice) {
       if (moment < axis[0] * 0.9 || moment > axis.at(-1) * 1.1) return; // this curve says nothing of it
       at ??= xs[k][place];
       if (line.y[place] === null) return;
+      const range = line.lo && line.lo[place] !== null ? ` (${value(line.lo[place])} to ${value(line.hi[place])} over cut-offs)` : "";
       mark.append(draw("circle", { cx: x(xs[k][place]), cy: y(line.y[place]), r: 3.5, fill: data.models[line.m].colour, stroke: "#fff" }));
       const swatch = make("span", { class: "swatch", style: `background:${data.models[line.m].colour}` });
-      said.push(make("i", {}, swatch, ` ${value(line.y[place])}`));
+      const effect = beside.find(other => other.m === line.m && other.s === line.s);
+      const its = effect ? effect.y[nearest(data.axes[effect.a], moment)] : null;
+      said.push(make("i", {}, swatch, ` ${value(line.y[place])}${its === null ? "" : ` (effect ${value(its)})`}${range}`));
     });
     if (at !== null) mark.prepend(draw("line", { x1: x(at), x2: x(at), y1: box.top, y2: box.bottom, stroke: "#555", "stroke-dasharray": "3 3" }));
     readout.append(...said.slice(0, 12));
@@ -269,11 +283,12 @@ function drawTimeline() {
       svg.append(draw("text", { x: box.left - 5, y: top + 12, "text-anchor": "end" }, head));
       const bars = {}; // one path for all bars of a strength
       [...code].forEach((character, i) => {
-        const at = character.charCodeAt(0) - 33, state = Math.floor(at / 31), level = at % 31;
-        const tall = [2, 7, 14][state], from = edge[i], wide = Math.max(edge[i + 1] - from, 0.6);
-        const shade = Math.round(level / 5);
-        (bars[shade] ??= []).push(`M${from.toFixed(1)},${top + (row - 2 - tall) / 2}h${wide.toFixed(1)}v${tall}h-${wide.toFixed(1)}z`);
-        spots.push({ left: from, right: edge[i + 1], top, text: `${role.role} ${head}: ${(level / 30).toFixed(2)}${["", ", holds the role", ", holds the role, confirmed"][state]}`, tokens: data.axes[role.a][i] });
+        const at = character.charCodeAt(0) - 33, state = Math.floor(at / 23), level = at % 23;
+        const tall = [2, 7, 14, 14][state], from = edge[i], wide = Math.max(edge[i + 1] - from, 0.6);
+        const shade = Math.round((level / 22) * 6), bar = (y, h) => `M${from.toFixed(1)},${y}h${wide.toFixed(1)}v${h}h-${wide.toFixed(1)}z`;
+        const first = top + (row - 2 - tall) / 2; // what hurts has a line through it
+        (bars[shade] ??= []).push(state === 3 ? bar(first, 5) + bar(first + 9, 5) : bar(first, tall));
+        spots.push({ left: from, right: edge[i + 1], top, text: `${role.role} ${head}: ${(level / 22).toFixed(2)}${["", ", holds the role", ", holds the role, confirmed: helps", ", holds the role, confirmed: hurts"][state]}`, tokens: data.axes[role.a][i] });
       });
       for (const [shade, parts] of Object.entries(bars)) svg.append(draw("path", { d: parts.join(""), fill: role.colour, opacity: 0.16 + 0.14 * shade, class: "held" }));
       top += row;
@@ -397,7 +412,7 @@ function drawCircuit() {
   }
   const count = cell.edges[step], [names, codes] = cell.status;
   document.getElementById("say-circuit").textContent = count
-    ? `${count.toLocaleString("en")} of ${cell.whole ? cell.whole.toLocaleString("en") : "?"} edges, ${nodes.length} nodes${count > edges.length ? `; the ${edges.length} strongest edges are drawn` : ""}`
+    ? `${count.toLocaleString("en")} of ${cell.whole ? cell.whole.toLocaleString("en") : "?"} edges, ${nodes.length} nodes${count > edges.length ? `; the ${edges.length} strongest edges are drawn` : ""}${names[codes[step]].replace("found", "")}`
     : `circuit: ${names[codes[step]]}`;
 }
 function startCircuit() {

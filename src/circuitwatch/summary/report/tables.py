@@ -17,8 +17,11 @@ Columns = Mapping[str, str | None]
 """Column → the name it is shown with; its own where none is given."""
 
 ENDS: Columns = {
-    "model": None, "task": None, "seed": None, "checkpoints": None, "behaviour": "behaviour at the end", "accuracy": None, "circuit_status": "circuit",
-    "circuit_edges": "edges", "n_edges": "of", "circuit_edges_share": "share", "faithfulness": None,
+    "model": None, "task": None, "seed": None, "checkpoints": None, "behaviour": "behaviour at the end", "effect": "effect (clean − corrupted)",
+    "not_above_chance": "not above chance", "accuracy": None, "circuit_status": "circuit",
+    "circuit_edges": "edges", "n_edges": "of", "circuit_edges_share": "share", "recovery": None, "faithfulness": None,
+    "checkpoints_with_circuit": "with a circuit", "out_of_range": "of these faithfulness out of range", "score_steps": "steps of the scores",
+    "score_error": "error of the scores", "not_converged": "not converged at", "why_no_circuit": "why no circuit (at how many)",
     "mean_edges_share": "mean share", "mean_node_jaccard": "mean node Jaccard", "mean_edge_jaccard": "mean edge Jaccard",
 }  # fmt: skip
 SCALING: Columns = {
@@ -55,7 +58,7 @@ EMERGENCE: Columns = {
     "final": "at the end", "head": None, "words": "in words",
 }  # fmt: skip
 TOKENS = {"tokens", "tokens_before", "tokens_after", "last_tokens"}
-TEXTS = {"note", "words", "warning", "status_words"}
+TEXTS = {"note", "words", "warning", "status_words", "why_no_circuit"}
 
 
 def emergence_html(emergence: pd.DataFrame) -> str:
