@@ -15,7 +15,8 @@ threshold, which the table gives. A role that rises before a behaviour may be ne
 lags <b>ratio</b> is how many times as many tokens the behaviour took: above 1 the role came first. Where both crossings lie between the same two checkpoints
 their order was not seen, whatever a fitted curve says."""
 READ_TIMELINE = """A row is a head that holds a role at some checkpoint, the stronger the colour the higher its score. Bars of full height are confirmed by
-cause in the task that is named: the head is in the circuit, and patching it surely changes the behaviour; a solid bar <i>helps</i> (patching lowers the
+cause in the task that is named: the head is in the circuit
+(none is asked for on the probe <i>repeated</i>), and patching it surely changes the behaviour; a solid bar <i>helps</i> (patching lowers the
 behaviour), one with a white line through it <i>hurts</i> (patching raises it). Bars of half the height are by the score alone: the head looks like its role. A
 role that can be confirmed in several tasks stands once for each. A
 head keeps a role until its score is below 0.8 of the threshold, so that wandering about the threshold is not turnover; a handover is a change of the
