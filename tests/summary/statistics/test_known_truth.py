@@ -6,7 +6,6 @@ probability below 1 in 1000, by the binomial distribution. The study itself has 
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from scipy.stats import binom
 
@@ -62,8 +61,3 @@ def test_the_slope_is_unbiased_with_censored_sizes() -> None:
     assert abs(got.bias) < 3 * got.error
     assert got.bias_as_seen > 10 * got.error
     assert got.coverage * got.fitted >= binom.ppf(CHANCE, got.fitted, 0.95)
-
-
-def test_a_curve_takes_milliseconds() -> None:
-    """Eight sizes, four tasks and dozens of quantities stay below a minute; three times what a quiet machine needs, for busy ones."""
-    assert np.median([run(COVERED["both noises, half-rise"], 5, seed=k).ms for k in range(5)]) < 50
