@@ -151,7 +151,7 @@ def test_s_inhibition_effects(
     print("largest difference", max(abs(found[name] - value) for name, value in expected.items()))
     assert found.to_dict() == pytest.approx(expected, abs=TOLERANCE)
     recorded = {name: role(record, "s_inhibition", name)["score"] for name in scores}
-    print("S-inhibition scores", {name: round(score, 3) for name, score in recorded.items() if score >= 0.3})
+    print("S-inhibition scores", {name: round(float(score), 3) for name, score in recorded.items() if score >= 0.3})
     assert recorded == pytest.approx(scores, abs=2 / len(clean))
 
 
