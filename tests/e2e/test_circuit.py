@@ -91,4 +91,5 @@ def test_scores_rank_edges_as_exact_patching_does(
         found[f"error_{name}"] = float(np.abs(scores[some] - exact[some]).sum() / np.abs(exact[some]).sum())
     note(**found, strongest_edges=[f"{graph.senders[s]}->{graph.receivers[r]}" for s, r in edges[strongest[:10]]])
     assert found["spearman_strongest"] > 0.9 and found["spearman_of_sizes_both"] > 0.9
-    assert found["spearman_both"] > 0.65  # 0.78 and 0.85 in two draws: signs of the weakest edges are hard to tell
+    # 0.74; other draws gave 0.78 and 0.85. Of random edges the sign is right in 72 %, in float64 as in float32: it is the method's error.
+    assert found["spearman_both"] > 0.65
