@@ -82,9 +82,12 @@ def corpus_texts(n_rows: int, length: int, seed: int) -> list[str]:
     return [text for row, text in zip(rows, texts, strict=True) if nano.encode(text, add_special_tokens=False) == row]
 
 
+# `verbose=False` below: a text longer than the model's context is cut to pieces, so nothing is to be warned of.
+
+
 def _of_corpus(tokenizer: PreTrainedTokenizerBase, n_texts: int, length: int, seed: int) -> list[list[int]]:
     encoded = [
-        tokenizer.encode(text, add_special_tokens=False)[:length]
+        tokenizer.encode(text, add_special_tokens=False, verbose=False)[:length]
         for text in corpus_texts(SPARE * n_texts, SPARE * length, seed)
     ]
     usable = [row for row in encoded if len(row) == length and not _unknown(tokenizer, row)]
@@ -121,7 +124,6 @@ def _of_file(tokenizer: PreTrainedTokenizerBase, n_texts: int, length: int, path
         raise UserError(f"heads.text={path}: not plain text in UTF-8") from error
     except OSError as error:
         raise UserError(f"heads.text={path}: can't be read ({error.strerror})") from error
-    # `verbose=False`: a text longer than the model's context is cut to pieces, so nothing is to be warned of.
     ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)
     if len(ids) < needed:
         raise UserError(
