@@ -73,16 +73,17 @@ def prose() -> str:
     return resources.files("circuitwatch.heads").joinpath("prose.txt").read_text(encoding="utf-8")
 
 
+# `verbose=False`: a text longer than the model's context is cut to pieces, so nothing is to be warned of.
+
+
 def corpus_texts(n_rows: int, length: int, seed: int) -> list[str]:
     """Plain text of the nano corpus' held-out rows, `length` nano tokens each: up to `n_rows` of them, those that survive decoding and encoding."""
     nano = build_tokenizer()
     batch = Corpus(nano, seed=seed, rows=n_rows, context=1 + length).batch(HELD_OUT_STEP)
     rows = [row[1:].tolist() for row in batch]
     texts = [nano.decode(row) for row in rows]
-    return [text for row, text in zip(rows, texts, strict=True) if nano.encode(text, add_special_tokens=False) == row]
-
-
-# `verbose=False` below: a text longer than the model's context is cut to pieces, so nothing is to be warned of.
+    encoded = [nano.encode(text, add_special_tokens=False, verbose=False) for text in texts]
+    return [text for row, text, again in zip(rows, texts, encoded, strict=True) if again == row]
 
 
 def _of_corpus(tokenizer: PreTrainedTokenizerBase, n_texts: int, length: int, seed: int) -> list[list[int]]:
