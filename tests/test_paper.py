@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pytest
 from circuitwatch.app import main
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.named import curve_rows
+from circuitwatch.heads.checks import teller
+from circuitwatch.named import curve_rows, role_scalars
 from circuitwatch.records import Cell, find_cells
+from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.tables import NO_TASK, read_cell, role_curves, tells
 from circuitwatch.tasks import build_prompts
 
 N_PROMPTS = {"agreement": 200, "gendered_pronoun": 100}
@@ -78,6 +82,57 @@ def test_name_movers_need_an_edge_to_the_logits() -> None:
         ("name_mover", 1, 1),
     ]
     assert len(curve_rows(graph, roles, None, "all")) == 8 and curve_rows(graph, roles, None, "circuit").empty
+
+
+def test_curves_over_a_circuit_say_nothing_false_of_the_model() -> None:
+    """A circuit of a first-layer head alone: copy suppression has no curve there, and the model no fewer layers."""
+    roles = pd.DataFrame(
+        {"role": ["copy_suppression", "induction"], "layer": [0, 0], "head": [0, 0], "score": [0.3, 0.2]}
+    )
+    scalars = role_scalars(roles, {}, n_layers=12)
+    assert scalars["roles/induction/head"] == "a0.h0"
+    assert not any(name.startswith("roles/copy_suppression") for name in scalars)
+    assert "this model has 2" in role_scalars(roles, {}, n_layers=2)["roles/copy_suppression/left_out"]
+
+
+def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> None:
+    """Circuits of two tasks give two curves; the summary shows one of them and no patchwork, in both of its readers."""
+    telling = next(
+        cell for cell in cells if cell.header["task"] == teller("induction", ["agreement", "gendered_pronoun"])
+    )
+    expected = {
+        float(record.tokens): record.scalars["roles/induction/max"]
+        for record in telling.records()
+        if "roles/induction/max" in record.scalars
+    }
+    assert expected, "no head in that circuit: nothing would be tested"
+    read = read_cells(cells).curve("tiny", NO_TASK, "roles/induction/max")
+    assert read.to_dict() == expected
+    table = role_curves([read_cell(cell) for cell in cells])["tiny", 0]
+    if "roles/induction/max" in table:
+        shown = table.dropna(subset=["roles/induction/max"]).set_index("tokens")["roles/induction/max"]
+        assert {float(tokens): value for tokens, value in shown.items()} == expected
+    else:
+        assert not expected
+
+
+def test_one_task_tells_a_roles_curve() -> None:
+    tasks = ["agreement", "greater_than", "ioi"]
+    assert teller("name_mover", tasks) == "ioi" and teller("induction", tasks) == "ioi"
+    assert teller("successor", tasks) == "greater_than" and teller("previous_token", tasks) == "agreement"
+    other, serving = ({"task": task, "config": {"heads": {"curves": "circuit"}}} for task in ("agreement", "ioi"))
+    assert tells(serving, "roles/name_mover/max", tasks) and not tells(other, "roles/name_mover/max", tasks)
+    everywhere = {"task": "agreement", "config": {"heads": {"curves": "all"}}}
+    assert tells(everywhere, "roles/name_mover/max", tasks)
+
+
+def test_transfer_takes_cells_with_different_numbers_of_prompts(
+    cells: list[Cell], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(cells[0].folder.parents[3], out)
+    main(["transfer", "sweep=mine", f"out={out}"])
+    assert list(out.glob("mine/tiny/transfer/seed0/step*.parquet"))
 
 
 def test_another_task_must_say_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -341,10 +341,10 @@ def test_mistakes_are_one_line(out: Path, tmp_path: Path, capsys: pytest.Capture
         assert line.startswith(f"checkpoints={wrong}: give a whole number of at least 2")
     (out / "empty").mkdir()
     assert refused(capsys, "sweep=empty", f"out={out}").startswith(f"{out}/empty: no cell in it")
-    change(out, task__n_prompts=9)
+    change(out, task__prepend_bos=False)
     line = refused(capsys, "sweep=mine", f"out={out}")
-    assert f"was made with task.n_prompts={N_PROMPTS} and {out}/mine/tiny/gendered_pronoun/seed0 with 9" in line
-    change(out, task__n_prompts=N_PROMPTS, dtype="float64")
+    assert f"was made with task.prepend_bos=True and {out}/mine/tiny/gendered_pronoun/seed0 with False" in line
+    change(out, task__prepend_bos=True, dtype="float64")
     assert "was made with dtype=float32" in refused(capsys, "sweep=mine", f"out={out}")
     change(out, dtype="float32", colour="red")
     assert "made with options that this version does not have" in refused(capsys, "sweep=mine", f"out={out}")

@@ -187,7 +187,8 @@ class HeadsConfig:
     """Share of the behaviour that patching a head must take or give for its role to count as confirmed."""
     curves: str = "all"
     """Heads that a role's curve is the maximum over: all; or those in the checkpoint's circuit, name movers with an edge to the
-    logits (as in the code of Tigges et al., 2407.10827): without a circuit there is no value then."""
+    logits (as in the code of Tigges et al., 2407.10827): without a circuit there is no value then.
+    Of several tasks' cells the summary reads a role's curve from one in which the role can be confirmed."""
     patch: str = "together"
     """How C and D of IOI patch heads: `together`, several as one, or `each` by itself, and sizes of effects are added (as Tigges et al., 2407.10827, do)."""
     d_inputs: str = "keys_and_values"

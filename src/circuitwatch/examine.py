@@ -136,7 +136,9 @@ def examine(
         checkpoint.revision,
         scalars
         | parts.findings.scalars
-        | role_scalars(curve_rows(graph_of(model), parts.findings.roles, mask, config.heads.curves), roles.left_out),
+        | role_scalars(
+            curve_rows(graph_of(model), parts.findings.roles, mask, config.heads.curves), roles.left_out, model.n_layers
+        ),
         parts.behaviour.per_prompt,
         parts.findings.roles,
         found.curve if found else None,

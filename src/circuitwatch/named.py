@@ -24,7 +24,7 @@ from circuitwatch.circuits.overlap import (
     resampled_scalars,
 )
 from circuitwatch.circuits.search import Found
-from circuitwatch.heads.holding import that_can_hold, why_none_can
+from circuitwatch.heads.holding import can_hold, that_can_hold, why_none_can
 from circuitwatch.heads.roles import COPYING_ROLES
 from circuitwatch.records import CheckpointRecord, Edges, Scalar
 
@@ -117,13 +117,17 @@ def curve_rows(graph: Graph, roles: pd.DataFrame, mask: Mask | None, which: str)
     return roles[names.isin(inside) & (~moves | names.isin(to_logits))]
 
 
-def role_scalars(roles: pd.DataFrame, left_out: dict[str, str]) -> dict[str, Scalar]:
-    """The strongest head (or MLP) of each role that can hold it, and the sum over those; or why a role could not be measured, or none can hold it."""
+def role_scalars(roles: pd.DataFrame, left_out: dict[str, str], n_layers: int) -> dict[str, Scalar]:
+    """The strongest head (or MLP) of each role that can hold it, and the sum over those; or why a role could not be measured, or none can hold it.
+
+    roles: those that the curves are over; n_layers: of the model.
+    """
     scalars: dict[str, Scalar] = {f"roles/{role}/left_out": reason for role, reason in left_out.items()}
     for role, table in roles.groupby("role", sort=False):
         able = that_can_hold(table)
         if able.empty:
-            scalars[f"roles/{role}/left_out"] = why_none_can(str(role), int(table["layer"].max()) + 1)
+            if not can_hold(str(role), n_layers - 1):
+                scalars[f"roles/{role}/left_out"] = why_none_can(str(role), n_layers)
             continue
         best = able.loc[[able["score"].idxmax()]]
         scalars |= {

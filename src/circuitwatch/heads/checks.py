@@ -5,6 +5,8 @@ A role that a task gives no chance to show itself is not refuted there: its cell
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 LOGITS = "logits"
 MOVER_QUERIES = "name-mover queries"
 INHIBITION_INPUTS = "S-inhibition keys and values"
@@ -26,6 +28,16 @@ CHECKED_ON: dict[str, dict[str, str]] = {
     "previous_token": {REPEATED: INDUCTION_KEYS},
 }
 """Role → task → what a holder's effect is measured on; in other tasks nothing is said of the role."""
+
+
+def teller(role: str, tasks: Sequence[str]) -> str:
+    """Of some tasks' cells, the one that tells a role's curve where curves are over the heads of a circuit.
+
+    Circuits differ by task, so a curve must not change from one cell to another: it is the first task in which the role can
+    be confirmed, else the first of all.
+    """
+    known = [task for task in CHECKED_ON.get(role, {}) if task in tasks]
+    return (known or list(tasks))[0]
 
 
 def roles_checked(task: str, on: str) -> list[str]:

@@ -6,6 +6,7 @@ a circuit. Head roles are properties of a model, whatever the task whose cell re
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from circuitwatch.errors import UserError
 from circuitwatch.heads.checks import LOGITS as ON_LOGITS
+from circuitwatch.heads.checks import teller
 from circuitwatch.records import DUPLICATE_OF, Cell, Edges
 
 CHANCE = 0.0
@@ -160,16 +162,31 @@ def models_in_order(cells: list[CellData]) -> list[str]:
 def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
     """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its cells recorded.
 
-    Some roles are measured in some tasks' cells only, so each scalar is the first that any cell has.
+    Some roles are measured in some tasks' cells only, so each scalar is the first that any cell has; but where the curves
+    are over the heads of circuits, all of a role's are from one cell (`heads.checks.teller`).
     """
     parts: dict[tuple[str, int], list[pd.DataFrame]] = {}
+    tasks: dict[tuple[str, int], list[str]] = {}
     for cell in in_order(cells):
-        names = [name for name in cell.curves if str(name).startswith("roles/") or name == DUPLICATE_OF]
+        tasks.setdefault((cell.model, cell.seed), []).append(cell.task)
+    for cell in in_order(cells):
+        names = [
+            name
+            for name in cell.curves
+            if name == DUPLICATE_OF
+            or (str(name).startswith("roles/") and tells(cell.header, str(name), tasks[cell.model, cell.seed]))
+        ]
         parts.setdefault((cell.model, cell.seed), []).append(cell.curves[["step", "tokens", *names]])
     return {
         key: pd.concat(tables, ignore_index=True).groupby("step", as_index=False).first()
         for key, tables in parts.items()
     }
+
+
+def tells(header: Mapping[str, Any], quantity: str, tasks: Sequence[str]) -> bool:
+    """Whether a cell is one that a role's curve is read from, beside cells of the same model and seed and other tasks."""
+    heads = header.get("config", {}).get("heads") or {}
+    return heads.get("curves") != "circuit" or header["task"] == teller(quantity.split("/")[1], tasks)
 
 
 def role_threshold(cells: list[CellData], role: str) -> float:

@@ -56,6 +56,17 @@ def test_range_trend_and_reason() -> None:
     assert rows.loc["C", "verdict"] == "missing" and rows.loc["C", "n"] == 0
 
 
+def test_heads_that_no_role_explains_are_those_of_the_last_checkpoint() -> None:
+    """Where none is sure any more, none is named, though an earlier checkpoint had one."""
+    shares = {"behaviour/above_chance": [True] * 4, "algorithm/unexplained": [0.4, 0.3, 0.1, 0.0]}
+    for named, expected in (
+        (["a0.h0 -0.40", "a0.h0 -0.30", None, None], ""),
+        ([None, None, None, "a1.h0 -0.01"], "a1.h0 -0.01"),
+    ):
+        data = cell("ioi", **shares, **{"algorithm/unexplained_heads": named})
+        assert table_of(data).set_index("quantity").loc["unexplained", "heads"] == expected
+
+
 @pytest.mark.parametrize(
     ("values", "verdict"),
     [

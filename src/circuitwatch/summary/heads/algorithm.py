@@ -102,8 +102,9 @@ def _row(cell: CellData, name: str, bands: pd.DataFrame) -> dict[str, Any]:
         row |= {"band_min": _number(band["least"].min()), "band_max": _number(band["most"].max())}
     elif name in UNEXPLAINED and verdict != "missing":
         verdict = ""  # it hangs on the default cut-offs alone
-        heads = list(there.get("algorithm/unexplained_heads", pd.Series(dtype=object)).dropna())
-        row["heads"] = str(heads[-1]) if heads else ""
+        # At the checkpoint of `last`: where no such head is sure the record names none.
+        heads = there.get("algorithm/unexplained_heads", pd.Series(dtype=object)).reindex(known.index[-1:]).dropna()
+        row["heads"] = str(heads.iloc[0]) if len(heads) else ""
     row |= {"verdict": verdict, "verdicts": said_by_cutoff(each)}
     return row | {"missing_at": int(values.isna().sum()), "why_missing": why}
 

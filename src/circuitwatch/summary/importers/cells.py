@@ -13,7 +13,7 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.records import DUPLICATE_OF, Cell
 from circuitwatch.summary.curves import COLUMNS, NORMAL_95, BehaviourKey, CurveKey, Curves, empty_table
-from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.summary.tables import NO_TASK, tells
 
 PER_PROMPT = {"behaviour/value": "value", "behaviour/accuracy": "correct", "behaviour/effect": "effect"}
 """Quantities that are means over prompts, and their columns in prompts.parquet (`effect` is that of `value` minus that of `corrupted`)."""
@@ -49,6 +49,9 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
     thresholds: dict[str, float] = {}
     by_prompt: dict[CurveKey, pd.DataFrame] = {}
     not_above: dict[BehaviourKey, dict[float, str]] = {}
+    tasks: dict[tuple[str, int], list[str]] = {}
+    for cell in cells:
+        tasks.setdefault((str(cell.header["model"]["name"]), int(cell.header["seed"])), []).append(cell.header["task"])
     for cell in sorted(cells, key=lambda c: (c.header["model"].get("params_total") or 0, str(c.folder))):
         key = (str(cell.header["model"]["name"]), str(cell.header["task"]), int(cell.header["seed"]))
         rows: list[dict[str, Any]] = []
@@ -60,7 +63,7 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
                 if DUPLICATE_OF in about["scalars"]:
                     duplicates += 1
                     continue
-                rows += _rows(cell, about)
+                rows += _rows(cell, about, tasks[key[0], key[2]])
                 if (why := what_is_not_above(about["scalars"])) is not None:
                     not_above.setdefault(key, {})[float(about["tokens"])] = why
                 if prompts:
@@ -101,8 +104,8 @@ def what_is_not_above(scalars: Mapping[str, Any]) -> str | None:
     return "" if above else str(scalars.get(NOT_ABOVE) or "value or effect")
 
 
-def _rows(cell: Cell, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a number of a record."""
+def _rows(cell: Cell, about: dict[str, Any], tasks: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One row a number of a record; tasks: of all cells of the model and seed."""
     scalars = about["scalars"]
     header = cell.header
     shared = {
@@ -125,7 +128,10 @@ def _rows(cell: Cell, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
         prefix = f"{group}/" if last == "value" else f"{name}_"
         low, high = (numbers.get(prefix + bound) for bound in BOUNDS)
         error = None if low is None or high is None else (high - low) / (2 * NORMAL_95)
-        task = NO_TASK if name.startswith("roles/") else str(header["task"])
+        of_role = name.startswith("roles/")
+        if of_role and not tells(header, name, tasks):
+            continue
+        task = NO_TASK if of_role else str(header["task"])
         yield shared | {"task": task, "quantity": name, "value": float(value), "stderr": error}
 
 
