@@ -92,10 +92,10 @@ def test_copy_suppression_is_held_from_the_third_layer_on() -> None:
 def test_a_record_of_two_layers_says_why_no_head_holds_copy_suppression() -> None:
     """Its scores are there; a third layer's head is the strongest, however high those of the first two are."""
     table = pd.DataFrame({"role": "copy_suppression", "layer": [0, 1, 2], "head": 0, "score": [0.9, 0.8, 0.2]})
-    small = role_scalars(table[table["layer"] < 2], {})
+    small = role_scalars(table[table["layer"] < 2], {}, n_layers=2)
     reason = "scored, but heads of the first 2 layers hold no copy suppression, and this model has 2"
     assert small == {"roles/copy_suppression/left_out": reason}
-    assert role_scalars(table, {}) == {
+    assert role_scalars(table, {}, n_layers=3) == {
         "roles/copy_suppression/max": 0.2,
         "roles/copy_suppression/head": "a2.h0",
         "roles/copy_suppression/total": 0.2,
