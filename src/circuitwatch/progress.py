@@ -132,7 +132,7 @@ def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     usable = ", ".join(f"{count} {words.replace('_', ' ')}" for words, count in cell.header.get("lexicon", {}).items())
     words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
-    flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)) == True  # noqa: E712
+    flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)).eq(True)
     words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words
     prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
     wrapped = ", ".join(sorted(set(prefixes)))

@@ -385,7 +385,7 @@ def _require_same(first: Cell, cell: Cell) -> None:
 
 def _shared(config: dict[str, Any]) -> dict[str, Any]:
     shared = {f"model.{key}": value for key, value in config["model"].items()} | {"dtype": config.get("dtype")}
-    return shared | {f"task.{key}": config["task"].get(key) for key in ("prepend_bos",)}
+    return shared | {"task.prepend_bos": config["task"].get("prepend_bos")}
 
 
 def _config(cell: Cell) -> Config:

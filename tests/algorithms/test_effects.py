@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from circuitwatch.algorithms.effects import Effects, interval, ratio_interval
+from circuitwatch.algorithms.effects import Effects, ratio_interval
+from circuitwatch.heads.intervals import expanded_percentiles
 
 SAMPLES, SHARE = 4000, 0.97
 
@@ -58,11 +59,11 @@ def test_the_jackknife_equals_a_loop_over_prompts_left_out() -> None:
 def test_the_interval_is_wider_than_percentiles_where_prompts_are_few() -> None:
     """The tails are Φ(−t √(n / (n − 1))), the nearer to 2.5 % the more prompts there are."""
     uniform = np.linspace(0, 1, 100_001)
-    tails = [float(interval(uniform, n)[0]) for n in (5, 20, 100, 10_000)]
+    tails = [float(expanded_percentiles(uniform, n)[0]) for n in (5, 20, 100, 10_000)]
     assert tails == sorted(tails) and tails[-1] == pytest.approx(0.025, abs=1e-4)
     assert tails[0] == pytest.approx(0.00095, abs=1e-4)  # t(4) 2.776 · √1.25 = 3.104
     for n in (5, 20):
-        low, high = interval(uniform, n)
+        low, high = expanded_percentiles(uniform, n)
         assert low + high == pytest.approx(1)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from circuitwatch.algorithms.effects import Array, Effects, interval, sure
+from circuitwatch.algorithms.effects import Array, Effects, sure
 from circuitwatch.config import HeadsConfig, RoleThresholds
 from circuitwatch.heads.holding import that_can_hold
+from circuitwatch.heads.intervals import expanded_percentiles
 
 HELPS, HURTS = "helps", "hurts"
 CAUSES = {
@@ -54,7 +55,10 @@ def scored_rows(
     n_nodes, n_prompts = each.shape
     score, (low, high) = np.zeros(n_nodes), np.full((2, n_nodes), np.nan)
     if n_prompts:
-        score, (low, high) = each.mean(1), interval(weights @ each.T / weights.sum(1)[:, None], n_prompts)
+        score, (low, high) = (
+            each.mean(1),
+            expanded_percentiles(weights @ each.T / weights.sum(1)[:, None], n_prompts, axis=0),
+        )
     table = pd.DataFrame({"role": role, "layer": layers, "head": heads, "score": score, "low": low, "high": high})
     return with_causes(table, nodes)
 

@@ -12,24 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import ndtr, stdtrit
+from scipy.special import stdtrit
 
 from circuitwatch.circuits.patching import Patched
+from circuitwatch.heads.intervals import expanded_percentiles
 
 Array = npt.NDArray[np.float64]
 Share = tuple[float, float, float]
 """A value and the ends of its interval."""
-
-
-def interval(resampled: Array, n_prompts: int) -> tuple[Array, Array]:
-    """Both ends [...] of the 95 % interval over prompts of a mean, from its bootstrap resamples [resample, ...].
-
-    The expanded percentile interval (Hesterberg, arXiv 1411.5279, section 4): the quantiles at Φ(∓ t √(n / (n − 1))), t the 97.5 % quantile of Student's t
-    with n − 1 degrees of freedom, as resamples of n prompts vary too little by that much. It never leaves a score's range.
-    """
-    tail = ndtr(-stdtrit(n_prompts - 1, 0.975) * np.sqrt(n_prompts / (n_prompts - 1)))
-    low, high = np.quantile(resampled, [tail, 1 - tail], axis=0)
-    return low, high
 
 
 def jackknife(value: Array, without: Array) -> tuple[Array, Array]:
@@ -55,7 +45,7 @@ def ratio_interval(above: Array, below: Array) -> tuple[Array, Array]:
 
 def mean_with_interval(values: Array, weights: Array) -> Share:
     """The mean of one value a prompt [prompt], and its interval; weights [resample, prompt]."""
-    low, high = interval(weights @ values / weights.sum(1), len(values))
+    low, high = expanded_percentiles(weights @ values / weights.sum(1), len(values))
     return float(values.mean()), float(low), float(high)
 
 

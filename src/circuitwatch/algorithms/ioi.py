@@ -29,10 +29,8 @@ from circuitwatch.algorithms.causes import Case, Findings
 from circuitwatch.algorithms.confirming import HELPS, scored_rows, signs
 from circuitwatch.algorithms.effects import Array, Effects
 from circuitwatch.circuits.patching import Patched, Sent
-from circuitwatch.heads.checks import INHIBITION_INPUTS, MOVER_QUERIES
+from circuitwatch.heads.checks import INHIBITION_INPUTS, MOVER_QUERIES, MOVER_ROLES
 
-MOVER_ROLES = ("name_mover", "negative_name_mover", "copy_suppression")
-"""Roles of heads that raise or lower the answer by themselves."""
 SOURCE_ROLES = ("induction", "duplicate_token")
 NO_NAMES = "this model's tokenizer lacks the names that name movers are measured on"
 

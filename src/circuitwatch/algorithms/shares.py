@@ -14,8 +14,8 @@ from torch import Tensor
 
 from circuitwatch.algorithms.causes import Case, Findings
 from circuitwatch.algorithms.effects import Effects, Share, sure
+from circuitwatch.heads.checks import CUTOFFS
 
-CUTOFFS = tuple(tenths / 10 for tenths in range(1, 10))
 NO_EFFECT = "all heads together have no effect there"
 NONE_SURE = "no head's effect on the logits has an interval that excludes 0"
 EVERY = "every"

@@ -43,3 +43,9 @@ def teller(role: str, tasks: Sequence[str]) -> str:
 def roles_checked(task: str, on: str) -> list[str]:
     """The roles that a task confirms by the effect on something."""
     return [role for role, tasks in CHECKED_ON.items() if tasks.get(task) == on]
+
+
+MOVER_ROLES = tuple(roles_checked("ioi", LOGITS))
+"""Roles of heads that raise or lower the answer of IOI by themselves: B counts their holders."""
+CUTOFFS = tuple(tenths / 10 for tenths in range(1, 10))
+"""One for all roles at a time, over which shares are measured beside the roles' own thresholds."""

@@ -21,6 +21,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
+from circuitwatch.heads.checks import CUTOFFS
 from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_divergences
 from circuitwatch.heads.intervals import Array, bootstrap_interval
 from circuitwatch.transformer import Norm, Trace, Transformer
@@ -29,7 +30,7 @@ NO_EFFECT = 1e-10
 """Nats a destination: a mean ablation with a smaller effect is rounding, and the score 0."""
 DEPENDENT = 1e-4
 """Squared length of what orthogonalisation leaves of a unit vector, below which it adds no direction."""
-LOWEST_CUTOFF = 0.1
+LOWEST_CUTOFF = CUTOFFS[0]
 """The lowest score from which a head is ever said to hold a role: the beginning of the band of cut-offs."""
 SCREENED_OUT = LOWEST_CUTOFF / 5
 """Score below which the estimate from some tokens of the vocabulary is left as it is."""

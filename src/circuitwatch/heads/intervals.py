@@ -20,6 +20,13 @@ Array = npt.NDArray[np.float64]
 COVERAGE = 0.95
 
 
+def expanded_percentiles(resampled: Array, n: int, *, axis: int = -1) -> tuple[Array, Array]:
+    """Both ends of the interval of a mean over n ≥ 2 units, from its bootstrap resamples, which are along an axis."""
+    tail = float(norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - COVERAGE) / 2, n - 1)))
+    low, high = np.quantile(resampled, [tail, 1 - tail], axis=axis)
+    return low, high
+
+
 def bootstrap_interval(
     values: npt.ArrayLike, *, n_bootstrap: int, seed: int, over: npt.ArrayLike | None = None
 ) -> tuple[Array, Array]:
@@ -39,6 +46,4 @@ def bootstrap_interval(
     else:
         totals = np.asarray(over, dtype=float) @ weights.T
         resampled = np.divide(sums, totals, out=np.zeros_like(sums), where=totals != 0)
-    tail = float(norm.cdf(np.sqrt(n / (n - 1)) * t.ppf((1 - COVERAGE) / 2, n - 1)))
-    low, high = np.quantile(resampled, [tail, 1 - tail], axis=-1)
-    return low, high
+    return expanded_percentiles(resampled, n)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from circuitwatch.heads.checks import MOVER_ROLES
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.turnover import holding
 from circuitwatch.summary.tables import CellData, in_order, without_duplicates
@@ -20,8 +21,6 @@ MEASURES = {"ioi": ("B", "C", "D"), "greater_than": ("year_attention", "year_len
 BANDED = ("B", "C", "D")
 """Measures that hang on who holds a role, and so on the cut-offs."""
 UNEXPLAINED = ("unexplained", "unexplained_sure")
-MOVERS = ("name_mover", "negative_name_mover", "copy_suppression")
-"""The roles whose holders B counts."""
 COLUMNS = ["model", "seed", "task", "step", "tokens", "quantity", "cutoff", "value", "low", "high"]
 SAME = 1e-6
 """A share counted anew that is no further from the recorded one is the same, and keeps its interval."""
@@ -40,7 +39,7 @@ def bands_table(cells: Sequence[CellData], histories: Sequence[RoleHistory]) -> 
             banded = cell.bands[cell.bands["step"].isin(own["step"]) & cell.bands["measure"].isin(BANDED)]
             parts.append(banded.rename(columns={"measure": "quantity"}))
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-        movers = [h for h in histories if (h.model, h.seed) == (cell.model, cell.seed) and h.role in MOVERS]
+        movers = [h for h in histories if (h.model, h.seed) == (cell.model, cell.seed) and h.role in MOVER_ROLES]
         table = _with_hysteresis(table, cell.direct, movers)
         tables.append(table.assign(model=cell.model, seed=cell.seed, task=cell.task))
     full = [table for table in tables if len(table)]
