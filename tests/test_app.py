@@ -1,4 +1,6 @@
-"""The command line: every mistake a user can make is one line and a non-zero exit, and leaves nothing behind."""
+"""The command line: every mistake a user can make is one line and a non-zero exit, and leaves
+nothing behind.
+"""
 
 from __future__ import annotations
 
@@ -18,23 +20,29 @@ from circuitwatch.config import RoleThresholds
 REPOSITORY = Path(__file__).parents[1]
 MISTAKES = {
     "model=nothing": "model=nothing: no such model; choose one of folder, hub, nano-",
-    "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; choose one of pythia-160m-seed9 or ",
+    "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; choose one of "
+    "pythia-160m-seed9 or ",
     "model=hub": "model.hub_id is missing",
-    "model=hub model.hub_id=a/b": "model=hub: tokens_per_step is missing, and the revisions' names hold no {tokens}",
-    "model=hub model.hub_id=a/b model.revisions=main": "model=hub: revisions=main has no {step}, so `steps` must name",
+    "model=hub model.hub_id=a/b": "model=hub: tokens_per_step is missing, and the revisions' "
+    "names hold no {tokens}",
+    "model=hub model.hub_id=a/b model.revisions=main": "model=hub: revisions=main has no "
+    "{step}, so `steps` must name",
     "schedule.from=soon": "schedule.from=soon: give steps such as 1000, or tokens such as 2.1B",
     "checkpoints.disk=20": "checkpoints.disk=20: give a size above 0",
     "checkpoints.keep=some": "checkpoints.keep=some: choose one of none, last, all",
     "doctor model=folder model.path=nowhere": "model.path=nowhere: no such directory",
-    "task=chess": "task=chess: no such task; choose one of agreement, gendered_pronoun, greater_than, ioi",
+    "task=chess": "task=chess: no such task; choose one of agreement, gendered_pronoun, "
+    "greater_than, ioi",
     "circuit.threshold=1.5": "circuit.threshold=1.5: must be above 0 and at most 1",
-    "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not be converted to Float",
+    "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not "
+    "be converted to Float",
     "circuit.ig_steps=0": "circuit.ig_steps=0: must be auto, or a whole number of at least 1",
     "circuit.ig_steps=many": "circuit.ig_steps=many: must be auto, or a whole number of at least 1",
     "circuit.ig_steps=2.5": "circuit.ig_steps=2.5: must be auto, or a whole number of at least 1",
     "circuit.ig_max_steps=10": "circuit.ig_max_steps=10: choose one of 3, 9, 27, 81",
     "circuit.ig_tolerance=0": "circuit.ig_tolerance=0.0: must be above 0 and at most 1",
-    "circuit.quadrature=right": "circuit.quadrature=right: circuit.ig_steps=auto takes midpoint steps",
+    "circuit.quadrature=right": "circuit.quadrature=right: circuit.ig_steps=auto takes "
+    "midpoint steps",
     "circuit.thresold=0.5": "circuit.thresold: no such option",
     "+new=1": "new: no such option",
     "circuit.resamples=1": "circuit.resamples=1: must be 0 for no noise ceiling, or at least 2",
@@ -49,7 +57,8 @@ MISTAKES = {
     "sweep=a/b": "sweep='a/b': must be a plain name",
     "model=folder": "model.path is missing",
     "model=folder model.path=nowhere": "model.path=nowhere: no such directory",
-    "out=/dev/null/x model=folder model.path=.": "/dev/null/x/default/folder/ioi/seed0: can't be used",
+    "out=/dev/null/x model=folder model.path=.": "/dev/null/x/default/folder/ioi/seed0: "
+    "can't be used",
     "train model=folder model.path=.": "model=folder: only nano models are trained here",
     "frobnicate": "frobnicate: no such command",
     "summarize": "summarize: give sweep=<name>",
@@ -62,7 +71,11 @@ MISTAKES = {
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "circuitwatch", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "circuitwatch", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -75,12 +88,16 @@ def test_a_mistake_is_one_line(arguments: str, message: str, tmp_path: Path) -> 
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_a_schedule_without_checkpoints_and_a_folder_without_weights(trained_suite: Path, tmp_path: Path) -> None:
+def test_a_schedule_without_checkpoints_and_a_folder_without_weights(
+    trained_suite: Path, tmp_path: Path
+) -> None:
     model = ["model=folder", f"model.path={trained_suite}", "tracking=off"]
     done = run(*model, "schedule.from=5000", cwd=tmp_path)
     assert done.returncode == 2 and "schedule: no checkpoint from step 5000" in done.stderr
     (tmp_path / "runs/step1").mkdir(parents=True)
-    done = run("model=folder", "model.path=runs", "model.tokens_per_step=1", "tracking=off", cwd=tmp_path)
+    done = run(
+        "model=folder", "model.path=runs", "model.tokens_per_step=1", "tracking=off", cwd=tmp_path
+    )
     assert (
         done.returncode == 2
         and "runs/step1: no config.json in this folder" in done.stderr
@@ -90,9 +107,20 @@ def test_a_schedule_without_checkpoints_and_a_folder_without_weights(trained_sui
 
 def test_in_a_sweep_the_other_cells_go_on(trained_suite: Path, tmp_path: Path) -> None:
     done = run(
-        "-m", "model=folder", "model.name=tiny", f"model.path={trained_suite}", "task=ioi,agreement", "task.n_prompts=500,8", "tracking=off",
-        "heads.length=6", "heads.n_sequences=2", "heads.n_prompts=4", "schedule=steps", "schedule.steps=[300]", cwd=tmp_path,
-    )  # fmt: skip
+        "-m",
+        "model=folder",
+        "model.name=tiny",
+        f"model.path={trained_suite}",
+        "task=ioi,agreement",
+        "task.n_prompts=500,8",
+        "tracking=off",
+        "heads.length=6",
+        "heads.n_sequences=2",
+        "heads.n_prompts=4",
+        "schedule=steps",
+        "schedule.steps=[300]",
+        cwd=tmp_path,
+    )
     assert done.returncode == 2, done.stderr
     assert "2 cells failed" in done.stderr and "Traceback" not in done.stderr
     assert {path.parent.parent.name for path in tmp_path.rglob("done.json")} == {"ioi", "agreement"}
@@ -100,10 +128,21 @@ def test_in_a_sweep_the_other_cells_go_on(trained_suite: Path, tmp_path: Path) -
 
 def test_help_names_every_choice_and_option(tmp_path: Path) -> None:
     shown = run("--help", cwd=tmp_path).stdout
-    for name in ("nano-400k", "greater_than", "experiment=", "circuit.threshold", "summarize sweep=", "sweep "):
+    for name in (
+        "nano-400k",
+        "greater_than",
+        "experiment=",
+        "circuit.threshold",
+        "summarize sweep=",
+        "sweep ",
+    ):
         assert name in shown
     for role in fields(RoleThresholds):
-        (line,) = (line for line in shown.splitlines() if line.startswith(f"  heads.thresholds.{role.name} "))
+        (line,) = (
+            line
+            for line in shown.splitlines()
+            if line.startswith(f"  heads.thresholds.{role.name} ")
+        )
         assert re.search(r"\b\d{4}\.\d{5}\b", line), f"no source of the threshold: {line}"
     assert run("--version", cwd=tmp_path).stdout.startswith("circuitwatch ")
 
@@ -140,9 +179,15 @@ def test_the_wheel_brings_the_configuration(tmp_path: Path) -> None:
     subprocess.run(build, check=True, capture_output=True)
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "site")
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from circuitwatch.app import conf_dir; print(conf_dir())"
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from circuitwatch.app import "
+        "conf_dir; print(conf_dir())"
+    )
     found = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "site")], check=True, capture_output=True, text=True
+        [sys.executable, "-c", code, str(tmp_path / "site")],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     installed = Path(found.stdout.strip())
     assert installed == tmp_path / "site" / "circuitwatch" / "conf"
@@ -151,12 +196,27 @@ def test_the_wheel_brings_the_configuration(tmp_path: Path) -> None:
     }
 
 
-def test_a_cells_configuration_is_resolved_in_its_header(trained_suite: Path, tmp_path: Path) -> None:
+def test_a_cells_configuration_is_resolved_in_its_header(
+    trained_suite: Path, tmp_path: Path
+) -> None:
     done = run(
-        "model=folder", "model.name=tiny", f"model.path={trained_suite}", "task=ioi", "task.n_prompts=4", "heads.length=6", "heads.n_prompts=4",
-        "schedule=steps", "schedule.steps=[300]", "tracking=off", "circuit.threshold=0.7", cwd=tmp_path,
-    )  # fmt: skip
+        "model=folder",
+        "model.name=tiny",
+        f"model.path={trained_suite}",
+        "task=ioi",
+        "task.n_prompts=4",
+        "heads.length=6",
+        "heads.n_prompts=4",
+        "schedule=steps",
+        "schedule.steps=[300]",
+        "tracking=off",
+        "circuit.threshold=0.7",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     header = json.loads((tmp_path / "multirun/default/tiny/ioi/seed0/cell.json").read_text())
-    assert header["config"]["circuit"]["threshold"] == 0.7 and header["config"]["task"]["name"] == "ioi"
+    assert (
+        header["config"]["circuit"]["threshold"] == 0.7
+        and header["config"]["task"]["name"] == "ioi"
+    )
     assert "${" not in json.dumps(header["config"])

@@ -1,4 +1,6 @@
-"""experiment=paper: one multirun over all tasks has the paper's settings, and role curves are over the circuit."""
+"""experiment=paper: one multirun over all tasks has the paper's settings, and role curves are over
+the circuit.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from circuitwatch.app import main
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.heads.checks import teller
-from circuitwatch.named import curve_rows, role_scalars
 from circuitwatch.records import Cell, find_cells
+from circuitwatch.scalars import curve_rows, role_scalars
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.tables import NO_TASK, read_cell, role_curves, tells
 from circuitwatch.tasks import build_prompts
@@ -25,20 +27,39 @@ N_PROMPTS = {"agreement": 200, "gendered_pronoun": 100}
 @pytest.fixture(scope="module")
 def cells(trained_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Cell]:
     out = tmp_path_factory.mktemp("paper")
-    main([
-        "-m", "experiment=paper", "model=folder", "model.name=tiny", f"model.path={trained_suite}", f"task={','.join(N_PROMPTS)}",
-        "schedule=steps", "schedule.steps=[0,300]", "circuit.resamples=0", "tracking=off", "device=cpu", f"out={out}", "sweep=mine",
-    ])  # fmt: skip
+    main(
+        [
+            "-m",
+            "experiment=paper",
+            "model=folder",
+            "model.name=tiny",
+            f"model.path={trained_suite}",
+            f"task={','.join(N_PROMPTS)}",
+            "schedule=steps",
+            "schedule.steps=[0,300]",
+            "circuit.resamples=0",
+            "tracking=off",
+            "device=cpu",
+            f"out={out}",
+            "sweep=mine",
+        ]
+    )
     return find_cells(out / "mine")
 
 
-def test_each_task_has_its_number_of_prompts_and_no_bos(cells: list[Cell], trained_suite: Path) -> None:
+def test_each_task_has_its_number_of_prompts_and_no_bos(
+    cells: list[Cell], trained_suite: Path
+) -> None:
     assert {cell.header["task"]: len(cell.read(300).prompts) for cell in cells} == N_PROMPTS
     tokenizer = load_tokenizer(trained_suite / "step300")
     for cell in cells:
         task = cell.header["config"]["task"]
         prompts = build_prompts(
-            cell.header["task"], tokenizer, n_prompts=task["n_prompts"], seed=0, prepend_bos=task["prepend_bos"]
+            cell.header["task"],
+            tokenizer,
+            n_prompts=task["n_prompts"],
+            seed=0,
+            prepend_bos=task["prepend_bos"],
         )
         assert tokenizer.bos_token_id not in prompts.clean[:, 0]
 
@@ -52,11 +73,15 @@ def test_the_score_is_the_published_formula(cells: list[Cell]) -> None:
 
 
 def test_role_curves_are_over_the_circuit(cells: list[Cell]) -> None:
-    """Without a circuit there is none; with one, the strongest of its heads, which need not be the strongest of all."""
+    """Without a circuit there is none; with one, the strongest of its heads, which need not be the
+    strongest of all.
+    """
     for cell in cells:
         before, after = cell.read(0), cell.read(300)
         assert before.mask is None and "roles/induction/max" not in before.scalars
-        inside = after.roles[(after.roles["role"] == "induction") & after.roles["in_circuit"].astype(bool)]
+        inside = after.roles[
+            (after.roles["role"] == "induction") & after.roles["in_circuit"].astype(bool)
+        ]
         found = after.scalars.get("roles/induction/max")
         assert found == (inside["score"].max() if len(inside) else None)
 
@@ -65,12 +90,18 @@ def test_name_movers_need_an_edge_to_the_logits() -> None:
     graph = Graph(n_layers=2, n_heads=2, parallel=True)
     mask = np.zeros(graph.edges.shape, dtype=bool)
     place = {name: i for i, name in enumerate(graph.senders)}
-    # a0.h0 writes to the logits, a0.h1 only to a1.h1's query, and a1.h1 to the logits; a1.h0 is not in the circuit.
+    # a0.h0 writes to the logits, a0.h1 only to a1.h1's query, and a1.h1 to the logits; a1.h0 is not
+    # in the circuit.
     mask[[place["a0.h0"], place["a1.h1"]], -1] = True
     mask[place["a0.h1"], graph.receivers.index("a1.h1<q>")] = True
     mask[0, [graph.receivers.index(f"{head}<v>") for head in ("a0.h0", "a0.h1")]] = True
     roles = pd.DataFrame(
-        [(role, layer, head) for role in ("induction", "name_mover") for layer in (0, 1) for head in (0, 1)],
+        [
+            (role, layer, head)
+            for role in ("induction", "name_mover")
+            for layer in (0, 1)
+            for head in (0, 1)
+        ],
         columns=["role", "layer", "head"],
     )
     kept = curve_rows(graph, roles, mask, "circuit")
@@ -81,24 +112,40 @@ def test_name_movers_need_an_edge_to_the_logits() -> None:
         ("name_mover", 0, 0),
         ("name_mover", 1, 1),
     ]
-    assert len(curve_rows(graph, roles, None, "all")) == 8 and curve_rows(graph, roles, None, "circuit").empty
+    assert (
+        len(curve_rows(graph, roles, None, "all")) == 8
+        and curve_rows(graph, roles, None, "circuit").empty
+    )
 
 
 def test_curves_over_a_circuit_say_nothing_false_of_the_model() -> None:
-    """A circuit of a first-layer head alone: copy suppression has no curve there, and the model no fewer layers."""
+    """A circuit of a first-layer head alone: copy suppression has no curve there, and the model no
+    fewer layers.
+    """
     roles = pd.DataFrame(
-        {"role": ["copy_suppression", "induction"], "layer": [0, 0], "head": [0, 0], "score": [0.3, 0.2]}
+        {
+            "role": ["copy_suppression", "induction"],
+            "layer": [0, 0],
+            "head": [0, 0],
+            "score": [0.3, 0.2],
+        }
     )
     scalars = role_scalars(roles, {}, n_layers=12)
     assert scalars["roles/induction/head"] == "a0.h0"
     assert not any(name.startswith("roles/copy_suppression") for name in scalars)
-    assert "this model has 2" in role_scalars(roles, {}, n_layers=2)["roles/copy_suppression/left_out"]
+    assert (
+        "this model has 2" in role_scalars(roles, {}, n_layers=2)["roles/copy_suppression/left_out"]
+    )
 
 
 def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> None:
-    """Circuits of two tasks give two curves; the summary shows one of them and no patchwork, in both of its readers."""
+    """Circuits of two tasks give two curves; the summary shows one of them and no patchwork, in
+    both of its readers.
+    """
     telling = next(
-        cell for cell in cells if cell.header["task"] == teller("induction", ["agreement", "gendered_pronoun"])
+        cell
+        for cell in cells
+        if cell.header["task"] == teller("induction", ["agreement", "gendered_pronoun"])
     )
     expected = {
         float(record.tokens): record.scalars["roles/induction/max"]
@@ -110,7 +157,9 @@ def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> No
     assert read.to_dict() == expected
     table = role_curves([read_cell(cell) for cell in cells])["tiny", 0]
     if "roles/induction/max" in table:
-        shown = table.dropna(subset=["roles/induction/max"]).set_index("tokens")["roles/induction/max"]
+        shown = table.dropna(subset=["roles/induction/max"]).set_index("tokens")[
+            "roles/induction/max"
+        ]
         assert {float(tokens): value for tokens, value in shown.items()} == expected
     else:
         assert not expected
@@ -119,9 +168,16 @@ def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> No
 def test_one_task_tells_a_roles_curve() -> None:
     tasks = ["agreement", "greater_than", "ioi"]
     assert teller("name_mover", tasks) == "ioi" and teller("induction", tasks) == "ioi"
-    assert teller("successor", tasks) == "greater_than" and teller("previous_token", tasks) == "agreement"
-    other, serving = ({"task": task, "config": {"heads": {"curves": "circuit"}}} for task in ("agreement", "ioi"))
-    assert tells(serving, "roles/name_mover/max", tasks) and not tells(other, "roles/name_mover/max", tasks)
+    assert (
+        teller("successor", tasks) == "greater_than"
+        and teller("previous_token", tasks) == "agreement"
+    )
+    other, serving = (
+        {"task": task, "config": {"heads": {"curves": "circuit"}}} for task in ("agreement", "ioi")
+    )
+    assert tells(serving, "roles/name_mover/max", tasks) and not tells(
+        other, "roles/name_mover/max", tasks
+    )
     everywhere = {"task": "agreement", "config": {"heads": {"curves": "all"}}}
     assert tells(everywhere, "roles/name_mover/max", tasks)
 
@@ -135,7 +191,9 @@ def test_transfer_takes_cells_with_different_numbers_of_prompts(
     assert list(out.glob("mine/tiny/transfer/seed0/step*.parquet"))
 
 
-def test_another_task_must_say_its_number(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_another_task_must_say_its_number(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["experiment=paper", "task.name=mine", f"out={tmp_path}"])
     assert stopped.value.code == 2

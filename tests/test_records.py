@@ -1,4 +1,6 @@
-"""Records: whole or not at all, the same bytes for the same content, and refusals with one clear line."""
+"""Records: whole or not at all, the same bytes for the same content, and refusals with one clear
+line.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,10 @@ HEADER: dict[str, Any] = {
     "model": {"name": "m"},
     "task": "ioi",
     "seed": 0,
-    "schedule": [{"step": 0, "tokens": 0, "revision": "step0"}, {"step": 8, "tokens": 80, "revision": "step8"}],
+    "schedule": [
+        {"step": 0, "tokens": 0, "revision": "step0"},
+        {"step": 8, "tokens": 80, "revision": "step8"},
+    ],
     "graph": {"senders": ["input"], "receivers": ["logits"], "n_edges": 1},
 }
 
@@ -47,7 +52,7 @@ def record(step: int, **scalars: Any) -> CheckpointRecord:
         roles=pd.DataFrame({"role": ["induction"], "layer": [0], "head": [1], "score": [0.5]}),
         curve=pd.DataFrame(
             {
-                "edges_asked": [1, 2],
+                "edges_before_pruning": [1, 2],
                 "edges": [1, 2],
                 "value": [0.1, 0.2],
                 "recovery": [0.5, 1.0],
@@ -56,13 +61,22 @@ def record(step: int, **scalars: Any) -> CheckpointRecord:
         ),
         scores=rng.normal(size=(3, 4)).astype(np.float32),
         mask=rng.random((3, 4)) > 0.5,
-        bands=pd.DataFrame({"measure": ["B"], "cutoff": [0.1], "value": [0.5], "low": [0.4], "high": [0.6]}),
-        resamples=(Edges(np.array([1, 5], dtype=np.int32), rng.normal(size=2).astype(np.float32)), None),
+        bands=pd.DataFrame(
+            {"measure": ["B"], "cutoff": [0.1], "value": [0.5], "low": [0.4], "high": [0.6]}
+        ),
+        resamples=(
+            Edges(np.array([1, 5], dtype=np.int32), rng.normal(size=2).astype(np.float32)),
+            None,
+        ),
     )
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -78,7 +92,11 @@ def test_round_trip(tmp_path: Path) -> None:
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
         elif field.name == "resamples":
-            assert [edges is None for edges in one] == [edges is None for edges in other] == [False, True]
+            assert (
+                [edges is None for edges in one]
+                == [edges is None for edges in other]
+                == [False, True]
+            )
             np.testing.assert_array_equal(one[0].places, other[0].places)
             np.testing.assert_array_equal(one[0].scores, other[0].scores)
         else:
@@ -90,11 +108,16 @@ def test_round_trip(tmp_path: Path) -> None:
     st.dictionaries(
         st.text(min_size=1),
         st.one_of(
-            st.booleans(), st.integers(-(2**53), 2**53), st.text(), st.floats(allow_nan=False, allow_infinity=False)
+            st.booleans(),
+            st.integers(-(2**53), 2**53),
+            st.text(),
+            st.floats(allow_nan=False, allow_infinity=False),
         ),
     )
 )
-def test_scalars_survive_exactly(tmp_path_factory: pytest.TempPathFactory, scalars: dict[str, Any]) -> None:
+def test_scalars_survive_exactly(
+    tmp_path_factory: pytest.TempPathFactory, scalars: dict[str, Any]
+) -> None:
     cell = Cell.create(tmp_path_factory.mktemp("cell"), HEADER)
     cell.write(record(0, **scalars))
     assert cell.read(0).scalars == {**record(0).scalars, **scalars}
@@ -163,7 +186,10 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
     Cell.create(tmp_path, HEADER)
     other = json.loads(json.dumps(HEADER))
     other["config"]["circuit"]["threshold"] = 0.9
-    with pytest.raises(UserError, match=r"made with circuit\.threshold=0\.8, you ask for 0\.9; choose another sweep="):
+    with pytest.raises(
+        UserError,
+        match=r"made with circuit\.threshold=0\.8, you ask for 0\.9; choose another sweep=",
+    ):
         Cell.create(tmp_path, other)
     shorter = {**HEADER, "schedule": HEADER["schedule"][:1]}
     with pytest.raises(UserError, match="another list of checkpoints"):
@@ -192,5 +218,13 @@ def test_tables_and_finding(tmp_path: Path) -> None:
         cell.write(record(step))
     assert cell.scalars_table()["step"].tolist() == [0, 8]
     assert list(cell.roles_table()) == ["step", "tokens", "role", "layer", "head", "score"]
-    assert list(cell.prompts_table()) == ["step", "tokens", "prompt", "value", "corrupted", "correct", "log_prob"]
+    assert list(cell.prompts_table()) == [
+        "step",
+        "tokens",
+        "prompt",
+        "value",
+        "corrupted",
+        "correct",
+        "log_prob",
+    ]
     assert [found.folder for found in find_cells(tmp_path)] == [folder]

@@ -1,4 +1,6 @@
-"""A sweep over a dozen revisions of a hub on loopback, through the command line: each fault ends as it should and harms no other checkpoint."""
+"""A sweep over a dozen revisions of a hub on loopback, through the command line: each fault ends as
+it should and harms no other checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,16 @@ models:
 """
 DAMAGED = "gpt_neox.layers.1.attention.dense.weight"
 OPTIONS = [
-    "model=tiny", "task=gendered_pronoun", "task.n_prompts=8", "tracking=off", "heads.length=4", "heads.n_sequences=2", "heads.n_prompts=4",
-    "n_bootstrap=20", "device=cpu",
-]  # fmt: skip
+    "model=tiny",
+    "task=gendered_pronoun",
+    "task.n_prompts=8",
+    "tracking=off",
+    "heads.length=4",
+    "heads.n_sequences=2",
+    "heads.n_prompts=4",
+    "n_bootstrap=20",
+    "device=cpu",
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +71,29 @@ def hub(revisions: Path) -> Iterator[Hub]:
         yield hub
 
 
-def watch(tmp_path: Path, *more: str, command: str = "watch", **environment: str) -> subprocess.CompletedProcess[str]:
+def watch(
+    tmp_path: Path, *more: str, command: str = "watch", **environment: str
+) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     return subprocess.run(
-        [sys.executable, "-m", "circuitwatch", command, "--config-dir", str(tmp_path / "conf"), *OPTIONS, f"out={tmp_path / 'out'}", *more],
-        cwd=tmp_path, env={**kept, "HF_HOME": str(tmp_path / "hf"), **environment}, capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "circuitwatch",
+            command,
+            "--config-dir",
+            str(tmp_path / "conf"),
+            *OPTIONS,
+            f"out={tmp_path / 'out'}",
+            *more,
+        ],
+        cwd=tmp_path,
+        env={**kept, "HF_HOME": str(tmp_path / "hf"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def cell_of(tmp_path: Path) -> Cell:
@@ -77,14 +103,18 @@ def cell_of(tmp_path: Path) -> Cell:
 def bytes_below(folder: Path) -> int:
     """Bytes of all files below a folder, some of which may vanish meanwhile."""
     total = 0
-    for where, _, names in os.walk(folder):  # unlike rglob, it goes on where a folder has been deleted
+    for where, _, names in os.walk(
+        folder
+    ):  # unlike rglob, it goes on where a folder has been deleted
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 total += (Path(where) / name).stat().st_size
     return total
 
 
-def test_a_sweep_survives_what_a_hub_can_do(tmp_path: Path, conf: Path, hub: Hub, revisions: Path) -> None:
+def test_a_sweep_survives_what_a_hub_can_do(
+    tmp_path: Path, conf: Path, hub: Hub, revisions: Path
+) -> None:
     hub.faults.truncated.add("step16")
     hub.faults.rates["step32"] = 2e6
     hub.faults.busy["step64"] = 2
@@ -104,7 +134,10 @@ def test_a_sweep_survives_what_a_hub_can_do(tmp_path: Path, conf: Path, hub: Hub
     measuring.join()
 
     assert ran.returncode == 2 and "Traceback" not in ran.stderr, ran.stderr
-    assert "1 of 12 checkpoints could not be fetched (org/tiny step16 model.safetensors:" in ran.stderr.splitlines()[-1]
+    assert (
+        "1 of 12 checkpoints could not be fetched (org/tiny step16 model.safetensors:"
+        in ran.stderr.splitlines()[-1]
+    )
     cell = cell_of(tmp_path)
     assert cell.steps_done() == [0, 1, 2, 4, 32, 64, 256, 512, 1000] and not cell.is_done()
     skipped = cell.skipped()
@@ -113,7 +146,9 @@ def test_a_sweep_survives_what_a_hub_can_do(tmp_path: Path, conf: Path, hub: Hub
     assert "bytes came" in skipped["16"]["reason"] and skipped["16"]["again"]
     assert f"{DAMAGED} holds NaN" in skipped["128"]["reason"] and not skipped["128"]["again"]
     for record in cell.records():
-        assert record.scalars["weights/sha256"] == weights_sha256(revisions / "org/tiny" / record.revision)
+        assert record.scalars["weights/sha256"] == weights_sha256(
+            revisions / "org/tiny" / record.revision
+        )
         assert record.tokens == record.step * 2097152
         assert record.scalars.get("weights/duplicate_of") == ("step1" if record.step == 2 else None)
     assert 0 < most <= budget
@@ -125,13 +160,21 @@ def test_a_sweep_survives_what_a_hub_can_do(tmp_path: Path, conf: Path, hub: Hub
     again = watch(tmp_path, HF_ENDPOINT=hub.url)
     assert again.returncode == 0, again.stderr
     assert cell.is_done() and set(cell.skipped()) == {"8", "128"} and 16 in cell.steps_done()
-    assert set(hub.served) == {"step16", "step128"}  # the damaged one may have been mended meanwhile
+    assert set(hub.served) == {
+        "step16",
+        "step128",
+    }  # the damaged one may have been mended meanwhile
     hub.faults.down = True  # a cell that is done asks for nothing
-    assert "done already, 10 checkpoints, 2 could not be looked at" in watch(tmp_path, HF_ENDPOINT=hub.url).stdout
+    assert (
+        "done already, 10 checkpoints, 2 could not be looked at"
+        in watch(tmp_path, HF_ENDPOINT=hub.url).stdout
+    )
 
 
 def test_a_populated_cache_offline(tmp_path: Path, conf: Path, revisions: Path, hub: Hub) -> None:
-    """The hub client's own cache is read and left as it is; it has no step 8, so no one misses it."""
+    """The hub client's own cache is read and left as it is; it has no step 8, so no one misses
+    it.
+    """
     folders = {
         path.name: path
         for path in (revisions / "org/tiny").iterdir()
@@ -143,17 +186,30 @@ def test_a_populated_cache_offline(tmp_path: Path, conf: Path, revisions: Path, 
     assert ran.returncode == 0, ran.stderr
     cell = cell_of(tmp_path)
     assert cell.is_done() and cell.steps_done() == [1, 1000]
-    assert cell.skipped()["2"]["reason"] == "same weights as step1" and DAMAGED in cell.skipped()["128"]["reason"]
+    assert (
+        cell.skipped()["2"]["reason"] == "same weights as step1"
+        and DAMAGED in cell.skipped()["128"]["reason"]
+    )
     assert bytes_below(tmp_path / "hf/hub") == before
-    ran = watch(tmp_path, "sweep=other", "schedule=steps", "schedule.steps=[512]", HF_HUB_OFFLINE="1")
-    assert ran.returncode == 2 and "there is no checkpoint at step 512; the nearest are 2, 128, 1000" in ran.stderr
+    ran = watch(
+        tmp_path, "sweep=other", "schedule=steps", "schedule.steps=[512]", HF_HUB_OFFLINE="1"
+    )
+    assert (
+        ran.returncode == 2
+        and "there is no checkpoint at step 512; the nearest are 2, 128, 1000" in ran.stderr
+    )
     some = ["schedule=steps", "schedule.steps=[1,512]", "schedule.from=1", "schedule.to=512"]
     assert watch(tmp_path, "sweep=online", *some, HF_ENDPOINT=hub.url).returncode == 0
     assert set(hub.served) == {"step512"}
 
 
 def test_all_kept_is_found_again_offline(tmp_path: Path, conf: Path, hub: Hub) -> None:
-    some = ["schedule=steps", "schedule.steps=[0,4]", "schedule.to=8.4Mtokens", "checkpoints.keep=all"]
+    some = [
+        "schedule=steps",
+        "schedule.steps=[0,4]",
+        "schedule.to=8.4Mtokens",
+        "checkpoints.keep=all",
+    ]
     assert watch(tmp_path, *some, HF_ENDPOINT=hub.url).returncode == 0
     served = dict(hub.served)
     assert set(served) == {"step0", "step4"}
@@ -168,7 +224,10 @@ def test_a_lost_network_keeps_what_is_done(tmp_path: Path, conf: Path, hub: Hub)
     ran = watch(tmp_path, "schedule.from=64", HF_ENDPOINT=hub.url)
     assert ran.returncode == 2, ran.stdout
     last = ran.stderr.splitlines()[-1]
-    assert "the hub can't be reached" in last and "checkpoints are recorded, and the same command goes on" in last
+    assert (
+        "the hub can't be reached" in last
+        and "checkpoints are recorded, and the same command goes on" in last
+    )
     assert cell_of(tmp_path).steps_done() == [64]
     hub.faults.down_after, hub.faults.down = None, False
     assert watch(tmp_path, "schedule.from=64", HF_ENDPOINT=hub.url).returncode == 0
@@ -178,7 +237,9 @@ def test_a_lost_network_keeps_what_is_done(tmp_path: Path, conf: Path, hub: Hub)
 def test_doctor_names_what_is_wrong(tmp_path: Path, conf: Path, hub: Hub) -> None:
     ran = watch(tmp_path, command="doctor", HF_ENDPOINT=hub.url)
     assert ran.returncode == 0, ran.stderr
-    lines = {line.split()[0]: line for line in ran.stdout.splitlines() if line.strip()[:1].isdigit()}
+    lines = {
+        line.split()[0]: line for line in ran.stdout.splitlines() if line.strip()[:1].isdigit()
+    }
     assert "missing: " in lines["8"] and "same weights as step1" in lines["2"]
     assert "12 checkpoints, 1 missing, 1 duplicates" in ran.stdout
     assert "weights of tiny (org/tiny, 1,620,000 parameters)" in ran.stdout
@@ -187,5 +248,8 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, conf: Path, hub: Hub) -> Non
 
 def test_duplicates_can_be_an_error(tmp_path: Path, conf: Path, hub: Hub) -> None:
     ran = watch(tmp_path, "checkpoints.duplicates=error", HF_ENDPOINT=hub.url)
-    assert ran.returncode == 2 and "1 checkpoints have the weights of another (step 2 those of step1)" in ran.stderr
+    assert (
+        ran.returncode == 2
+        and "1 checkpoints have the weights of another (step 2 those of step1)" in ran.stderr
+    )
     assert not hub.served

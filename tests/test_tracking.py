@@ -36,7 +36,9 @@ def find(tree: Any, name: str) -> Any:
     if isinstance(tree, dict):
         if name in tree:
             return tree[name]
-        return next((found for branch in tree.values() if (found := find(branch, name)) is not None), None)
+        return next(
+            (found for branch in tree.values() if (found := find(branch, name)) is not None), None
+        )
     return None
 
 
@@ -58,17 +60,23 @@ def test_a_run_holds_every_record_in_token_order_also_after_a_resume(tmp_path: P
 
 def test_off_does_not_even_import_wandb(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from test_records import HEADER, record; from circuitwatch.records import Cell;"
+        "import sys; from pathlib import Path; from test_records import HEADER, record; from "
+        "circuitwatch.records import Cell;"
         "from circuitwatch.tracking import Tracker; from circuitwatch.config import TrackingConfig;"
         "cell = Cell.create(Path(sys.argv[1]), HEADER)\n"
-        "with Tracker(cell, TrackingConfig(mode='off'), sweep='s') as tracker: tracker.log(record(0))\n"
+        "with Tracker(cell, TrackingConfig(mode='off'), sweep='s') as tracker: "
+        "tracker.log(record(0))\n"
         "assert 'wandb' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=Path(__file__).parent)
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, cwd=Path(__file__).parent
+    )
     assert not (tmp_path / "wandb").exists()
 
 
-def test_auto_is_online_only_with_an_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_auto_is_online_only_with_an_account(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -78,7 +86,11 @@ def test_auto_is_online_only_with_an_account(monkeypatch: pytest.MonkeyPatch, tm
     assert resolve_mode("auto") == "online"
     (tmp_path / ".netrc").unlink()
     monkeypatch.setenv("WANDB_API_KEY", "secret")
-    assert resolve_mode("auto") == "online" and resolve_mode("offline") == "offline" and resolve_mode("off") == "off"
+    assert (
+        resolve_mode("auto") == "online"
+        and resolve_mode("offline") == "offline"
+        and resolve_mode("off") == "off"
+    )
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert resolve_mode("auto") == "offline"
 
@@ -92,7 +104,9 @@ def test_a_failure_of_wandb_costs_one_line_and_not_the_cell(
         raise RuntimeError("server is down\nand more")
 
     monkeypatch.setattr(wandb, "init", broken)
-    with Tracker(Cell.create(tmp_path, HEADER), TrackingConfig(mode="offline"), sweep="s") as tracker:
+    with Tracker(
+        Cell.create(tmp_path, HEADER), TrackingConfig(mode="offline"), sweep="s"
+    ) as tracker:
         tracker.log(record(0))
     assert (
         capsys.readouterr().err.strip()

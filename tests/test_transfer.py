@@ -1,4 +1,6 @@
-"""Circuits imposed on other checkpoints and other tasks: against the records, against a naive evaluation, and through kills, changes and mistakes."""
+"""Circuits imposed on other checkpoints and other tasks: against the records, against a naive
+evaluation, and through kills, changes and mistakes.
+"""
 
 from __future__ import annotations
 
@@ -101,11 +103,21 @@ def files(out: Path) -> dict[str, bytes]:
 
 
 def rows_of(out: Path) -> pd.DataFrame:
-    return pd.concat(map(pd.read_parquet, sorted((out / "mine/tiny/transfer/seed0").iterdir())), ignore_index=True)
+    return pd.concat(
+        map(pd.read_parquet, sorted((out / "mine/tiny/transfer/seed0").iterdir())),
+        ignore_index=True,
+    )
 
 
-def row(rows: pd.DataFrame, task: str, circuit_task: str, circuit_step: int, model_step: int) -> pd.Series:
-    keys = {"task": task, "circuit_task": circuit_task, "circuit_step": circuit_step, "model_step": model_step}
+def row(
+    rows: pd.DataFrame, task: str, circuit_task: str, circuit_step: int, model_step: int
+) -> pd.Series:
+    keys = {
+        "task": task,
+        "circuit_task": circuit_task,
+        "circuit_step": circuit_step,
+        "model_step": model_step,
+    }
     found = rows[np.logical_and.reduce([rows[key] == value for key, value in keys.items()])]
     assert len(found) == 1
     return found.iloc[0]
@@ -133,10 +145,18 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_every_circuit_meets_every_checkpoint(transferred: Path, trained_suite: Path) -> None:
-    """All pairs of checkpoints of a task, and both tasks' circuits at each checkpoint; step 0 has no circuit and so no part in it."""
+    """All pairs of checkpoints of a task, and both tasks' circuits at each checkpoint; step 0 has
+    no circuit and so no part in it.
+    """
     rows = rows_of(transferred)
-    assert list(files(transferred)) and set(files(transferred)) == {f"step{step:06}.parquet" for step in CHOSEN}
-    asked = set(rows[["task", "circuit_task", "circuit_step", "model_step"]].itertuples(index=False, name=None))
+    assert list(files(transferred)) and set(files(transferred)) == {
+        f"step{step:06}.parquet" for step in CHOSEN
+    }
+    asked = set(
+        rows[["task", "circuit_task", "circuit_step", "model_step"]].itertuples(
+            index=False, name=None
+        )
+    )
     own = {(task, task, circuit, model) for task in TASKS for circuit in CHOSEN for model in CHOSEN}
     others = {(task, other, step, step) for task in TASKS for other in TASKS for step in CHOSEN}
     assert asked == own | others and len(rows) == len(asked)
@@ -153,7 +173,9 @@ def test_at_home_a_circuit_does_what_its_record_says(transferred: Path) -> None:
                 at_home = row(rows, task, task, record.step, record.step)
                 assert at_home["edges"] == record.mask.sum() == record.scalars["circuit/edges"]
                 for name in ("faithfulness", "recovery"):
-                    assert at_home[name] == pytest.approx(record.scalars[f"circuit/{name}"], abs=1e-4)
+                    assert at_home[name] == pytest.approx(
+                        record.scalars[f"circuit/{name}"], abs=1e-4
+                    )
 
 
 @pytest.mark.parametrize(
@@ -165,25 +187,38 @@ def test_at_home_a_circuit_does_what_its_record_says(transferred: Path) -> None:
     ],
 )
 def test_transfer_and_specificity_equal_a_naive_evaluation(
-    transferred: Path, trained_suite: Path, task: str, circuit_task: str, circuit_step: int, model_step: int
+    transferred: Path,
+    trained_suite: Path,
+    task: str,
+    circuit_task: str,
+    circuit_step: int,
+    model_step: int,
 ) -> None:
-    """By the library on freshly built prompts, in other batches and without reuse; and by the textbook on Hugging Face's modules.
+    """By the library on freshly built prompts, in other batches and without reuse; and by the
+    textbook on Hugging Face's modules.
 
     That one takes each prompt alone and sums every edge. 1e-4: float32 sums in another order.
     """
     folder = trained_suite / f"step{model_step}"
     mask = cell_of(transferred, circuit_task).read(circuit_step).mask
     assert mask is not None
-    model, prompts = load_model(folder), build_prompts(task, load_tokenizer(folder), n_prompts=N_PROMPTS, seed=0)
+    model, prompts = (
+        load_model(folder),
+        build_prompts(task, load_tokenizer(folder), n_prompts=N_PROMPTS, seed=0),
+    )
     prepared = Prepared(model, prompts, batch_size=7)
-    by_hand = CircuitEvaluator(prepared, lambda x, i: metric_per_prompt(x, prompts, i), reuse=False)(mask)
+    by_hand = CircuitEvaluator(
+        prepared, lambda x, i: metric_per_prompt(x, prompts, i), reuse=False
+    )(mask)
 
     graph, textbook = graph_of(model), Textbook(AutoModelForCausalLM.from_pretrained(folder))
     circuit = {(graph.senders[s], graph.receivers[r]) for s, r in np.argwhere(mask)}
     sums = {"clean": 0.0, "corrupted": 0.0, "circuit": 0.0}
     with torch.no_grad():
         for i, length in enumerate(prompts.lengths.tolist()):
-            clean, corrupted = (textbook.embed(t[i : i + 1, :length]) for t in (prompts.clean, prompts.corrupted))
+            clean, corrupted = (
+                textbook.embed(t[i : i + 1, :length]) for t in (prompts.clean, prompts.corrupted)
+            )
             logits, outputs, _ = textbook.run(corrupted)
             runs = {"clean": textbook.run(clean)[0], "corrupted": logits}
             runs["circuit"] = textbook.run(clean, outputs, circuit)[0]
@@ -192,21 +227,34 @@ def test_transfer_and_specificity_equal_a_naive_evaluation(
     whole, off, value = (sums[name] / N_PROMPTS for name in ("clean", "corrupted", "circuit"))
 
     found = row(rows_of(transferred), task, circuit_task, circuit_step, model_step)
-    assert found["value"] == pytest.approx(by_hand, abs=1e-4) and found["value"] == pytest.approx(value, abs=1e-4)
-    assert found["recovery"] == pytest.approx(value / whole, abs=1e-3)  # divided by behaviours of about 0.1
+    assert found["value"] == pytest.approx(by_hand, abs=1e-4) and found["value"] == pytest.approx(
+        value, abs=1e-4
+    )
+    assert found["recovery"] == pytest.approx(
+        value / whole, abs=1e-3
+    )  # divided by behaviours of about 0.1
     assert found["faithfulness"] == pytest.approx((value - off) / (whole - off), abs=1e-3)
 
 
-def test_the_table_says_what_is_kept(transferred: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]) -> None:
+def test_the_table_says_what_is_kept(
+    transferred: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
+) -> None:
     """And once all files are there nothing is loaded to print it."""
     main(["transfer", "sweep=mine", f"out={transferred}"])
     assert not loaded
-    shown = {line.split()[2]: line.split()[3:] for line in capsys.readouterr().out.splitlines() if "tiny" in line}
+    shown = {
+        line.split()[2]: line.split()[3:]
+        for line in capsys.readouterr().out.splitlines()
+        if "tiny" in line
+    }
     rows = rows_of(transferred)
     for task in TASKS:
         mine = rows[rows["task"] == task]
         own, home = mine["circuit_task"] == task, mine["circuit_step"] == mine["model_step"]
-        means = [mine.loc[part, "faithfulness"].mean() for part in (own & home, own & ~home, ~own, own & home)]
+        means = [
+            mine.loc[part, "faithfulness"].mean()
+            for part in (own & home, own & ~home, ~own, own & home)
+        ]
         assert shown[task] == ["3", *(f"{mean:.2f}" for mean in means)]
 
 
@@ -224,13 +272,17 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         patch.setattr(circuitwatch.transfer.os, "replace", killed)
         with pytest.raises(SystemExit):
             main(["transfer", "sweep=mine", f"out={out}"])
-    assert set(files(out)) == {"step000128.parquet", "step000150.parquet.partial"} and len(loaded) == 2
+    assert (
+        set(files(out)) == {"step000128.parquet", "step000150.parquet.partial"} and len(loaded) == 2
+    )
     main(["transfer", "sweep=mine", f"out={out}"])
     assert loaded == ["step128", "step150", "step150", "step300"]
     assert files(out) == files(transferred)
 
 
-def test_another_circuit_makes_the_files_anew(transferred: Path, tmp_path: Path, loaded: list[str]) -> None:
+def test_another_circuit_makes_the_files_anew(
+    transferred: Path, tmp_path: Path, loaded: list[str]
+) -> None:
     out = tmp_path / "out"
     shutil.copytree(transferred, out)
     cell = cell_of(out, "gendered_pronoun")
@@ -261,11 +313,21 @@ def test_fewer_checkpoints_leave_no_file_of_more(transferred: Path, tmp_path: Pa
 def test_no_rows_where_there_is_no_behaviour_or_no_record(
     out: Path, capsys: pytest.CaptureFixture[str], loaded: list[str]
 ) -> None:
-    """Pronoun is not above chance at 128 and not recorded at 300; 150 has the weights of another checkpoint."""
+    """Pronoun is not above chance at 128 and not recorded at 300; 150 has the weights of another
+    checkpoint.
+    """
     cell = cell_of(out, "gendered_pronoun")
     record = cell.read(128)
     scalars = {name: v for name, v in record.scalars.items() if not name.startswith("circuit/")}
-    cell.write(replace(record, scalars=scalars | {"behaviour/above_chance": False}, mask=None, scores=None, curve=None))
+    cell.write(
+        replace(
+            record,
+            scalars=scalars | {"behaviour/above_chance": False},
+            mask=None,
+            scores=None,
+            curve=None,
+        )
+    )
     record = cell.read(150)
     cell.write(replace(record, scalars=record.scalars | {"weights/duplicate_of": "step300"}))
     shutil.rmtree(cell.folder / "checkpoints/step000300")
@@ -296,20 +358,28 @@ def test_wrong_checkpoints_are_skipped_and_said(
     main(["transfer", "sweep=mine", f"out={out}"])
     shown = capsys.readouterr().out
     assert "tiny seed 0 step128: skipped, no config.json and weights" in shown
-    assert "tiny seed 0 step150: skipped, its weights are not those that the cells were made from" in shown
+    assert (
+        "tiny seed 0 step150: skipped, its weights are not those that the cells were made from"
+        in shown
+    )
     assert set(files(out)) == {"step000300.parquet"}
     change(out, model__path=str(out.parent / "suite/elsewhere"))
     (out.parent / "suite/elsewhere/step300").mkdir(parents=True)
     change(out, model__tokens_per_step=1008)
     cell = cell_of(out, "gendered_pronoun")
     record = cell.read(300)
-    cell.write(replace(record, tokens=record.tokens + 1))  # so that the file is of another record than this
+    cell.write(
+        replace(record, tokens=record.tokens + 1)
+    )  # so that the file is of another record than this
     line = refused(capsys, "sweep=mine", f"out={out}")
     assert line == f"{out}/mine: none of the checkpoints that have a circuit could be looked at"
 
 
 def test_what_could_not_be_fetched_is_tried_again(
-    out: Path, transferred: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    out: Path,
+    transferred: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     hold: Callable[..., AbstractContextManager[Path]] = FolderSource.hold
 
@@ -324,18 +394,23 @@ def test_what_could_not_be_fetched_is_tried_again(
         patch.setattr(FolderSource, "hold", broken)
         line = refused(capsys, "sweep=mine", f"out={out}")
     assert (
-        line
-        == f"{out}/mine: 1 checkpoints could not be fetched; the others are there, and the same command tries again"
+        line == f"{out}/mine: 1 checkpoints could not be fetched; the others are there, and the "
+        f"same command tries again"
     )
     assert set(files(out)) == {"step000128.parquet", "step000300.parquet"}
     main(["transfer", "sweep=mine", f"out={out}"])
     assert files(out) == files(transferred)
 
 
-def test_mistakes_are_one_line(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_one_line(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert refused(capsys).startswith("transfer: give sweep=<name>")
     assert "give sweep=<name>" in refused(capsys, "sweep=mine", "steps=3")
-    assert refused(capsys, "sweep=other", f"out={out}") == f"{out}/other: no such sweep; there are mine"
+    assert (
+        refused(capsys, "sweep=other", f"out={out}")
+        == f"{out}/other: no such sweep; there are mine"
+    )
     for wrong in ("1", "many", "-3"):
         line = refused(capsys, "sweep=mine", f"out={out}", f"checkpoints={wrong}")
         assert line.startswith(f"checkpoints={wrong}: give a whole number of at least 2")
@@ -343,15 +418,22 @@ def test_mistakes_are_one_line(out: Path, tmp_path: Path, capsys: pytest.Capture
     assert refused(capsys, "sweep=empty", f"out={out}").startswith(f"{out}/empty: no cell in it")
     change(out, task__prepend_bos=False)
     line = refused(capsys, "sweep=mine", f"out={out}")
-    assert f"was made with task.prepend_bos=True and {out}/mine/tiny/gendered_pronoun/seed0 with False" in line
+    assert (
+        f"was made with task.prepend_bos=True and {out}/mine/tiny/gendered_pronoun/seed0 with False"
+        in line
+    )
     change(out, task__prepend_bos=True, dtype="float64")
     assert "was made with dtype=float32" in refused(capsys, "sweep=mine", f"out={out}")
     change(out, dtype="float32", colour="red")
-    assert "made with options that this version does not have" in refused(capsys, "sweep=mine", f"out={out}")
+    assert "made with options that this version does not have" in refused(
+        capsys, "sweep=mine", f"out={out}"
+    )
     shutil.rmtree(out / "mine/tiny/gendered_pronoun")
     for step in CHOSEN:
         shutil.rmtree(out / f"mine/tiny/agreement/seed0/checkpoints/step{step:06}")
-    assert "none of its 1 cells has a circuit at any checkpoint" in refused(capsys, "sweep=mine", f"out={out}")
+    assert "none of its 1 cells has a circuit at any checkpoint" in refused(
+        capsys, "sweep=mine", f"out={out}"
+    )
     assert not (out / "mine/tiny/transfer").exists()
 
 

@@ -3,10 +3,10 @@
     circuitwatch model=nano-400k task=ioi          watch one cell
     circuitwatch -m model=a,b task=c,d             sweep over cells
     circuitwatch train model=nano-400k             train a nano suite without watching it
-    circuitwatch doctor model=pythia-2.8b          which checkpoints are missing or have the weights of another
-    circuitwatch summarize sweep=default           emergence, scaling, figures and report of a sweep
-    circuitwatch summarize from=a.csv,evals to=b   the same of tables, lm-evaluation-harness results, cells, W&B runs
-    circuitwatch transfer sweep=default            what circuits keep at other checkpoints and on other tasks
+    circuitwatch doctor model=pythia-2.8b          missing and duplicate checkpoints
+    circuitwatch summarize sweep=default           emergence, scaling, figures, report of a sweep
+    circuitwatch summarize from=a.csv,evals to=b   the same of others' results
+    circuitwatch transfer sweep=default            circuits at other checkpoints, on other tasks
     circuitwatch export cell=<folder> to=<folder>  the circuits of a cell as EAP-IG's JSON
 
 Errors that a user can mend are one line on standard error and exit code 2.
@@ -96,7 +96,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        then = "nothing was changed" if command is _summarize else "the same command goes on where it stopped"
+        then = (
+            "nothing was changed"
+            if command is _summarize
+            else "the same command goes on where it stopped"
+        )
         print(f"circuitwatch: interrupted; {then}", file=sys.stderr)
         sys.exit(130)
 
@@ -150,21 +154,28 @@ def _doctor(arguments: list[str]) -> None:
 
 
 def _suites(arguments: Sequence[str] = ()) -> list[Suite]:
-    """The suites of this program, and those below folders that the arguments give with --config-dir."""
+    """The suites of this program, and those below folders that the arguments give with
+    --config-dir.
+    """
     from circuitwatch.checkpoints.suites import read_suites
 
     flags = ("--config-dir", "-cd")
-    given = [a.split("=", 1)[1] for a in arguments if a.startswith(tuple(f"{flag}=" for flag in flags))]
+    given = [
+        a.split("=", 1)[1] for a in arguments if a.startswith(tuple(f"{flag}=" for flag in flags))
+    ]
     given += [after for flag, after in itertools.pairwise(arguments) if flag in flags]
     return read_suites([conf_dir(), *(Path(folder) for folder in given)])
 
 
 def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
-    """Compose the configuration and act on it, or on each of a sweep's; what a user can mend becomes a UserError.
+    """Compose the configuration and act on it, or on each of a sweep's; what a user can mend
+    becomes a UserError.
 
     In a sweep the other cells go on when one fails, and the error at the end names all that failed.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors through to us instead of a traceback and exit code 1
+    os.environ["HYDRA_FULL_ERROR"] = (
+        "1"  # let errors through to us instead of a traceback and exit code 1
+    )
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
@@ -186,18 +197,26 @@ def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
             failed.append(str(error))
             if about.mode == RunMode.MULTIRUN:
                 failed[-1] = f"{about.job.override_dirname}: {error}"
-                print(f"circuitwatch: error: {failed[-1]}; going on with the other cells", file=sys.stderr)
+                print(
+                    f"circuitwatch: error: {failed[-1]}; going on with the other cells",
+                    file=sys.stderr,
+                )
 
     suites = _suites(arguments)
     register(suites)
     overrides = [argument.partition("=") for argument in arguments]
-    sys.argv = ["circuitwatch", *(BOUNDS.get(key, key) + equals + value for key, equals, value in overrides)]
+    sys.argv = [
+        "circuitwatch",
+        *(BOUNDS.get(key, key) + equals + value for key, equals, value in overrides),
+    ]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error, suites)) from error
     except OSError as error:
-        raise UserError(f"{error.filename or 'out'}: can't be used ({error.strerror or error})") from error
+        raise UserError(
+            f"{error.filename or 'out'}: can't be used ({error.strerror or error})"
+        ) from error
     if len(failed) > 1:
         raise UserError(f"{len(failed)} cells failed: " + "; ".join(failed))
     if failed:
@@ -205,9 +224,17 @@ def _with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
 
 
 def _given(
-    command: str, arguments: list[str], *, needed: set[str], optional: Set[str] = frozenset(), hint: str
+    command: str,
+    arguments: list[str],
+    *,
+    needed: set[str],
+    optional: Set[str] = frozenset(),
+    hint: str,
 ) -> dict[str, str]:
-    """The key=value arguments of a command that Hydra does not read. Raises UserError with the hint if any is missing or unknown."""
+    """The key=value arguments of a command that Hydra does not read.
+
+    Raises UserError with the hint if any is missing or unknown.
+    """
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     keys = {argument.split("=", 1)[0] for argument in arguments}
     if keys - needed - optional or not all(given.get(key) for key in needed):
@@ -219,8 +246,14 @@ def _sweep_folder(given: dict[str, str]) -> Path:
     """The folder of the sweep that a command was given. Raises UserError if there is none."""
     folder = Path(given.get("out", "multirun")).expanduser() / given["sweep"]
     if not folder.is_dir():
-        there = sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) if folder.parent.is_dir() else []
-        raise UserError(f"{folder}: no such sweep; there {'are ' + ', '.join(there) if there else 'is none'}")
+        there = (
+            sorted(path.name for path in folder.parent.iterdir() if path.is_dir())
+            if folder.parent.is_dir()
+            else []
+        )
+        raise UserError(
+            f"{folder}: no such sweep; there {'are ' + ', '.join(there) if there else 'is none'}"
+        )
     return folder
 
 
@@ -228,33 +261,54 @@ def _summarize(arguments: list[str]) -> None:
     from circuitwatch.summary import importers, print_summary, summarize, summarize_sources
 
     if any(argument.startswith(("from=", "to=")) for argument in arguments):
-        given = _given("summarize", arguments, needed={"from", "to"}, optional=importers.OPTIONS, hint=importers.HINT)
+        given = _given(
+            "summarize",
+            arguments,
+            needed={"from", "to"},
+            optional=importers.OPTIONS,
+            hint=importers.HINT,
+        )
         request = importers.parse_request(given)
         folder = request.to
     else:
-        hint = "give sweep=<name>, and out=<folder> if it is not multirun; or from=<path>[,…] and to=<folder>"
+        hint = (
+            "give sweep=<name>, and out=<folder> if it is not multirun; or "
+            "from=<path>[,…] and to=<folder>"
+        )
         given = _given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
         request = None
         folder = _sweep_folder(given)
     try:
-        print_summary(summarize(folder) if request is None else summarize_sources(request, _suites()))
+        print_summary(
+            summarize(folder) if request is None else summarize_sources(request, _suites())
+        )
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error
+        raise UserError(
+            f"{error.filename or folder}: can't be written ({error.strerror})"
+        ) from error
 
 
 def _transfer(arguments: list[str]) -> None:
-    hint = "give sweep=<name>, and out=<folder> if it is not multirun, checkpoints=<number> if not 12"
-    given = _given("transfer", arguments, needed={"sweep"}, optional={"out", "checkpoints"}, hint=hint)
+    hint = (
+        "give sweep=<name>, and out=<folder> if it is not multirun, checkpoints=<number> if not 12"
+    )
+    given = _given(
+        "transfer", arguments, needed={"sweep"}, optional={"out", "checkpoints"}, hint=hint
+    )
     at_most = given.get("checkpoints", "12")
     if not at_most.isdecimal() or int(at_most) < 2:
-        raise UserError(f"checkpoints={at_most}: give a whole number of at least 2, the first and the last")
+        raise UserError(
+            f"checkpoints={at_most}: give a whole number of at least 2, the first and the last"
+        )
     folder = _sweep_folder(given)
     from circuitwatch.transfer import transfer
 
     try:
         transfer(folder, checkpoints=int(at_most))
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: can't be used ({error.strerror or error})") from error
+        raise UserError(
+            f"{error.filename or folder}: can't be used ({error.strerror or error})"
+        ) from error
 
 
 def _export(arguments: list[str]) -> None:
@@ -275,11 +329,18 @@ def _export(arguments: list[str]) -> None:
         for record in cell.records():
             if record.scores is not None:
                 content = to_json(graph, record.scores, record.mask, d_model=about["d_model"])
-                (target / f"step{record.step}.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+                (target / f"step{record.step}.json").write_text(
+                    json.dumps(content) + "\n", encoding="utf-8"
+                )
                 written += 1
     except OSError as error:
-        raise UserError(f"{error.filename or target}: can't be written ({error.strerror})") from error
-    print(f"{target}: {written} circuits of {len(cell.steps_done())} checkpoints; the others have no scored edges")
+        raise UserError(
+            f"{error.filename or target}: can't be written ({error.strerror})"
+        ) from error
+    print(
+        f"{target}: {written} circuits of {len(cell.steps_done())} checkpoints; the others "
+        f"have no scored edges"
+    )
 
 
 def _one_line(error: BaseException, suites: Sequence[Suite]) -> str:
@@ -291,9 +352,12 @@ def _one_line(error: BaseException, suites: Sequence[Suite]) -> str:
         there = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
         nearest = ""
         if group == "model":
-            near = difflib.get_close_matches(name, [model for suite in suites for model in suite.models], n=3)
+            near = difflib.get_close_matches(
+                name, [model for suite in suites for model in suite.models], n=3
+            )
             there += [
-                f"a model of the suites {', '.join(suite.name for suite in suites)} (circuitwatch --help lists them)"
+                f"a model of the suites {', '.join(suite.name for suite in suites)} "
+                f"(circuitwatch --help lists them)"
             ]
             nearest = f"{' or '.join(near)}; or " if near else ""
         return f"{group}={name}: no such {group}; choose one of {nearest}{', '.join(there)}"
@@ -303,12 +367,16 @@ def _one_line(error: BaseException, suites: Sequence[Suite]) -> str:
         return f"{unknown[1]}: no such option; circuitwatch --help lists them"
     if wrong := re.search(r"Error merging override (\S+)", lines[0]):
         return f"{wrong.group(1)}: {str(error.__cause__).splitlines()[0]}"
-    key = next((line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), "")
+    key = next(
+        (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""
+    )
     return f"{key}: {lines[0]}" if key else lines[0]
 
 
 def _remove_empty(folder: Path) -> None:
-    """Remove the folder that Hydra made for a cell that did not start, and those of its task, model and sweep if they are empty too."""
+    """Remove the folder that Hydra made for a cell that did not start, and those of its task, model
+    and sweep if they are empty too.
+    """
     for candidate in (folder, *folder.parents[:3]):
         if candidate == Path.cwd():
             return
@@ -329,9 +397,16 @@ def _folded(names: list[str]) -> list[str]:
             folded[base].append(name.removeprefix(base))
     numbered = re.compile(r"(.*\D)(\d+)$")
     for variants in folded.values():
-        groups = [list(group) for _, group in itertools.groupby(variants, lambda name: numbered.sub(r"\1", name))]
-        variants[:] = [f"{g[0]}…{g[-1].rsplit('seed', 1)[-1]}" if len(g) > 2 else g[0] for g in groups]
-    return [f"{base}[{'|'.join(variants)}]" if variants else base for base, variants in folded.items()]
+        groups = [
+            list(group)
+            for _, group in itertools.groupby(variants, lambda name: numbered.sub(r"\1", name))
+        ]
+        variants[:] = [
+            f"{g[0]}…{g[-1].rsplit('seed', 1)[-1]}" if len(g) > 2 else g[0] for g in groups
+        ]
+    return [
+        f"{base}[{'|'.join(variants)}]" if variants else base for base, variants in folded.items()
+    ]
 
 
 def _help() -> str:
@@ -371,7 +446,7 @@ def _help() -> str:
         body = ast.parse(inspect.getsource(kind)).body[0]
         assert isinstance(body, ast.ClassDef)
         documented = {
-            before.target.id: str(after.value.value)
+            before.target.id: " ".join(str(after.value.value).split())
             for before, after in zip(body.body, body.body[1:], strict=False)
             if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)

@@ -1,6 +1,8 @@
-"""The configuration: every option with its meaning, its unit and what it may be. The YAML groups in conf/ fill these classes.
+"""The configuration: every option with its meaning, its unit and what it may be. The YAML groups in
+conf/ fill these classes.
 
-Hydra checks types and refuses keys that are not here; `validate` checks the values, before anything is loaded or written.
+Hydra checks types and refuses keys that are not here; `validate` checks the values, before anything
+is loaded or written.
 """
 
 from __future__ import annotations
@@ -45,19 +47,27 @@ class ModelConfig:
     name: str = MISSING
     """What the model is called in folders, tables and figures."""
     source: str = "nano"
-    """`nano`: trained here, kept in the cache. `folder`: a directory of Hugging Face checkpoints. `hub`: revisions of a repository."""
+    """`nano`: trained here, kept in the cache.
+
+    `folder`: a directory of Hugging Face checkpoints. `hub`: revisions of a repository.
+    """
     path: str | None = None
     """For `folder`: the directory that holds step128/ or checkpoint-128/ folders."""
     tokens_per_step: int | None = None
-    """Training tokens of one optimiser step; `folder` reads it from suite.json if that is there, `hub` from the revisions' names if they hold {tokens}."""
+    """Training tokens of one optimiser step; `folder` reads it from suite.json if that is there,
+    `hub` from the revisions' names if they hold {tokens}.
+    """
     hub_id: str | None = None
     """For `hub`: the repository, org/name."""
     revisions: str | None = None
-    """For `hub`: what revisions are called; {step} and {tokens} stand for numbers, * for anything."""
+    """For `hub`: what revisions are called; {step} and {tokens} stand for numbers, * for anything.
+    """
     steps: list[int] | None = None
     """For `hub`: steps that were published; null: those that the repository has."""
     params_total: int | None = None
-    """For `hub`: parameters as the registry says, shown by doctor; records count them from the model's own configuration."""
+    """For `hub`: parameters as the registry says, shown by doctor; records count them from the
+    model's own configuration.
+    """
     params_non_embedding: int | None = None
     """For `hub`: the same without embeddings and unembedding."""
 
@@ -78,16 +88,22 @@ class TaskConfig:
 
 @dataclass
 class ScheduleConfig:
-    """Which of the model's checkpoints are watched; the first and the last are always among them."""
+    """Which of the model's checkpoints are watched; the first and the last are always among
+    them.
+    """
 
     kind: str = "all"
-    """all; log: those nearest to steps that double; sparse: about 12 of them, evenly in log steps; steps: the ones listed; every: each n-th."""
+    """all; log: those nearest to steps that double; sparse: about 12 of them, evenly in log steps;
+    steps: the ones listed; every: each n-th.
+    """
     steps: list[int] | None = None
     """For `steps`: optimiser steps."""
     every: int | None = None
     """For `every`: n."""
     start: str | None = None
-    """Written schedule.from=: leave out what is before, in steps (1000) or tokens (2.1B, 2e9tokens)."""
+    """Written schedule.from=: leave out what is before, in steps (1000) or tokens (2.1B,
+    2e9tokens).
+    """
     stop: str | None = None
     """Written schedule.to=: leave out what is after."""
 
@@ -99,9 +115,14 @@ class CheckpointsConfig:
     disk: str = "20GiB"
     """Never more than this on disk, for all runs on this machine that share the folder."""
     keep: str = "none"
-    """What stays after use: none; last: the schedule's last one; all: as many as `disk` holds, for the next task to find."""
+    """What stays after use: none; last: the schedule's last one; all: as many as `disk` holds, for
+    the next task to find.
+    """
     folder: str | None = None
-    """Where fetched checkpoints lie; null: circuitwatch/ below HF_HOME. What is in the hub's own cache already is read from there."""
+    """Where fetched checkpoints lie; null: circuitwatch/ below HF_HOME.
+
+    What is in the hub's own cache already is read from there.
+    """
     duplicates: str = "flag"
     """Checkpoints with the same weights as another: skip, flag in records and figures, or error."""
 
@@ -111,25 +132,40 @@ class CircuitConfig:
     """How edges are scored and the smallest circuit is found."""
 
     method: str = "eap-ig"
-    """eap-ig; eap: one step at the clean input; exact: patch every edge in turn, for small models."""
+    """eap-ig; eap: one step at the clean input; exact: patch every edge in turn, for small models.
+    """
     ig_steps: Any = "auto"
-    """Steps of integrated gradients, for eap-ig; auto: 3, then 9, 27, 81, until the scores have converged."""
+    """Steps of integrated gradients, for eap-ig; auto: 3, then 9, 27, 81, until the scores have
+    converged.
+    """
     ig_max_steps: int = 27
-    """For auto: 3, 9, 27 or 81 steps at most; scores that have not converged by then are flagged."""
+    """For auto: 3, 9, 27 or 81 steps at most; scores that have not converged by then are flagged.
+    """
     ig_tolerance: float = 0.03
-    """For auto: error of the scores that is enough, as a share of their sum, estimated from the last two numbers of steps."""
+    """For auto: error of the scores that is enough, as a share of their sum, estimated from the
+    last two numbers of steps.
+    """
     quadrature: str = "midpoint"
-    """Where the steps lie: midpoint (closest to the integral; auto needs it), right (the published formula), left (EAP-IG's code)."""
+    """Where the steps lie: midpoint (closest to the integral; auto needs it), right (the published
+    formula), left (EAP-IG's code).
+    """
     threshold: float = 0.8
     """Share of the model's behaviour that a circuit must reach, in (0, 1]."""
     criterion: str = "recovery"
-    """Which share: recovery (the paper) counts the behaviour from 0, faithfulness (MIB) from the corrupted behaviour."""
+    """Which share: recovery (the paper) counts the behaviour from 0, faithfulness (MIB) from the
+    corrupted behaviour.
+    """
     search: str = "coarse_to_fine"
     """coarse_to_fine, or exhaustive: evaluate every size."""
     resamples: int = 2
-    """Bootstrap resamples of the prompts, the same at all checkpoints, whose circuits' overlap is the noise ceiling; each costs another search. 0: none."""
+    """Bootstrap resamples of the prompts, the same at all checkpoints, whose circuits' overlap is
+    the noise ceiling; each costs another search. 0: none.
+    """
     batch_size: int | None = None
-    """Prompts at a time; null: as many as the memory allows, up to 64. Scores depend on it by rounding only."""
+    """Prompts at a time; null: as many as the memory allows, up to 64.
+
+    Scores depend on it by rounding only.
+    """
     memory: str | None = None
     """Memory that the analysis may take beside the model, e.g. 4GiB; null: half of what is free."""
 
@@ -139,25 +175,50 @@ class RoleThresholds:
     """The score from which a head (or MLP) holds a role, and where each number comes from."""
 
     induction: float = 0.5
-    """Half of the attention goes to the token after the earlier occurrence (Olsson et al., 2209.11895, give no number)."""
+    """Half of the attention goes to the token after the earlier occurrence (Olsson et al.,
+    2209.11895, give no number).
+    """
     previous_token: float = 0.5
-    """Half of the attention goes to the token before (Olsson et al., 2209.11895, give no number)."""
+    """Half of the attention goes to the token before (Olsson et al., 2209.11895, give no number).
+    """
     duplicate_token: float = 0.5
-    """Half of the attention goes to the earlier occurrence (Wang et al., 2211.00593, give no number)."""
+    """Half of the attention goes to the earlier occurrence (Wang et al., 2211.00593, give no
+    number).
+    """
     successor: float = 0.5
-    """Gould et al. (2312.09230) call heads above about half successor heads: theirs score 0.5 to 0.9, others near chance."""
+    """Gould et al.
+
+    (2312.09230) call heads above about half successor heads: theirs score 0.5 to 0.9, others near
+    chance.
+    """
     name_mover: float = 0.10
-    """Tigges et al. (2407.10827) count heads from a copy score of 10 %. (Wang et al., 2211.00593: over 95 % for the three they name, below 20 % on average.)"""
+    """Tigges et al.
+
+    (2407.10827) count heads from a copy score of 10 %. (Wang et al., 2211.00593: over 95 % for the
+    three they name, below 20 % on average.)
+    """
     negative_name_mover: float = 0.10
-    """As for name movers, with the sign flipped (Wang et al., 2211.00593: 98 % for the two they name, 12 % on average)."""
+    """As for name movers, with the sign flipped (Wang et al., 2211.00593: 98 % for the two they
+    name, 12 % on average).
+    """
     copy_suppression: float = 0.10
-    """Tigges et al. (2407.10827) count heads from 10 %. (McDougall et al., 2310.04625: 0.77 for the head they study, most others below a third.)"""
+    """Tigges et al.
+
+    (2407.10827) count heads from 10 %. (McDougall et al., 2310.04625: 0.77 for the head they study,
+    most others below a third.)
+    """
     s_inhibition: float = 0.5
-    """On half of the prompts the head does all three things that the role asks for (Wang et al., 2211.00593, give no number)."""
+    """On half of the prompts the head does all three things that the role asks for (Wang et al.,
+    2211.00593, give no number).
+    """
     year_attention: float = 0.25
-    """A quarter of the attention of the last token goes to the start year (Hanna et al., 2305.00586, give no number)."""
+    """A quarter of the attention of the last token goes to the start year (Hanna et al.,
+    2305.00586, give no number).
+    """
     year_push: float = 0.75
-    """On three prompts of four, chance being two, the MLP raises later years above earlier ones (Hanna et al., 2305.00586, give no number)."""
+    """On three prompts of four, chance being two, the MLP raises later years above earlier ones
+    (Hanna et al., 2305.00586, give no number).
+    """
 
 
 @dataclass
@@ -171,28 +232,42 @@ class HeadsConfig:
     n_prompts: int = 64
     """IOI prompts for the name-mover scores, whatever task is watched."""
     text: str | None = None
-    """Plain text that copy suppression is measured on; null: English prose that comes with circuitwatch (some 2,800 tokens), for nano
-    models sentences of their corpus' kind that none was trained on."""
+    """Plain text that copy suppression is measured on; null: English prose that comes with
+    circuitwatch (some 2,800 tokens), for nano models sentences of their corpus' kind that none was
+    trained on."""
     n_texts: int = 16
-    """Pieces of that text: half for the mean that ablates a head, half to measure the effect on; at least 2."""
+    """Pieces of that text: half for the mean that ablates a head, half to measure the effect on; at
+    least 2.
+    """
     text_length: int = 32
     """Tokens of a piece, at least 8."""
     n_destinations: int = 48
     """Positions of the text at which the effect on the output distribution is measured."""
     semantic_set: int = 5
-    """Tokens that count as the attended one in copy suppression: itself and those with the nearest unembeddings."""
+    """Tokens that count as the attended one in copy suppression: itself and those with the nearest
+    unembeddings.
+    """
     predicted_share: float = 0.05
-    """Share of the attended tokens, those predicted most, whose suppression copy suppression keeps (McDougall et al., 2310.04625), in (0, 1]."""
+    """Share of the attended tokens, those predicted most, whose suppression copy suppression keeps
+    (McDougall et al., 2310.04625), in (0, 1].
+    """
     min_effect: float = 0.02
-    """Share of the behaviour that patching a head must take or give for its role to count as confirmed."""
+    """Share of the behaviour that patching a head must take or give for its role to count as
+    confirmed.
+    """
     curves: str = "all"
-    """Heads that a role's curve is the maximum over: all; or those in the checkpoint's circuit, name movers with an edge to the
-    logits (as in the code of Tigges et al., 2407.10827): without a circuit there is no value then.
-    Of several tasks' cells the summary reads a role's curve from one in which the role can be confirmed."""
+    """Heads that a role's curve is the maximum over: all; or those in the checkpoint's circuit,
+    name movers with an edge to the logits (as in the code of Tigges et al., 2407.10827): without a
+    circuit there is no value then. Of several tasks' cells the summary reads a role's curve from
+    one in which the role can be confirmed."""
     patch: str = "together"
-    """How C and D of IOI patch heads: `together`, several as one, or `each` by itself, and sizes of effects are added (as Tigges et al., 2407.10827, do)."""
+    """How C and D of IOI patch heads: `together`, several as one, or `each` by itself, and sizes of
+    effects are added (as Tigges et al., 2407.10827, do).
+    """
     d_inputs: str = "keys_and_values"
-    """What D of IOI is about: the S-inhibition heads' keys_and_values, or their values alone (as the code of Tigges et al.)."""
+    """What D of IOI is about: the S-inhibition heads' keys_and_values, or their values alone (as
+    the code of Tigges et al.).
+    """
     thresholds: RoleThresholds = field(default_factory=RoleThresholds)
     """Scores from which a role is held, in (0, 1]:"""
 
@@ -235,7 +310,10 @@ class Config:
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     dtype: str = "float32"
-    """Precision of the analysis, whatever the weights on disk have: float32 or float64. In less, weak edges are noise."""
+    """Precision of the analysis, whatever the weights on disk have: float32 or float64.
+
+    In less, weak edges are noise.
+    """
     threads: int | None = 1
     """CPU threads; null for all. Records are equal bit for bit only at the same number."""
 
@@ -251,34 +329,65 @@ def register(suites: Iterable[Suite] = ()) -> None:
 
 
 def by_task(task: str, choices: dict[str, Any]) -> Any:
-    """What a preset gives a task: `${by_task:${task.name},{ioi: 70, …}}` in YAML. Raises UserError for another task."""
+    """What a preset gives a task: `${by_task:${task.name},{ioi: 70, …}}` in YAML.
+
+    Raises UserError for another task.
+    """
     if task not in choices:
         known = ", ".join(choices)
-        raise UserError(f"task={task}: this preset is for {known}; say the number yourself, e.g. task.n_prompts=64")
+        raise UserError(
+            f"task={task}: this preset is for {known}; say the number yourself, e.g. "
+            f"task.n_prompts=64"
+        )
     return choices[task]
 
 
 def validate(config: Any) -> Config:
-    """The configuration as an object, its values checked. Raises UserError naming the key, the value and what would be right."""
+    """The configuration as an object, its values checked.
+
+    Raises UserError naming the key, the value and what would be right.
+    """
     unknown = sorted(set(config) - {f.name for f in fields(Config)})
     if unknown:
         raise UserError(f"{unknown[0]}: no such option; circuitwatch --help lists them")
     config = OmegaConf.to_object(config)
     assert isinstance(config, Config)
     choices: dict[str, tuple[str, ...]] = {
-        "model.source": SOURCES, "schedule.kind": SCHEDULES, "circuit.method": METHODS, "circuit.quadrature": QUADRATURES,
-        "circuit.criterion": CRITERIA, "circuit.search": SEARCHES,
-        "heads.curves": CURVES, "heads.patch": PATCHES, "heads.d_inputs": D_INPUTS, "task.corruption": CORRUPTIONS, "tracking.mode": MODES,
-        "device": DEVICES, "dtype": DTYPES, "checkpoints.keep": KEEPS, "checkpoints.duplicates": DUPLICATES,
-    }  # fmt: skip
+        "model.source": SOURCES,
+        "schedule.kind": SCHEDULES,
+        "circuit.method": METHODS,
+        "circuit.quadrature": QUADRATURES,
+        "circuit.criterion": CRITERIA,
+        "circuit.search": SEARCHES,
+        "heads.curves": CURVES,
+        "heads.patch": PATCHES,
+        "heads.d_inputs": D_INPUTS,
+        "task.corruption": CORRUPTIONS,
+        "tracking.mode": MODES,
+        "device": DEVICES,
+        "dtype": DTYPES,
+        "checkpoints.keep": KEEPS,
+        "checkpoints.duplicates": DUPLICATES,
+    }
     for key, allowed in choices.items():
         if _get(config, key) not in allowed:
             raise UserError(f"{key}={_get(config, key)}: choose one of {', '.join(allowed)}")
     least = {
-        "task.n_prompts": 2, "circuit.batch_size": 1, "heads.length": 3, "heads.n_sequences": 1, "heads.n_prompts": 1,
-        "heads.n_texts": 2, "heads.text_length": 8, "heads.n_destinations": 1, "heads.semantic_set": 1,
-        "n_bootstrap": 10, "seed": 0, "threads": 1, "schedule.every": 1, "model.tokens_per_step": 1,
-    }  # fmt: skip
+        "task.n_prompts": 2,
+        "circuit.batch_size": 1,
+        "heads.length": 3,
+        "heads.n_sequences": 1,
+        "heads.n_prompts": 1,
+        "heads.n_texts": 2,
+        "heads.text_length": 8,
+        "heads.n_destinations": 1,
+        "heads.semantic_set": 1,
+        "n_bootstrap": 10,
+        "seed": 0,
+        "threads": 1,
+        "schedule.every": 1,
+        "model.tokens_per_step": 1,
+    }
     for key, smallest in least.items():
         value = _get(config, key)
         if value is not None and value < smallest:
@@ -286,7 +395,8 @@ def validate(config: Any) -> Config:
     _require_steps(config.circuit)
     if config.circuit.resamples == 1 or config.circuit.resamples < 0:
         raise UserError(
-            f"circuit.resamples={config.circuit.resamples}: must be 0 for no noise ceiling, or at least 2 to compare"
+            f"circuit.resamples={config.circuit.resamples}: must be 0 for no noise ceiling, "
+            f"or at least 2 to compare"
         )
     if config.circuit.memory is not None:
         parse_size(config.circuit.memory, "circuit.memory")
@@ -304,20 +414,29 @@ def validate(config: Any) -> Config:
         if not name or name in (".", "..") or "/" in name:
             raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
     if config.model.source == "folder" and not config.model.path:
-        raise UserError("model.path is missing: model=folder needs model.path=<directory of checkpoints>")
+        raise UserError(
+            "model.path is missing: model=folder needs model.path=<directory of checkpoints>"
+        )
     if config.model.source == "hub":
         model = config.model
         if not model.hub_id or not model.revisions:
             raise UserError(
-                "model.hub_id is missing: model=hub needs model.hub_id=<org/name> and model.revisions=<pattern>"
+                "model.hub_id is missing: model=hub needs model.hub_id=<org/name> and "
+                "model.revisions=<pattern>"
             )
         require_naming(f"model={model.name}", model.revisions, model.steps, model.tokens_per_step)
     for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None
         if config.schedule.kind == kind and not given:
-            raise UserError(f"schedule.{kind} is missing: schedule={kind} needs it, e.g. schedule.{kind}={example}")
+            raise UserError(
+                f"schedule.{kind} is missing: schedule={kind} needs it, e.g. "
+                f"schedule.{kind}={example}"
+            )
         if given and config.schedule.kind != kind:
-            raise UserError(f"schedule.{kind} does nothing with schedule={config.schedule.kind}; add schedule={kind}")
+            raise UserError(
+                f"schedule.{kind} does nothing with schedule={config.schedule.kind}; add "
+                f"schedule={kind}"
+            )
     return config
 
 
@@ -327,19 +446,30 @@ def _require_steps(circuit: CircuitConfig) -> None:
     if steps != "auto" and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
         raise UserError(f"circuit.ig_steps={steps}: must be auto, or a whole number of at least 1")
     if most not in IG_MAX_STEPS:
-        raise UserError(f"circuit.ig_max_steps={most}: choose one of {', '.join(map(str, IG_MAX_STEPS))}")
+        raise UserError(
+            f"circuit.ig_max_steps={most}: choose one of {', '.join(map(str, IG_MAX_STEPS))}"
+        )
     if not 0 < tolerance <= 1:
-        raise UserError(f"circuit.ig_tolerance={tolerance}: must be above 0 and at most 1, e.g. 0.03")
+        raise UserError(
+            f"circuit.ig_tolerance={tolerance}: must be above 0 and at most 1, e.g. 0.03"
+        )
     if circuit.method == "eap-ig" and steps == "auto" and circuit.quadrature != "midpoint":
         raise UserError(
-            f"circuit.quadrature={circuit.quadrature}: circuit.ig_steps=auto takes midpoint steps, since only those of 3, 9, 27 nest; "
+            f"circuit.quadrature={circuit.quadrature}: circuit.ig_steps=auto takes midpoint "
+            f"steps, since only those of 3, 9, 27 nest; "
             "give a number, e.g. circuit.ig_steps=30"
         )
 
 
 def cell_folder(config: Config) -> Path:
     """Where a cell's records are."""
-    return Path(config.out).expanduser() / config.sweep / config.model.name / config.task.name / f"seed{config.seed}"
+    return (
+        Path(config.out).expanduser()
+        / config.sweep
+        / config.model.name
+        / config.task.name
+        / f"seed{config.seed}"
+    )
 
 
 def _get(config: Config, key: str) -> Any:

@@ -1,7 +1,9 @@
-"""The words and sentence patterns that tasks, head roles and the nano corpus share; data, and the rule for what training holds out.
+"""The words and sentence patterns that tasks, head roles and the nano corpus share; data, and the
+rule for what training holds out.
 
-Words stand without their leading space. Where a list has a nano subset, it is the first so many entries: the nano vocabulary is closed and small, while a large
-tokenizer uses every word that it has as one token. Patterns are for evaluation only; the nano corpus has patterns of its own.
+Words stand without their leading space. Where a list has a nano subset, it is the first so many
+entries: the nano vocabulary is closed and small, while a large tokenizer uses every word that it
+has as one token. Patterns are for evaluation only; the nano corpus has patterns of its own.
 """
 
 from __future__ import annotations
@@ -10,34 +12,47 @@ import zlib
 from itertools import chain
 
 FEMALE_NAMES = (
-    "Mary Anna Lucy Emma Kate Alice Jane Sarah Laura Julia Emily Rose Grace Ruth Helen Susan Linda Karen Lisa Amy "
-    "Rachel Diana Maria Claire Judy Jessica Jennifer Elizabeth Michelle Nancy Amanda Melissa Rebecca Nicole "
-    "Sandra Donna Carol Patricia Barbara Margaret Dorothy Ashley Kimberly Angela Christine Victoria Samantha "
-    "Katherine Olivia Sophia Hannah Megan Lauren Alexandra Heather Martha Ellen Joan Anne Julie Sally Wendy Molly "
-    "Eva Sara Monica Natalie Vanessa Sophie Charlotte Eleanor Jill Kelly Holly Amber Crystal Veronica Teresa"
+    "Mary Anna Lucy Emma Kate Alice Jane Sarah Laura Julia Emily Rose Grace Ruth Helen Susan "
+    "Linda Karen Lisa Amy "
+    "Rachel Diana Maria Claire Judy Jessica Jennifer Elizabeth Michelle Nancy Amanda Melissa "
+    "Rebecca Nicole "
+    "Sandra Donna Carol Patricia Barbara Margaret Dorothy Ashley Kimberly Angela Christine "
+    "Victoria Samantha "
+    "Katherine Olivia Sophia Hannah Megan Lauren Alexandra Heather Martha Ellen Joan Anne "
+    "Julie Sally Wendy Molly "
+    "Eva Sara Monica Natalie Vanessa Sophie Charlotte Eleanor Jill Kelly Holly Amber Crystal "
+    "Veronica Teresa"
 ).split()
 MALE_NAMES = (
-    "John Tom James Paul Mark Jack David Peter Adam Simon Robert Henry George Frank Daniel Kevin Brian Eric Ryan "
-    "Luke Sam Ben Michael Steven William Richard Joseph Thomas Charles Christopher Matthew Anthony Donald Joshua "
-    "Kenneth Edward Ronald Timothy Jason Jeffrey Jacob Gary Nicholas Jonathan Stephen Larry Justin Scott Brandon "
-    "Benjamin Samuel Gregory Patrick Alexander Dennis Jerry Tyler Aaron Nathan Douglas Zachary Kyle Walter Harold "
-    "Carl Arthur Roger Keith Jeremy Lawrence Sean Christian Albert Joe Ethan Austin Jesse Bruce Andrew Greg Fred"
+    "John Tom James Paul Mark Jack David Peter Adam Simon Robert Henry George Frank Daniel "
+    "Kevin Brian Eric Ryan "
+    "Luke Sam Ben Michael Steven William Richard Joseph Thomas Charles Christopher Matthew "
+    "Anthony Donald Joshua "
+    "Kenneth Edward Ronald Timothy Jason Jeffrey Jacob Gary Nicholas Jonathan Stephen Larry "
+    "Justin Scott Brandon "
+    "Benjamin Samuel Gregory Patrick Alexander Dennis Jerry Tyler Aaron Nathan Douglas "
+    "Zachary Kyle Walter Harold "
+    "Carl Arthur Roger Keith Jeremy Lawrence Sean Christian Albert Joe Ethan Austin Jesse "
+    "Bruce Andrew Greg Fred"
 ).split()
 NANO_NAMES = 16
 """Names of each gender in the nano vocabulary."""
 
 PLACES = (
-    "store park school office garden station market library kitchen beach restaurant hospital house church river "
+    "store park school office garden station market library kitchen beach restaurant "
+    "hospital house church river "
     "hotel museum theater bridge village"
 ).split()
 NANO_PLACES = 16
 OBJECTS = (
-    "drink book ring basketball kiss letter box ball key hat bag gift coin map cup pen computer snack necklace ticket"
+    "drink book ring basketball kiss letter box ball key hat bag gift coin map cup pen "
+    "computer snack necklace ticket"
 ).split()
 NANO_OBJECTS = 16
 
 EVENTS = (
-    "war siege reign plan project voyage dispute struggle crisis rebellion trial tour strike famine drought "
+    "war siege reign plan project voyage dispute struggle crisis rebellion trial tour strike "
+    "famine drought "
     "expedition campaign festival treaty journey construction occupation conflict investigation"
 ).split()
 NANO_EVENTS = 16
@@ -48,20 +63,31 @@ ADJECTIVES = "good great bad fine nice kind".split()
 ROLES = "cook friend teacher doctor singer writer dancer player leader worker".split()
 
 NOUNS = (
-    ("cat", "cats"), ("dog", "dogs"), ("boy", "boys"), ("girl", "girls"), ("king", "kings"), ("farmer", "farmers"), ("teacher", "teachers"),
-    ("doctor", "doctors"), ("author", "authors"), ("pilot", "pilots"), ("guard", "guards"), ("student", "students"), ("lawyer", "lawyers"),
-    ("driver", "drivers"), ("sister", "sisters"), ("brother", "brothers"), ("friend", "friends"), ("banker", "bankers"), ("writer", "writers"),
-    ("actor", "actors"), ("manager", "managers"), ("officer", "officers"), ("soldier", "soldiers"), ("artist", "artists"), ("worker", "workers"),
-    ("customer", "customers"), ("parent", "parents"), ("player", "players"), ("neighbor", "neighbors"), ("singer", "singers"),
-    ("scientist", "scientists"), ("judge", "judges"), ("leader", "leaders"), ("member", "members"), ("engineer", "engineers"),
+    ("cat", "cats"), ("dog", "dogs"), ("boy", "boys"), ("girl", "girls"), ("king", "kings"),
+    ("farmer", "farmers"), ("teacher", "teachers"),
+    ("doctor", "doctors"), ("author", "authors"), ("pilot", "pilots"), ("guard", "guards"),
+    ("student", "students"), ("lawyer", "lawyers"),
+    ("driver", "drivers"), ("sister", "sisters"), ("brother", "brothers"), ("friend", "friends"),
+    ("banker", "bankers"), ("writer", "writers"),
+    ("actor", "actors"), ("manager", "managers"), ("officer", "officers"), ("soldier", "soldiers"),
+    ("artist", "artists"), ("worker", "workers"),
+    ("customer", "customers"), ("parent", "parents"), ("player", "players"),
+    ("neighbor", "neighbors"), ("singer", "singers"),
+    ("scientist", "scientists"), ("judge", "judges"), ("leader", "leaders"), ("member", "members"),
+    ("engineer", "engineers"),
 )  # fmt: skip
 NANO_NOUNS = 18
 VERBS = (
-    ("is", "are"), ("runs", "run"), ("walks", "walk"), ("sings", "sing"), ("sleeps", "sleep"), ("works", "work"), ("plays", "play"),
-    ("reads", "read"), ("waits", "wait"), ("laughs", "laugh"), ("swims", "swim"), ("jumps", "jump"), ("speaks", "speak"), ("eats", "eat"),
-    ("was", "were"), ("has", "have"), ("does", "do"), ("goes", "go"), ("likes", "like"), ("knows", "know"), ("wants", "want"),
-    ("makes", "make"), ("takes", "take"), ("lives", "live"), ("says", "say"), ("thinks", "think"), ("needs", "need"), ("gives", "give"),
-    ("comes", "come"), ("sees", "see"), ("looks", "look"), ("seems", "seem"), ("writes", "write"), ("stands", "stand"), ("moves", "move"),
+    ("is", "are"), ("runs", "run"), ("walks", "walk"), ("sings", "sing"), ("sleeps", "sleep"),
+    ("works", "work"), ("plays", "play"),
+    ("reads", "read"), ("waits", "wait"), ("laughs", "laugh"), ("swims", "swim"),
+    ("jumps", "jump"), ("speaks", "speak"), ("eats", "eat"),
+    ("was", "were"), ("has", "have"), ("does", "do"), ("goes", "go"), ("likes", "like"),
+    ("knows", "know"), ("wants", "want"),
+    ("makes", "make"), ("takes", "take"), ("lives", "live"), ("says", "say"), ("thinks", "think"),
+    ("needs", "need"), ("gives", "give"),
+    ("comes", "come"), ("sees", "see"), ("looks", "look"), ("seems", "seem"), ("writes", "write"),
+    ("stands", "stand"), ("moves", "move"),
 )  # fmt: skip
 """Third person singular and plural, present unless the verb is `to be`."""
 NANO_VERBS = 14
@@ -70,7 +96,8 @@ PAST_VERBS = "liked saw knew helped called followed".split()
 
 SUCCESSIONS = {
     "days": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
-    "months": "January February March April May June July August September October November December".split(),
+    "months": "January February March April May June July August September October November "
+    "December".split(),
     "numbers": [str(number) for number in range(1, 13)],
     "number_words": "one two three four five six seven eight nine ten eleven twelve".split(),
     "letters": list("ABCDEFGHIJKL"),
@@ -109,7 +136,9 @@ AGREEMENT_PATTERNS = {
 
 
 def held_out(*parts: str) -> bool:
-    """Whether a combination is kept from the nano corpus and used for evaluation: one in four, by a stable hash of its parts in order."""
+    """Whether a combination is kept from the nano corpus and used for evaluation: one in four, by a
+    stable hash of its parts in order.
+    """
     return zlib.crc32("|".join(parts).encode()) % 4 == 0
 
 
@@ -124,10 +153,14 @@ def nano_names() -> list[str]:
 
 
 def nano_words() -> list[str]:
-    """Every word of the nano vocabulary that texts use inside a sentence, without the words of the corpus' own patterns."""
+    """Every word of the nano vocabulary that texts use inside a sentence, without the words of the
+    corpus' own patterns.
+    """
     words = [
-        *nano_names(), *PLACES[:NANO_PLACES], *OBJECTS[:NANO_OBJECTS], *EVENTS[:NANO_EVENTS], *ADJECTIVES, *ROLES,
-        *chain.from_iterable(NOUNS[:NANO_NOUNS]), *chain.from_iterable(VERBS[:NANO_VERBS]), *PAST_VERBS,
+        *nano_names(), *PLACES[:NANO_PLACES], *OBJECTS[:NANO_OBJECTS], *EVENTS[:NANO_EVENTS],
+        *ADJECTIVES, *ROLES,
+        *chain.from_iterable(NOUNS[:NANO_NOUNS]), *chain.from_iterable(VERBS[:NANO_VERBS]),
+        *PAST_VERBS,
         *chain.from_iterable(SUCCESSIONS.values()), "she", "he",
         *(f"{century}{year:02}" for century in CENTURIES for year in range(100)),
     ]  # fmt: skip
@@ -135,7 +168,9 @@ def nano_words() -> list[str]:
 
 
 def nano_opening_words() -> list[str]:
-    """Words that can begin a text of the nano corpus, and so are in its vocabulary without a leading space too."""
+    """Words that can begin a text of the nano corpus, and so are in its vocabulary without a
+    leading space too.
+    """
     return [*nano_names(), *(pattern.split(",")[0].split()[0] for pattern in evaluation_patterns())]
 
 

@@ -1,8 +1,10 @@
-"""One cell: a model and a task, watched over the model's checkpoints. Read this and you know the program.
+"""One cell: a model and a task, watched over the model's checkpoints. Read this and you know the
+program.
 
-At each checkpoint: weights → the role of every head → behaviour on the task's prompts → edge scores → the smallest faithful circuit → what the heads do in
-it → its overlap with the one before (all this in `examine`) → a record on disk → tracking. A checkpoint that has its record is not looked at again, so a run
-that was killed goes on where it stopped.
+At each checkpoint: weights → the role of every head → behaviour on the task's prompts → edge scores
+→ the smallest faithful circuit → what the heads do in it → its overlap with the one before (all
+this in `analyse_checkpoint`) → a record on disk → tracking. A checkpoint that has its record is not
+looked at again, so a run that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import torch
 from rich.console import Console
 
 from circuitwatch import __version__
+from circuitwatch.analysis import Subject, analyse_checkpoint
 from circuitwatch.checkpoints.audit import Audit
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import DamagedWeights, load_tokenizer, model_facts
@@ -27,7 +30,6 @@ from circuitwatch.checkpoints.stream import HubSource
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
-from circuitwatch.examine import Subject, examine
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
@@ -45,9 +47,11 @@ DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
 
 
 def watch_cell(config: Config, folder: Path) -> Cell:
-    """Watch one cell into its folder, print its table, and return it. A cell that is done is only shown.
+    """Watch one cell into its folder, print its table, and return it. A cell that is done is only
+    shown.
 
-    A checkpoint that is missing or damaged is skipped and said to be. Raises UserError where nothing more can be done now; what is recorded stays.
+    A checkpoint that is missing or damaged is skipped and said to be. Raises UserError where
+    nothing more can be done now; what is recorded stays.
     """
     console = wide_console()
     if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
@@ -59,7 +63,9 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     about = source.about(checkpoints)
     tokenizer = load_tokenizer(about)
     prompts = prompts_of(config, tokenizer)
-    cell = Cell.create(folder, header(config, checkpoints, about, prompts, text_used(tokenizer, config.heads.text)))
+    cell = Cell.create(
+        folder, header(config, checkpoints, about, prompts, text_used(tokenizer, config.heads.text))
+    )
     if cell.is_done():
         return _shown_as_done(cell, console)
     probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
@@ -70,14 +76,17 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     ):
         audit = source.audit(checkpoints, progress.at)
         refuse_duplicates(config, audit)
-        watch_checkpoints(cell, source, checkpoints, audit, Subject(prompts, probes, config), tracker, progress)
+        watch_checkpoints(
+            cell, source, checkpoints, audit, Subject(prompts, probes, config), tracker, progress
+        )
     failed = [about for about in cell.skipped().values() if about["again"]]
     if not failed:
         cell.mark_done()
     console.print(*cell_tables(cell))
     if failed:
         raise UserError(
-            f"{folder}: {len(failed)} of {len(checkpoints)} checkpoints could not be fetched ({failed[0]['reason']}); "
+            f"{folder}: {len(failed)} of {len(checkpoints)} checkpoints could not be fetched "
+            f"({failed[0]['reason']}); "
             "the others are recorded, and the same command tries again"
         )
     return cell
@@ -104,7 +113,9 @@ def watch_checkpoints(
         cell.skip(checkpoint.step, checkpoint.tokens, checkpoint.revision, reason, again=again)
         progress.advance(f"step {checkpoint.step}: skipped, {reason}")
 
-    with source.stream([c for c in checkpoints if c.step not in recorded and c.step not in skipping]) as stream:
+    with source.stream(
+        [c for c in checkpoints if c.step not in recorded and c.step not in skipping]
+    ) as stream:
         for checkpoint in checkpoints:
             say = partial(say_at, progress, checkpoint)
             if checkpoint.step in recorded:
@@ -116,8 +127,13 @@ def watch_checkpoints(
                 continue
             try:
                 with stream.hold(checkpoint, say) as weights:
-                    record = examine(
-                        checkpoint, weights, subject, previous, say, audit.duplicate_of.get(checkpoint.step)
+                    record = analyse_checkpoint(
+                        checkpoint,
+                        weights,
+                        subject,
+                        previous,
+                        say,
+                        audit.duplicate_of.get(checkpoint.step),
                     )
             except (Missing, DamagedWeights) as error:
                 skip(checkpoint, str(error), again=False)
@@ -138,12 +154,17 @@ def watch_checkpoints(
 
 
 def _is_one_to_compare_with(record: CheckpointRecord) -> bool:
-    """Whether the next circuit's overlap is with this one: it has a circuit, and weights of its own."""
+    """Whether the next circuit's overlap is with this one: it has a circuit, and weights of its
+    own.
+    """
     return record.mask is not None and DUPLICATE_OF not in record.scalars
 
 
 def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:
-    return f"{len(cell.steps_done())} of {len(checkpoints)} checkpoints are recorded, and the same command goes on"
+    return (
+        f"{len(cell.steps_done())} of {len(checkpoints)} checkpoints are recorded, and "
+        f"the same command goes on"
+    )
 
 
 def _shown_as_done(cell: Cell, console: Console) -> Cell:
@@ -162,12 +183,16 @@ def say_at(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
 
 
 def open_source(config: Config) -> Source:
-    """Where the model's checkpoints come from; a nano model is trained first if the cache lacks it."""
+    """Where the model's checkpoints come from; a nano model is trained first if the cache lacks
+    it.
+    """
     if config.model.source == "hub":
         return HubSource(config.model, config.checkpoints)
     if config.model.source == "nano":
         return FolderSource(trained_suite(config))
-    return FolderSource(Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step)
+    return FolderSource(
+        Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step
+    )
 
 
 def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
@@ -175,16 +200,24 @@ def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
     task = config.task
     options = {"corruption": task.corruption} if task.name == "ioi" else {}
     return build_prompts(
-        task.name, tokenizer, n_prompts=task.n_prompts, seed=config.seed, prepend_bos=task.prepend_bos, **options
+        task.name,
+        tokenizer,
+        n_prompts=task.n_prompts,
+        seed=config.seed,
+        prepend_bos=task.prepend_bos,
+        **options,
     )
 
 
 def refuse_duplicates(config: Config, audit: Audit) -> None:
-    """With checkpoints.duplicates=error, raise UserError if any checkpoint has the weights of another."""
+    """With checkpoints.duplicates=error, raise UserError if any checkpoint has the weights of
+    another.
+    """
     if config.checkpoints.duplicates == "error" and audit.duplicate_of:
         step, twin = next(iter(audit.duplicate_of.items()))
         raise UserError(
-            f"{config.model.name}: {len(audit.duplicate_of)} checkpoints have the weights of another (step {step} those of {twin}); "
+            f"{config.model.name}: {len(audit.duplicate_of)} checkpoints have the weights of "
+            f"another (step {step} those of {twin}); "
             f"`circuitwatch doctor` lists them, and checkpoints.duplicates=skip or flag goes on"
         )
 
@@ -196,7 +229,9 @@ def trained_suite(config: Config) -> Path:
     def advance(step: int, n_steps: int) -> None:
         nonlocal progress
         if progress is None:
-            progress = CellProgress(f"training {config.model.name}", n_steps, done=step - 1).__enter__()
+            progress = CellProgress(
+                f"training {config.model.name}", n_steps, done=step - 1
+            ).__enter__()
         progress.advance_quietly(step)
 
     try:
@@ -209,7 +244,8 @@ def trained_suite(config: Config) -> Path:
         )
     except OSError as error:
         raise UserError(
-            f"cache={config.cache}: can't be used ({error.strerror}); choose another folder with cache="
+            f"cache={config.cache}: can't be used ({error.strerror}); choose another folder "
+            f"with cache="
         ) from error
     finally:
         if progress is not None:
@@ -221,7 +257,8 @@ def header(
 ) -> dict[str, Any]:
     """What cell.json says: all that decides the records, and what made them.
 
-    about: the folder that holds the model's configuration; text: which text copy suppression is measured on.
+    about: the folder that holds the model's configuration; text: which text copy suppression is
+    measured on.
     """
     facts = model_facts(about)
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
@@ -232,7 +269,9 @@ def header(
         "model": {"name": config.model.name, **facts},
         "task": config.task.name,
         "seed": config.seed,
-        "schedule": [{"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints],
+        "schedule": [
+            {"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints
+        ],
         "lexicon": prompts.lexicon_counts,
         "copy_suppression_text": text,
         "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},
@@ -242,9 +281,19 @@ def header(
 def _line(record: CheckpointRecord) -> str:
     """One checkpoint in one line, for logs."""
     scalars = record.scalars
-    circuit = f"{scalars['circuit/edges']} edges" if "circuit/edges" in scalars else str(scalars["circuit/status"])
+    circuit = (
+        f"{scalars['circuit/edges']} edges"
+        if "circuit/edges" in scalars
+        else str(scalars["circuit/status"])
+    )
     if "behaviour/not_above_chance" in scalars:
         circuit += f" ({scalars['behaviour/not_above_chance']})"
     value, effect = (float(scalars[f"behaviour/{name}"]) for name in ("value", "effect"))
-    prefix = f", {scalars[PREFIX_REMOVED]} taken off the weights' names" if PREFIX_REMOVED in scalars else ""
-    return f"step {record.step}: behaviour {value:.3f}, effect {effect:.3f}, circuit {circuit}{prefix}"
+    prefix = (
+        f", {scalars[PREFIX_REMOVED]} taken off the weights' names"
+        if PREFIX_REMOVED in scalars
+        else ""
+    )
+    return (
+        f"step {record.step}: behaviour {value:.3f}, effect {effect:.3f}, circuit {circuit}{prefix}"
+    )

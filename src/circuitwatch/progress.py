@@ -1,4 +1,6 @@
-"""What a person sees while a cell is watched: a bar with the checkpoint, what is being done and the time left; a table at the end."""
+"""What a person sees while a cell is watched: a bar with the checkpoint, what is being done and the
+time left; a table at the end.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ import numpy as np
 import pandas as pd
 import rich.box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from circuitwatch.records import PREFIX_REMOVED, Cell
@@ -27,9 +36,14 @@ ROLES = ("previous_token", "induction", "successor", "name_mover")
 
 
 class CellProgress:
-    """A bar over units of work. On something that is not a terminal it prints one line a unit instead."""
+    """A bar over units of work.
 
-    def __init__(self, title: str, total: int, *, done: int = 0, console: Console | None = None) -> None:
+    On something that is not a terminal it prints one line a unit instead.
+    """
+
+    def __init__(
+        self, title: str, total: int, *, done: int = 0, console: Console | None = None
+    ) -> None:
         self.title, self.total, self.done = title, total, done
         self.console = console or Console(stderr=True)
         self._bar = Progress(
@@ -51,7 +65,10 @@ class CellProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
 
@@ -64,31 +81,49 @@ class CellProgress:
         self.done += 1
         self._bar.update(self._task, completed=self.done)
         if not self.console.is_terminal:
-            self.console.print(f"{self.title} {self.done}/{self.total} {line}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"{self.title} {self.done}/{self.total} {line}", highlight=False, soft_wrap=True
+            )
 
     def advance_quietly(self, done: int) -> None:
-        """`done` units are done; without a terminal only each tenth of the whole is worth a line."""
+        """`done` units are done; without a terminal only each tenth of the whole is worth a
+        line.
+        """
         self.done = done
         self._bar.update(self._task, completed=done)
         if not self.console.is_terminal and done * 10 // self.total > (done - 1) * 10 // self.total:
             self.console.print(f"{self.title} {done}/{self.total}", highlight=False, soft_wrap=True)
 
 
-EFFECT = "\neffect: what the deciding word does, clean less corrupted; a behaviour needs both above chance"
-OUT_OF_RANGE = "\n!: faithfulness above 1.2 or below −0.2: this circuit does more than the model, or the opposite"
+EFFECT = (
+    "\neffect: what the deciding word does, clean less corrupted; a behaviour needs "
+    "both above chance"
+)
+OUT_OF_RANGE = (
+    "\n!: faithfulness above 1.2 or below −0.2: this circuit does more than the "
+    "model, or the opposite"
+)
 """Said below the table of a cell, the second where it happens."""
 
 
 def wide_console() -> Console:
-    """Standard output, at least as wide as our tables: what is piped into a file should not be cut to 80 columns."""
+    """Standard output, at least as wide as our tables: what is piped into a file should not be cut
+    to 80 columns.
+    """
     console = Console()
     return console if console.width >= TABLE_WIDTH else Console(width=TABLE_WIDTH)
 
 
 def cell_tables(cell: Cell) -> tuple[Table, Table]:
-    """About a dozen of a cell's checkpoints, the first and last among them: behaviour and circuit, and the strongest head of each role."""
+    """About a dozen of a cell's checkpoints, the first and last among them: behaviour and circuit,
+    and the strongest head of each role.
+    """
     scalars = cell.scalars_table().astype(object)
-    shown = scalars.iloc[np.unique(np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int))]
+    shown = scalars.iloc[
+        np.unique(
+            np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int)
+        )
+    ]
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, **STYLE)
     heads = Table(title="strongest head of each role", caption=_caption(cell, scalars), **STYLE)
@@ -119,10 +154,14 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
             _number(row, "circuit/edges", "d"),
             _number(row, "circuit/edges_share", ".1%"),
             _number(row, "circuit/recovery"),
-            _number(row, "circuit/faithfulness") + (" !" if row.get("circuit/out_of_range") is True else ""),
+            _number(row, "circuit/faithfulness")
+            + (" !" if row.get("circuit/out_of_range") is True else ""),
             _number(row, "overlap/edge_jaccard"),
         )
-        strongest = [f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}" for role in ROLES]
+        strongest = [
+            f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}"
+            for role in ROLES
+        ]
         heads.add_row(format_tokens(row["tokens"]), *strongest)
     return circuits, heads
 
@@ -130,13 +169,20 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
 def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     skipped = [f"{about['revision']} ({about['reason']})" for about in cell.skipped().values()]
     more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    usable = ", ".join(f"{count} {words.replace('_', ' ')}" for words, count in cell.header.get("lexicon", {}).items())
+    usable = ", ".join(
+        f"{count} {words.replace('_', ' ')}"
+        for words, count in cell.header.get("lexicon", {}).items()
+    )
     words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
     flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)).eq(True)
     words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words
     prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
     wrapped = ", ".join(sorted(set(prefixes)))
-    taken_off = f"\ntaken off the names of {len(prefixes)} checkpoints' weights: {wrapped}" if wrapped else ""
+    taken_off = (
+        f"\ntaken off the names of {len(prefixes)} checkpoints' weights: {wrapped}"
+        if wrapped
+        else ""
+    )
     return f"{len(scalars)} checkpoints in {cell.folder}{words}{taken_off}" + (
         f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
     )

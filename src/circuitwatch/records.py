@@ -1,15 +1,21 @@
-"""What is on disk: a folder for each cell (model × task × seed), and in it a record for each checkpoint.
+"""What is on disk: a folder for each cell (model × task × seed), and in it a record for each
+checkpoint.
 
-    cell.json                  what is watched: resolved config, versions, model, schedule, graph
-    checkpoints/step000128/    scalars.json, prompts.parquet, roles.parquet; where a circuit was searched patching.parquet, curve.parquet, edges.safetensors
-                               ("scores" float32 and "mask" uint8, both [sender, receiver]), bands.parquet, resamples.safetensors;
-                               manifest.json, written last, has every file's size and hash
-    skipped.json               checkpoints that could not be looked at: step → revision, tokens, reason, and whether another run should try again
-    done.json                  once every checkpoint of the schedule has its record or was skipped for good
+    cell.json                what is watched: resolved config, versions, model, schedule, graph
+    checkpoints/step000128/  scalars.json, prompts.parquet, roles.parquet; where a circuit was
+                             searched patching.parquet, curve.parquet, bands.parquet,
+                             resamples.safetensors and edges.safetensors ("scores" float32 and
+                             "mask" uint8, both [sender, receiver]); manifest.json, written last,
+                             has every file's size and hash
+    skipped.json             checkpoints that could not be looked at: step → revision, tokens,
+                             reason, and whether another run should try again
+    done.json                once every checkpoint of the schedule has its record or was skipped
+                             for good
 
-A record is written under a temporary name and renamed, so it is there whole or not at all, and nothing in it depends on the clock: the
-same run gives the same bytes. The records are the truth; what W&B shows can be rebuilt from them. This module imports no torch, so that
-summaries start quickly.
+A record is written under a temporary name and renamed, so it is there whole or not at all, and
+nothing in it depends on the clock: the same run gives the same bytes. The records are the truth;
+what W&B shows can be rebuilt from them. This module imports no torch, so that summaries start
+quickly.
 """
 
 from __future__ import annotations
@@ -37,16 +43,31 @@ Scalar = float | int | str | bool
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
 PREFIX_REMOVED = "weights/prefix_removed"
-"""The scalar that says what was taken off the names of a checkpoint's tensors, where a wrapper had put something there."""
+"""The scalar that says what was taken off the names of a checkpoint's tensors, where a wrapper had
+put something there.
+"""
 HEADER = ("config", "model", "task", "seed", "schedule")
 """What every cell.json says."""
-NOT_COMPARED = ("out", "sweep", "cache", "device", "threads", "tracking", "experiment", "checkpoints")
-"""Parts of the configuration that do not decide what a record says, and so may differ when a cell is resumed."""
+NOT_COMPARED = (
+    "out",
+    "sweep",
+    "cache",
+    "device",
+    "threads",
+    "tracking",
+    "experiment",
+    "checkpoints",
+)
+"""Parts of the configuration that do not decide what a record says, and so may differ when a cell
+is resumed.
+"""
 
 
 @dataclass(frozen=True)
 class Edges:
-    """The edges of a circuit, few of many: places [edge] in the flattened [sender, receiver], and scores [edge]."""
+    """The edges of a circuit, few of many: places [edge] in the flattened [sender, receiver], and
+    scores [edge].
+    """
 
     places: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32]
@@ -54,12 +75,13 @@ class Edges:
 
 @dataclass(frozen=True)
 class CheckpointRecord:
-    """Everything known of one checkpoint. scalars: flat names such as `behaviour/value`; a value that does not exist is left out, never NaN.
+    """Everything known of one checkpoint. scalars: flat names such as `behaviour/value`; a value
+    that does not exist is left out, never NaN.
 
-    prompts: columns prompt, value, corrupted, correct, log_prob.
-    roles: role, layer, head (−1 for the layer's MLP), score, low, high (its 95 % interval), in_circuit,
-    effect, effect_low, effect_high, effect_on, confirmed, sign (helps or hurts); what was not measured
-    is missing. curve: edges_asked, edges, value, recovery, faithfulness. patching: sender, receivers,
+    prompts: columns prompt, value, corrupted, correct, log_prob. roles: role, layer, head (−1 for
+    the layer's MLP), score, low, high (its 95 % interval), in_circuit, effect, effect_low,
+    effect_high, effect_on, confirmed, sign (helps or hurts); what was not measured is missing.
+    curve: edges_before_pruning, edges, value, recovery, faithfulness. patching: sender, receivers,
     effect, low, high. bands: measure, cutoff, value, low, high. scores, mask: [sender, receiver].
     resamples: the circuit of each resample of the prompts, None for one that has none.
     """
@@ -87,7 +109,8 @@ class Cell:
 
     @classmethod
     def create(cls, folder: Path, header: dict[str, Any]) -> Cell:
-        """Start a cell, or go on with one that was started with the same configuration; what a killed write left behind is removed.
+        """Start a cell, or go on with one that was started with the same configuration; what a
+        killed write left behind is removed.
 
         Raises UserError if the folder holds a cell of another configuration, or can't be written.
         """
@@ -114,17 +137,22 @@ class Cell:
             raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
         header = _read_json(path)
         if header.get("format") != FORMAT:
-            raise UserError(f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads")
+            raise UserError(
+                f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads"
+            )
         missing = [name for name in HEADER if name not in header]
         if missing or not isinstance(header["model"], dict) or "name" not in header["model"]:
             raise UserError(
-                f"{path}: damaged, it says no {(missing or ['model.name'])[0]}; delete {folder} and run again"
+                f"{path}: damaged, it says no {(missing or ['model.name'])[0]}; delete "
+                f"{folder} and run again"
             )
         return cls(folder, header)
 
     @classmethod
     def finished(cls, folder: Path, config: dict[str, Any]) -> Cell | None:
-        """The cell in a folder if it is done and was made with this configuration; none otherwise."""
+        """The cell in a folder if it is done and was made with this configuration; none
+        otherwise.
+        """
         if not (folder / "done.json").is_file() or not (folder / "cell.json").is_file():
             return None
         cell = cls.open(folder)
@@ -133,23 +161,42 @@ class Cell:
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
-        names = (path.parent.name.removeprefix("step") for path in self.folder.glob("checkpoints/step*/manifest.json"))
-        return sorted(int(name) for name in names if name.isdecimal())  # others are of a write that was killed
+        names = (
+            path.parent.name.removeprefix("step")
+            for path in self.folder.glob("checkpoints/step*/manifest.json")
+        )
+        return sorted(
+            int(name) for name in names if name.isdecimal()
+        )  # others are of a write that was killed
 
     def write(self, record: CheckpointRecord) -> None:
-        """Write one checkpoint's record, whole or not at all. Raises ValueError if a scalar is NaN or infinite."""
+        """Write one checkpoint's record, whole or not at all.
+
+        Raises ValueError if a scalar is NaN or infinite.
+        """
         for name, value in record.scalars.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"scalar {name} at step {record.step} is {value}; leave out what does not exist")
+                raise ValueError(
+                    f"scalar {name} at step {record.step} is {value}; leave out what does not exist"
+                )
         final = self._folder_of(record.step)
         partial = final.with_name(final.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        about = {"step": record.step, "tokens": record.tokens, "revision": record.revision, "scalars": record.scalars}
+        about = {
+            "step": record.step,
+            "tokens": record.tokens,
+            "revision": record.revision,
+            "scalars": record.scalars,
+        }
         _write_json(partial / "scalars.json", about)
         record.prompts.to_parquet(partial / "prompts.parquet", index=False)
         record.roles.to_parquet(partial / "roles.parquet", index=False)
-        for name, table in (("curve", record.curve), ("patching", record.patching), ("bands", record.bands)):
+        for name, table in (
+            ("curve", record.curve),
+            ("patching", record.patching),
+            ("bands", record.bands),
+        ):
             if table is not None:
                 table.to_parquet(partial / f"{name}.parquet", index=False)
         if record.scores is not None:
@@ -174,18 +221,25 @@ class Cell:
             _write_json(self.folder / "skipped.json", skipped)
 
     def skip(self, step: int, tokens: int, revision: str, reason: str, *, again: bool) -> None:
-        """Say why a checkpoint has no record; `again`: another run of the same command should try it once more."""
+        """Say why a checkpoint has no record; `again`: another run of the same command should try
+        it once more.
+        """
         about = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
         _write_json(self.folder / "skipped.json", {**self.skipped(), str(step): about})
 
     def skipped(self) -> dict[str, dict[str, Any]]:
-        """Checkpoints without a record and why: step → tokens, revision, reason, again; ascending by step."""
+        """Checkpoints without a record and why: step → tokens, revision, reason, again; ascending
+        by step.
+        """
         path = self.folder / "skipped.json"
         known: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
         return dict(sorted(known.items(), key=lambda item: int(item[0])))
 
     def read(self, step: int) -> CheckpointRecord:
-        """One checkpoint's record. Raises UserError if a file is missing or is not what the manifest says."""
+        """One checkpoint's record.
+
+        Raises UserError if a file is missing or is not what the manifest says.
+        """
         folder = self._folder_of(step)
         if not (folder / "manifest.json").is_file():
             raise UserError(f"{folder}: no record of step {step}")
@@ -209,14 +263,22 @@ class Cell:
         )
 
     def contents(self, step: int, *names: str) -> dict[str, bytes]:
-        """The content of some files of a record, or of all, each read once. Raises UserError if one is not what the manifest says."""
+        """The content of some files of a record, or of all, each read once.
+
+        Raises UserError if one is not what the manifest says.
+        """
         folder = self._folder_of(step)
         manifest, found = _read_json(folder / "manifest.json"), {}
         for name in names or manifest:
             known, path = manifest.get(name), folder / name
             found[name] = path.read_bytes() if path.is_file() else b""
-            if not isinstance(known, dict) or hashlib.sha256(found[name]).hexdigest() != known.get("sha256"):
-                raise UserError(f"{path}: damaged; delete {folder} and run the same command again to make it anew")
+            if not isinstance(known, dict) or hashlib.sha256(found[name]).hexdigest() != known.get(
+                "sha256"
+            ):
+                raise UserError(
+                    f"{path}: damaged; delete {folder} and run the same command again to "
+                    f"make it anew"
+                )
         return found
 
     def records(self) -> Iterator[CheckpointRecord]:
@@ -244,14 +306,22 @@ class Cell:
         """Whether every checkpoint of the schedule has its record or was skipped for good."""
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
         skipped = {int(step) for step, about in self.skipped().items() if not about["again"]}
-        return (self.folder / "done.json").is_file() and scheduled <= set(self.steps_done()) | skipped
+        return (self.folder / "done.json").is_file() and scheduled <= set(
+            self.steps_done()
+        ) | skipped
 
     def _stacked(self, table: str) -> pd.DataFrame:
         frames = [getattr(r, table).assign(step=r.step, tokens=r.tokens) for r in self.records()]
         if not frames:
             return pd.DataFrame(columns=["step", "tokens"])
         stacked = pd.concat(frames, ignore_index=True)
-        return stacked[["step", "tokens", *(name for name in stacked.columns if name not in ("step", "tokens"))]]
+        return stacked[
+            [
+                "step",
+                "tokens",
+                *(name for name in stacked.columns if name not in ("step", "tokens")),
+            ]
+        ]
 
     def _folder_of(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step{step:06}"
@@ -264,7 +334,9 @@ def find_cells(sweep: Path) -> list[Cell]:
 
 def _of_resamples(resamples: tuple[Edges | None, ...]) -> dict[str, np.ndarray]:
     """As arrays: `found` [resample], then the places and scores of those that there are."""
-    arrays: dict[str, np.ndarray] = {"found": np.array([r is not None for r in resamples], dtype=np.uint8)}
+    arrays: dict[str, np.ndarray] = {
+        "found": np.array([r is not None for r in resamples], dtype=np.uint8)
+    }
     for which, edges in enumerate(resamples):
         if edges is not None:
             arrays[f"places{which}"] = np.ascontiguousarray(edges.places, dtype=np.int32)
@@ -284,11 +356,13 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> Non
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
-                f"{folder} was made with {key}={before.get(key)}, you ask for {now.get(key)}; choose another sweep= name or delete that folder"
+                f"{folder} was made with {key}={before.get(key)}, you ask for "
+                f"{now.get(key)}; choose another sweep= name or delete that folder"
             )
     if old["schedule"] != new["schedule"]:
         raise UserError(
-            f"{folder} was made with another list of checkpoints; choose another sweep= name or delete that folder"
+            f"{folder} was made with another list of checkpoints; choose another sweep= name "
+            f"or delete that folder"
         )
 
 
@@ -313,7 +387,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged, it can't be read as JSON; delete {path.parent} and run again") from error
+        raise UserError(
+            f"{path}: damaged, it can't be read as JSON; delete {path.parent} and run again"
+        ) from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged, it holds no object; delete {path.parent} and run again")
     return content
@@ -322,7 +398,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _write_json(path: Path, content: Any) -> None:
     """Replace a file in one motion."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+    partial.write_text(
+        json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
     sync(partial)
     os.replace(partial, path)
 

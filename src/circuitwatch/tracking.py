@@ -1,8 +1,10 @@
 """Weights & Biases: a projection of the records, one run a cell, over training tokens.
 
-Whenever a cell is started or resumed, every record it has is logged again in token order into a run of the same id, so that a run is
-whole whatever was killed. Online that restarts the run, since W&B history can't be edited; offline an earlier folder that was not synced is
-removed. Tracking never stops a cell: if W&B fails, one line says so and the cell goes on. With mode `off`, W&B is not even imported.
+Whenever a cell is started or resumed, every record it has is logged again in token order into a run
+of the same id, so that a run is whole whatever was killed. Online that restarts the run, since W&B
+history can't be edited; offline an earlier folder that was not synced is removed. Tracking never
+stops a cell: if W&B fails, one line says so and the cell goes on. With mode `off`, W&B is not even
+imported.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from circuitwatch.records import Cell, CheckpointRecord
 
 
 def resolve_mode(mode: str) -> str:
-    """`auto` is online where W&B has an account on this machine (key in the environment or in .netrc), else offline."""
+    """`auto` is online where W&B has an account on this machine (key in the environment or in
+    .netrc), else offline.
+    """
     if mode != "auto":
         return mode
     if os.environ.get("WANDB_MODE") in ("offline", "disabled"):
@@ -37,7 +41,13 @@ def resolve_mode(mode: str) -> str:
 def run_id(cell: Cell) -> str:
     """A name for the cell's run that is the same whenever it is resumed."""
     header = cell.header
-    identity = [header["config"]["sweep"], header["model"]["name"], header["task"], header["seed"], header["config"]]
+    identity = [
+        header["config"]["sweep"],
+        header["model"]["name"],
+        header["task"],
+        header["seed"],
+        header["config"],
+    ]
     return hashlib.sha256(repr(identity).encode()).hexdigest()[:16]
 
 
@@ -64,7 +74,11 @@ class Tracker:
     def log(self, record: CheckpointRecord) -> None:
         """Log one record. Records must come in token order."""
         if self._run is not None:
-            self._attempt(lambda: self._run.log({"tokens": record.tokens, "step": record.step, **record.scalars}))
+            self._attempt(
+                lambda: self._run.log(
+                    {"tokens": record.tokens, "step": record.step, **record.scalars}
+                )
+            )
 
     def finish(self) -> None:
         """Write out what is still in memory and end the run."""
@@ -97,7 +111,11 @@ class Tracker:
                 "code_version": header["code_version"],
             },
             settings=wandb.Settings(
-                console="off", x_disable_stats=True, disable_git=True, save_code=False, init_timeout=60
+                console="off",
+                x_disable_stats=True,
+                disable_git=True,
+                save_code=False,
+                init_timeout=60,
             ),
         )
         self._run.define_metric("tokens")
@@ -111,7 +129,10 @@ class Tracker:
             action()
         except Exception as error:  # W&B raises many kinds, and none may cost the analysis
             self._run = None
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = (
+                str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            )
             Console(stderr=True).print(
-                f"circuitwatch: W&B tracking stopped ({reason}); records go on being written", highlight=False
+                f"circuitwatch: W&B tracking stopped ({reason}); records go on being written",
+                highlight=False,
             )

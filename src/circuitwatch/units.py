@@ -7,14 +7,25 @@ from typing import Any
 
 from circuitwatch.errors import UserError
 
-UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+UNITS = {
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
 
 
 def parse_size(text: str, key: str) -> int:
     """Bytes of a size such as 4GiB or 500MB. Raises UserError for anything else."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w+)", text.strip())
     if not match or match[2] not in UNITS or float(match[1]) <= 0:
-        raise UserError(f"{key}={text}: give a size above 0 such as 4GiB or 500MiB (units: {', '.join(UNITS)})")
+        raise UserError(
+            f"{key}={text}: give a size above 0 such as 4GiB or 500MiB (units: {', '.join(UNITS)})"
+        )
     return int(float(match[1]) * UNITS[match[2]])
 
 

@@ -1,4 +1,6 @@
-"""Intervals over prompts: their coverage in simulations, and shares and ratios on made-up effects."""
+"""Intervals over prompts: their coverage in simulations, and shares and ratios on made-up
+effects.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,16 @@ SAMPLES, SHARE = 4000, 0.97
 
 
 def effects_of_prompts(kind: str, n_prompts: int, rng: np.random.Generator) -> Effects:
-    """Some heads and all of them, whose effects are in the ratio SHARE on average over prompts, and vary together from prompt to prompt."""
+    """Some heads and all of them, whose effects are in the ratio SHARE on average over prompts, and
+    vary together from prompt to prompt.
+    """
     every, noise = {
         "normal": lambda: (rng.normal(1, 0.5, n_prompts), rng.normal(0, 0.15, n_prompts)),
         "skewed": lambda: (rng.gamma(1.5, 1, n_prompts), 0.3 * (rng.gamma(1, 1, n_prompts) - 1)),
-        "few kinds": lambda: (rng.choice([0.4, 0.8, 1.6], n_prompts), rng.choice([-0.1, 0, 0.1], n_prompts)),
+        "few kinds": lambda: (
+            rng.choice([0.4, 0.8, 1.6], n_prompts),
+            rng.choice([-0.1, 0, 0.1], n_prompts),
+        ),
     }[kind]()
     unit = 1.5 * np.abs(every) + rng.normal(1, 0.2, n_prompts)
     return Effects("", ["some", "every"], -np.stack([SHARE * every + noise, every]), unit)
@@ -26,7 +33,10 @@ def effects_of_prompts(kind: str, n_prompts: int, rng: np.random.Generator) -> E
 @pytest.mark.parametrize("n_prompts", [16, 64])
 @pytest.mark.parametrize("kind", ["normal", "skewed", "few kinds"])
 def test_the_interval_of_a_ratio_near_1_covers_it(kind: str, n_prompts: int) -> None:
-    """In 92 to 98 % of 4000 samples, whose coverage has a standard error of 0.35 %. None is clipped."""
+    """In 92 to 98 % of 4000 samples, whose coverage has a standard error of 0.35 %.
+
+    None is clipped.
+    """
     rng, covered, above = np.random.default_rng(n_prompts), 0, 0
     for _ in range(SAMPLES):
         ratios = effects_of_prompts(kind, n_prompts, rng).ratios("every", min_effect=0.02)
@@ -74,10 +84,13 @@ def test_there_is_no_ratio_of_an_effect_that_is_not_sure() -> None:
     for every in (np.full(n, -0.01), np.full(n, 0.5), np.zeros(n), wide):
         effects = Effects("", ["some", "every"], np.stack([every / 2, every]), np.ones(n))
         assert effects.ratios("every", min_effect=0.02) is None
-    effects = Effects("", ["some", "every"], np.stack([np.full(n, -0.6), np.full(n, -0.5)]), np.ones(n))
+    effects = Effects(
+        "", ["some", "every"], np.stack([np.full(n, -0.6), np.full(n, -0.5)]), np.ones(n)
+    )
     assert effects.ratios("every", min_effect=0.02) == {
-        "some": pytest.approx((1.2, 1.2, 1.2)), "every": pytest.approx((1, 1, 1))
-    }  # fmt: skip
+        "some": pytest.approx((1.2, 1.2, 1.2)),
+        "every": pytest.approx((1, 1, 1)),
+    }
 
 
 def test_some_of_the_effects() -> None:
@@ -87,7 +100,9 @@ def test_some_of_the_effects() -> None:
 
 
 def test_a_share_of_noise_lies_within_its_interval() -> None:
-    """200 heads that do nothing, beside one that does: their sizes add up all the same, to what they are and not to what resamples make of them."""
+    """200 heads that do nothing, beside one that does: their sizes add up all the same, to what
+    they are and not to what resamples make of them.
+    """
     rng = np.random.default_rng(3)
     each = rng.normal(0, 1, (201, 32))
     each[0] -= 20

@@ -1,4 +1,6 @@
-"""The greater-than measures against loops over prompts on Hugging Face's modules, on a small trained model; shares and intervals on made-up effects."""
+"""The greater-than measures against loops over prompts on Hugging Face's modules, on a small
+trained model; shares and intervals on made-up effects.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,23 @@ N_PROMPTS = 12
 
 
 class Trained:
-    """The last checkpoint: as circuitwatch loads it, as Hugging Face does, and what was found in it."""
+    """The last checkpoint: as circuitwatch loads it, as Hugging Face does, and what was found in
+    it.
+    """
 
     def __init__(self, folder: Path, nodes: list[str] | None) -> None:
         self.model, self.hf = load_model(folder), GPTNeoXForCausalLM.from_pretrained(folder)
         self.hf.requires_grad_(False)
-        self.prompts: PromptSet = build_prompts("greater_than", load_tokenizer(folder), n_prompts=N_PROMPTS, seed=0)
+        self.prompts: PromptSet = build_prompts(
+            "greater_than", load_tokenizer(folder), n_prompts=N_PROMPTS, seed=0
+        )
         roles = pd.DataFrame(
-            [(role, layer, head, 0.9) for role in ("successor", "induction") for layer in (0, 1) for head in (0, 1)],
+            [
+                (role, layer, head, 0.9)
+                for role in ("successor", "induction")
+                for layer in (0, 1)
+                for head in (0, 1)
+            ],
             columns=["role", "layer", "head", "score"],
         )
         prepared = Prepared(self.model, self.prompts, batch_size=5)
@@ -48,7 +59,9 @@ class Trained:
         return {name: output[0, -1] for name, output in outputs.items()}
 
     def lens(self, written: torch.Tensor, prompt: int) -> dict[int, float]:
-        """Logit of every two-digit number in the lens of what a part writes, by the place of the number in the prompt's list of answers."""
+        """Logit of every two-digit number in the lens of what a part writes, by the place of the
+        number in the prompt's list of answers.
+        """
         norm = self.hf.gpt_neox.final_layer_norm
         seen = (written - written.mean()) * norm.weight
         ids = self.prompts.answer_ids[prompt][self.prompts.answer_signs[prompt] != 0]
@@ -70,9 +83,13 @@ def test_year_attention_equals_hugging_faces(trained: Trained) -> None:
     trained.hf.set_attn_implementation("eager")
     totals = np.zeros((2, 2))
     for i, length in enumerate(trained.prompts.lengths.tolist()):
-        attentions = trained.hf(trained.prompts.clean[i : i + 1, :length], output_attentions=True).attentions
+        attentions = trained.hf(
+            trained.prompts.clean[i : i + 1, :length], output_attentions=True
+        ).attentions
         year = int(trained.prompts.positions["year"][i])
-        totals += np.array([[float(layer[0, head, -1, year]) for head in (0, 1)] for layer in attentions])
+        totals += np.array(
+            [[float(layer[0, head, -1, year]) for head in (0, 1)] for layer in attentions]
+        )
     scores = scores_of(trained.findings, "year_attention")
     for (layer, head), score in scores.items():
         assert score == pytest.approx(totals[layer, head] / N_PROMPTS, abs=1e-5)
@@ -81,14 +98,20 @@ def test_year_attention_equals_hugging_faces(trained: Trained) -> None:
 def test_year_push_and_the_measures_equal_loops(trained: Trained) -> None:
     prompts, pushes, ranks = trained.prompts, np.zeros((2, N_PROMPTS)), np.zeros((4, N_PROMPTS))
     every = [trained.outputs(i) for i in range(N_PROMPTS)]
-    by_mlp = [[trained.lens(every[i][f"m{layer}"], i) for i in range(N_PROMPTS)] for layer in (0, 1)]
+    by_mlp = [
+        [trained.lens(every[i][f"m{layer}"], i) for i in range(N_PROMPTS)] for layer in (0, 1)
+    ]
     for i, outputs in enumerate(every):
         start = int(prompts.clean[i, prompts.positions["year"][i]])
-        sign = dict(zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True))
+        sign = dict(
+            zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True)
+        )
         for layer in (0, 1):
             logits = by_mlp[layer][i]
             usual = {token: np.mean([other[token] for other in by_mlp[layer]]) for token in logits}
-            above, others = ([v - usual[t] for t, v in logits.items() if sign[t] == s] for s in (1, -1))
+            above, others = (
+                [v - usual[t] for t, v in logits.items() if sign[t] == s] for s in (1, -1)
+            )
             pushes[layer, i] = np.mean(above) - np.mean(others)
             for head in (0, 1):
                 logits = trained.lens(outputs[f"a{layer}.h{head}"], i)
@@ -101,9 +124,13 @@ def test_year_push_and_the_measures_equal_loops(trained: Trained) -> None:
     direct = trained.findings.patching[0].set_index("sender")["effect"]
     weights = direct[["a0.h0", "a0.h1", "a1.h0", "a1.h1"]].abs().to_numpy()
     # 2e-3: two numbers whose logits are nearly equal may change places.
-    assert scalars["algorithm/year_lens"] == pytest.approx((weights @ ranks / weights.sum()).mean(), abs=2e-3)
+    assert scalars["algorithm/year_lens"] == pytest.approx(
+        (weights @ ranks / weights.sum()).mean(), abs=2e-3
+    )
     attention = np.array(list(scores_of(trained.findings, "year_attention").values()))
-    assert scalars["algorithm/year_attention"] == pytest.approx(weights @ attention / weights.sum(), abs=1e-5)
+    assert scalars["algorithm/year_attention"] == pytest.approx(
+        weights @ attention / weights.sum(), abs=1e-5
+    )
     for name in ("year_attention", "year_lens", "mlp_push"):
         low, value, high = (scalars[f"algorithm/{name}{end}"] for end in ("_low", "", "_high"))
         assert 0 <= low <= value <= high <= 1
@@ -116,9 +143,13 @@ def test_roles_are_checked_on_the_circuits_mlps(trained: Trained) -> None:
     effects = trained.findings.patching[1].set_index("sender")["effect"]
     for row in checked.itertuples():
         effect = effects[f"a{row.layer}.h{row.head}"]
-        counts = abs(effect) >= HeadsConfig().min_effect and (row.effect_low > 0 or row.effect_high < 0)
+        counts = abs(effect) >= HeadsConfig().min_effect and (
+            row.effect_low > 0 or row.effect_high < 0
+        )
         assert row.effect == effect and row.confirmed == counts
-        assert pd.isna(row.sign) != counts and (not counts or row.sign == ("helps" if effect < 0 else "hurts"))
+        assert pd.isna(row.sign) != counts and (
+            not counts or row.sign == ("helps" if effect < 0 else "hurts")
+        )
 
 
 def test_heads_outside_the_circuit_are_not_checked(trained_suite: Path) -> None:
@@ -133,7 +164,10 @@ def test_heads_outside_the_circuit_are_not_checked(trained_suite: Path) -> None:
 def test_without_a_circuit_the_measures_are_left_out(trained_suite: Path) -> None:
     found = Trained(trained_suite / "step300", None).findings
     for name in ("year_attention", "year_lens", "mlp_push"):
-        assert found.scalars[f"algorithm/{name}_left_out"] == "no circuit" and f"algorithm/{name}" not in found.scalars
+        assert (
+            found.scalars[f"algorithm/{name}_left_out"] == "no circuit"
+            and f"algorithm/{name}" not in found.scalars
+        )
     assert len(scores_of(found, "year_attention")) == 4 and len(scores_of(found, "year_push")) == 2
 
 
@@ -141,7 +175,9 @@ def test_a_constant_liking_for_late_years_is_no_push(trained: Trained) -> None:
     """Whatever is added to the output of an MLP on all prompts alike changes no push."""
     prompts = trained.prompts
     case = Case(trained.model, None, prompts, None, HeadsConfig(), np.empty(0))  # type: ignore[arg-type]  # nothing is patched
-    written = torch.randn(3, N_PROMPTS, trained.model.d_model, generator=torch.Generator().manual_seed(0))
+    written = torch.randn(
+        3, N_PROMPTS, trained.model.d_model, generator=torch.Generator().manual_seed(0)
+    )
     late = trained.model.W_U[:, prompts.answer_ids[0][prompts.answer_signs[0] > 0]].sum(1)
     plain, liking = year_pushes(case, written), year_pushes(case, written + late)
     torch.testing.assert_close(liking, plain, rtol=1e-3, atol=1e-4)
@@ -152,17 +188,23 @@ def test_before_there_is_behaviour_the_roles_are_seen_all_the_same(trained: Trai
     prepared = Prepared(trained.model, trained.prompts)
     table = trained.findings.roles[["role", "layer", "head", "score"]]
     successors = table[table["role"] == "successor"]
-    found = unconfirmed(prepared, trained.prompts, successors, HeadsConfig(), n_bootstrap=10, seed=0)
+    found = unconfirmed(
+        prepared, trained.prompts, successors, HeadsConfig(), n_bootstrap=10, seed=0
+    )
     for role in ("year_attention", "year_push"):
         assert scores_of(found, role) == pytest.approx(scores_of(trained.findings, role), abs=1e-5)
     assert found.roles["effect"].isna().all() and not found.scalars
 
 
 def test_shares_count_sizes_of_effects() -> None:
-    """Two heads against each other: −0.6 and +0.3 of the behaviour, and one of −0.1; a tenth of a unit each prompt more or less."""
+    """Two heads against each other: −0.6 and +0.3 of the behaviour, and one of −0.1; a tenth of a
+    unit each prompt more or less.
+    """
     unit = np.full(50, 2.0)
     wobble = np.random.default_rng(0).normal(0, 0.1, (3, 50))
-    effects = Effects("logits", ["a0.h0", "a0.h1", "a1.h0"], np.array([[-1.2], [0.6], [-0.2]]) + wobble, unit)
+    effects = Effects(
+        "logits", ["a0.h0", "a0.h1", "a1.h0"], np.array([[-1.2], [0.6], [-0.2]]) + wobble, unit
+    )
     share = effects.share({"a0.h0", "a0.h1"})
     assert share is not None
     value, low, high = share

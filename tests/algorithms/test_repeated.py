@@ -1,4 +1,6 @@
-"""Previous-token heads on repeated segments: a model made by hand whose induction needs one, and one whose induction does not."""
+"""Previous-token heads on repeated segments: a model made by hand whose induction needs one, and
+one whose induction does not.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from circuitwatch.heads.attention import attention_scores, repeated_pairs, repea
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import TaskMetric
 from circuitwatch.transformer import Transformer
-from support.built import Space, assemble, head, induction_head, noise_mlp, previous_token_head, random_head
+from support.built import (
+    Space,
+    assemble,
+    head,
+    induction_head,
+    noise_mlp,
+    previous_token_head,
+    random_head,
+)
 
 WORDS, LENGTH, SEQUENCES = 60, 8, 12
 PLACES = 1 + 2 * LENGTH
@@ -32,14 +42,17 @@ def pairs() -> PromptSet:
 def model_of(kind: str) -> Transformer:
     """a0.h0 and a0.h2 hold previous token, and a1.h0 induction, in all of them.
 
-    `composed`: a1.h0 reads what a0.h0 writes, and nothing reads a0.h2. `by place`: a1.h0 looks LENGTH − 1 places back, whatever came before. `against`: as
-    composed, but a1.h0 finds the right place and writes against what stands there, and a1.h1 answers by place.
+    `composed`: a1.h0 reads what a0.h0 writes, and nothing reads a0.h2. `by place`: a1.h0 looks
+    LENGTH − 1 places back, whatever came before. `against`: as composed, but a1.h0 finds the right
+    place and writes against what stands there, and a1.h1 answers by place.
     """
     space, generator = Space(WORDS, PLACES), torch.Generator().manual_seed(0)
     unread = previous_token_head(space)
     unread.out = random_head(space, "NOISE", 1 / 20, generator).out
     back = torch.zeros(space.d_model, space.d_head)
-    back[space.part("PLACE"), space.words :] = torch.diag(torch.ones(PLACES - LENGTH + 1), 1 - LENGTH) * 30
+    back[space.part("PLACE"), space.words :] = (
+        torch.diag(torch.ones(PLACES - LENGTH + 1), 1 - LENGTH) * 30
+    )
     by_place = head(space, back, space.reads("PLACE"), space.reads("TOKEN"), space.writes("ANSWER"))
     other = random_head(space, "NOISE", 1 / 20, generator)
     composed = induction_head(space)
@@ -49,7 +62,9 @@ def model_of(kind: str) -> Transformer:
     second = {"composed": [composed, other, other], "by place": [by_place, other, other]}
     second["against"] = [against, by_place, other]
     first = [previous_token_head(space), other, unread]
-    return assemble(space, [(first, noise_mlp(space, generator)), (second[kind], noise_mlp(space, generator))])
+    return assemble(
+        space, [(first, noise_mlp(space, generator)), (second[kind], noise_mlp(space, generator))]
+    )
 
 
 def checked(model: Transformer, prompts: PromptSet | None = None) -> Findings:
@@ -62,7 +77,9 @@ def checked(model: Transformer, prompts: PromptSet | None = None) -> Findings:
     ]
     table = pd.DataFrame(rows, columns=["role", "layer", "head", "score"])
     findings = Findings(with_causes(table, None))
-    check_previous_tokens(model, prompts or pairs(), findings, HeadsConfig(), n_bootstrap=300, seed=0)
+    check_previous_tokens(
+        model, prompts or pairs(), findings, HeadsConfig(), n_bootstrap=300, seed=0
+    )
     return findings
 
 
@@ -76,10 +93,19 @@ def test_a_prompt_and_its_twin_share_the_second_copy_alone() -> None:
     assert prompts.task == "repeated"
     cuts = set()
     for i, length in enumerate(prompts.lengths.tolist()):
-        clean, corrupted = prompts.clean[i, :length].tolist(), prompts.corrupted[i, :length].tolist()
+        clean, corrupted = (
+            prompts.clean[i, :length].tolist(),
+            prompts.corrupted[i, :length].tolist(),
+        )
         segment, copy = clean[1 : 1 + LENGTH], clean[1 + LENGTH :]
-        assert clean[0] == corrupted[0] == 0 and copy == corrupted[1 + LENGTH :] == segment[: len(copy)]
-        assert not set(segment) & set(corrupted[1 : 1 + LENGTH]) and len(set(corrupted[1 : 1 + LENGTH])) == LENGTH
+        assert (
+            clean[0] == corrupted[0] == 0
+            and copy == corrupted[1 + LENGTH :] == segment[: len(copy)]
+        )
+        assert (
+            not set(segment) & set(corrupted[1 : 1 + LENGTH])
+            and len(set(corrupted[1 : 1 + LENGTH])) == LENGTH
+        )
         right, wrong = prompts.answer_ids[i].tolist()
         assert right == segment[len(copy)] and wrong in segment[len(copy) + 1 :]
         cuts.add(len(copy))
@@ -91,13 +117,19 @@ def test_the_head_that_induction_reads_is_confirmed_and_its_look_alike_is_not() 
     rows = rows_of(findings)
     known, look_alike = rows.loc[(0, 0)], rows.loc[(0, 2)]
     assert known["score"] > 0.9 and look_alike["score"] > 0.9
-    assert known["confirmed"] and known["sign"] == "helps" and known["effect"] == pytest.approx(-1, abs=0.05)
+    assert (
+        known["confirmed"]
+        and known["sign"] == "helps"
+        and known["effect"] == pytest.approx(-1, abs=0.05)
+    )
     assert known["effect_low"] <= known["effect"] <= known["effect_high"] < 0
     assert not look_alike["confirmed"] and look_alike["effect"] == pytest.approx(0, abs=1e-3)
     assert look_alike["effect_on"] == known["effect_on"] == "induction keys"
     assert rows["confirmed"].notna().sum() == 2  # those that do not hold the role were not patched
     (table,) = findings.patching
-    assert list(table["sender"]) == ["a0.h0", "a0.h2"] and set(table["receivers"]) == {"induction keys"}
+    assert list(table["sender"]) == ["a0.h0", "a0.h2"] and set(table["receivers"]) == {
+        "induction keys"
+    }
 
 
 def test_the_effect_is_path_patching_into_the_keys_at_the_first_copy() -> None:
@@ -105,20 +137,32 @@ def test_the_effect_is_path_patching_into_the_keys_at_the_first_copy() -> None:
     patcher = PathPatcher(Prepared(model, prompts), TaskMetric(prompts))
     first_copy = torch.arange(1, 1 + LENGTH).repeat(SEQUENCES, 1)
     expected = patcher.patch([["a0.h0"]], ["a1.h0<k>"], positions=first_copy).effects
-    assert rows_of(checked(model)).loc[(0, 0), "effect"] == pytest.approx(float(expected[0]), abs=1e-5)
+    assert rows_of(checked(model)).loc[(0, 0), "effect"] == pytest.approx(
+        float(expected[0]), abs=1e-5
+    )
 
 
 def test_without_composition_there_is_no_effect() -> None:
-    """The null: both heads hold their roles, but the induction head looks by place. Norms' scales leave 1e-3."""
+    """The null: both heads hold their roles, but the induction head looks by place.
+
+    Norms' scales leave 1e-3.
+    """
     rows = rows_of(checked(model_of("by place")))
     assert rows.loc[(0, 0), "score"] > 0.9
-    assert rows.loc[(0, 0), "effect"] == pytest.approx(0, abs=1e-3) and not rows.loc[(0, 0), "confirmed"]
+    assert (
+        rows.loc[(0, 0), "effect"] == pytest.approx(0, abs=1e-3)
+        and not rows.loc[(0, 0), "confirmed"]
+    )
     assert rows["sign"].isna().all()
 
 
 def test_one_that_serves_a_head_against_the_answer_hurts() -> None:
     rows = rows_of(checked(model_of("against")))
-    assert rows.loc[(0, 0), "effect"] > 0.1 and rows.loc[(0, 0), "sign"] == "hurts" and rows.loc[(0, 0), "confirmed"]
+    assert (
+        rows.loc[(0, 0), "effect"] > 0.1
+        and rows.loc[(0, 0), "sign"] == "hurts"
+        and rows.loc[(0, 0), "confirmed"]
+    )
 
 
 def test_nothing_is_said_where_no_head_holds_induction_or_no_segment_is_continued() -> None:
@@ -131,7 +175,11 @@ def test_nothing_is_said_where_no_head_holds_induction_or_no_segment_is_continue
     for model in (without, silent):
         findings = checked(model)
         rows = rows_of(findings)
-        assert rows.loc[(0, 0), "score"] > 0.9 and rows["confirmed"].isna().all() and rows["effect"].isna().all()
+        assert (
+            rows.loc[(0, 0), "score"] > 0.9
+            and rows["confirmed"].isna().all()
+            and rows["effect"].isna().all()
+        )
         assert findings.patching == []
 
 

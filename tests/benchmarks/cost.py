@@ -1,12 +1,16 @@
-"""What one checkpoint of IOI costs on a model of a published shape, with random weights: time of each stage and the process' peak memory.
+"""What one checkpoint of IOI costs on a model of a published shape, with random weights: time of
+each stage and the process' peak memory.
 
     PYTHONPATH=tests .venv/bin/python -m benchmarks.cost pythia-410m pythia-1.4b
 
-Each shape runs in a process of its own, from float16 weights on disk as a hub has them, 70 prompts, in float32. Random weights have no behaviour
-above chance, so answers' signs are set such that corrupting a prompt costs behaviour, and circuits are searched by faithfulness: as many are looked at as in a
-trained model. `steps` is what ig_steps=auto took. Nor do their heads hold roles, so path
-patching is given the places that roles have in trained models: three name movers in the last third, three S-inhibition heads in the middle, six sources
-before those. Seconds are of process time on one thread, so that stages can be compared on a machine that does other work; `wall` has the seconds that passed.
+Each shape runs in a process of its own, from float16 weights on disk as a hub has them, 70 prompts,
+in float32. Random weights have no behaviour above chance, so answers' signs are set such that
+corrupting a prompt costs behaviour, and circuits are searched by faithfulness: as many are looked
+at as in a trained model. `steps` is what ig_steps=auto took. Nor do their heads hold roles, so path
+patching is given the places that roles have in trained models: three name movers in the last third,
+three S-inhibition heads in the middle, six sources before those. Seconds are of process time on one
+thread, so that stages can be compared on a machine that does other work; `wall` has the seconds
+that passed.
 """
 
 from __future__ import annotations
@@ -27,15 +31,15 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from benchmarks.opponents import SHAPES
 from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
+from circuitwatch.analysis import find_circuits, steps_at_once
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import Scored, graph_of
 from circuitwatch.circuits.memory import plan
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
-from circuitwatch.circuits.search import Found
+from circuitwatch.circuits.search import SearchResult
 from circuitwatch.config import CircuitConfig, HeadsConfig
-from circuitwatch.examine import find_circuits, steps_at_once
 from circuitwatch.heads.roles import role_probes, role_scores
 from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
@@ -50,9 +54,12 @@ def write(shape: str, folder: Path) -> None:
     torch.manual_seed(0)
     torch.set_default_dtype(torch.float16)
     config = GPTNeoXConfig(
-        num_hidden_layers=n_layers, hidden_size=d_model, num_attention_heads=n_heads, intermediate_size=4 * d_model,
+        num_hidden_layers=n_layers,
+        hidden_size=d_model,
+        num_attention_heads=n_heads,
+        intermediate_size=4 * d_model,
         vocab_size=50304,
-    )  # fmt: skip
+    )
     GPTNeoXForCausalLM(config).save_pretrained(folder)
     tokenizer_named("pythia").save_pretrained(folder)
 
@@ -82,9 +89,11 @@ def watch(folder: Path) -> dict[str, float]:
     values = [(signs * of).double().numpy() for of in (clean, corrupted)]
     stage("behaviour")
 
-    def circuits(**options: Any) -> tuple[Found, Scored]:
+    def circuits(**options: Any) -> tuple[SearchResult, Scored]:
         config = CircuitConfig(criterion="faithfulness", **options)
-        return find_circuits(prepared, prompts, config, *values, planned.reuse, lambda _: None, seed=(0, 0))[:2]
+        return find_circuits(
+            prepared, prompts, config, *values, planned.reuse, lambda _: None, seed=(0, 0)
+        )[:2]
 
     found, scored = circuits(resamples=0)
     stage("circuit")
@@ -102,23 +111,30 @@ def watch(folder: Path) -> dict[str, float]:
     end, s2 = (prompts.positions[name][:, None] for name in ("end", "s2"))
     case.direct_effects(case.every_head).table()
     stage("patching: logits")
-    sent = case.patcher.send([[head] for head in case.every_head], [f"{head}<q>" for head in movers], positions=end)
+    sent = case.patcher.send(
+        [[head] for head in case.every_head], [f"{head}<q>" for head in movers], positions=end
+    )
     queries = into_queries(case, sent, movers)[0]
     queries.table()
     into_movers = [f"{head}<q>" for head in movers]
     case.patcher.patch([*beginnings(inhibitors), queries.senders], into_movers, positions=end)
     stage("patching: queries")
     case.patcher.patch([[head] for head in sources], inputs_of(inhibitors), positions=s2)
-    case.patcher.patch([*beginnings(sources), case.heads_before(middle + 1)], inputs_of(inhibitors), positions=s2)
+    case.patcher.patch(
+        [*beginnings(sources), case.heads_before(middle + 1)], inputs_of(inhibitors), positions=s2
+    )
     stage("patching: keys and values")
     circuits(ig_steps=30, quadrature="right", resamples=0)
     stage("circuit, 30 steps")
-    ours = sum(seconds for name, seconds in times.items() if name == "roles" or name.startswith("patching"))
+    ours = sum(
+        seconds for name, seconds in times.items() if name == "roles" or name.startswith("patching")
+    )
     return {
         **times,
         "roles and patching ÷ circuit": ours / times["circuit"],
         "roles and patching ÷ circuit of 30 steps": ours / times["circuit, 30 steps"],
-        "circuit and noise ceiling ÷ circuit": times["circuit and noise ceiling"] / times["circuit"],
+        "circuit and noise ceiling ÷ circuit": times["circuit and noise ceiling"]
+        / times["circuit"],
         "wall": time.perf_counter() - wall,
         "circuits evaluated": len(found.curve),
         "steps": scored.steps or 0,
@@ -143,11 +159,15 @@ def main(shapes: list[str]) -> None:
             command = [
                 sys.executable,
                 "-c",
-                f"from pathlib import Path; from benchmarks.cost import write; write({shape!r}, Path({folder!r}))",
+                f"from pathlib import Path; from benchmarks.cost import write; "
+                f"write({shape!r}, Path({folder!r}))",
             ]
             subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
             done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.cost", "--one", folder], check=True, capture_output=True, text=True
+                [sys.executable, "-m", "benchmarks.cost", "--one", folder],
+                check=True,
+                capture_output=True,
+                text=True,
             )
             print(shape, done.stdout.strip().splitlines()[-1], flush=True)
 

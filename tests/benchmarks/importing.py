@@ -1,8 +1,10 @@
-"""How long a million rows take: from a tidy file to curves, checks included, and what each kind of file costs.
+"""How long a million rows take: from a tidy file to curves, checks included, and what each kind of
+file costs.
 
     PYTHONPATH=tests python -m benchmarks.importing [rows]
 
-Prints seconds of this process for a CSV and a Parquet file of 8 models, 52 tasks, 10 seeds or so and 240 checkpoints, and for the start of the program.
+Prints seconds of this process for a CSV and a Parquet file of 8 models, 52 tasks, 10 seeds or so
+and 240 checkpoints, and for the start of the program.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def million(rows: int) -> pd.DataFrame:
     curve = np.repeat(np.arange(n_curves), CHECKPOINTS)
     tokens = np.tile(np.r_[0, np.geomspace(2e6, 3e11, CHECKPOINTS - 1).astype(np.int64)], n_curves)
     moment = rng.uniform(15, 25, n_curves)[curve]
-    value = 1 / (1 + np.exp(-(np.log(np.maximum(tokens, 1e6)) - moment))) + rng.normal(0, 0.01, curve.size)
+    value = 1 / (1 + np.exp(-(np.log(np.maximum(tokens, 1e6)) - moment))) + rng.normal(
+        0, 0.01, curve.size
+    )
     model, task, seed = curve % MODELS, curve // MODELS % TASKS, curve // (MODELS * TASKS)
     return pd.DataFrame(
         {
@@ -59,7 +63,8 @@ def main() -> None:
             curves = read_sources(parse_request({"from": str(path), "to": folder})).curves
             print(
                 f"{path.name}: {len(curves.table):,} rows in {time.perf_counter() - start:.2f} s "
-                f"({time.process_time() - used:.2f} s of processor time), {path.stat().st_size / 1e6:.0f} MB"
+                f"({time.process_time() - used:.2f} s of processor time), "
+                f"{path.stat().st_size / 1e6:.0f} MB"
             )
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import circuitwatch.summary.importers"], check=True)

@@ -1,10 +1,13 @@
-"""Error and cost of the rules of integrated gradients: `auto` against the published rule with 5 and with 30 steps.
+"""Error and cost of the rules of integrated gradients: `auto` against the published rule with 5 and
+with 30 steps.
 
-    PYTHONPATH=tests .venv/bin/python -m benchmarks.integration                  nano, a 160m shape with random weights, the real model if it is there
-    PYTHONPATH=tests .venv/bin/python -m benchmarks.integration nano 160m        only these
+    PYTHONPATH=tests .venv/bin/python -m benchmarks.integration                  nano, a 160m shape
+    with random weights, the real model if it is there PYTHONPATH=tests .venv/bin/python -m
+    benchmarks.integration nano 160m        only these
 
-The error is Σ|difference from 81 midpoint nodes| ÷ Σ|score|. One thread, process time, all rules of a subject side by side in one run; the cost holds the
-scores alone, not what the prompts share, and is given beside that of `right` with 5 steps. `multirun/bench/integration.json` has the numbers.
+The error is Σ|difference from 81 midpoint nodes| ÷ Σ|score|. One thread, process time, all rules of
+a subject side by side in one run; the cost holds the scores alone, not what the prompts share, and
+is given beside that of `right` with 5 steps. `multirun/bench/integration.json` has the numbers.
 """
 
 from __future__ import annotations
@@ -75,9 +78,15 @@ def measure(name: str, prepared: Prepared, of: Metric) -> list[dict[str, Any]]:
     for rule, how in RULES.items():
         scored = score(**how)
         rows.append(
-            {"subject": name, "rule": rule, "steps": scored.steps, "error": error(scored.scores), "estimate": scored.error,
-             "seconds": seconds(lambda how=how: score(**how), 1)}
-        )  # fmt: skip
+            {
+                "subject": name,
+                "rule": rule,
+                "steps": scored.steps,
+                "error": error(scored.scores),
+                "estimate": scored.error,
+                "seconds": seconds(lambda how=how: score(**how), 1),
+            }
+        )
     for row in rows:
         row["cost"] = row["seconds"] / rows[0]["seconds"]
     return rows
@@ -90,7 +99,10 @@ def main(chosen: list[str]) -> None:
     for subject in subjects(chosen or list(SUBJECTS)):
         rows += measure(*subject)
         console.print(f"{subject[0]}: done", style="dim")
-    table = Table(title="integrated gradients: error against 81 midpoint nodes, and cost (process time ÷ right 5)")
+    table = Table(
+        title="integrated gradients: error against 81 midpoint nodes, and cost (process time "
+        "÷ right 5)"
+    )
     for column in ("subject", "rule", "steps", "error", "estimated", "seconds", "cost"):
         table.add_column(column, justify="left" if column in ("subject", "rule") else "right")
     for row in rows:

@@ -16,7 +16,9 @@ PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 
 
 def tune_allocator() -> None:
-    """Keep freed memory instead of giving it back to the kernel, which would make every large tensor pay for fresh pages; both sides profit (glibc)."""
+    """Keep freed memory instead of giving it back to the kernel, which would make every large
+    tensor pay for fresh pages; both sides profit (glibc).
+    """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
@@ -35,7 +37,9 @@ def seconds(action: Callable[[], object], repeats: int = 3) -> float:
 
 
 def peak_mb(action: Callable[[], object]) -> float:
-    """Most memory that an action holds beyond what there was before, in MB: the kernel's high-water mark, set back before (Linux)."""
+    """Most memory that an action holds beyond what there was before, in MB: the kernel's high-water
+    mark, set back before (Linux).
+    """
     gc.collect()
     libc = ctypes.CDLL(None)
     libc.malloc_trim(0)
@@ -57,9 +61,13 @@ def product_share(action: Callable[[], object]) -> float:
         action()
     events = profiled.key_averages()
     total = sum(event.self_cpu_time_total for event in events)
-    return float(sum(event.self_cpu_time_total for event in events if event.key in PRODUCTS) / total)
+    return float(
+        sum(event.self_cpu_time_total for event in events if event.key in PRODUCTS) / total
+    )
 
 
 def one_thread() -> None:
-    """With other load on the machine threads spin: one thread, and process time, so that ratios can be compared."""
+    """With other load on the machine threads spin: one thread, and process time, so that ratios can
+    be compared.
+    """
     torch.set_num_threads(1)

@@ -1,4 +1,6 @@
-"""What is set against what: one model of a Pythia shape with random weights, prompts, and the same work done by us and by tests/support/published.py."""
+"""What is set against what: one model of a Pythia shape with random weights, prompts, and the same
+work done by us and by tests/support/published.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Prepared, PromptPairs, run_metric
 from circuitwatch.circuits.quadrature import quadrature_points
-from circuitwatch.circuits.search import Found, circuit_of_size, greedy_order, smallest_circuit
+from circuitwatch.circuits.search import (
+    SearchResult,
+    circuit_of_size,
+    greedy_order,
+    smallest_circuit,
+)
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.tasks import build_prompts
 from support.models import Pairs
@@ -37,7 +44,9 @@ STEPS, BATCH = 5, 16
 
 
 def prompts_of(task: str, n: int) -> PromptPairs:
-    """IOI (a swapped second subject) or greater-than prompts of real lengths; `unshared`: 20 random tokens of which the first differs."""
+    """IOI (a swapped second subject) or greater-than prompts of real lengths; `unshared`: 20 random
+    tokens of which the first differs.
+    """
     if task != "unshared":
         return build_prompts(task, build_tokenizer(), n_prompts=n, seed=0)
     clean = torch.randint(1, SMALL, (n, 20), generator=torch.Generator().manual_seed(0))
@@ -64,9 +73,15 @@ class Duel:
         layers, width, heads = SHAPES[self.shape]
         torch.manual_seed(0)
         config = GPTNeoXConfig(
-            vocab_size=self.vocabulary, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
-            intermediate_size=4 * width, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-        )  # fmt: skip
+            vocab_size=self.vocabulary,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=4 * width,
+            max_position_embeddings=64,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
         self.hf = GPTNeoXForCausalLM(config).eval()
         with tempfile.TemporaryDirectory() as folder:
             self.hf.save_pretrained(folder)
@@ -103,15 +118,22 @@ class Duel:
 
     @cached_property
     def evaluator(self) -> CircuitEvaluator:
-        """Nothing is reused between circuits, so that an evaluation repeated is one done anew; the corrupted run is kept, as in a search."""
+        """Nothing is reused between circuits, so that an evaluation repeated is one done anew; the
+        corrupted run is kept, as in a search.
+        """
         return CircuitEvaluator(self.prepare(), metric, reuse=False)
 
     def evaluate_theirs(self, mask: npt.NDArray[np.bool_]) -> float:
         p = self.prompts
-        return self.published.evaluate(torch.from_numpy(mask), p.clean, p.corrupted, p.lengths - 1, metric)
+        return self.published.evaluate(
+            torch.from_numpy(mask), p.clean, p.corrupted, p.lengths - 1, metric
+        )
 
-    def search(self) -> Found:
-        """The smallest circuit from nothing: scores, order, every evaluation. By faithfulness: random weights have no behaviour to recover."""
+    def search(self) -> SearchResult:
+        """The smallest circuit from nothing: scores, order, every evaluation.
+
+        By faithfulness: random weights have no behaviour to recover.
+        """
         prepared = self.prepare()
         scores = edge_scores(prepared, metric, steps=STEPS, quadrature="right")
         clean, corrupted = (float(values.mean()) for values in run_metric(prepared, metric))
@@ -129,5 +151,7 @@ class Duel:
         scores = self.score_theirs()
         graph = self.graph
         for n in sizes:
-            mask = circuit_by_heap(scores, graph.visible.tolist(), graph.node_of_receiver.tolist(), len(graph.nodes), n)
+            mask = circuit_by_heap(
+                scores, graph.visible.tolist(), graph.node_of_receiver.tolist(), len(graph.nodes), n
+            )
             self.evaluate_theirs(mask.numpy())

@@ -1,9 +1,10 @@
-"""Does fetching the next checkpoint hide the download? A hub on loopback, slowed until a download takes as long as the analysis, against fetching in turn.
+"""Does fetching the next checkpoint hide the download? A hub on loopback, slowed until a download
+takes as long as the analysis, against fetching in turn.
 
     PYTHONPATH=tests .venv/bin/python -m benchmarks.prefetch
 
-Wall time over the same checkpoints in one process, the analysis being the circuit engine's on a small model.
-One run each; at best the ratio is (N + 1) ÷ 2N = 0.53.
+Wall time over the same checkpoints in one process, the analysis being the circuit engine's on a
+small model. One run each; at best the ratio is (N + 1) ÷ 2N = 0.53.
 """
 
 from __future__ import annotations
@@ -35,9 +36,15 @@ SECONDS = 2.0
 def analyse(folder: Path) -> None:
     """Work as the monitor does it, for about SECONDS."""
     end = time.perf_counter() + SECONDS
-    model, prompts = load_model(folder), build_prompts("ioi", load_tokenizer(folder), n_prompts=16, seed=0)
+    model, prompts = (
+        load_model(folder),
+        build_prompts("ioi", load_tokenizer(folder), n_prompts=16, seed=0),
+    )
     while time.perf_counter() < end:
-        edge_scores(Prepared(model, prompts), lambda logits, indices: metric_per_prompt(logits, prompts, indices))
+        edge_scores(
+            Prepared(model, prompts),
+            lambda logits, indices: metric_per_prompt(logits, prompts, indices),
+        )
 
 
 def in_turn(source: HubSource, checkpoints: list[Checkpoint]) -> None:
@@ -65,11 +72,15 @@ def main() -> None:
             write_pythia(Path(root) / "hub/org/tiny" / f"step{step}", step)
         size = (Path(root) / "hub/org/tiny/step0/model.safetensors").stat().st_size
         hub.faults.rate = size / SECONDS
-        model = ModelConfig(name="tiny", source="hub", hub_id="org/tiny", revisions="step{step}", tokens_per_step=1)
+        model = ModelConfig(
+            name="tiny", source="hub", hub_id="org/tiny", revisions="step{step}", tokens_per_step=1
+        )
         times: dict[str, float] = {}
         for name, way in (("in turn", in_turn), ("streamed", streamed)):
             source = HubSource(model, CheckpointsConfig(folder=str(Path(root) / name)))
-            source.repository = Repository("org/tiny", Path(root) / name / "listings", endpoint=hub.url)
+            source.repository = Repository(
+                "org/tiny", Path(root) / name / "listings", endpoint=hub.url
+            )
             checkpoints = source.available()
             start = time.perf_counter()
             way(source, checkpoints)

@@ -1,10 +1,12 @@
 """The circuit engine against the way published libraries work, side by side in one process.
 
-    make bench                                       all of it, some 20 minutes; tables, and multirun/bench/results.json
-    make bench BENCH="pythia-70m ioi unshared"       only these shapes and tasks
+    make bench                                       all of it, some 20 minutes; tables, and
+    multirun/bench/results.json make bench BENCH="pythia-70m ioi unshared"       only these shapes
+    and tasks
 
-One thread and process time, since machines are shared: what counts is the ratio. `forward` is one plain forward pass of the same model over the same
-prompts with logits everywhere. 16 prompts in one batch, 5 steps. Both sides have the tuned allocator.
+One thread and process time, since machines are shared: what counts is the ratio. `forward` is one
+plain forward pass of the same model over the same prompts with logits everywhere. 16 prompts in one
+batch, 5 steps. Both sides have the tuned allocator.
 """
 
 from __future__ import annotations
@@ -36,11 +38,26 @@ def measure(shape: str, vocabulary: int, task: str) -> list[dict[str, Any]]:
     forward = seconds(duel.forward, 5)
     name = f"{shape} {vocabulary // 1000}k"
 
-    def row(what: str, ours: float, other: float, ours_mb: float | None = None, other_mb: float | None = None) -> None:
+    def row(
+        what: str,
+        ours: float,
+        other: float,
+        ours_mb: float | None = None,
+        other_mb: float | None = None,
+    ) -> None:
         rows.append(
-            {"name": what, "shape": name, "task": task, "ratio": other / ours, "ours_s": ours, "other_s": other,
-             "forward_s": forward, "ours_mb": ours_mb, "other_mb": other_mb}
-        )  # fmt: skip
+            {
+                "name": what,
+                "shape": name,
+                "task": task,
+                "ratio": other / ours,
+                "ours_s": ours,
+                "other_s": other,
+                "forward_s": forward,
+                "ours_mb": ours_mb,
+                "other_mb": other_mb,
+            }
+        )
 
     rows: list[dict[str, Any]] = []
     ours_mb, other_mb = peak_mb(duel.score), peak_mb(duel.score_theirs)
@@ -55,13 +72,19 @@ def measure(shape: str, vocabulary: int, task: str) -> list[dict[str, Any]]:
         row(f"evaluation of {n} edges", ours, seconds(lambda m=mask: duel.evaluate_theirs(m), 1))
     if SEARCHES.get(shape) == task and vocabulary == SMALL:
         found = duel.search()
-        sizes = found.curve.edges_asked.tolist()
-        row(f"search, {len(sizes)} sizes", seconds(duel.search, 2), seconds(lambda: duel.search_theirs(sizes), 1))
+        sizes = found.curve.edges_before_pruning.tolist()
+        row(
+            f"search, {len(sizes)} sizes",
+            seconds(duel.search, 2),
+            seconds(lambda: duel.search_theirs(sizes), 1),
+        )
     return rows
 
 
 def breakdown(shape: str, task: str) -> dict[str, float]:
-    """Seconds of our own stages for one checkpoint: what the prompts share, a forward pass, scoring, the order, evaluation of 500 edges."""
+    """Seconds of our own stages for one checkpoint: what the prompts share, a forward pass,
+    scoring, the order, evaluation of 500 edges.
+    """
     duel = Duel(shape, SMALL, task)
     prepared, scores = duel.prepare(), duel.score()
     one = seconds(lambda: edge_scores(prepared, metric, steps=1, quadrature="right"))
@@ -79,13 +102,20 @@ def breakdown(shape: str, task: str) -> dict[str, float]:
 
 
 def growth() -> dict[str, float]:
-    """Exponents of our time and memory: in prompts (70m shape), and in edges (14m to 410m, other things grow too: the width)."""
+    """Exponents of our time and memory: in prompts (70m shape), and in edges (14m to 410m, other
+    things grow too: the width).
+    """
     duels = [Duel("pythia-70m", SMALL, "unshared", n) for n in (16, 32, 64)]
     times, peaks = [seconds(d.score) for d in duels], [peak_mb(d.score) for d in duels]
     prompts = np.log([d.n_prompts for d in duels])
-    shapes = [Duel(shape, SMALL, "unshared") for shape in ("pythia-70m", "pythia-160m", "pythia-410m")]
+    shapes = [
+        Duel(shape, SMALL, "unshared") for shape in ("pythia-70m", "pythia-160m", "pythia-410m")
+    ]
     edges = np.log([d.graph.n_edges for d in shapes])
-    shape_times, shape_peaks = [seconds(d.score, 1) for d in shapes], [peak_mb(d.score) for d in shapes]
+    shape_times, shape_peaks = (
+        [seconds(d.score, 1) for d in shapes],
+        [peak_mb(d.score) for d in shapes],
+    )
 
     def exponent(x: Any, y: list[float]) -> float:
         return float(np.polyfit(x, np.log(y), 1)[0])
@@ -105,7 +135,8 @@ def main(chosen: list[str]) -> None:
     tasks = [t for t in TASKS if t in chosen] or TASKS
     console, rows = Console(width=170), []
     table = Table(
-        title=f"circuit engine against the published way, {BATCH} prompts, {STEPS} steps, one thread, process time"
+        title=f"circuit engine against the published way, {BATCH} prompts, {STEPS} steps, "
+        f"one thread, process time"
     )
     for column in (
         "what",
@@ -119,7 +150,9 @@ def main(chosen: list[str]) -> None:
         "estimate",
         "in products",
     ):
-        table.add_column(column, justify="left" if column in ("what", "shape", "prompts") else "right")
+        table.add_column(
+            column, justify="left" if column in ("what", "shape", "prompts") else "right"
+        )
     for shape in shapes:
         for vocabulary in (SMALL, REAL):
             for task in tasks:
@@ -127,7 +160,9 @@ def main(chosen: list[str]) -> None:
                 console.print(f"{shape}, {vocabulary} tokens, {task}: done", style="dim")
     for r in rows:
         ours, other, forward = r["ours_s"], r["other_s"], r["forward_s"]
-        memory = [f"{r[key]:.0f}" if r.get(key) else "" for key in ("ours_mb", "other_mb", "estimate_mb")]
+        memory = [
+            f"{r[key]:.0f}" if r.get(key) else "" for key in ("ours_mb", "other_mb", "estimate_mb")
+        ]
         share = f"{r['products_share']:.0%}" if "products_share" in r else ""
         table.add_row(
             r["name"],

@@ -1,10 +1,13 @@
-"""How often the intervals of the summary cover a known truth, and how often it sees a rise where there is none.
+"""How often the intervals of the summary cover a known truth, and how often it sees a rise where
+there is none.
 
-    PYTHONPATH=tests python -m benchmarks.simulated                the full study, some 12 minutes on one core
-    PYTHONPATH=tests python -m benchmarks.simulated 100 few        100 curves each, only conditions whose names hold a word
+    PYTHONPATH=tests python -m benchmarks.simulated                the full study, some 12 minutes
+    on one core PYTHONPATH=tests python -m benchmarks.simulated 100 few        100 curves each, only
+    conditions whose names hold a word
 
-What is true in each condition, and what the noise is: `support.simulated`. Coverage is the share of the curves called emerged whose 95 % interval holds the
-truth, with its Monte-Carlo standard error √(p(1 − p)/n). The target is 93 to 97 % wherever the interval is that of a fit; where the rise lies
+What is true in each condition, and what the noise is: `support.simulated`. Coverage is the share of
+the curves called emerged whose 95 % interval holds the truth, with its Monte-Carlo standard error
+√(p(1 − p)/n). The target is 93 to 97 % wherever the interval is that of a fit; where the rise lies
 between two checkpoints the interval is these, and covers more often.
 """
 
@@ -49,9 +52,13 @@ COVERED: dict[str, Setting] = {
     "values only, even noise, threshold": replace(PLAIN, shown="values", steady=True, level=0.6),
     "12 checkpoints, half-rise": replace(PLAIN, schedule="few", width=0.8),
     "12 checkpoints, threshold": replace(PLAIN, schedule="few", width=0.8, **AT),
-    "12 checkpoints, values only, half-rise": replace(PLAIN, schedule="few", width=0.8, shown="values"),
+    "12 checkpoints, values only, half-rise": replace(
+        PLAIN, schedule="few", width=0.8, shown="values"
+    ),
     "154 checkpoints, half-rise": replace(PLAIN, schedule="pythia"),
-    "right or wrong, threshold": replace(PLAIN, binary=True, lower=0.5, rise=0.5, level=0.5, between=0.02, delay=0.5),
+    "right or wrong, threshold": replace(
+        PLAIN, binary=True, lower=0.5, rise=0.5, level=0.5, between=0.02, delay=0.5
+    ),
     "odd checkpoints (5 %), half-rise": replace(PLAIN, outliers=0.05),
     "30 % duplicates left out, half-rise": replace(PLAIN, duplicates=0.3),
     "grows on after the rise, threshold": replace(PLAIN, shape="creep", level=0.5),
@@ -63,21 +70,31 @@ CONSERVATIVE: dict[str, Setting] = {
     "standard errors only, threshold": replace(PLAIN, shown="stderr", **AT),
     "standard errors of prompts' ease, threshold": replace(PLAIN, shown="stderr", within=0.1, **AT),
 }
-"""Where the data don't hold what a 95 % interval needs, so that it is meant to err on the wide side."""
+"""Where the data don't hold what a 95 % interval needs, so that it is meant to err on the wide
+side.
+"""
 EMPTY: dict[str, Setting] = {
     "flat": replace(PLAIN, shape="flat"),
     "flat, values only": replace(PLAIN, shape="flat", shown="values"),
     "flat, values only, even noise": replace(PLAIN, shape="flat", shown="values", steady=True),
     "flat, 12 checkpoints": replace(PLAIN, shape="flat", schedule="few"),
-    "flat, 12 checkpoints, values only": replace(PLAIN, shape="flat", schedule="few", shown="values"),
-    "flat, 154 checkpoints, values only": replace(PLAIN, shape="flat", schedule="pythia", shown="values"),
-    "untrained, right or wrong": replace(PLAIN, shape="flat", binary=True, lower=0.5, rise=0.5, between=0.0),
+    "flat, 12 checkpoints, values only": replace(
+        PLAIN, shape="flat", schedule="few", shown="values"
+    ),
+    "flat, 154 checkpoints, values only": replace(
+        PLAIN, shape="flat", schedule="pythia", shown="values"
+    ),
+    "untrained, right or wrong": replace(
+        PLAIN, shape="flat", binary=True, lower=0.5, rise=0.5, between=0.0
+    ),
     "untrained, right or wrong, threshold": replace(
         PLAIN, shape="flat", binary=True, lower=0.5, rise=0.5, between=0.0, level=0.3
     ),
     "wandering": replace(PLAIN, shape="wander", shown="values"),
     "straight line": replace(PLAIN, shape="line"),
-    "rises after the last checkpoint, threshold": replace(PLAIN, steps=(1e6, 1e7), width=0.3, level=0.5),
+    "rises after the last checkpoint, threshold": replace(
+        PLAIN, steps=(1e6, 1e7), width=0.3, level=0.5
+    ),
     "there before the first, threshold": replace(PLAIN, steps=(1e-3, 1e-2), level=0.5),
     "rises and falls": replace(PLAIN, shape="transient", steps=(1000.0, 8000.0), width=0.4),
 }
@@ -96,7 +113,9 @@ SUITES = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the curves of one condition: counts of statuses, intervals that hold the truth, and how wide they are in log tokens (median)."""
+    """What became of the curves of one condition: counts of statuses, intervals that hold the
+    truth, and how wide they are in log tokens (median).
+    """
 
     runs: int
     statuses: Counter[str]
@@ -120,7 +139,11 @@ class Outcome:
     @property
     def error(self) -> float:
         """Monte-Carlo standard error of the coverage."""
-        return float(np.sqrt(self.coverage * (1 - self.coverage) / self.emerged)) if self.emerged else float("nan")
+        return (
+            float(np.sqrt(self.coverage * (1 - self.coverage) / self.emerged))
+            if self.emerged
+            else float("nan")
+        )
 
 
 def run(setting: Setting, runs: int, seed: int = SEED) -> Outcome:
@@ -133,8 +156,13 @@ def run(setting: Setting, runs: int, seed: int = SEED) -> Outcome:
         curve = without_copies(curve) if setting.duplicates else curve
         start = time.perf_counter()
         found = fit_emergence(
-            curve.tokens, curve.values, threshold=curve.threshold, per_prompt=curve.per_prompt, stderr=curve.stderr, seed=k
-        )  # fmt: skip
+            curve.tokens,
+            curve.values,
+            threshold=curve.threshold,
+            per_prompt=curve.per_prompt,
+            stderr=curve.stderr,
+            seed=k,
+        )
         spent += time.perf_counter() - start
         statuses[found.status] += 1
         if found.status == "emerged" and found.tokens and found.low is not None:
@@ -146,17 +174,25 @@ def run(setting: Setting, runs: int, seed: int = SEED) -> Outcome:
             widths.append(np.log(high / max(found.low, 1.0)))
             errors.append(np.log(found.tokens / curve.moment))
     return Outcome(
-        runs, statuses, covered, by_fit, covered_by_fit,
-        float(np.median(widths)) if widths else np.nan, float(np.mean(errors)) if errors else np.nan, 1000 * spent / runs,
-    )  # fmt: skip
+        runs,
+        statuses,
+        covered,
+        by_fit,
+        covered_by_fit,
+        float(np.median(widths)) if widths else np.nan,
+        float(np.mean(errors)) if errors else np.nan,
+        1000 * spent / runs,
+    )
 
 
 @dataclass(frozen=True)
 class SlopeOutcome:
-    """Slopes of one kind of suite: bias and Monte-Carlo error with censored points as such, left out, and with the bound taken for the value.
+    """Slopes of one kind of suite: bias and Monte-Carlo error with censored points as such, left
+    out, and with the bound taken for the value.
 
-    Suites with fewer than three observed sizes have no trend. Where they are many, the others are a choice of flat ones. No method could know:
-    `bias_nothing_hidden` is that of least squares on the true moments of the same suites, 0 but for this choice and chance.
+    Suites with fewer than three observed sizes have no trend. Where they are many, the others are a
+    choice of flat ones. No method could know: `bias_nothing_hidden` is that of least squares on the
+    true moments of the same suites, 0 but for this choice and chance.
     """
 
     runs: int
@@ -173,7 +209,12 @@ class SlopeOutcome:
 
 
 def run_suites(
-    runs: int, *, last: float | None = None, first: float | None = None, seed: int = SEED, **options: int
+    runs: int,
+    *,
+    last: float | None = None,
+    first: float | None = None,
+    seed: int = SEED,
+    **options: int,
 ) -> SlopeOutcome:
     """Fit the trend of `runs` suites whose true slope is −0.5."""
     slopes, true, left_out, as_seen, hits, censored = [], [], [], [], [], []
@@ -213,7 +254,9 @@ def main(runs: int, words: list[str]) -> None:
     start = time.perf_counter()
 
     def chosen(conditions: dict) -> dict:  # type: ignore[type-arg]
-        return {name: what for name, what in conditions.items() if all(word in name for word in words)}
+        return {
+            name: what for name, what in conditions.items() if all(word in name for word in words)
+        }
 
     for title, conditions in (
         ("coverage of 95 % intervals (target 93 to 97 %)", COVERED),
@@ -236,20 +279,30 @@ def main(runs: int, words: list[str]) -> None:
             got = run(setting, runs)
             by_fit = f"{100 * got.covered_by_fit / got.by_fit:.1f}" if got.by_fit else ""
             table.add_row(
-                name, f"{got.emerged}/{got.runs}", f"{100 * got.coverage:.1f}", f"{100 * got.error:.1f}", str(got.by_fit), by_fit,
-                f"{got.width:.2f}", f"{got.bias:+.3f}", f"{got.ms:.0f}",
-            )  # fmt: skip
+                name,
+                f"{got.emerged}/{got.runs}",
+                f"{100 * got.coverage:.1f}",
+                f"{100 * got.error:.1f}",
+                str(got.by_fit),
+                by_fit,
+                f"{got.width:.2f}",
+                f"{got.bias:+.3f}",
+                f"{got.ms:.0f}",
+            )
         console.print(table)
     table = Table(title="nothing to find (target: emerged in at most 2 %)", title_justify="left")
     for name in ("condition", "runs", "emerged %", "never", "ambiguous", "transient", "already"):
         table.add_column(name, justify="left" if name == "condition" else "right")
     for name, setting in chosen(EMPTY).items():
         got = run(setting, runs)
-        rest = [str(got.statuses[status]) for status in ("never", "ambiguous", "transient", "already")]
+        rest = [
+            str(got.statuses[status]) for status in ("never", "ambiguous", "transient", "already")
+        ]
         table.add_row(name, str(got.runs), f"{100 * got.emerged / got.runs:.1f}", *rest)
     console.print(table)
     table = Table(
-        title="slope of log tokens over log parameters (true: −0.5); biases of the trend, its median, and other lines",
+        title="slope of log tokens over log parameters (true: −0.5); biases of the trend, "
+        "its median, and other lines",
         title_justify="left",
     )
     for name in (
@@ -268,7 +321,12 @@ def main(runs: int, words: list[str]) -> None:
         table.add_column(name, justify="left" if name == "suites" else "right")
     for name, options in chosen(SUITES).items():
         slope = run_suites(SUITES_A_RUN * runs, **options)
-        others = (slope.median_bias, slope.bias_nothing_hidden, slope.bias_left_out, slope.bias_as_seen)
+        others = (
+            slope.median_bias,
+            slope.bias_nothing_hidden,
+            slope.bias_left_out,
+            slope.bias_as_seen,
+        )
         about = [
             name,
             f"{slope.fitted}/{slope.runs}",
@@ -276,11 +334,18 @@ def main(runs: int, words: list[str]) -> None:
             f"{slope.bias:+.4f}",
             f"{slope.error:.4f}",
         ]
-        table.add_row(*about, f"{slope.rmse:.3f}", *(f"{bias:+.3f}" for bias in others), f"{100 * slope.coverage:.1f}")
+        table.add_row(
+            *about,
+            f"{slope.rmse:.3f}",
+            *(f"{bias:+.3f}" for bias in others),
+            f"{100 * slope.coverage:.1f}",
+        )
     console.print(table)
     console.print(f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
     numbers = [word for word in sys.argv[1:] if word.isdigit()]
-    main(int(numbers[0]) if numbers else RUNS, [word for word in sys.argv[1:] if not word.isdigit()])
+    main(
+        int(numbers[0]) if numbers else RUNS, [word for word in sys.argv[1:] if not word.isdigit()]
+    )

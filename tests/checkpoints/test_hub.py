@@ -1,4 +1,6 @@
-"""The hub's client and the store, against a hub on loopback: retries, resuming, hashes, budget, and what a user is told."""
+"""The hub's client and the store, against a hub on loopback: retries, resuming, hashes, budget, and
+what a user is told.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def fetch(repository: Repository, folder: Path, revision: str = "step0") -> Path
     return folder
 
 
-def test_what_arrives_is_what_the_hub_has(repository: Repository, root: Path, tmp_path: Path) -> None:
+def test_what_arrives_is_what_the_hub_has(
+    repository: Repository, root: Path, tmp_path: Path
+) -> None:
     folder = fetch(repository, tmp_path / "got")
     for path in folder.iterdir():
         assert path.read_bytes() == (root / NAME / "step0" / path.name).read_bytes()
@@ -58,7 +62,9 @@ def test_what_arrives_is_what_the_hub_has(repository: Repository, root: Path, tm
     assert load_model(folder).W_E.dtype == torch.float32  # float16 on disk
 
 
-def test_weights_in_bin_files_are_read_as_tensors_alone(repository: Repository, root: Path, tmp_path: Path) -> None:
+def test_weights_in_bin_files_are_read_as_tensors_alone(
+    repository: Repository, root: Path, tmp_path: Path
+) -> None:
     folder = fetch(repository, tmp_path / "got", "step1")
     assert [path.name for path in folder.glob("*.bin")] == ["pytorch_model.bin"]
     expected = torch.load(root / NAME / "step1" / "pytorch_model.bin", weights_only=True)
@@ -86,9 +92,13 @@ def test_a_broken_download_goes_on_where_it_stopped(
     assert weights_sha256(folder) == weights_sha256(root / NAME / "step0")
 
 
-def test_another_run_goes_on_too(repository: Repository, hub: Hub, root: Path, tmp_path: Path) -> None:
+def test_another_run_goes_on_too(
+    repository: Repository, hub: Hub, root: Path, tmp_path: Path
+) -> None:
     hub.faults.truncated.add("step0")
-    with pytest.raises(NotFetched, match=r"step0 model.safetensors: \d+ bytes came, \d+ were announced"):
+    with pytest.raises(
+        NotFetched, match=r"step0 model.safetensors: \d+ bytes came, \d+ were announced"
+    ):
         fetch(repository, tmp_path / "got")
     hub.faults.truncated.clear()
     hub.served.clear()
@@ -98,7 +108,9 @@ def test_another_run_goes_on_too(repository: Repository, hub: Hub, root: Path, t
     assert weights_sha256(folder) == weights_sha256(root / NAME / "step0")
 
 
-def test_bytes_that_are_not_the_listed_ones(repository: Repository, hub: Hub, tmp_path: Path) -> None:
+def test_bytes_that_are_not_the_listed_ones(
+    repository: Repository, hub: Hub, tmp_path: Path
+) -> None:
     hub.faults.changed.add("step0")
     with pytest.raises(NotFetched, match="another SHA-256"):
         fetch(repository, tmp_path / "got")
@@ -108,7 +120,9 @@ def test_bytes_that_are_not_the_listed_ones(repository: Repository, hub: Hub, tm
 def test_what_is_not_there(repository: Repository, hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(Missing, match="step7: the hub does not have it"):
         repository.listing("step7")
-    with pytest.raises(UserError, match="org/other: no such repository, or it is private and needs HF_TOKEN"):
+    with pytest.raises(
+        UserError, match="org/other: no such repository, or it is private and needs HF_TOKEN"
+    ):
         Repository("org/other", tmp_path, endpoint=hub.url, first_wait=0.01).branches()
     hub.faults.down = True
     with pytest.raises(LostNetwork, match="the hub can't be reached"):
@@ -134,7 +148,9 @@ def test_stopping_is_quick(repository: Repository, hub: Hub, tmp_path: Path) -> 
     stopped = threading.Event()
     listing = repository.listing("step0")
     with pytest.raises(Cancelled):
-        repository.download(listing, listing.weights("safetensors"), tmp_path, lambda _: stopped.set(), stopped)
+        repository.download(
+            listing, listing.weights("safetensors"), tmp_path, lambda _: stopped.set(), stopped
+        )
     assert hub.served["step0"] < listing.weights("safetensors")[0].size
 
 
@@ -143,7 +159,9 @@ def filled(size: int):  # type: ignore[no-untyped-def]
 
 
 def test_the_store_keeps_to_its_budget(tmp_path: Path) -> None:
-    """Entries that are held stay, the others make room: of another model first, then of this one the last used first."""
+    """Entries that are held stay, the others make room: of another model first, then of this one
+    the last used first.
+    """
     store, never = Store(tmp_path, 1000), threading.Event()
     for repository, name in (("other", "x"), ("mine", "a"), ("mine", "b")):
         store.release(store.take(repository, name, 300, filled(200), never), keep=True)
@@ -166,11 +184,15 @@ def test_the_store_keeps_to_its_budget(tmp_path: Path) -> None:
 
 def test_what_a_dead_run_held_is_free(tmp_path: Path) -> None:
     code = (
-        "import sys, os, threading; from pathlib import Path; from circuitwatch.checkpoints.store import Store\n"
-        "held = Store(Path(sys.argv[1]), 1000).take('mine', 'a', 600, lambda f: (f / 'w').write_text('x'), threading.Event())\n"
+        "import sys, os, threading; from pathlib import Path; from "
+        "circuitwatch.checkpoints.store import Store\n"
+        "held = Store(Path(sys.argv[1]), 1000).take('mine', 'a', 600, lambda f: (f / "
+        "'w').write_text('x'), threading.Event())\n"
         "print('held', flush=True); sys.stdin.read(); os._exit(1)"
     )
-    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert other.stdout is not None and other.stdin is not None
     assert other.stdout.readline() == b"held\n"
     store, stopped = Store(tmp_path, 1000), threading.Event()
@@ -185,8 +207,13 @@ def test_what_a_dead_run_held_is_free(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("circuitwatch.checkpoints.store.shutil.disk_usage", lambda _: type("U", (), {"free": 10}))
-    with pytest.raises(UserError, match=r"the disk has .* left and a needs .*; make room, or .*checkpoints\.folder="):
+    monkeypatch.setattr(
+        "circuitwatch.checkpoints.store.shutil.disk_usage", lambda _: type("U", (), {"free": 10})
+    )
+    with pytest.raises(
+        UserError,
+        match=r"the disk has .* left and a needs .*; make room, or .*checkpoints\.folder=",
+    ):
         Store(tmp_path, 1000).take("mine", "a", 600, filled(10), threading.Event())
 
 
@@ -204,12 +231,25 @@ def test_a_disk_that_fills_up_meanwhile(
 
 def audit_of(identities: dict[int, set[str]]) -> Audit:
     checkpoints = [Checkpoint(step, step, f"step{step}") for step in identities]
-    return Audit.of(checkpoints, {s: Weights("bin", 1, None, frozenset(i)) for s, i in identities.items()}, {})
+    return Audit.of(
+        checkpoints, {s: Weights("bin", 1, None, frozenset(i)) for s, i in identities.items()}, {}
+    )
 
 
 def test_which_of_equal_checkpoints_is_kept() -> None:
     """The last one if it is among them, else the first; one kind of file in common is enough."""
-    found = audit_of({0: {"a"}, 1: {"a"}, 2: {"b"}, 4: {"z"}, 8: {"z", "y"}, 16: {"c", "d"}, 32: {"d"}, 64: {"z"}})
+    found = audit_of(
+        {
+            0: {"a"},
+            1: {"a"},
+            2: {"b"},
+            4: {"z"},
+            8: {"z", "y"},
+            16: {"c", "d"},
+            32: {"d"},
+            64: {"z"},
+        }
+    )
     assert found.duplicate_of == {1: "step0", 4: "step64", 8: "step64", 32: "step16"}
 
 

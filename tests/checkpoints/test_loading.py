@@ -1,4 +1,6 @@
-"""Loading a checkpoint: equal to Hugging Face and to TransformerLens, and refusals with one clear line."""
+"""Loading a checkpoint: equal to Hugging Face and to TransformerLens, and refusals with one clear
+line.
+"""
 
 from __future__ import annotations
 
@@ -40,17 +42,25 @@ def test_logits_equal_hugging_faces(case: Case) -> None:
 
 
 def test_runs_that_leave_out_what_is_known_equal_the_whole(case: Case) -> None:
-    """Behind a shared beginning, from a mixture of embeddings, with the first layer taken over and the last one at the end only."""
+    """Behind a shared beginning, from a mixture of embeddings, with the first layer taken over and
+    the last one at the end only.
+    """
     rows, ends = torch.arange(8), case.prompts.lengths - 1
     for batch_size in (1, 3, 8):
         for values, tokens in zip(
-            case.prepared(batch_size).end_logits(), (case.prompts.clean, case.prompts.corrupted), strict=True
+            case.prepared(batch_size).end_logits(),
+            (case.prompts.clean, case.prompts.corrupted),
+            strict=True,
         ):
-            torch.testing.assert_close(values, case.hf(tokens).logits[rows, ends], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                values, case.hf(tokens).logits[rows, ends], rtol=1e-4, atol=1e-5
+            )
 
 
 def assert_loaded_as_it_is(model: PreTrainedModel, folder: Path, std: float = 0.25) -> None:
-    """Give every parameter a random value, write the model, and compare the logits of what is loaded with its own."""
+    """Give every parameter a random value, write the model, and compare the logits of what is
+    loaded with its own.
+    """
     for parameter in model.parameters():
         parameter.data.normal_(std=std)
     model.save_pretrained(folder)
@@ -62,13 +72,34 @@ def assert_loaded_as_it_is(model: PreTrainedModel, folder: Path, std: float = 0.
 
 @pytest.mark.parametrize(
     ("config", "kind"),
-    [(Qwen2Config, Qwen2ForCausalLM), (MistralConfig, MistralForCausalLM), (OlmoConfig, OlmoForCausalLM)],
+    [
+        (Qwen2Config, Qwen2ForCausalLM),
+        (MistralConfig, MistralForCausalLM),
+        (OlmoConfig, OlmoForCausalLM),
+    ],
 )
 def test_relatives_of_llama(config: type, kind: type, tmp_path: Path) -> None:
-    """With biases on queries, keys and values (Qwen2), and norms without parameters (OLMo). Loading compares the logits itself."""
+    """With biases on queries, keys and values (Qwen2), and norms without parameters (OLMo).
+
+    Loading compares the logits itself.
+    """
     torch.manual_seed(0)
-    shape = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40}
-    model = kind(config(**shape, num_key_value_heads=2, vocab_size=50, bos_token_id=0, eos_token_id=0, pad_token_id=0))
+    shape = {
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 40,
+    }
+    model = kind(
+        config(
+            **shape,
+            num_key_value_heads=2,
+            vocab_size=50,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=0,
+        )
+    )
     assert_loaded_as_it_is(model, tmp_path)
 
 
@@ -76,8 +107,15 @@ def test_stanfords_gpt2_scales_attention_by_layer(tmp_path: Path) -> None:
     """Loading compares the logits with Hugging Face's, which divide by the layer's number."""
     torch.manual_seed(0)
     config = GPT2Config(
-        n_layer=3, n_embd=24, n_head=3, vocab_size=50, n_positions=16, scale_attn_by_inverse_layer_idx=True, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
+        n_layer=3,
+        n_embd=24,
+        n_head=3,
+        vocab_size=50,
+        n_positions=16,
+        scale_attn_by_inverse_layer_idx=True,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
     model = GPT2LMHeadModel(config)
     assert_loaded_as_it_is(model, tmp_path, std=0.4)
 
@@ -97,7 +135,9 @@ def test_bfloat16_on_disk_is_analysed_in_float32(tmp_path: Path) -> None:
     ):
         model.to(torch.bfloat16).save_pretrained(tmp_path / name)
         loaded = load_model(tmp_path / name)
-        assert {loaded.W_E.dtype, loaded.W_U.dtype, loaded.blocks[0].attention.W_Q.dtype} == {torch.float32}
+        assert {loaded.W_E.dtype, loaded.W_U.dtype, loaded.blocks[0].attention.W_Q.dtype} == {
+            torch.float32
+        }
 
 
 def test_nan_weights_are_named(tmp_path: Path) -> None:
@@ -146,13 +186,26 @@ def windowed(kind: str, **more: Any) -> PreTrainedModel:
     if kind == "mistral":
         model = MistralForCausalLM(
             MistralConfig(
-                **shape, sliding_window=12, bos_token_id=0, eos_token_id=0, pad_token_id=0, vocab_size=50, **more
+                **shape,
+                sliding_window=12,
+                bos_token_id=0,
+                eos_token_id=0,
+                pad_token_id=0,
+                vocab_size=50,
+                **more,
             )
         )
     else:
         window = {"use_sliding_window": True, "sliding_window": 12, "max_window_layers": 0}
         model = Qwen2ForCausalLM(
-            Qwen2Config(**shape, **{**window, **more}, bos_token_id=0, eos_token_id=0, pad_token_id=0, vocab_size=50)
+            Qwen2Config(
+                **shape,
+                **{**window, **more},
+                bos_token_id=0,
+                eos_token_id=0,
+                pad_token_id=0,
+                vocab_size=50,
+            )
         )
     for parameter in model.parameters():
         parameter.data.normal_(std=0.25)
@@ -164,7 +217,9 @@ def test_a_sliding_window_shorter_than_the_inputs_is_refused(kind: str, tmp_path
     model = windowed(kind)
     model.save_pretrained(tmp_path)
     for length in (None, 13, 40):
-        with pytest.raises(UserError, match=r"differs .* by 0\.\d+ .*token 13 .*sliding_window=12") as caught:
+        with pytest.raises(
+            UserError, match=r"differs .* by 0\.\d+ .*token 13 .*sliding_window=12"
+        ) as caught:
             load_model(tmp_path, check_length=length)
         assert "\n" not in str(caught.value) and not isinstance(caught.value, DamagedWeights)
     same_logits(tmp_path, model, check_length=12)  # 12 tokens fit into the window
@@ -176,19 +231,25 @@ def test_a_window_that_no_layer_uses_is_no_reason(tmp_path: Path) -> None:
     same_logits(tmp_path, model, check_length=40)
 
 
-def test_the_comparison_takes_tokens_of_the_whole_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_takes_tokens_of_the_whole_vocabulary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As many as asked for, as far as the context goes, and the same ones each time."""
     random_model("parallel").save_pretrained(tmp_path)
     seen: list[Tensor] = []
     embed = Transformer.embed
-    monkeypatch.setattr(Transformer, "embed", lambda self, tokens: (seen.append(tokens), embed(self, tokens))[1])
+    monkeypatch.setattr(
+        Transformer, "embed", lambda self, tokens: (seen.append(tokens), embed(self, tokens))[1]
+    )
     for length in (None, 9, 9, 99):
         load_model(tmp_path, check_length=length)
     assert [tokens.shape for tokens in seen] == [(1, 32), (1, 9), (1, 9), (1, 32)]
     assert seen[1].equal(seen[2]) and seen[0].unique().numel() > 16 and seen[0].max() > 40
 
 
-def test_a_difference_in_one_late_token_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_difference_in_one_late_token_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A position that inputs of fewer tokens never touch."""
     random_model("sequential").save_pretrained(tmp_path)
     table = Transformer.__init__
@@ -222,7 +283,9 @@ def test_no_model_stays_behind(tmp_path: Path) -> None:
     gc.collect()
 
     def alive() -> int:
-        return sum(issubclass(type(thing), Transformer | torch.nn.Module) for thing in gc.get_objects())
+        return sum(
+            issubclass(type(thing), Transformer | torch.nn.Module) for thing in gc.get_objects()
+        )
 
     before = alive()
     for _ in range(10):

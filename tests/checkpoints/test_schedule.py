@@ -30,18 +30,34 @@ def test_listed_steps_and_the_ends() -> None:
 
 
 def test_an_unknown_step_names_the_nearest() -> None:
-    with pytest.raises(UserError, match="no checkpoint at step 1500; the nearest are 512, 1000, 2000"):
+    with pytest.raises(
+        UserError, match="no checkpoint at step 1500; the nearest are 512, 1000, 2000"
+    ):
         steps(kind="steps", steps=[1500])
 
 
 def test_every_nth_and_a_range() -> None:
     assert steps(kind="every", every=50) == [0, 40000, 90000, 140000, 143000]
-    assert steps(start="512", stop="2000") == steps(start="1B", stop="4.2e9tokens") == [512, 1000, 2000]
+    assert (
+        steps(start="512", stop="2000")
+        == steps(start="1B", stop="4.2e9tokens")
+        == [512, 1000, 2000]
+    )
 
 
 def test_log_doubles() -> None:
     chosen = steps(kind="log")
-    assert chosen[:11] == PYTHIA[:11] and chosen[11:] == [1000, 2000, 4000, 8000, 16000, 33000, 66000, 131000, 143000]
+    assert chosen[:11] == PYTHIA[:11] and chosen[11:] == [
+        1000,
+        2000,
+        4000,
+        8000,
+        16000,
+        33000,
+        66000,
+        131000,
+        143000,
+    ]
 
 
 def test_sparse_is_about_a_dozen() -> None:
@@ -50,14 +66,22 @@ def test_sparse_is_about_a_dozen() -> None:
 
 
 def test_no_checkpoint_in_range() -> None:
-    with pytest.raises(UserError, match="no checkpoint from step 600 to step 700; the model has steps 0 to 143000"):
+    with pytest.raises(
+        UserError, match="no checkpoint from step 600 to step 700; the model has steps 0 to 143000"
+    ):
         steps(start="600", stop="700steps")
 
 
 @pytest.mark.parametrize(
     ("text", "value", "unit"),
-    [("1000", 1000, "steps"), ("143k steps", 143e3, "steps"), ("2.1B", 2.1e9, "tokens"), ("2e9tokens", 2e9, "tokens"), ("500 tokens", 500, "tokens")],
-)  # fmt: skip
+    [
+        ("1000", 1000, "steps"),
+        ("143k steps", 143e3, "steps"),
+        ("2.1B", 2.1e9, "tokens"),
+        ("2e9tokens", 2e9, "tokens"),
+        ("500 tokens", 500, "tokens"),
+    ],
+)
 def test_bounds(text: str, value: float, unit: str) -> None:
     assert parse_bound(text, "schedule.from") == Bound(value, unit)
 
@@ -69,7 +93,9 @@ def test_a_bound_that_is_none(text: str) -> None:
 
 
 def test_the_papers_schedule_is_pythias() -> None:
-    paper = yaml.safe_load((Path(__file__).parents[2] / "conf/schedule/paper.yaml").read_text())["steps"]
+    paper = yaml.safe_load((Path(__file__).parents[2] / "conf/schedule/paper.yaml").read_text())[
+        "steps"
+    ]
     assert steps(kind="steps", steps=paper) == paper and len(paper) == 45 and paper[-1] == 143000
 
 

@@ -19,11 +19,21 @@ from circuitwatch.checkpoints.suites import (
 )
 from circuitwatch.errors import UserError
 
-MODELS = {name: model for suite in read_suites([conf_dir()]) for name, model in suite.models.items()}
+MODELS = {
+    name: model for suite in read_suites([conf_dir()]) for name, model in suite.models.items()
+}
 PYTHIA = {
-    "14m": (6, 128, 4, 50304), "31m": (6, 256, 8, 50304), "70m": (6, 512, 8, 50304), "160m": (12, 768, 12, 50304), "410m": (24, 1024, 16, 50304),
-    "1b": (16, 2048, 8, 50304), "1.4b": (24, 2048, 16, 50304), "2.8b": (32, 2560, 32, 50304), "6.9b": (32, 4096, 32, 50432), "12b": (36, 5120, 40, 50688),
-}  # fmt: skip
+    "14m": (6, 128, 4, 50304),
+    "31m": (6, 256, 8, 50304),
+    "70m": (6, 512, 8, 50304),
+    "160m": (12, 768, 12, 50304),
+    "410m": (24, 1024, 16, 50304),
+    "1b": (16, 2048, 8, 50304),
+    "1.4b": (24, 2048, 16, 50304),
+    "2.8b": (32, 2560, 32, 50304),
+    "6.9b": (32, 4096, 32, 50432),
+    "12b": (36, 5120, 40, 50688),
+}
 """Layers, width, heads and padded vocabulary, from table 1 and the configurations of Pythia."""
 
 
@@ -31,9 +41,13 @@ PYTHIA = {
 def test_pythias_parameters_are_those_of_its_shapes(size: str, tmp_path: Path) -> None:
     layers, width, heads, vocabulary = PYTHIA[size]
     GPTNeoXConfig(
-        num_hidden_layers=layers, hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width, vocab_size=vocabulary,
+        num_hidden_layers=layers,
+        hidden_size=width,
+        num_attention_heads=heads,
+        intermediate_size=4 * width,
+        vocab_size=vocabulary,
         architectures=["GPTNeoXForCausalLM"],
-    ).save_pretrained(tmp_path)  # fmt: skip
+    ).save_pretrained(tmp_path)
     facts = model_facts(tmp_path)
     for key in ("params_total", "params_non_embedding"):
         assert MODELS[f"pythia-{size}"][key] == facts[key]
@@ -45,9 +59,17 @@ def test_pythias_parameters_are_those_of_its_shapes(size: str, tmp_path: Path) -
         ("gpt2", GPT2Config()),
         ("gpt2-xl", GPT2Config(n_layer=48, n_embd=1600, n_head=25)),
         ("arwen-gpt2-medium-x21", GPT2Config(n_layer=24, n_embd=1024, n_head=16)),
-        ("OLMo-7B", OlmoConfig(num_hidden_layers=32, hidden_size=4096, num_attention_heads=32, intermediate_size=11008)),
+        (
+            "OLMo-7B",
+            OlmoConfig(
+                num_hidden_layers=32,
+                hidden_size=4096,
+                num_attention_heads=32,
+                intermediate_size=11008,
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_other_suites_parameters(name: str, config: object, tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)  # type: ignore[attr-defined]
     assert model_facts(tmp_path)["params_total"] == MODELS[name]["params_total"]
@@ -55,26 +77,52 @@ def test_other_suites_parameters(name: str, config: object, tmp_path: Path) -> N
 
 def test_every_size_seed_and_variant_is_a_model() -> None:
     for size in PYTHIA:
-        assert MODELS[f"pythia-{size}"]["steps"] == [0, *(2**k for k in range(10)), *range(1000, 143001, 1000)]
+        assert MODELS[f"pythia-{size}"]["steps"] == [
+            0,
+            *(2**k for k in range(10)),
+            *range(1000, 143001, 1000),
+        ]
         if size not in ("14m", "31m"):
             assert MODELS[f"pythia-{size}-deduped"]["hub_id"] == f"EleutherAI/pythia-{size}-deduped"
     for size in ("14m", "31m", "70m", "160m", "410m"):
         for seed in range(1, 10):
-            assert MODELS[f"pythia-{size}-seed{seed}"]["hub_id"] == f"EleutherAI/pythia-{size}-seed{seed}"
+            assert (
+                MODELS[f"pythia-{size}-seed{seed}"]["hub_id"]
+                == f"EleutherAI/pythia-{size}-seed{seed}"
+            )
     assert len(MODELS["alias-gpt2-small-x21"]["steps"]) == 609
 
 
 @pytest.mark.parametrize(
     ("pattern", "per_step", "names", "found"),
     [
-        ("step{step}", 10, ["main", "step0", "step20", "step3-old"], [(0, 0, "step0"), (20, 200, "step20")]),
-        ("step{step}-tokens{tokens}B", None, ["step1000-tokens4B", "step556000-tokens2460B"],
-         [(1000, 4 * 10**9, "step1000-tokens4B"), (556000, 2460 * 10**9, "step556000-tokens2460B")]),
-        ("stage*-step{step}", 2, ["stage1-step40000", "stage2-step9", "step1"], [(9, 18, "stage2-step9"), (40000, 80000, "stage1-step40000")]),
+        (
+            "step{step}",
+            10,
+            ["main", "step0", "step20", "step3-old"],
+            [(0, 0, "step0"), (20, 200, "step20")],
+        ),
+        (
+            "step{step}-tokens{tokens}B",
+            None,
+            ["step1000-tokens4B", "step556000-tokens2460B"],
+            [
+                (1000, 4 * 10**9, "step1000-tokens4B"),
+                (556000, 2460 * 10**9, "step556000-tokens2460B"),
+            ],
+        ),
+        (
+            "stage*-step{step}",
+            2,
+            ["stage1-step40000", "stage2-step9", "step1"],
+            [(9, 18, "stage2-step9"), (40000, 80000, "stage1-step40000")],
+        ),
         ("step-{step}", 1048576, ["step-240000"], [(240000, 251658240000, "step-240000")]),
     ],
-)  # fmt: skip
-def test_revisions_by_their_names(pattern: str, per_step: int | None, names: list[str], found: list[tuple]) -> None:
+)
+def test_revisions_by_their_names(
+    pattern: str, per_step: int | None, names: list[str], found: list[tuple]
+) -> None:
     named = checkpoints_named(names, pattern, per_step)
     assert [(c.step, c.tokens, c.revision) for c in named] == found
     for checkpoint in named:
@@ -84,7 +132,16 @@ def test_revisions_by_their_names(pattern: str, per_step: int | None, names: lis
 
 
 def test_steps_as_people_write_them() -> None:
-    assert parse_steps([512, 0, "1000..3000 by 1000", "1..3"], "x") == [0, 1, 2, 3, 512, 1000, 2000, 3000]
+    assert parse_steps([512, 0, "1000..3000 by 1000", "1..3"], "x") == [
+        0,
+        1,
+        2,
+        3,
+        512,
+        1000,
+        2000,
+        3000,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -94,12 +151,22 @@ def test_steps_as_people_write_them() -> None:
         ("hub_id: a/{model}\nmodel: {}", "needs `models`"),
         ("hub_id: a/{model}\nrevisions: s{step}\nmodels: {m: }", "tokens_per_step is missing"),
         ("hub_id: a/{model}\ntokens_per_step: 1\nmodels: {m: }", "m has no revisions"),
-        ("hub_id: a/{model}\nrevisions: main\ntokens_per_step: 1\nmodels: {m: }", "has no {step}, so `steps` must name"),
-        ("hub_id: a/{model}\nrevisions: s{step}\ntokens_per_step: 1\nmodels: {m: {size: 3}}", "size: no such key"),
-        ("hub_id: a/{model}\nrevisions: s{step}\ntokens_per_step: 1\nsteps: [all]\nmodels: {m: }", "neither a number nor a range"),
+        (
+            "hub_id: a/{model}\nrevisions: main\ntokens_per_step: 1\nmodels: {m: }",
+            "has no {step}, so `steps` must name",
+        ),
+        (
+            "hub_id: a/{model}\nrevisions: s{step}\ntokens_per_step: 1\nmodels: {m: {size: 3}}",
+            "size: no such key",
+        ),
+        (
+            "hub_id: a/{model}\nrevisions: s{step}\ntokens_per_step: 1\nsteps: "
+            "[all]\nmodels: {m: }",
+            "neither a number nor a range",
+        ),
         ("models: [", "can't be read as YAML"),
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_no_suite(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text(text)
     with pytest.raises(UserError, match=r"bad\.yaml") as caught:

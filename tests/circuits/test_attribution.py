@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.tools.analysis.attribution_patching import EdgeAttributionConfig, attribution_patch
+from transformer_lens.tools.analysis.attribution_patching import (
+    EdgeAttributionConfig,
+    attribution_patch,
+)
 from transformers import PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
@@ -35,16 +38,24 @@ def naive_scores(case: Case, prompts: Pairs, metric: Metric, alphas: list[float]
     scores = np.zeros(graph.edges.shape)
     for i, length in enumerate(prompts.lengths.tolist()):
         clean, corrupted = (
-            case.textbook.embed(tokens[i : i + 1, :length]) for tokens in (prompts.clean, prompts.corrupted)
+            case.textbook.embed(tokens[i : i + 1, :length])
+            for tokens in (prompts.clean, prompts.corrupted)
         )
-        clean_outputs, corrupted_outputs = case.textbook.run(clean)[1], case.textbook.run(corrupted)[1]
+        clean_outputs, corrupted_outputs = (
+            case.textbook.run(clean)[1],
+            case.textbook.run(corrupted)[1],
+        )
         for alpha in alphas:
             embedded = (corrupted + alpha * (clean - corrupted)).requires_grad_()
             logits, _, inputs = case.textbook.run(embedded)
             metric(logits[:, -1], torch.tensor([i])).sum().backward()
             for sender, receiver in case.textbook.edges():
                 difference = corrupted_outputs[sender] - clean_outputs[sender]
-                score = (difference * inputs[receiver].grad).sum().item() / len(alphas) / len(prompts.lengths)
+                score = (
+                    (difference * inputs[receiver].grad).sum().item()
+                    / len(alphas)
+                    / len(prompts.lengths)
+                )
                 scores[graph.senders.index(sender), graph.receivers.index(receiver)] += score
     return scores
 
@@ -63,9 +74,15 @@ def test_the_graph_has_the_textbooks_edges(case: Case) -> None:
 
 
 @pytest.mark.parametrize("metric", [logit_difference, probability])
-@pytest.mark.parametrize(("steps", "quadrature"), [(5, "right"), (5, "left"), (3, "midpoint"), (1, "right")])
-def test_scores_equal_the_naive_implementation(case: Case, metric: Metric, steps: int, quadrature: str) -> None:
-    """Relative to the largest score, 1e-4: float32 sums taken in another order differ by some 1e-6."""
+@pytest.mark.parametrize(
+    ("steps", "quadrature"), [(5, "right"), (5, "left"), (3, "midpoint"), (1, "right")]
+)
+def test_scores_equal_the_naive_implementation(
+    case: Case, metric: Metric, steps: int, quadrature: str
+) -> None:
+    """Relative to the largest score, 1e-4: float32 sums taken in another order differ by some
+    1e-6.
+    """
     expected = naive_scores(case, case.prompts, metric, quadrature_points(steps, quadrature))
     scores = edge_scores(case.prepared(), metric, steps=steps, quadrature=quadrature)
     assert np.abs(scores - expected).max() <= 1e-4 * np.abs(expected).max()
@@ -77,10 +94,11 @@ def test_scores_do_not_depend_on_the_batch_size(case: Case) -> None:
 
 
 def test_scores_of_what_input_feeds_sum_to_the_metrics_change(case: Case) -> None:
-    """Completeness: along the path of embeddings, the gradients at all receivers that `input` feeds integrate to F(corrupted) − F(clean).
+    """Completeness: along the path of embeddings, the gradients at all receivers that `input` feeds
+    integrate to F(corrupted) − F(clean).
 
-    The metric depends on the embedding only through those receivers. 200 midpoint steps leave an error of about 1e-5 of the change for
-    these models; 1e-3 would be missed by any wrong term.
+    The metric depends on the embedding only through those receivers. 200 midpoint steps leave an
+    error of about 1e-5 of the change for these models; 1e-3 would be missed by any wrong term.
     """
     scores = edge_scores(case.prepared(), logit_difference, steps=200, quadrature="midpoint")
     clean, corrupted = run_metric(case.prepared(), logit_difference)
@@ -93,22 +111,31 @@ def test_midpoint_is_closer_to_the_limit_than_right(case: Case) -> None:
         return edge_scores(case.prepared(), logit_difference, steps=steps, quadrature=quadrature)
 
     limit = scores(100, "midpoint")
-    midpoint, right = (np.abs(scores(5, quadrature) - limit).sum() for quadrature in ("midpoint", "right"))
+    midpoint, right = (
+        np.abs(scores(5, quadrature) - limit).sum() for quadrature in ("midpoint", "right")
+    )
     assert midpoint <= right
 
 
 def test_scores_equal_finite_differences(tmp_path: Path) -> None:
-    """A score of one right step is the derivative of the metric when the edge moves towards its corrupted value; float64, edge by edge, without autograd."""
+    """A score of one right step is the derivative of the metric when the edge moves towards its
+    corrupted value; float64, edge by edge, without autograd.
+    """
     for architecture in ("parallel", "sequential", "llama"):
         hf = random_model(architecture).double()
         for module in hf.modules():
             if isinstance(module, LlamaRMSNorm):  # it goes through float32 whatever the model is in
                 module.forward = partial(
-                    F.rms_norm, normalized_shape=(24,), weight=module.weight, eps=module.variance_epsilon
+                    F.rms_norm,
+                    normalized_shape=(24,),
+                    weight=module.weight,
+                    eps=module.variance_epsilon,
                 )
         hf.save_pretrained(tmp_path / architecture)
         model, textbook = load_model(tmp_path / architecture, dtype=torch.float64), Textbook(hf)
-        prompts = Pairs(*(part[:1, :5] for part in (UNEQUAL.clean, UNEQUAL.corrupted)), torch.tensor([5]))
+        prompts = Pairs(
+            *(part[:1, :5] for part in (UNEQUAL.clean, UNEQUAL.corrupted)), torch.tensor([5])
+        )
         graph, scores = (
             graph_of(model),
             edge_scores(Prepared(model, prompts), logit_difference, steps=1, quadrature="right"),
@@ -119,7 +146,10 @@ def test_scores_equal_finite_differences(tmp_path: Path) -> None:
         for sender, receiver in textbook.edges()[::5]:
             values = []
             for epsilon in (1e-5, -1e-5):
-                moved = {name: at_clean[name] + epsilon * (at_corrupted[name] - at_clean[name]) for name in at_clean}
+                moved = {
+                    name: at_clean[name] + epsilon * (at_corrupted[name] - at_clean[name])
+                    for name in at_clean
+                }
                 logits = textbook.run(clean, moved, every - {(sender, receiver)})[0]
                 values.append(logit_difference(logits[:, -1], torch.tensor([0])).item())
             expected = (values[0] - values[1]) / 2e-5
@@ -128,10 +158,14 @@ def test_scores_equal_finite_differences(tmp_path: Path) -> None:
 
 
 def test_one_step_equals_transformer_lens(tmp_path: Path) -> None:
-    """TransformerLens takes the gradient at its second prompt and moves towards its first, so the two change places. GPT-2: it refuses shared keys."""
+    """TransformerLens takes the gradient at its second prompt and moves towards its first, so the
+    two change places. GPT-2: it refuses shared keys.
+    """
     hf = random_model("sequential")
     hf.save_pretrained(tmp_path)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token=""))
+    )
     bridge = TransformerBridge.boot_transformers(
         str(tmp_path), hf_model=hf.requires_grad_(True), tokenizer=tokenizer, device="cpu"
     )
@@ -148,9 +182,14 @@ def test_one_step_equals_transformer_lens(tmp_path: Path) -> None:
         lambda logits: logit_difference(logits[:, -1], torch.tensor([0])).sum(),
         EdgeAttributionConfig(granularity="edge"),
     )
-    graph, expected = graph_of(model), np.zeros((len(graph_of(model).senders), len(graph_of(model).receivers)))
+    graph, expected = (
+        graph_of(model),
+        np.zeros((len(graph_of(model).senders), len(graph_of(model).receivers))),
+    )
     for (writer, reader), score in result.edge_scores.items():
-        sender = {"embed": "input", "mlp_out": f"m{writer.layer}"}.get(writer.kind, f"a{writer.layer}.h{writer.head}")
+        sender = {"embed": "input", "mlp_out": f"m{writer.layer}"}.get(
+            writer.kind, f"a{writer.layer}.h{writer.head}"
+        )
         receiver = {"logits": "logits", "mlp_in": f"m{reader.layer}"}.get(
             reader.kind, f"a{reader.layer}.h{reader.head}<{reader.kind[0]}>"
         )
@@ -160,7 +199,9 @@ def test_one_step_equals_transformer_lens(tmp_path: Path) -> None:
 
 
 def test_scores_equal_a_published_implementation(tmp_path: Path) -> None:
-    """The opponent of the benchmarks computes the same numbers, so that its time is the time of the same work."""
+    """The opponent of the benchmarks computes the same numbers, so that its time is the time of the
+    same work.
+    """
     hf = random_model("parallel")
     hf.save_pretrained(tmp_path)
     model, published = load_model(tmp_path), Published(hf, batch_size=3)
@@ -173,7 +214,11 @@ def test_scores_equal_a_published_implementation(tmp_path: Path) -> None:
     evaluate = CircuitEvaluator(Prepared(model, UNEQUAL), logit_difference)
     for n in (5, 20, 60):
         mask = circuit_of_size(graph, order, n)
-        by_heap = circuit_by_heap(theirs, graph.visible, graph.node_of_receiver, len(graph.nodes), n)
+        by_heap = circuit_by_heap(
+            theirs, graph.visible, graph.node_of_receiver, len(graph.nodes), n
+        )
         assert (by_heap.numpy() == mask).all()
-        expected = published.evaluate(by_heap, UNEQUAL.clean, UNEQUAL.corrupted, ends, logit_difference)
+        expected = published.evaluate(
+            by_heap, UNEQUAL.clean, UNEQUAL.corrupted, ends, logit_difference
+        )
         assert evaluate(mask) == pytest.approx(expected, abs=1e-4)

@@ -15,21 +15,34 @@ from support.models import Case, logit_difference
 
 
 def naive_value(case: Case, circuit: set[tuple[str, str]]) -> float:
-    """Every prompt alone, the whole model recomputed with each edge outside the circuit corrupted."""
+    """Every prompt alone, the whole model recomputed with each edge outside the circuit
+    corrupted.
+    """
     total = 0.0
     for i, length in enumerate(case.prompts.lengths.tolist()):
         clean, corrupted = (
-            case.textbook.embed(t[i : i + 1, :length]) for t in (case.prompts.clean, case.prompts.corrupted)
+            case.textbook.embed(t[i : i + 1, :length])
+            for t in (case.prompts.clean, case.prompts.corrupted)
         )
         logits = case.textbook.run(clean, case.textbook.run(corrupted)[1], circuit)[0]
         total += logit_difference(logits[:, -1], torch.tensor([i])).item()
     return total / len(case.prompts.lengths)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
 @given(density=st.floats(0.05, 0.95), seed=st.integers(0, 2**20))
-def test_random_circuits_equal_the_naive_recomputation(case: Case, density: float, seed: int) -> None:
-    """Any set of edges, pruned or not. 1e-4 absolute on logit differences of order 1: float32 sums in another order."""
+def test_random_circuits_equal_the_naive_recomputation(
+    case: Case, density: float, seed: int
+) -> None:
+    """Any set of edges, pruned or not.
+
+    1e-4 absolute on logit differences of order 1: float32 sums in another order.
+    """
     graph = graph_of(case.model)
     mask = graph.edges & (np.random.default_rng(seed).random(graph.edges.shape) < density)
     named = {(graph.senders[s], graph.receivers[r]) for s, r in np.argwhere(mask)}
@@ -38,7 +51,9 @@ def test_random_circuits_equal_the_naive_recomputation(case: Case, density: floa
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
-def test_full_circuit_is_the_clean_model_and_the_empty_one_the_corrupted(case: Case, batch_size: int) -> None:
+def test_full_circuit_is_the_clean_model_and_the_empty_one_the_corrupted(
+    case: Case, batch_size: int
+) -> None:
     clean, corrupted = run_metric(case.prepared(), logit_difference)
     evaluate = CircuitEvaluator(case.prepared(batch_size), logit_difference)
     edges = graph_of(case.model).edges
@@ -65,7 +80,9 @@ def test_exact_scores_equal_patching_each_edge_by_hand(case: Case) -> None:
     scores = exact_edge_scores(case.prepared(), logit_difference)
     for sender, receiver in case.textbook.edges()[::7]:
         expected = naive_value(case, every - {(sender, receiver)}) - whole
-        assert scores[graph.senders.index(sender), graph.receivers.index(receiver)] == pytest.approx(expected, abs=1e-4)
+        assert scores[
+            graph.senders.index(sender), graph.receivers.index(receiver)
+        ] == pytest.approx(expected, abs=1e-4)
 
 
 def test_first_difference(case: Case) -> None:

@@ -17,7 +17,9 @@ GRAPH = Graph(n_layers=2, n_heads=3, parallel=True)
 
 
 def content() -> dict:
-    scores = (np.random.default_rng(0).normal(size=GRAPH.edges.shape) * GRAPH.edges).astype(np.float32)
+    scores = (np.random.default_rng(0).normal(size=GRAPH.edges.shape) * GRAPH.edges).astype(
+        np.float32
+    )
     mask = circuit_of_size(GRAPH, greedy_order(GRAPH, scores), 12)
     return to_json(GRAPH, scores, mask, d_model=24)
 
@@ -27,7 +29,10 @@ def test_there_and_back() -> None:
     graph, scores, mask = from_json(json.loads(json.dumps(written)))
     assert graph == GRAPH and to_json(graph, scores, mask, d_model=24) == written
     assert written["edges"]["input->a1.h2<k>"].keys() == {"score", "in_graph"}
-    assert {name for name, node in written["nodes"].items() if node["in_graph"]} >= {"input", "logits"}
+    assert {name for name, node in written["nodes"].items() if node["in_graph"]} >= {
+        "input",
+        "logits",
+    }
     assert len(written["edges"]) == GRAPH.n_edges
 
 
@@ -35,7 +40,10 @@ def test_a_file_written_by_hand(tmp_path: Path) -> None:
     """Nodes as booleans, edges left out, a score of null: what other versions write."""
     path = tmp_path / "circuit.json"
     cfg = {"n_layers": 1, "n_heads": 1, "parallel_attn_mlp": False, "d_model": 8}
-    edges = {"input->a0.h0<v>": {"score": -0.5, "in_graph": True}, "a0.h0->m0": {"score": None, "in_graph": False}}
+    edges = {
+        "input->a0.h0<v>": {"score": -0.5, "in_graph": True},
+        "a0.h0->m0": {"score": None, "in_graph": False},
+    }
     path.write_text(json.dumps({"cfg": cfg, "nodes": {"input": True}, "edges": edges}))
     graph, scores, mask = read(path)
     assert (graph.n_layers, graph.n_heads, graph.parallel) == (1, 1, False)

@@ -12,7 +12,9 @@ from support.models import Case
 
 
 def test_a_smaller_budget_means_smaller_batches(case: Case) -> None:
-    large, small, none = (plan(case.model, case.prompts, steps=5, budget=budget) for budget in (2**30, 2**20, 1))
+    large, small, none = (
+        plan(case.model, case.prompts, steps=5, budget=budget) for budget in (2**30, 2**20, 1)
+    )
     assert large.batch_size == len(case.prompts.lengths) and large.reuse
     assert none.batch_size == 1 and not none.reuse
     assert none.estimate < small.estimate <= large.estimate and small.estimate <= 2**20
@@ -49,7 +51,10 @@ def test_other_errors_are_not_hidden() -> None:
 
 
 def test_sizes() -> None:
-    assert parse_size("4GiB", "circuit.memory") == 2**32 and parse_size("1.5 MB", "circuit.memory") == 1_500_000
+    assert (
+        parse_size("4GiB", "circuit.memory") == 2**32
+        and parse_size("1.5 MB", "circuit.memory") == 1_500_000
+    )
     for wrong in ("4", "GiB", "-1GiB", "0GiB", "4 gigabytes"):
         with pytest.raises(UserError, match=r"circuit\.memory="):
             parse_size(wrong, "circuit.memory")

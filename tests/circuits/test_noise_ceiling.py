@@ -1,4 +1,6 @@
-"""From scores of prompts to stability, on made-up models whose true circuits are known: unchanged, moved a little, unrelated."""
+"""From scores of prompts to stability, on made-up models whose true circuits are known: unchanged,
+moved a little, unrelated.
+"""
 
 from __future__ import annotations
 
@@ -36,18 +38,25 @@ def circuit(scores: np.ndarray, weights: np.ndarray) -> Circuit:
 
 
 def compared(truths: np.ndarray, seed: int) -> tuple[dict[str, SetStability], SetStability]:
-    """Stability of checkpoints with these true scores [checkpoint, edge]: like with like, and as it was before: circuits of all
-    prompts, which are the same at every checkpoint, against the overlap of two resamples drawn anew at each."""
+    """Stability of checkpoints with these true scores [checkpoint, edge]: like with like, and as it
+    was before: circuits of all prompts, which are the same at every checkpoint, against the overlap
+    of two resamples drawn anew at each."""
     rng = np.random.default_rng([seed, 1])
-    of_prompts = rng.normal(0, NOISE, (PROMPTS, GRAPH.n_edges))  # what is peculiar to a prompt stays with it
+    of_prompts = rng.normal(
+        0, NOISE, (PROMPTS, GRAPH.n_edges)
+    )  # what is peculiar to a prompt stays with it
     drawn = bootstrap_weights(PROMPTS, 2, seed)
     both = [[circuit(truth + of_prompts, weights) for weights in drawn] for truth in truths]
     pairs = [resampled_overlaps(GRAPH, one, other) for one, other in pairwise(both)]
-    found = {name: set_stability(*zip(*(pair[name] for pair in pairs), strict=True)) for name in MEASURES}
+    found = {
+        name: set_stability(*zip(*(pair[name] for pair in pairs), strict=True)) for name in MEASURES
+    }
     every = [circuit(truth + of_prompts, np.ones(PROMPTS)) for truth in truths]
     anew = [bootstrap_weights(PROMPTS, 2, (seed, step)) for step in range(len(truths))]
     within = [
-        mean_overlaps(GRAPH, [circuit(truth + of_prompts, weights) for weights in of_step])["edge_jaccard"]
+        mean_overlaps(GRAPH, [circuit(truth + of_prompts, weights) for weights in of_step])[
+            "edge_jaccard"
+        ]
         for truth, of_step in zip(truths, anew, strict=True)
     ]
     observed = [jaccard(a.mask, b.mask) for a, b in pairwise(every)]
@@ -57,14 +66,19 @@ def compared(truths: np.ndarray, seed: int) -> tuple[dict[str, SetStability], Se
 
 
 def true_scores(seed: int, movement: float) -> np.ndarray:
-    """One set of scores at every checkpoint, and beside it what moves from one to the next: [checkpoint, edge]."""
+    """One set of scores at every checkpoint, and beside it what moves from one to the next:
+    [checkpoint, edge].
+    """
     rng = np.random.default_rng([seed, 2])
     return rng.normal(size=GRAPH.n_edges) + movement * rng.normal(size=(CHECKPOINTS, GRAPH.n_edges))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_unchanged_model_is_at_the_ceiling_whatever_the_sample(seed: int) -> None:
-    """Exactly, in each measure, though A's circuit is not B's (edges share 0.7 or less). The overlap of the same prompts lies far above such a ceiling."""
+    """Exactly, in each measure, though A's circuit is not B's (edges share 0.7 or less).
+
+    The overlap of the same prompts lies far above such a ceiling.
+    """
     found, before = compared(true_scores(seed, 0.0), seed)
     for of_measure in found.values():
         assert of_measure.jaccard == of_measure.ceiling < 1
@@ -74,8 +88,9 @@ def test_an_unchanged_model_is_at_the_ceiling_whatever_the_sample(seed: int) -> 
 
 
 def test_movements_smaller_than_the_noise_of_prompts_are_about_1() -> None:
-    """A third of the noise of a mean over the prompts. Over 12 seeds within 0.1 below 1 and never above by more than chance allows (0.02);
-    by the overlap of the same prompts it would be 1.1 or more: `stable` by construction."""
+    """A third of the noise of a mean over the prompts. Over 12 seeds within 0.1 below 1 and never
+    above by more than chance allows (0.02); by the overlap of the same prompts it would be 1.1 or
+    more: `stable` by construction."""
     movement = NOISE / np.sqrt(PROMPTS) / 3
     both = [compared(true_scores(seed, movement), seed) for seed in range(SEEDS)]
     for measure in MEASURES:
@@ -84,7 +99,9 @@ def test_movements_smaller_than_the_noise_of_prompts_are_about_1() -> None:
 
 
 def test_unrelated_circuits_are_at_0() -> None:
-    """True scores drawn anew at each checkpoint, nothing of the prompts' own: the mean of 12 seeds of 7 pairs is 0 within 0.03."""
+    """True scores drawn anew at each checkpoint, nothing of the prompts' own: the mean of 12 seeds
+    of 7 pairs is 0 within 0.03.
+    """
     rng = np.random.default_rng(0)
     found = []
     for seed in range(SEEDS):
@@ -92,7 +109,9 @@ def test_unrelated_circuits_are_at_0() -> None:
         drawn = bootstrap_weights(PROMPTS, 2, seed)
         own = rng.normal(0, NOISE, (CHECKPOINTS, PROMPTS, GRAPH.n_edges))
         both = [[circuit(t + o, w) for w in drawn] for t, o in zip(truths, own, strict=True)]
-        pairs = [resampled_overlaps(GRAPH, one, other)["edge_jaccard"] for one, other in pairwise(both)]
+        pairs = [
+            resampled_overlaps(GRAPH, one, other)["edge_jaccard"] for one, other in pairwise(both)
+        ]
         found.append(set_stability(*zip(*pairs, strict=True)).stability)
     assert np.mean(found) == pytest.approx(0, abs=0.03)
 
@@ -110,14 +129,24 @@ def test_resampled_overlaps_by_hand() -> None:
     found = resampled_overlaps(GRAPH, one, other)["edge_jaccard"]
     assert found.observed == pytest.approx((0 + 1 / 4) / 2)  # {0,1} with {2}; {1,2} with {0,1,3}
     assert found.ceiling == pytest.approx((1 / 3 + 0) / 2)
-    chance = [overlaps_by_chance(GRAPH, a, b)["edge_jaccard"] for a, b in ((one[0], other[1]), (one[1], other[0]))]
+    chance = [
+        overlaps_by_chance(GRAPH, a, b)["edge_jaccard"]
+        for a, b in ((one[0], other[1]), (one[1], other[0]))
+    ]
     assert found.chance == pytest.approx(np.mean(chance))
-    assert resampled_overlaps(GRAPH, [None, one[1]], other) == {} == resampled_overlaps(GRAPH, one[:1], other[:1])
+    assert (
+        resampled_overlaps(GRAPH, [None, one[1]], other)
+        == {}
+        == resampled_overlaps(GRAPH, one[:1], other[:1])
+    )
     three = [of(0), of(0, 1), of(2)]
     across = [
-        overlaps(GRAPH, three[i], three[j])["edge_jaccard"] for i, j in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
+        overlaps(GRAPH, three[i], three[j])["edge_jaccard"]
+        for i, j in ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
     ]
-    assert resampled_overlaps(GRAPH, three, three)["edge_jaccard"].observed == pytest.approx(np.mean(across))
+    assert resampled_overlaps(GRAPH, three, three)["edge_jaccard"].observed == pytest.approx(
+        np.mean(across)
+    )
     with pytest.raises(ValueError, match="3 and 2 resamples"):
         resampled_overlaps(GRAPH, three, other)
     said = resampled_scalars({"edge_jaccard": found}, "_final")

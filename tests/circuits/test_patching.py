@@ -1,4 +1,6 @@
-"""Path patching against a naive implementation: one prompt, one set of senders at a time, on Hugging Face's own modules."""
+"""Path patching against a naive implementation: one prompt, one set of senders at a time, on
+Hugging Face's own modules.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,25 @@ from support.textbook import Nodes, Textbook
 
 
 class Naive:
-    """The textbook model, run with some nodes' outputs held fixed and some receivers' inputs replaced."""
+    """The textbook model, run with some nodes' outputs held fixed and some receivers' inputs
+    replaced.
+    """
 
     def __init__(self, book: Textbook) -> None:
         self.book = book
 
     def run(
-        self, embedded: Tensor, held: Nodes | None = None, given: Nodes | None = None, where: list[int] | None = None
+        self,
+        embedded: Tensor,
+        held: Nodes | None = None,
+        given: Nodes | None = None,
+        where: list[int] | None = None,
     ) -> tuple[Tensor, Nodes, Nodes]:
-        """Logits, outputs and inputs. `held` outputs replace what nodes compute; `given` inputs what receivers read at the positions `where`."""
+        """Logits, outputs and inputs.
+
+        `held` outputs replace what nodes compute; `given` inputs what receivers read at the
+        positions `where`.
+        """
         held, given = held or {}, given or {}
 
         def read(receiver: str, outputs: Nodes, senders: list[str]) -> Tensor:
@@ -37,21 +49,38 @@ class Naive:
                 whole[:, where] = given[receiver][:, where]
             return whole
 
-        return self.book.walk({"input": held.get("input", embedded)}, read, lambda name, output: held.get(name, output))
+        return self.book.walk(
+            {"input": held.get("input", embedded)},
+            read,
+            lambda name, output: held.get(name, output),
+        )
 
     def senders_of(self, receiver: str) -> list[str]:
         return [sender for sender, into in self.book.edges() if into == receiver]
 
     def patch(
-        self, base: Tensor, other: Tensor, senders: list[str], receivers: list[str], where: list[int], mlps: str
+        self,
+        base: Tensor,
+        other: Tensor,
+        senders: list[str],
+        receivers: list[str],
+        where: list[int],
+        mlps: str,
     ) -> Tensor:
-        """Logits [1, pos, vocabulary] of one prompt, whose receivers take what arrives at the positions `where`."""
+        """Logits [1, pos, vocabulary] of one prompt, whose receivers take what arrives at the
+        positions `where`.
+        """
         mine, theirs = self.run(base)[1], self.run(other)[1]
-        frozen = {name: output for name, output in mine.items() if name[0] == "a" or mlps == "frozen"}
+        frozen = {
+            name: output for name, output in mine.items() if name[0] == "a" or mlps == "frozen"
+        }
         read = self.run(base)[2]
         changed = self.run(base, frozen | {name: theirs[name] for name in senders})[2]
-        # An input counts without the biases of earlier attention layers, which `walk` adds by itself.
-        biases = {name: read[name] - sum(mine[u] for u in self.senders_of(name)) for name in receivers}
+        # An input counts without the biases of earlier attention layers, which `walk` adds by
+        # itself.
+        biases = {
+            name: read[name] - sum(mine[u] for u in self.senders_of(name)) for name in receivers
+        }
         arrived = {name: changed[name] - biases[name] for name in receivers}
         return self.run(base, {}, {name: arrived[name] for name in receivers}, where)[0]
 
@@ -67,7 +96,8 @@ def naive_values(
     values = []
     for i, length in enumerate(case.prompts.lengths.tolist()):
         clean, corrupted = (
-            case.textbook.embed(t[i : i + 1, :length]) for t in (case.prompts.clean, case.prompts.corrupted)
+            case.textbook.embed(t[i : i + 1, :length])
+            for t in (case.prompts.clean, case.prompts.corrupted)
         )
         base, other = (clean, corrupted) if direction == "noising" else (corrupted, clean)
         where = list(range(length)) if positions is None else sorted(set(positions[i].tolist()))
@@ -82,20 +112,33 @@ def deep(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return make_case(request.param, tmp_path_factory.mktemp(f"deep-{request.param}"), n_layers=4)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
 @given(data=st.data())
-def test_random_senders_and_receivers_equal_the_naive_implementation(deep: Case, data: st.DataObject) -> None:
-    """Sets of any senders into any receivers, at some positions or all, both ways, MLPs both ways. 1e-4 absolute on logit differences of
-    order 1: float32 sums in another order."""
+def test_random_senders_and_receivers_equal_the_naive_implementation(
+    deep: Case, data: st.DataObject
+) -> None:
+    """Sets of any senders into any receivers, at some positions or all, both ways, MLPs both ways.
+    1e-4 absolute on logit differences of order 1: float32 sums in another order."""
     case, graph = deep, graph_of(deep.model)
     sets = data.draw(
-        st.lists(st.lists(st.sampled_from(graph.senders), unique=True, max_size=3), min_size=1, max_size=3)
+        st.lists(
+            st.lists(st.sampled_from(graph.senders), unique=True, max_size=3),
+            min_size=1,
+            max_size=3,
+        )
     )
     into_logits = data.draw(st.integers(0, 3)) == 0
     receivers = (
         ["logits"]
         if into_logits
-        else data.draw(st.lists(st.sampled_from(graph.receivers[:-1]), unique=True, min_size=1, max_size=4))
+        else data.draw(
+            st.lists(st.sampled_from(graph.receivers[:-1]), unique=True, min_size=1, max_size=4)
+        )
     )
     positions = None
     if data.draw(st.booleans()):
@@ -112,7 +155,9 @@ def test_random_senders_and_receivers_equal_the_naive_implementation(deep: Case,
 
 
 def test_effects_are_shares_of_the_behaviour(case: Case) -> None:
-    """Every sender patched at once destroys the behaviour (−1), or restores it (+1); no sender does nothing."""
+    """Every sender patched at once destroys the behaviour (−1), or restores it (+1); no sender does
+    nothing.
+    """
     everything = graph_of(case.model).senders
     patcher = PathPatcher(case.prepared(), logit_difference)
     for direction, whole in (("noising", -1.0), ("denoising", 1.0)):
@@ -123,15 +168,23 @@ def test_effects_are_shares_of_the_behaviour(case: Case) -> None:
 def test_a_metric_of_probabilities(case: Case) -> None:
     patched = PathPatcher(case.prepared(), probability).patch([["a0.h1"]], ["logits"])
     length = int(case.prompts.lengths[0])
-    clean, corrupted = (case.textbook.embed(t[:1, :length]) for t in (case.prompts.clean, case.prompts.corrupted))
-    logits = Naive(case.textbook).patch(clean, corrupted, ["a0.h1"], ["logits"], list(range(length)), "recomputed")
-    assert patched.values[0, 0].item() == pytest.approx(probability(logits[:, -1], torch.tensor([0])).item(), abs=1e-6)
+    clean, corrupted = (
+        case.textbook.embed(t[:1, :length]) for t in (case.prompts.clean, case.prompts.corrupted)
+    )
+    logits = Naive(case.textbook).patch(
+        clean, corrupted, ["a0.h1"], ["logits"], list(range(length)), "recomputed"
+    )
+    assert patched.values[0, 0].item() == pytest.approx(
+        probability(logits[:, -1], torch.tensor([0])).item(), abs=1e-6
+    )
 
 
 def test_direct_effects_sum_to_the_total_where_the_model_is_linear_in_them(case: Case) -> None:
-    """With MLPs frozen the final stream is the sum of all outputs, and with a final norm of constant scale the logits are linear in it.
+    """With MLPs frozen the final stream is the sum of all outputs, and with a final norm of
+    constant scale the logits are linear in it.
 
-    The norm's scale is constant to 1e-6 when eps is 1e6 times the variance; its weight makes up for the size.
+    The norm's scale is constant to 1e-6 when eps is 1e6 times the variance; its weight makes up for
+    the size.
     """
     norm = case.model.final_norm
     flat = Norm(norm.weight * 1e4, norm.bias, eps=1e8, centred=norm.centred)
@@ -146,7 +199,9 @@ def test_direct_effects_sum_to_the_total_where_the_model_is_linear_in_them(case:
 
 
 def test_attention_of_receiving_queries(case: Case) -> None:
-    """What the patched queries attend to, against a softmax over the naive run's own queries and keys; also before the first token that differs."""
+    """What the patched queries attend to, against a softmax over the naive run's own queries and
+    keys; also before the first token that differs.
+    """
     heads = [(1, 2), (0, 1), (1, 0)]
     places = torch.stack([torch.zeros_like(case.prompts.lengths), case.prompts.lengths - 2], 1)
     senders = ["input", "a0.h0", "m0"]
@@ -154,23 +209,33 @@ def test_attention_of_receiving_queries(case: Case) -> None:
         [senders, []], [f"a{layer}.h{h}<q>" for layer, h in heads], look_at=places
     )
     assert patched.attention.shape == (2, 3, len(case.prompts.lengths), 2)
-    torch.testing.assert_close(patched.attention[1], patched.unpatched_attention, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        patched.attention[1], patched.unpatched_attention, rtol=1e-5, atol=1e-6
+    )
     case.hf.set_attn_implementation("eager")
     for i, length in enumerate(case.prompts.lengths.tolist()):
         weights = case.hf(case.prompts.clean[i : i + 1, :length], output_attentions=True).attentions
         for at, (layer, head) in enumerate(heads):
             expected = weights[layer][0, head, -1, places[i]]
-            torch.testing.assert_close(patched.unpatched_attention[at, i], expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                patched.unpatched_attention[at, i], expected, rtol=1e-4, atol=1e-5
+            )
     assert (patched.attention[0] - patched.attention[1]).abs().max() > 1e-3
 
 
 def test_patched_attention_is_that_of_the_corrupted_query(case: Case) -> None:
-    """With `input` the only sender, a first-layer query becomes the corrupted one, while the keys stay clean."""
+    """With `input` the only sender, a first-layer query becomes the corrupted one, while the keys
+    stay clean.
+    """
     if case.model.rotary is not None or case.model.blocks[0].attention.heads_per_group > 1:
-        pytest.skip("written for models without rotary embedding, where the attention is one product")
+        pytest.skip(
+            "written for models without rotary embedding, where the attention is one product"
+        )
     attention, block = case.model.blocks[0].attention, case.model.blocks[0]
     places = (case.prompts.lengths - 1)[:, None]
-    patched = PathPatcher(case.prepared(), logit_difference).patch([["input"]], ["a0.h2<q>"], look_at=places)
+    patched = PathPatcher(case.prepared(), logit_difference).patch(
+        [["input"]], ["a0.h2<q>"], look_at=places
+    )
     for i, length in enumerate(case.prompts.lengths.tolist()):
         clean, corrupted = (
             block.attention_norm(case.textbook.embed(t[i : i + 1, :length])[0])

@@ -1,4 +1,6 @@
-"""Circuits of resampled prompts against the whole analysis done on prompts that are really repeated."""
+"""Circuits of resampled prompts against the whole analysis done on prompts that are really
+repeated.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,11 @@ import torch
 from circuitwatch.circuits.attribution import edge_scores, graph_of, weighted_edge_scores
 from circuitwatch.circuits.evaluation import CircuitEvaluator, weighted_exact_edge_scores
 from circuitwatch.circuits.prompts import Metric, Prepared, run_metric
-from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples, interval_of_mean
+from circuitwatch.circuits.resampling import (
+    bootstrap_weights,
+    circuits_of_resamples,
+    interval_of_mean,
+)
 from circuitwatch.circuits.search import smallest_circuit
 from support.models import Case, Pairs, logit_difference
 
@@ -21,7 +27,9 @@ class Repeated:
         self.of = torch.from_numpy(np.repeat(np.arange(len(drawn)), drawn.astype(int)))
         parts = (case.prompts.clean, case.prompts.corrupted, case.prompts.lengths)
         self.of_originals = metric
-        self.prepared = Prepared(case.model, Pairs(*(part[self.of] for part in parts)), batch_size=3)
+        self.prepared = Prepared(
+            case.model, Pairs(*(part[self.of] for part in parts)), batch_size=3
+        )
 
     def metric(self, logits: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         return self.of_originals(logits, self.of[indices])
@@ -36,15 +44,26 @@ def falling(case: Case) -> Metric:
 
 def test_drawn_prompts_are_counted() -> None:
     weights = bootstrap_weights(7, 5, (3, 1))
-    assert weights.shape == (5, 7) and (weights.sum(1) == 7).all() and (weights == weights.round()).all()
-    assert (weights == bootstrap_weights(7, 5, (3, 1))).all() and (weights != bootstrap_weights(7, 5, (3, 2))).any()
+    assert (
+        weights.shape == (5, 7)
+        and (weights.sum(1) == 7).all()
+        and (weights == weights.round()).all()
+    )
+    assert (weights == bootstrap_weights(7, 5, (3, 1))).all() and (
+        weights != bootstrap_weights(7, 5, (3, 2))
+    ).any()
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])
 def test_weighted_scores_are_those_of_repeated_prompts(case: Case, batch_size: int) -> None:
-    """Relative to the largest score, 1e-5: float32 sums in another order. The first set is that of all prompts, once each."""
+    """Relative to the largest score, 1e-5: float32 sums in another order.
+
+    The first set is that of all prompts, once each.
+    """
     weights = np.concatenate([np.ones((1, 8)), bootstrap_weights(8, 2, 0)])
-    scores = weighted_edge_scores(case.prepared(batch_size), logit_difference, weights, steps=3).scores
+    scores = weighted_edge_scores(
+        case.prepared(batch_size), logit_difference, weights, steps=3
+    ).scores
     assert (scores[0] == edge_scores(case.prepared(batch_size), logit_difference, steps=3)).all()
     for which, drawn in enumerate(weights):
         repeated = Repeated(case, drawn)
@@ -64,13 +83,17 @@ def test_weighted_exact_scores_are_those_of_repeated_prompts(case: Case) -> None
             without = edges.copy()
             without[sender, receiver] = False
             expected = evaluate(without) - evaluate(edges)
-            assert scores[which, sender, receiver] == pytest.approx(expected, abs=1e-4 * float(np.abs(scores).max()))
+            assert scores[which, sender, receiver] == pytest.approx(
+                expected, abs=1e-4 * float(np.abs(scores).max())
+            )
 
 
 def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None:
-    """The same masks, edge for edge: scores of these models are far enough apart for rounding not to change their order.
+    """The same masks, edge for edge: scores of these models are far enough apart for rounding not
+    to change their order.
 
-    By a metric that falls for every prompt: random models would have no behaviour that is sure, and no circuit.
+    By a metric that falls for every prompt: random models would have no behaviour that is sure, and
+    no circuit.
     """
     weights = bootstrap_weights(8, 3, 5)
     signed = falling(case)
@@ -87,7 +110,9 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
     expected = []
     for drawn in weights:
         repeated = Repeated(case, drawn, signed)
-        values = [values.double().numpy() for values in run_metric(repeated.prepared, repeated.metric)]
+        values = [
+            values.double().numpy() for values in run_metric(repeated.prepared, repeated.metric)
+        ]
         model, twins = (of.mean() for of in values)
         search = smallest_circuit(
             graph_of(case.model),
@@ -99,12 +124,19 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
             **options,
         )
         expected.append(search.mask)
-    assert [circuit is None for circuit in found] == [mask is None for mask in expected] and any(found)
-    assert all(circuit is None or (circuit.mask == mask).all() for circuit, mask in zip(found, expected, strict=True))
+    assert [circuit is None for circuit in found] == [mask is None for mask in expected] and any(
+        found
+    )
+    assert all(
+        circuit is None or (circuit.mask == mask).all()
+        for circuit, mask in zip(found, expected, strict=True)
+    )
 
 
 def test_a_resample_without_a_circuit_keeps_its_place(case: Case) -> None:
-    """The second resample draws one prompt only, whose twin does as well as it: there is nothing of which a circuit could have a share."""
+    """The second resample draws one prompt only, whose twin does as well as it: there is nothing of
+    which a circuit could have a share.
+    """
     metric = falling(case)
     clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), metric))
     weights = np.stack([np.ones(8), np.eye(8)[5] * 8, np.ones(8)])
@@ -119,15 +151,24 @@ def test_a_resample_without_a_circuit_keeps_its_place(case: Case) -> None:
         corrupted=corrupted,
         **options,
     )
-    assert second is None and first is not None and third is not None and (first.mask == third.mask).all()
+    assert (
+        second is None
+        and first is not None
+        and third is not None
+        and (first.mask == third.mask).all()
+    )
 
 
 def test_an_interval_is_that_of_the_mean_and_of_repeated_prompts() -> None:
-    """Of 400 values the bootstrap is normal: 1.96 standard errors to either side, to a tenth of them, with 4,000 resamples."""
+    """Of 400 values the bootstrap is normal: 1.96 standard errors to either side, to a tenth of
+    them, with 4,000 resamples.
+    """
     values = np.random.default_rng(0).exponential(size=400)
     low, high = interval_of_mean(values, n_bootstrap=4000)
     error = values.std() / 20
-    assert [low, high] == pytest.approx([values.mean() - 1.96 * error, values.mean() + 1.96 * error], abs=0.15 * error)
+    assert [low, high] == pytest.approx(
+        [values.mean() - 1.96 * error, values.mean() + 1.96 * error], abs=0.15 * error
+    )
     drawn = bootstrap_weights(400, 1, 1)[0]
     assert interval_of_mean(values, drawn) == interval_of_mean(np.repeat(values, drawn.astype(int)))
 
@@ -145,9 +186,15 @@ def test_a_resample_whose_behaviour_is_lost_in_its_interval_has_no_circuit(case:
 
     def circuits(model: np.ndarray, corrupted: np.ndarray) -> int:
         found = circuits_of_resamples(
-            evaluator, weights, scores, model=model, corrupted=corrupted, threshold=1e-3, criterion="recovery",
+            evaluator,
+            weights,
+            scores,
+            model=model,
+            corrupted=corrupted,
+            threshold=1e-3,
+            criterion="recovery",
             search="coarse_to_fine",
-        )  # fmt: skip
+        )
         return sum(circuit is not None for circuit in found)
 
     agreeing = np.full(8, 1e-3)  # so little that the circuit of all edges, at the least, passes
@@ -159,7 +206,9 @@ def test_a_resample_whose_behaviour_is_lost_in_its_interval_has_no_circuit(case:
 def test_equal_prompts_have_no_noise(case: Case) -> None:
     """Where every prompt is the same one, resampling changes nothing."""
     rows = torch.zeros(6, dtype=torch.long)
-    prompts = Pairs(case.prompts.clean[rows, :5], case.prompts.corrupted[rows, :5], case.prompts.lengths[rows])
+    prompts = Pairs(
+        case.prompts.clean[rows, :5], case.prompts.corrupted[rows, :5], case.prompts.lengths[rows]
+    )
     prepared = Prepared(case.model, prompts)
 
     def metric(logits: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
@@ -169,8 +218,14 @@ def test_equal_prompts_have_no_noise(case: Case) -> None:
     clean, corrupted = (values.double().numpy() for values in run_metric(prepared, metric))
     evaluator = CircuitEvaluator(prepared, metric)
     first, second = circuits_of_resamples(
-        evaluator, weights, weighted_edge_scores(prepared, metric, weights).scores, model=clean, corrupted=corrupted, threshold=0.5,
-        criterion="faithfulness", search="exhaustive",
-    )  # fmt: skip
+        evaluator,
+        weights,
+        weighted_edge_scores(prepared, metric, weights).scores,
+        model=clean,
+        corrupted=corrupted,
+        threshold=0.5,
+        criterion="faithfulness",
+        search="exhaustive",
+    )
     assert first is not None and second is not None
     assert (first.mask == second.mask).all() and first.mask.any()

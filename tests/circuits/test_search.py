@@ -25,15 +25,22 @@ GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)
 
 
 def random_scores(seed: int, graph: Graph = GRAPH) -> np.ndarray:
-    return (np.random.default_rng(seed).normal(size=graph.edges.shape) * graph.edges).astype(np.float32)
+    return (np.random.default_rng(seed).normal(size=graph.edges.shape) * graph.edges).astype(
+        np.float32
+    )
 
 
 def naive_order(graph: Graph, scores: np.ndarray) -> list[tuple[str, str]]:
     """The definition, by name: again and again the strongest edge whose receiver's node is in."""
     inside, order = {"logits"}, []
-    edges = {(graph.senders[s], graph.receivers[r]): abs(scores[s, r]) for s, r in np.argwhere(graph.edges)}
+    edges = {
+        (graph.senders[s], graph.receivers[r]): abs(scores[s, r])
+        for s, r in np.argwhere(graph.edges)
+    }
     while edges:
-        open_edges = {edge: score for edge, score in edges.items() if edge[1].split("<")[0] in inside}
+        open_edges = {
+            edge: score for edge, score in edges.items() if edge[1].split("<")[0] in inside
+        }
         best = max(open_edges, key=lambda edge: open_edges[edge])
         order.append(best)
         inside.add(best[0])
@@ -66,7 +73,9 @@ def test_pruning_goes_on_until_nothing_changes() -> None:
     def connect(sender: str, receiver: str) -> None:
         mask[GRAPH.senders.index(sender), GRAPH.receivers.index(receiver)] = True
 
-    connect("m0", "a1.h0<q>")  # m0 has no input: first m0, then a1.h0, then its edge to logits must go
+    connect(
+        "m0", "a1.h0<q>"
+    )  # m0 has no input: first m0, then a1.h0, then its edge to logits must go
     connect("a1.h0", "logits")
     assert not prune(GRAPH, mask).any()
     connect("input", "m0")
@@ -78,14 +87,25 @@ def test_the_smallest_circuit_of_a_monotone_curve(search: str) -> None:
     """When behaviour grows with every edge both searches must find the exact answer."""
     scores, total = random_scores(3), GRAPH.n_edges
     found = smallest_circuit(
-        GRAPH, scores, lambda mask: float(mask.sum()), model=total, corrupted=0.0, threshold=0.5, search=search
+        GRAPH,
+        scores,
+        lambda mask: float(mask.sum()),
+        model=total,
+        corrupted=0.0,
+        threshold=0.5,
+        search=search,
     )
     order = greedy_order(GRAPH, scores)
-    expected = next(n for n in range(1, total + 1) if circuit_of_size(GRAPH, order, n).sum() >= total / 2)
-    assert found.edges_asked == expected
+    expected = next(
+        n for n in range(1, total + 1) if circuit_of_size(GRAPH, order, n).sum() >= total / 2
+    )
+    assert found.edges_before_pruning == expected
     assert found.mask is not None and found.mask.sum() >= total / 2
     assert found.exhaustive == (search == "exhaustive")
-    assert found.curve.edges_asked.is_monotonic_increasing and found.curve.edges_asked.is_unique
+    assert (
+        found.curve.edges_before_pruning.is_monotonic_increasing
+        and found.curve.edges_before_pruning.is_unique
+    )
 
 
 def test_exhaustive_search_sees_a_dip_that_the_coarse_one_may_miss() -> None:
@@ -95,13 +115,15 @@ def test_exhaustive_search_sees_a_dip_that_the_coarse_one_may_miss() -> None:
     def behaviour(mask: np.ndarray) -> float:
         return 1.0 if (mask == lucky).all() or mask.sum() >= 40 else 0.0
 
-    found = smallest_circuit(GRAPH, random_scores(4), behaviour, model=1.0, corrupted=0.0, search="exhaustive")
+    found = smallest_circuit(
+        GRAPH, random_scores(4), behaviour, model=1.0, corrupted=0.0, search="exhaustive"
+    )
     assert found.mask is not None and (found.mask == lucky).all()
 
 
 def test_a_threshold_that_nothing_reaches() -> None:
     found = smallest_circuit(GRAPH, random_scores(5), lambda mask: 0.1, model=1.0, corrupted=0.0)
-    assert found.mask is None and found.edges_asked is None and len(found.curve) > 5
+    assert found.mask is None and found.edges_before_pruning is None and len(found.curve) > 5
     assert found.reason == NOT_REACHED
 
 
@@ -109,7 +131,13 @@ def test_a_threshold_that_nothing_reaches() -> None:
 @pytest.mark.parametrize(
     ("model", "corrupted", "criterion", "interval", "reason"),
     [
-        (0.5, 0.5, "recovery", None, EMPTY_REACHES),  # a taste for late years: the same with every prompt
+        (
+            0.5,
+            0.5,
+            "recovery",
+            None,
+            EMPTY_REACHES,
+        ),  # a taste for late years: the same with every prompt
         (0.5, 0.41, "recovery", (0.4, 0.6), EMPTY_REACHES),
         (0.5, 0.4, "recovery", (0.4, 0.6), EMPTY_REACHES),  # the threshold is reached exactly
         (0.5, 0.6, "recovery", (0.4, 0.6), EMPTY_REACHES),
@@ -122,7 +150,12 @@ def test_a_threshold_that_nothing_reaches() -> None:
     ],
 )
 def test_where_there_is_nothing_to_find_nothing_is_found(
-    search: str, model: float, corrupted: float, criterion: str, interval: tuple[float, float] | None, reason: str
+    search: str,
+    model: float,
+    corrupted: float,
+    criterion: str,
+    interval: tuple[float, float] | None,
+    reason: str,
 ) -> None:
     """No circuit is evaluated: any would do, or none could be said to. It was `found, 0 edges`."""
 
@@ -130,27 +163,53 @@ def test_where_there_is_nothing_to_find_nothing_is_found(
         raise AssertionError
 
     found = smallest_circuit(
-        GRAPH, random_scores(7), never, model=model, corrupted=corrupted, criterion=criterion, interval=interval,
+        GRAPH,
+        random_scores(7),
+        never,
+        model=model,
+        corrupted=corrupted,
+        criterion=criterion,
+        interval=interval,
         search=search,
-    )  # fmt: skip
-    assert found.mask is None and found.edges_asked is None and found.curve.empty and found.reason == reason
-    assert list(found.curve) == ["edges_asked", "edges", "value", "recovery", "faithfulness"]
+    )
+    assert (
+        found.mask is None
+        and found.edges_before_pruning is None
+        and found.curve.empty
+        and found.reason == reason
+    )
+    assert list(found.curve) == [
+        "edges_before_pruning",
+        "edges",
+        "value",
+        "recovery",
+        "faithfulness",
+    ]
 
 
 @pytest.mark.parametrize("search", ["coarse_to_fine", "exhaustive"])
 @pytest.mark.parametrize(
-    ("corrupted", "criterion"), [(0.79, "recovery"), (-1.0, "recovery"), (0.99, "faithfulness"), (2.0, "faithfulness")]
+    ("corrupted", "criterion"),
+    [(0.79, "recovery"), (-1.0, "recovery"), (0.99, "faithfulness"), (2.0, "faithfulness")],
 )
 def test_a_circuit_that_is_found_has_edges(search: str, corrupted: float, criterion: str) -> None:
     """A size that prunes to nothing does not pass, whatever an evaluation that rounds would say."""
 
     def behaviour(mask: np.ndarray) -> float:
-        return 1.0 if mask.sum() else 1.0 - 1e-9  # rounding up to the threshold, where there is nothing
+        return (
+            1.0 if mask.sum() else 1.0 - 1e-9
+        )  # rounding up to the threshold, where there is nothing
 
     found = smallest_circuit(
-        GRAPH, random_scores(8), behaviour, model=1.0, corrupted=corrupted, criterion=criterion, interval=None,
+        GRAPH,
+        random_scores(8),
+        behaviour,
+        model=1.0,
+        corrupted=corrupted,
+        criterion=criterion,
+        interval=None,
         search=search,
-    )  # fmt: skip
+    )
     assert found.mask is not None and found.mask.sum() > 0 and found.reason is None
 
 
@@ -163,11 +222,17 @@ def test_what_a_criterion_divides_by() -> None:
 def test_no_circuit_is_evaluated_twice() -> None:
     seen = []
     smallest_circuit(
-        GRAPH, random_scores(6), lambda mask: seen.append(mask.tobytes()) or float(mask.sum()), model=49, corrupted=0.0
+        GRAPH,
+        random_scores(6),
+        lambda mask: seen.append(mask.tobytes()) or float(mask.sum()),
+        model=49,
+        corrupted=0.0,
     )
     assert len(seen) == len(set(seen))
 
 
 def test_shares() -> None:
     assert recovery(2.0, 4.0) == 0.5 and recovery(1.0, 0.0) is None
-    assert faithfulness(2.0, 4.0, 1.0) == pytest.approx(1 / 3) and faithfulness(1.0, 2.0, 2.0) is None
+    assert (
+        faithfulness(2.0, 4.0, 1.0) == pytest.approx(1 / 3) and faithfulness(1.0, 2.0, 2.0) is None
+    )

@@ -53,7 +53,10 @@ def real_model(real_folder: Path) -> Transformer:
 
 @pytest.fixture(scope="session")
 def watch(real_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Cell]:
-    """The command line itself, in a process of its own: overrides → the cell. The same overrides are watched once."""
+    """The command line itself, in a process of its own: overrides → the cell.
+
+    The same overrides are watched once.
+    """
     out = tmp_path_factory.mktemp("multirun")
     common = ["model=folder", f"model.path={real_suite}", f"model.name={smollm.NAME}", f"out={out}"]
     common += ["tracking=off", "threads=2", "circuit.resamples=0"]
@@ -62,7 +65,10 @@ def watch(real_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def run(*overrides: str) -> Cell:
         sweep = f"cell{len(list(out.iterdir()))}"
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "circuitwatch", *common, f"sweep={sweep}", *overrides], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "circuitwatch", *common, f"sweep={sweep}", *overrides],
+            check=True,
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(f"{' '.join(overrides)}: {time.monotonic() - began:.0f} s, {cpu:.0f} s of CPU")

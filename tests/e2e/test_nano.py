@@ -1,4 +1,5 @@
-"""The nano suite learns greater-than, and keeps what it learnt of the other tasks: both sizes of the demo, three seeds.
+"""The nano suite learns greater-than, and keeps what it learnt of the other tasks: both sizes of
+the demo, three seeds.
 
 Trains what the cache lacks: some 9 minutes on one core, seconds if all is there.
 """
@@ -16,7 +17,9 @@ from circuitwatch.nano.training import ensure_trained
 pytestmark = pytest.mark.e2e
 
 AGREEMENT_BEFORE = {0: 0.78, 1: 0.71, 2: 0.99}
-"""nano-200k's final accuracy on these prompts when any later year could end a range (corpus version 5), by seed."""
+"""nano-200k's final accuracy on these prompts when any later year could end a range (corpus version
+5), by seed.
+"""
 ALLOWED = 0.10
 """What an accuracy may have lost since then."""
 

@@ -1,4 +1,6 @@
-"""Intervals of role scores cover a known mean and a known ratio, also with few units, and say nothing where there is nothing to vary."""
+"""Intervals of role scores cover a known mean and a known ratio, also with few units, and say
+nothing where there is nothing to vary.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +9,14 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, bootstrap
 
-from circuitwatch.examine import role_scalars
+from circuitwatch.analysis import role_scalars
 from circuitwatch.heads.holding import can_hold, that_can_hold
 from circuitwatch.heads.intervals import bootstrap_interval
 
 RUNS = 1000
-"""Simulated heads: all in one call, which draws the same units for every one; their values are independent, so coverage is binomial."""
+"""Simulated heads: all in one call, which draws the same units for every one; their values are
+independent, so coverage is binomial.
+"""
 
 
 def covered(low: np.ndarray, high: np.ndarray, truth: float) -> int:
@@ -22,8 +26,9 @@ def covered(low: np.ndarray, high: np.ndarray, truth: float) -> int:
 @pytest.mark.parametrize("n", [8, 16, 64])
 @pytest.mark.parametrize("kind", ["normal", "right or wrong", "beta"])
 def test_intervals_of_a_mean_cover_the_truth(n: int, kind: str) -> None:
-    """93 to 98 % of 1000 heads, from 8 units on; right or wrong with few units is a coarse scale, which the bound of 91 % makes room for.
-    Each bound is widened by what chance does to 1000 heads one time in 1000."""
+    """93 to 98 % of 1000 heads, from 8 units on; right or wrong with few units is a coarse scale,
+    which the bound of 91 % makes room for. Each bound is widened by what chance does to 1000 heads
+    one time in 1000."""
     rng = np.random.default_rng(0)
     values = {
         "normal": rng.normal(0.4, 0.1, (RUNS, n)),
@@ -37,7 +42,9 @@ def test_intervals_of_a_mean_cover_the_truth(n: int, kind: str) -> None:
 
 @pytest.mark.parametrize(("n", "least"), [(8, 0.88), (64, 0.93)])
 def test_intervals_of_a_ratio_cover_the_truth(n: int, least: float) -> None:
-    """Pieces of text of unequal weight, as their KLs are: log-normal sums, of which 30 % is averted on the average. Eight skewed pieces are few."""
+    """Pieces of text of unequal weight, as their KLs are: log-normal sums, of which 30 % is averted
+    on the average. Eight skewed pieces are few.
+    """
     rng = np.random.default_rng(2)
     ablated = rng.lognormal(0, 0.7, (RUNS, n))
     averted = ablated * rng.beta(3, 7, (RUNS, n))
@@ -50,8 +57,12 @@ def test_many_units_give_the_percentile_interval() -> None:
     """Against scipy's, whose resamples are others: ends within a tenth of the width."""
     values = np.random.default_rng(3).gamma(2.0, size=500)
     low, high = bootstrap_interval(values, n_bootstrap=4000, seed=0)
-    theirs = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=1).confidence_interval
-    assert abs(low - theirs.low) < 0.1 * (high - low) and abs(high - theirs.high) < 0.1 * (high - low)
+    theirs = bootstrap(
+        (values,), np.mean, n_resamples=4000, method="percentile", rng=1
+    ).confidence_interval
+    assert abs(low - theirs.low) < 0.1 * (high - low) and abs(high - theirs.high) < 0.1 * (
+        high - low
+    )
 
 
 def test_constant_scores_have_no_width() -> None:
@@ -72,12 +83,16 @@ def test_one_unit_tells_nothing_of_others() -> None:
 
 def test_the_seed_decides() -> None:
     values = np.random.default_rng(4).random((3, 9))
-    one, again, other = (np.stack(bootstrap_interval(values, n_bootstrap=50, seed=seed)) for seed in (0, 0, 1))
+    one, again, other = (
+        np.stack(bootstrap_interval(values, n_bootstrap=50, seed=seed)) for seed in (0, 0, 1)
+    )
     assert (one == again).all() and (one != other).any()
 
 
 def test_copy_suppression_is_held_from_the_third_layer_on() -> None:
-    roles = pd.DataFrame([(role, layer, 0) for role in ("induction", "copy_suppression") for layer in range(4)])
+    roles = pd.DataFrame(
+        [(role, layer, 0) for role in ("induction", "copy_suppression") for layer in range(4)]
+    )
     roles.columns = ["role", "layer", "head"]
     able = that_can_hold(roles)
     assert able[["role", "layer"]].to_numpy().tolist() == [
@@ -90,10 +105,16 @@ def test_copy_suppression_is_held_from_the_third_layer_on() -> None:
 
 
 def test_a_record_of_two_layers_says_why_no_head_holds_copy_suppression() -> None:
-    """Its scores are there; a third layer's head is the strongest, however high those of the first two are."""
-    table = pd.DataFrame({"role": "copy_suppression", "layer": [0, 1, 2], "head": 0, "score": [0.9, 0.8, 0.2]})
+    """Its scores are there; a third layer's head is the strongest, however high those of the first
+    two are.
+    """
+    table = pd.DataFrame(
+        {"role": "copy_suppression", "layer": [0, 1, 2], "head": 0, "score": [0.9, 0.8, 0.2]}
+    )
     small = role_scalars(table[table["layer"] < 2], {}, n_layers=2)
-    reason = "scored, but heads of the first 2 layers hold no copy suppression, and this model has 2"
+    reason = (
+        "scored, but heads of the first 2 layers hold no copy suppression, and this model has 2"
+    )
     assert small == {"roles/copy_suppression/left_out": reason}
     assert role_scalars(table, {}, n_layers=3) == {
         "roles/copy_suppression/max": 0.2,

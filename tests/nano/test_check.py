@@ -1,4 +1,6 @@
-"""The check that greater-than is learnt: hand-built logits of known slope, and what the command says and ends with."""
+"""The check that greater-than is learnt: hand-built logits of known slope, and what the command
+says and ends with.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,18 @@ CORRUPTED_STARTS = torch.ones_like(STARTS)
 
 
 def taste(n: int) -> Tensor:
-    """Logits [prompt, d_vocab] of a model that likes late years whatever it reads: the later the better."""
+    """Logits [prompt, d_vocab] of a model that likes late years whatever it reads: the later the
+    better.
+    """
     logits = torch.zeros(n, len(TOKENIZER))
     logits[:, YEAR_TOKENS] = torch.arange(100.0) / 10
     return logits
 
 
 def after(starts: Tensor, years: int) -> Tensor:
-    """Logits of a model that says "`years` after the start", and 99 where that is in the next century."""
+    """Logits of a model that says "`years` after the start", and 99 where that is in the next
+    century.
+    """
     logits = torch.zeros(len(starts), len(TOKENIZER))
     logits[torch.arange(len(starts)), YEAR_TOKENS[(starts + years).clamp(max=99)]] = 50.0
     return logits
@@ -58,42 +64,64 @@ def test_the_expected_year_is_the_mean_over_the_two_digit_tokens_alone() -> None
 
 
 def test_slopes_of_models_made_by_hand() -> None:
-    """A fixed taste has slope 0, start + 5 slope 1, the mirrored model −1; half-hearted ones what lies between."""
+    """A fixed taste has slope 0, start + 5 slope 1, the mirrored model −1; half-hearted ones what
+    lies between.
+    """
     starts = torch.arange(2, 95)
     assert slope_on_start(taste(len(starts)), starts, YEAR_TOKENS) == pytest.approx(0, abs=1e-9)
     assert slope_on_start(after(starts, 5), starts, YEAR_TOKENS) == pytest.approx(1, abs=1e-6)
     assert slope_on_start(after(99 - starts, 0), starts, YEAR_TOKENS) == pytest.approx(-1, abs=1e-6)
-    # As likely the year of the start as 50: expected (start + 50) / 2. The slope is that of the mean, not of the likeliest year.
+    # As likely the year of the start as 50: expected (start + 50) / 2. The slope is that of the
+    # mean, not of the likeliest year.
     both = torch.maximum(after(starts, 0), after(torch.full_like(starts, 50), 0))
-    assert slope_on_start(both[starts != 50], starts[starts != 50], YEAR_TOKENS) == pytest.approx(0.5, abs=1e-6)
+    assert slope_on_start(both[starts != 50], starts[starts != 50], YEAR_TOKENS) == pytest.approx(
+        0.5, abs=1e-6
+    )
 
 
 def test_a_taste_for_late_years_is_not_learnt_and_start_plus_five_is() -> None:
     fixed = learnt(taste(128), taste(128))
     assert fixed.behaviour["greater_than"].low > 0.3  # what used to count as greater-than
     assert len(fixed.faults) == 2
-    assert re.match(r"the expected end year moves by -?0\.00 a start year, below 0\.5$", fixed.faults[0])
+    assert re.match(
+        r"the expected end year moves by -?0\.00 a start year, below 0\.5$", fixed.faults[0]
+    )
     assert fixed.faults[1] == "its behaviour is not above chance (effect)"
     assert learnt(after(STARTS, 5), after(CORRUPTED_STARTS, 5)).faults == []
-    # Each requirement fails alone: the right slope below the start year, and years above it whatever they are.
+    # Each requirement fails alone: the right slope below the start year, and years above it
+    # whatever they are.
     assert len(learnt(after(STARTS, -1), after(CORRUPTED_STARTS, 5)).faults) == 1
-    assert len(learnt(after(torch.full_like(STARTS, 94), 5), after(CORRUPTED_STARTS, 5)).faults) == 1
+    assert (
+        len(learnt(after(torch.full_like(STARTS, 94), 5), after(CORRUPTED_STARTS, 5)).faults) == 1
+    )
 
 
-def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that has hardly been trained fails with exit code 1 and one line; one that says start + 5 passes."""
-    monkeypatch.setitem(SIZES, "tiny", NanoSize("tiny", n_layers=1, d_model=32, n_heads=2, n_steps=12))
+def test_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A model that has hardly been trained fails with exit code 1 and one line; one that says start
+    + 5 passes.
+    """
+    monkeypatch.setitem(
+        SIZES, "tiny", NanoSize("tiny", n_layers=1, d_model=32, n_heads=2, n_steps=12)
+    )
     arguments = ["model=tiny", "seed=3", f"cache={tmp_path}"]
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     shown = capsys.readouterr()
-    last = [line for line in shown.err.splitlines() if line and not line.startswith("training tiny")]
+    last = [
+        line for line in shown.err.splitlines() if line and not line.startswith("training tiny")
+    ]
     assert ended.value.code == 1 and len(last) == 1
-    assert last[0].startswith("circuitwatch: error: greater-than is not learnt (tiny, seed 3: the expected end year")
+    assert last[0].startswith(
+        "circuitwatch: error: greater-than is not learnt (tiny, seed 3: the expected end year"
+    )
     measured = check(ensure_trained("tiny", seed=3, cache=tmp_path), "tiny, seed 3")
     assert shown.out == f"{measured}\n" and set(measured.behaviour) == set(module.TASKS)
     assert 0 <= measured.induction < 0.5 and abs(measured.slope) < 0.1
-    monkeypatch.setattr(module, "check", lambda *_: learnt(after(STARTS, 5), after(CORRUPTED_STARTS, 5)))
+    monkeypatch.setattr(
+        module, "check", lambda *_: learnt(after(STARTS, 5), after(CORRUPTED_STARTS, 5))
+    )
     main(arguments)
     assert "slope 1.00" in capsys.readouterr().out
 
@@ -110,7 +138,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         (["model=nano-7b"], "known sizes: nano-100k"),
     ],
 )
-def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2 and message in capsys.readouterr().err

@@ -38,9 +38,14 @@ def test_batches_depend_on_seed_and_step_alone(corpus: Corpus) -> None:
 
 
 def test_what_is_sampled_has_a_version_of_its_own(corpus: Corpus) -> None:
-    """Whoever changes what is sampled changes the digest and must raise CORPUS_VERSION, or weights of another corpus are reused."""
+    """Whoever changes what is sampled changes the digest and must raise CORPUS_VERSION, or weights
+    of another corpus are reused.
+    """
     rows = np.concatenate([corpus.batch(step) for step in range(1, 21)])
-    assert (CORPUS_VERSION, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16]) == (6, "c23e24c3b43902d2")
+    assert (CORPUS_VERSION, hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()[:16]) == (
+        6,
+        "c23e24c3b43902d2",
+    )
 
 
 def test_rows(corpus: Corpus) -> None:
@@ -63,7 +68,10 @@ def test_text_survives_encoding_and_every_piece_is_one_token() -> None:
 
 
 def test_held_out_names_never_meet_in_a_sentence(sentences: list[str]) -> None:
-    """Two names that are held out as a pair never stand in one sentence of two names. Random segments may hold anything: they are no sentences."""
+    """Two names that are held out as a pair never stand in one sentence of two names.
+
+    Random segments may hold anything: they are no sentences.
+    """
     names, met = set(lexicon.nano_names()), 0
     for sentence in sentences:
         words = re.findall(r"[A-Za-z]+", sentence)
@@ -85,17 +93,28 @@ def test_held_out_years_never_start_a_range(sentences: list[str]) -> None:
 
 
 def test_a_range_ends_soon_after_its_start_and_in_its_century(sentences: list[str]) -> None:
-    """The end year moves with the start, so that it can't be told from a liking for late years alone; each distance is as likely."""
+    """The end year moves with the start, so that it can't be told from a liking for late years
+    alone; each distance is as likely.
+    """
     ranges = np.array(
         [
             [int(year) for year in found.groups()]
             for sentence in sentences
-            if (found := re.search(r"(?:year|from) (1[1-7])(\d\d) (?:to|until) (?:the year )?(1[1-7])(\d\d)", sentence))
+            if (
+                found := re.search(
+                    r"(?:year|from) (1[1-7])(\d\d) (?:to|until) (?:the year )?(1[1-7])(\d\d)",
+                    sentence,
+                )
+            )
         ]
     )
     assert len(ranges) > 2000 and (ranges[:, 0] == ranges[:, 2]).all()
     start, distance = ranges[:, 1], ranges[:, 3] - ranges[:, 1]
-    assert distance.min() == 1 and distance.max() == LONGEST_RANGE and (ranges[start == 98, 3] == 99).all()
+    assert (
+        distance.min() == 1
+        and distance.max() == LONGEST_RANGE
+        and (ranges[start == 98, 3] == 99).all()
+    )
     anywhere = distance[start <= 99 - LONGEST_RANGE]
     shares = np.bincount(anywhere, minlength=LONGEST_RANGE + 1)[1:] / len(anywhere)
     # Six standard errors of a share on either side.
@@ -111,14 +130,24 @@ def test_no_evaluation_prompt_is_in_the_corpus(sentences: list[str]) -> None:
 
 
 def test_every_family_teaches_what_its_task_asks(sentences: list[str]) -> None:
-    """Right answers follow their cue in the corpus: pronouns the name's gender, verbs the subject's number, years go up."""
+    """Right answers follow their cue in the corpus: pronouns the name's gender, verbs the subject's
+    number, years go up.
+    """
     female = set(lexicon.FEMALE_NAMES)
-    asked = [found for s in sentences if (found := re.fullmatch(r"So (\w+) is such a \w+ \w+, isn't (she|he)\?", s))]
+    asked = [
+        found
+        for s in sentences
+        if (found := re.fullmatch(r"So (\w+) is such a \w+ \w+, isn't (she|he)\?", s))
+    ]
     assert len(asked) > 30 and all((found[1] in female) == (found[2] == "she") for found in asked)
     ranges = [
-        found for s in sentences if (found := re.search(r"from the year (\d\d)(\d\d) to the year (\d\d)(\d\d)", s))
+        found
+        for s in sentences
+        if (found := re.search(r"from the year (\d\d)(\d\d) to the year (\d\d)(\d\d)", s))
     ]
-    assert len(ranges) > 30 and all(found[1] == found[3] and found[2] < found[4] for found in ranges)
+    assert len(ranges) > 30 and all(
+        found[1] == found[3] and found[2] < found[4] for found in ranges
+    )
     singular, plural = (set(words) for words in zip(*lexicon.VERBS, strict=True))
     near = [found for s in sentences if (found := re.match(r"The (\w+) near the \w+ (\w+)", s))]
     assert len(near) > 30

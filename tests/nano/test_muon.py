@@ -8,14 +8,20 @@ import torch
 from circuitwatch.nano.muon import Adam, Group, Muon, orthogonalise
 
 
-def with_spectrum(rows: int, columns: int, spectrum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def with_spectrum(
+    rows: int, columns: int, spectrum: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """A random matrix with the given singular values, and its U Vᵀ."""
-    u, _, vt = torch.linalg.svd(torch.randn(rows, columns, dtype=torch.float64), full_matrices=False)
+    u, _, vt = torch.linalg.svd(
+        torch.randn(rows, columns, dtype=torch.float64), full_matrices=False
+    )
     return u @ torch.diag(spectrum.double()) @ vt, u @ vt
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(6, 6), (4, 12), (12, 4)])
-def test_orthogonalise_keeps_singular_vectors_and_flattens_the_spectrum(rows: int, columns: int) -> None:
+def test_orthogonalise_keeps_singular_vectors_and_flattens_the_spectrum(
+    rows: int, columns: int
+) -> None:
     torch.manual_seed(0)
     matrix, target = with_spectrum(rows, columns, torch.linspace(0.05, 1.0, min(rows, columns)))
     result = orthogonalise(matrix, 5)
@@ -46,7 +52,9 @@ def test_muon_moves_each_head_by_itself() -> None:
     gradient = weight.grad.clone()
     Muon([Group([weight], lambda w: w.view(2, 4, 6))], momentum=0.95, n_iterations=5).step(lr=0.1)
     for rows in (slice(0, 4), slice(4, 8)):
-        assert torch.allclose(weight[rows].detach(), -0.1 * orthogonalise(gradient[rows], 5), atol=1e-6)
+        assert torch.allclose(
+            weight[rows].detach(), -0.1 * orthogonalise(gradient[rows], 5), atol=1e-6
+        )
 
 
 def test_adam_equals_torch() -> None:

@@ -1,4 +1,6 @@
-"""Training a suite: the schedule, what is on disk, reuse, and that an interruption changes no bit."""
+"""Training a suite: the schedule, what is on disk, reuse, and that an interruption changes no
+bit.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ class Stopped(Exception):
 
 
 def weights(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("step*/model.safetensors"))}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.glob("step*/model.safetensors"))
+    }
 
 
 def test_schedule_is_pythias() -> None:
@@ -58,20 +63,36 @@ def test_the_suite_is_a_folder_of_hugging_face_checkpoints(tmp_path: Path) -> No
     assert found[-1].tokens == 12 * 48 * 4
     assert len(load_tokenizer(folder / found[0].revision)) == len(build_tokenizer())
     model = load_model(folder / found[-1].revision)
-    assert model.parallel and model.n_layers == 1 and model.rotary is not None and model.rotary.cos.shape[1] == 4
+    assert (
+        model.parallel
+        and model.n_layers == 1
+        and model.rotary is not None
+        and model.rotary.cos.shape[1] == 4
+    )
 
 
 def test_a_trained_suite_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SIZES, "tiny", SIZE)
     threads, calls = torch.get_num_threads(), []
-    first = ensure_trained("tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step))
+    first = ensure_trained(
+        "tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step)
+    )
     assert calls == list(range(1, 13)) and torch.get_num_threads() == threads
-    assert ensure_trained("tiny", seed=0, cache=tmp_path, progress=lambda *_: pytest.fail("trained again")) == first
+    assert (
+        ensure_trained(
+            "tiny", seed=0, cache=tmp_path, progress=lambda *_: pytest.fail("trained again")
+        )
+        == first
+    )
     with monkeypatch.context() as patch:
         patch.setattr("circuitwatch.nano.training.CORPUS_VERSION", 5)
         calls.clear()
-        earlier = ensure_trained("tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step))
-        assert earlier != first and calls == list(range(1, 13))  # weights of another corpus are not reused
+        earlier = ensure_trained(
+            "tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step)
+        )
+        assert earlier != first and calls == list(
+            range(1, 13)
+        )  # weights of another corpus are not reused
     monkeypatch.setitem(SIZES, "tiny", NanoSize("tiny", 1, 32, 2, n_steps=2))
     assert ensure_trained("tiny", seed=0, cache=tmp_path) != first
 
@@ -79,7 +100,9 @@ def test_a_trained_suite_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_sizes_are_named_by_their_parameters() -> None:
     """Within a third: nano-400k may have from 300k to 530k."""
     for name, size in SIZES.items():
-        model = build_model(size, vocabulary=len(build_tokenizer()), context=48, initial_std=0.1, seed=0)
+        model = build_model(
+            size, vocabulary=len(build_tokenizer()), context=48, initial_std=0.1, seed=0
+        )
         total, non_embedding = count_parameters(model)
         number, unit = float(name.removeprefix("nano-")[:-1]), {"k": 1e3, "m": 1e6}[name[-1]]
         assert 0.7 < total / (number * unit) < 1.34, (name, total)

@@ -1,4 +1,6 @@
-"""A metric that rises on prompts without the deciding word too is no behaviour: nothing emerges, and every part of the summary says why."""
+"""A metric that rises on prompts without the deciding word too is no behaviour: nothing emerges,
+and every part of the summary says why.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ TOKENS = 1000.0 * 2 ** np.arange(16)
 def rise(middle: float = 8.0, height: float = 1.0) -> np.ndarray:
     """A logistic rise at checkpoint `middle`, with a little noise."""
     places = np.arange(16)
-    return height / (1 + np.exp(-(places - middle) * 2)) + np.random.default_rng(1).normal(0, 0.01, 16)
+    return height / (1 + np.exp(-(places - middle) * 2)) + np.random.default_rng(1).normal(
+        0, 0.01, 16
+    )
 
 
 def above_from(first: int) -> list[str]:
@@ -33,7 +37,9 @@ def above_from(first: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def tasteful(tmp_path_factory: pytest.TempPathFactory, make_sweep: Callable[..., Path]) -> SummaryResult:
+def tasteful(
+    tmp_path_factory: pytest.TempPathFactory, make_sweep: Callable[..., Path]
+) -> SummaryResult:
     """IOI as it is; greater-than and agreement rise equally on clean and corrupted prompts."""
     folder = make_sweep(
         tmp_path_factory.mktemp("multirun") / "taste",
@@ -46,14 +52,19 @@ def tasteful(tmp_path_factory: pytest.TempPathFactory, make_sweep: Callable[...,
 def test_no_behaviour_emerges_from_a_taste(tasteful: SummaryResult) -> None:
     rows = tasteful.emergence[tasteful.emergence["quantity"].str.startswith("behaviour/")]
     taste = rows[rows["task"] != "ioi"]
-    assert set(taste["quantity"]) == {"behaviour/value", "behaviour/effect", "behaviour/accuracy"} and len(taste) == 12
+    assert (
+        set(taste["quantity"]) == {"behaviour/value", "behaviour/effect", "behaviour/accuracy"}
+        and len(taste) == 12
+    )
     assert set(taste["status"]) <= {"never", "ambiguous"}
     values = taste[taste["quantity"] != "behaviour/effect"]
     assert values["note"].str.contains("above chance").all() and taste["tokens"].isna().all()
     ioi = rows[(rows["task"] == "ioi") & (rows["model"] == "nano-400k")].set_index("quantity")
     assert set(ioi["status"]) == {"emerged"} and len(ioi) == 3
     # The effect is 1.8 times the value in this sweep, so that both have the same moment.
-    assert ioi.loc["behaviour/effect", "tokens"] == pytest.approx(ioi.loc["behaviour/value", "tokens"], rel=0.05)
+    assert ioi.loc["behaviour/effect", "tokens"] == pytest.approx(
+        ioi.loc["behaviour/value", "tokens"], rel=0.05
+    )
 
 
 def test_what_rests_on_emergence_follows(tasteful: SummaryResult) -> None:
@@ -61,7 +72,9 @@ def test_what_rests_on_emergence_follows(tasteful: SummaryResult) -> None:
     own = compared.lags[compared.lags["task"] == "greater_than"]
     assert len(own) and own["ratio"].isna().all() and "after" not in set(own["verdict"])
     for table in (compared.stability, compared.changes):
-        assert "greater_than" not in set(table.loc[table["quantity"].str.startswith("behaviour/"), "task"])
+        assert "greater_than" not in set(
+            table.loc[table["quantity"].str.startswith("behaviour/"), "task"]
+        )
     assert set(compared.metrics.loc[compared.metrics["task"] != "ioi", "finding"]) <= {
         "neither rises",
         "cannot be told",
@@ -78,26 +91,35 @@ def test_the_report_says_why(tasteful: SummaryResult) -> None:
 
 
 def test_a_checkpoint_not_above_chance_cannot_count() -> None:
-    plain = fit_emergence(TOKENS, rise(), floor=0.0)
+    plain = fit_emergence(TOKENS, rise(), chance=0.0)
     assert (
-        plain.status == "emerged" and fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=above_from(8)) == plain
+        plain.status == "emerged"
+        and fit_emergence(TOKENS, rise(), chance=0.0, not_above_chance=above_from(8)) == plain
     )
-    never = fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=["effect"] * 16)
+    never = fit_emergence(TOKENS, rise(), chance=0.0, not_above_chance=["effect"] * 16)
     assert never.status == "never" and "its effect (clean − corrupted) is not above 0" in never.note
     # Above chance only before the rise: nothing from the crossing on.
     early = ["", "", *["value and effect"] * 14]
-    assert fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=early).status == "never"
-    # One checkpoint of eight is above chance by chance; half of them, here and there, are no steady behaviour.
+    assert fit_emergence(TOKENS, rise(), chance=0.0, not_above_chance=early).status == "never"
+    # One checkpoint of eight is above chance by chance; half of them, here and there, are no steady
+    # behaviour.
     odd = [*above_from(8)[:8], *["effect"] * 3, "", *["effect"] * 4]
-    assert fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=odd).status == "never"
+    assert fit_emergence(TOKENS, rise(), chance=0.0, not_above_chance=odd).status == "never"
     half = [*["effect"] * 8, *["", "", "effect", "effect"] * 2]
-    assert fit_emergence(TOKENS, rise(), floor=0.0, not_above_chance=half).status == "ambiguous"
+    assert fit_emergence(TOKENS, rise(), chance=0.0, not_above_chance=half).status == "ambiguous"
 
 
 @pytest.mark.parametrize("threshold", [None, 0.5])
 def test_the_moment_is_that_of_the_first_checkpoint_above_chance(threshold: float | None) -> None:
-    found = fit_emergence(TOKENS, rise(), threshold=threshold, floor=0.0, not_above_chance=above_from(12))
-    assert found.status == "emerged" and found.tokens is not None and found.high is not None and found.low is not None
+    found = fit_emergence(
+        TOKENS, rise(), threshold=threshold, chance=0.0, not_above_chance=above_from(12)
+    )
+    assert (
+        found.status == "emerged"
+        and found.tokens is not None
+        and found.high is not None
+        and found.low is not None
+    )
     assert (found.crossing_low, found.crossing_high) == (TOKENS[11], TOKENS[12])
     assert TOKENS[11] <= found.tokens <= TOKENS[12] and found.low <= found.tokens <= found.high
     assert found.interval == "checkpoints" and found.width is None and "above chance" in found.note
@@ -105,17 +127,25 @@ def test_the_moment_is_that_of_the_first_checkpoint_above_chance(threshold: floa
 
 def test_what_was_there_at_the_first_checkpoint_emerges_once_it_is_above_chance() -> None:
     flat = 0.8 + np.random.default_rng(2).normal(0, 0.01, 16)
-    assert fit_emergence(TOKENS, flat, floor=0.0, not_above_chance=above_from(0)).status == "already"
+    assert (
+        fit_emergence(TOKENS, flat, chance=0.0, not_above_chance=above_from(0)).status == "already"
+    )
     for threshold in (None, 0.5):
-        found = fit_emergence(TOKENS, flat, threshold=threshold, floor=0.0, not_above_chance=above_from(5))
+        found = fit_emergence(
+            TOKENS, flat, threshold=threshold, chance=0.0, not_above_chance=above_from(5)
+        )
         assert found.status == "emerged" and found.crossing_high == TOKENS[5]
 
 
 def test_few_checkpoints() -> None:
     few, values = TOKENS[:4], np.array([0.1, 0.2, 0.9, 0.9])
-    found = fit_emergence(few, values, threshold=0.5, not_above_chance=["effect", "effect", "effect", ""])
+    found = fit_emergence(
+        few, values, threshold=0.5, not_above_chance=["effect", "effect", "effect", ""]
+    )
     assert found.status == "ambiguous"
-    assert fit_emergence(few, values, threshold=0.5, not_above_chance=["effect"] * 4).status == "never"
+    assert (
+        fit_emergence(few, values, threshold=0.5, not_above_chance=["effect"] * 4).status == "never"
+    )
     with pytest.raises(ValueError, match="of 4"):
         fit_emergence(few, values, threshold=0.5, not_above_chance=[""])
 
@@ -126,7 +156,7 @@ def test_a_curve_that_never_rose_keeps_its_own_reason() -> None:
 
 
 def test_stability_counts_what_is_lost() -> None:
-    found = fit_emergence(TOKENS, rise(), floor=0.0)
+    found = fit_emergence(TOKENS, rise(), chance=0.0)
     lost = [*above_from(8)[:15], "effect"]
     after = TOKENS[max(found.risen or 0.0, found.crossing_high or 0.0) <= TOKENS]
     assert stability(TOKENS, rise(), found).below == 0
@@ -134,7 +164,9 @@ def test_stability_counts_what_is_lost() -> None:
 
 
 def test_effects_are_paired_by_prompt(sweep_folder: Path) -> None:
-    """The curve of the effect has its values per prompt, whose means are what the record says; standard errors are those of its own interval."""
+    """The curve of the effect has its values per prompt, whose means are what the record says;
+    standard errors are those of its own interval.
+    """
     cells = [cell for cell in find_cells(sweep_folder) if cell.header["task"] == "ioi"]
     curves = combine([read_cells(cells, prompts=True)])
     key = ("nano-400k", "ioi", "behaviour/effect", 0)
@@ -143,14 +175,30 @@ def test_effects_are_paired_by_prompt(sweep_folder: Path) -> None:
     np.testing.assert_allclose(curve.per_prompt.mean(axis=1), curve.values, atol=1e-12)
     assert curve.not_above_chance[0] and not curve.not_above_chance[-1]
     last = curves.rows(key).iloc[-1]
-    record = next(c for c in cells if c.header["model"]["name"] == "nano-400k").read(int(last["step"]))
-    width = float(record.scalars["behaviour/effect_high"]) - float(record.scalars["behaviour/effect_low"])
+    record = next(c for c in cells if c.header["model"]["name"] == "nano-400k").read(
+        int(last["step"])
+    )
+    width = float(record.scalars["behaviour/effect_high"]) - float(
+        record.scalars["behaviour/effect_low"]
+    )
     assert last["stderr"] == pytest.approx(width / 2 / 1.959964)
 
 
 def test_curves_from_elsewhere_have_no_say_on_chance() -> None:
-    table = pd.DataFrame({"model": "m", "params": 1e6, "tokens": TOKENS, "step": np.nan, "task": "ioi", "quantity": "acc", "value": rise(),
-                          "stderr": np.nan, "seed": 0, "source": "x"})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "model": "m",
+            "params": 1e6,
+            "tokens": TOKENS,
+            "step": np.nan,
+            "task": "ioi",
+            "quantity": "acc",
+            "value": rise(),
+            "stderr": np.nan,
+            "seed": 0,
+            "source": "x",
+        }
+    )
     from circuitwatch.summary.curves import Curves
 
     assert as_curve(Curves(table), ("m", "ioi", "acc", 0), {}).not_above_chance is None

@@ -1,4 +1,6 @@
-"""What is doubtful about circuits is said: faithfulness out of range, scores that had not converged, and why there is no circuit."""
+"""What is doubtful about circuits is said: faithfulness out of range, scores that had not
+converged, and why there is no circuit.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def test_the_table_counts_them(result: SummaryResult) -> None:
 
 def test_the_page_says_them(result: SummaryResult) -> None:
     (said,) = circuit_warnings(result.cells)
-    assert said.startswith("nano-400k gendered pronoun seed 0: faithfulness is above 1.2 or below −0.2 at 1 of ")
+    assert said.startswith(
+        "nano-400k gendered pronoun seed 0: faithfulness is above 1.2 or below −0.2 at 1 of "
+    )
     assert "had not converged at 3 checkpoints (largest estimated error 0.05 of all scores)" in said
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
     assert "Mind the circuits" in page.split("<h2")[2] and "behaviour not above chance (" in page
@@ -37,7 +41,8 @@ def test_each_checkpoint_says_its_own(cells: list[CellData]) -> None:
     names, codes = _codes(cell.curves)
     said = dict(zip(cell.curves["step"], (names[code] for code in codes), strict=True))
     assert (
-        said[300] == "found; faithfulness above 1.2 or below −0.2" and said[1000] == "found; edge scores not converged"
+        said[300] == "found; faithfulness above 1.2 or below −0.2"
+        and said[1000] == "found; edge scores not converged"
     )
     assert said[500] == "found" and said[0].startswith("none: ")
     plain = pd.DataFrame({"circuit/status": ["found", None]})

@@ -1,4 +1,6 @@
-"""`circuitwatch summarize from=… to=…`: mixes of sources, and what is wrong with a source in one line while the rest is still summarised."""
+"""`circuitwatch summarize from=… to=…`: mixes of sources, and what is wrong with a source in one
+line while the rest is still summarised.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,31 @@ TOKENS = STEPS * 1000.0
 def curve(model: str, params: float, middle: float = 1e6, **more: object) -> pd.DataFrame:
     """A rise at `middle` tokens."""
     values = 1 / (1 + np.exp(-3 * (np.log(np.maximum(TOKENS, 1e4)) - np.log(middle))))
-    table = {"model": model, "params": params, "tokens": TOKENS, "task": "arith", "quantity": "acc", "value": values}
+    table = {
+        "model": model,
+        "params": params,
+        "tokens": TOKENS,
+        "task": "arith",
+        "quantity": "acc",
+        "value": values,
+    }
     return pd.DataFrame(table | more)
 
 
-def summarise(capsys: pytest.CaptureFixture[str], to: Path, *tables: pd.DataFrame, **options: str) -> tuple[str, Path]:
+def summarise(
+    capsys: pytest.CaptureFixture[str], to: Path, *tables: pd.DataFrame, **options: str
+) -> tuple[str, Path]:
     """What the command says of some tables; raises SystemExit where it fails."""
     to.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     for place, table in enumerate(tables):
         paths.append(to.parent / f"table{place}.csv")
         table.to_csv(paths[-1], index=False)
-    arguments = [f"from={','.join(map(str, paths))}", f"to={to}", *(f"{k}={v}" for k, v in options.items())]
+    arguments = [
+        f"from={','.join(map(str, paths))}",
+        f"to={to}",
+        *(f"{k}={v}" for k, v in options.items()),
+    ]
     main(["summarize", *arguments])
     return capsys.readouterr().out, to
 
@@ -46,9 +61,18 @@ BAD = {
         curve("odd", 2e6).assign(step=STEPS, tokens=TOKENS[[0, 1, 2, 4, 3, 5, 7, 6, 8, 9]]),
         r"table2\.csv: tokens of odd arith acc do not rise with their steps",
     ),
-    "one checkpoint": (curve("odd", 2e6).iloc[[4]], r"one checkpoint only in 1 curves \(odd arith acc\)"),
-    "no value": (curve("odd", 2e6).assign(value=np.nan), r"table2\.csv: .*(no|missing|not finite).*"),
-    "a column missing": (curve("odd", 2e6).drop(columns="task"), r"left out: .*table2\.csv: no column task; it has"),
+    "one checkpoint": (
+        curve("odd", 2e6).iloc[[4]],
+        r"one checkpoint only in 1 curves \(odd arith acc\)",
+    ),
+    "no value": (
+        curve("odd", 2e6).assign(value=np.nan),
+        r"table2\.csv: .*(no|missing|not finite).*",
+    ),
+    "a column missing": (
+        curve("odd", 2e6).drop(columns="task"),
+        r"left out: .*table2\.csv: no column task; it has",
+    ),
     "two sizes only": (curve("m-small", 1e6, task="other"), r"fewer than 3 model sizes"),
 }
 
@@ -88,7 +112,9 @@ def test_nothing_left_is_an_error(
     assert len(said) == 1 and says in said[0] and not (tmp_path / "out").exists()
 
 
-def test_a_mix_of_cells_and_a_table(sweep_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mix_of_cells_and_a_table(
+    sweep_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Figures and report have both."""
     (tmp_path / "mine.csv").write_text(pd.concat(GOOD).to_csv(index=False), encoding="utf-8")
     arguments = [
@@ -100,16 +126,26 @@ def test_a_mix_of_cells_and_a_table(sweep_folder: Path, tmp_path: Path, capsys: 
     said = capsys.readouterr().out
     assert "m-small" in said and "nano-400k" in said and "report: " in said
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"behaviour.png", "curves_acc.svg", "emergence_acc.pdf", "report.html", "metrics.csv"} <= names
+    assert {
+        "behaviour.png",
+        "curves_acc.svg",
+        "emergence_acc.pdf",
+        "report.html",
+        "metrics.csv",
+    } <= names
     rows = pd.read_csv(tmp_path / "out/emergence.csv")
     assert rows.loc[rows["quantity"] == "acc", "level"].tolist() == [0.25, 0.25]
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "Curves from elsewhere" in page and "Arith, acc" in page
-    main(["summarize", f"from={tmp_path / 'mine.csv'}", f"to={tmp_path / 'out'}"])  # a summary may be replaced
+    main(
+        ["summarize", f"from={tmp_path / 'mine.csv'}", f"to={tmp_path / 'out'}"]
+    )  # a summary may be replaced
     assert not (tmp_path / "out/behaviour.png").exists()
     with pytest.raises(SystemExit, match="2"):
         main(["summarize", f"from={tmp_path / 'mine.csv'}", f"to={tmp_path}"])
-    assert "is there and is no summary" in capsys.readouterr().err and (tmp_path / "mine.csv").exists()
+    assert (
+        "is there and is no summary" in capsys.readouterr().err and (tmp_path / "mine.csv").exists()
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +170,8 @@ def test_a_mistake_in_the_command_is_one_line(
 def test_it_starts_without_torch(tmp_path: Path) -> None:
     GOOD[0].to_csv(tmp_path / "a.csv", index=False)
     code = (
-        "import sys; from circuitwatch.app import main; main(['summarize', 'from=a.csv', 'to=out']); "
+        "import sys; from circuitwatch.app import main; main(['summarize', 'from=a.csv', "
+        "'to=out']); "
         "assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)

@@ -1,4 +1,6 @@
-"""Curves are found again in the long table, and very long ones cost no more than those that are looked at."""
+"""Curves are found again in the long table, and very long ones cost no more than those that are
+looked at.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,18 @@ def table(n: int, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     made = pd.DataFrame(
         {
-            "model": rng.choice(["a", "b"], n), "params": 1e6, "tokens": np.where(rng.random(n) < 0.1, np.nan, np.arange(n, dtype=float)),
-            "step": np.nan, "task": rng.choice(["x", "y"], n), "quantity": rng.choice(["acc", "loss"], n), "value": rng.random(n), "stderr": np.nan,
-            "seed": rng.integers(0, 2, n), "source": "here",
+            "model": rng.choice(["a", "b"], n),
+            "params": 1e6,
+            "tokens": np.where(rng.random(n) < 0.1, np.nan, np.arange(n, dtype=float)),
+            "step": np.nan,
+            "task": rng.choice(["x", "y"], n),
+            "quantity": rng.choice(["acc", "loss"], n),
+            "value": rng.random(n),
+            "stderr": np.nan,
+            "seed": rng.integers(0, 2, n),
+            "source": "here",
         }
-    )  # fmt: skip
+    )
     return made[list(COLUMNS)]
 
 
@@ -27,23 +36,39 @@ def test_rows_of_a_curve_are_those_of_its_names() -> None:
     every = table(500)
     curves = Curves(every)
     for key in [(m, t, q, s) for m in "ab" for t in "xy" for q in ("acc", "loss") for s in (0, 1)]:
-        wanted = (every[["model", "task", "quantity", "seed"]] == list(key)).all(axis=1) & every["tokens"].notna()
+        wanted = (every[["model", "task", "quantity", "seed"]] == list(key)).all(axis=1) & every[
+            "tokens"
+        ].notna()
         pd.testing.assert_frame_equal(curves.rows(key), every[wanted])
-        assert curves.curve(*key).to_dict() == dict(zip(every[wanted]["tokens"], every[wanted]["value"], strict=True))
+        assert curves.curve(*key).to_dict() == dict(
+            zip(every[wanted]["tokens"], every[wanted]["value"], strict=True)
+        )
     assert curves.rows(("a", "x", "nothing", 0)).empty and curves.curve("c", "x", "acc").empty
 
 
 def test_a_curve_of_very_many_checkpoints_is_thinned_everywhere() -> None:
-    """40,000 checkpoints: the robust line after the rise would look at 800 million pairs of them."""
+    """40,000 checkpoints: the robust line after the rise would look at 800 million pairs of
+    them.
+    """
     n = 40_000
     tokens = np.arange(1, n + 1) * 1e6
-    values = 1 / (1 + np.exp(-(np.log(tokens) - np.log(2e9)) / 0.3)) + np.random.default_rng(0).normal(0, 0.02, n)
+    values = 1 / (1 + np.exp(-(np.log(tokens) - np.log(2e9)) / 0.3)) + np.random.default_rng(
+        0
+    ).normal(0, 0.02, n)
     every = pd.DataFrame(
         {
-            "model": "a", "params": 1e6, "tokens": tokens, "step": np.nan, "task": "x", "quantity": "acc", "value": values, "stderr": np.nan, "seed": 0,
+            "model": "a",
+            "params": 1e6,
+            "tokens": tokens,
+            "step": np.nan,
+            "task": "x",
+            "quantity": "acc",
+            "value": values,
+            "stderr": np.nan,
+            "seed": 0,
             "source": "here",
         }
-    )[list(COLUMNS)]  # fmt: skip
+    )[list(COLUMNS)]
     curves = Curves(every)
     emergence, _ = emergence_rows(curves, n_bootstrap=50)
     row = compare(curves, emergence).stability.iloc[0]

@@ -1,4 +1,6 @@
-"""What is damaged on disk is named, and costs no more than itself; a summary is replaced whole or not at all; names may hold anything."""
+"""What is damaged on disk is named, and costs no more than itself; a summary is replaced whole or
+not at all; names may hold anything.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,39 @@ DAMAGES: dict[str, tuple[Path, Callable[[Path], object], str | None]] = {
     "edge scores": (LAST / "edges.safetensors", truncate, "edges.safetensors: damaged"),
     "roles": (LAST / "roles.parquet", truncate, "roles.parquet: damaged"),
     "scalars": (LAST / "scalars.json", truncate, "scalars.json: damaged"),
-    "a cut manifest": (LAST / "manifest.json", truncate, "manifest.json: damaged, it can't be read as JSON"),
-    "a list for a manifest": (LAST / "manifest.json", lambda path: path.write_text("[]"), "manifest.json: damaged, it holds no object"),
+    "a cut manifest": (
+        LAST / "manifest.json",
+        truncate,
+        "manifest.json: damaged, it can't be read as JSON",
+    ),
+    "a list for a manifest": (
+        LAST / "manifest.json",
+        lambda path: path.write_text("[]"),
+        "manifest.json: damaged, it holds no object",
+    ),
     "a killed write": (LAST, half_written, None),
     "a cut header": (CELL / "cell.json", truncate, "cell.json: damaged, it can't be read as JSON"),
-    "an empty header": (CELL / "cell.json", lambda path: path.write_text('{"format": 3}'), "cell.json: damaged, it says no config"),
-    "another format": (CELL / "cell.json", lambda path: path.write_text('{"format": 2}'), "cell.json: format 2 is not 3"),
-    "what was skipped": (CELL / "skipped.json", lambda path: path.write_text("x"), "skipped.json: damaged"),
-    "transfer": (Path("nano-400k/transfer/seed0/step001000.parquet"), truncate, "step001000.parquet: damaged"),
-}  # fmt: skip
+    "an empty header": (
+        CELL / "cell.json",
+        lambda path: path.write_text('{"format": 3}'),
+        "cell.json: damaged, it says no config",
+    ),
+    "another format": (
+        CELL / "cell.json",
+        lambda path: path.write_text('{"format": 2}'),
+        "cell.json: format 2 is not 3",
+    ),
+    "what was skipped": (
+        CELL / "skipped.json",
+        lambda path: path.write_text("x"),
+        "skipped.json: damaged",
+    ),
+    "transfer": (
+        Path("nano-400k/transfer/seed0/step001000.parquet"),
+        truncate,
+        "step001000.parquet: damaged",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +93,9 @@ def test_damage_is_named_and_costs_no_more_than_itself(
     assert ("ioi" in behaviours.index) == (place != CELL / "cell.json")
 
 
-def test_a_cell_without_a_record_is_named(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_without_a_record_is_named(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("circuitwatch.summary.draw_figures", lambda *_: {})
     shutil.copytree(whole, tmp_path / "sweep")
     shutil.rmtree(tmp_path / "sweep" / CELL / "checkpoints")
@@ -100,7 +128,9 @@ def test_a_summary_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_a_kill_leaves_is_looked_after(tmp_path: Path) -> None:
-    """Killed between the two renames: the old summary has a hidden name, and gets its own back before anything else is done."""
+    """Killed between the two renames: the old summary has a hidden name, and gets its own back
+    before anything else is done.
+    """
     summary_at(tmp_path / ".out.old", "old")
     summary_at(tmp_path / ".out.building", "new")
     with pytest.raises(OSError, match="full"), replaced_folder(tmp_path / "out"):
@@ -112,7 +142,10 @@ def test_what_a_kill_leaves_is_looked_after(tmp_path: Path) -> None:
 def test_a_hidden_folder_of_someone_else_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / ".out.building").mkdir()
     (tmp_path / ".out.building/precious").write_text("x")
-    with pytest.raises(UserError, match="is in the way and is no summary"), replaced_folder(tmp_path / "out"):
+    with (
+        pytest.raises(UserError, match="is in the way and is no summary"),
+        replaced_folder(tmp_path / "out"),
+    ):
         pass
     assert (tmp_path / ".out.building/precious").exists()
 
@@ -120,15 +153,28 @@ def test_a_hidden_folder_of_someone_else_is_in_the_way(tmp_path: Path) -> None:
 def test_names_may_hold_what_printing_and_drawing_would_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Brackets are markup to the terminal and dollar signs mathematics to the figures; different quantities don't share a file."""
+    """Brackets are markup to the terminal and dollar signs mathematics to the figures; different
+    quantities don't share a file.
+    """
     tokens = np.geomspace(1e6, 1e9, 14)
     tables = [
         pd.DataFrame(
-            {"model": model, "params": params, "tokens": tokens, "task": task, "quantity": quantity, "value": 1 / (1 + (5e7 / tokens) ** 3)}
+            {
+                "model": model,
+                "params": params,
+                "tokens": tokens,
+                "task": task,
+                "quantity": quantity,
+                "value": 1 / (1 + (5e7 / tokens) ** 3),
+            }
         )
         for model, params in (("llama[/red]", 1e6), (r"$\bad{$", 8e6))
-        for task, quantity in ((r"$\frac{1}{2$", "acc/norm"), ("[b]", "acc_norm"), ("plain", "acc norm"))
-    ]  # fmt: skip
+        for task, quantity in (
+            (r"$\frac{1}{2$", "acc/norm"),
+            ("[b]", "acc_norm"),
+            ("plain", "acc norm"),
+        )
+    ]
     pd.concat(tables).to_csv(tmp_path / "a.csv", index=False)
     main(["summarize", f"from={tmp_path / 'a.csv'}", f"to={tmp_path / 'out'}"])
     said = capsys.readouterr().out

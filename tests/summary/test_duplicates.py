@@ -1,4 +1,6 @@
-"""Checkpoints that serve another's weights: crossed out in figures, and without a say in when something emerged."""
+"""Checkpoints that serve another's weights: crossed out in figures, and without a say in when
+something emerged.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     heads_before = head_tables([read_cell(cell)], before).files()
     last = cell.read(cell.steps_done()[-1])
     scalars = {**last.scalars, "weights/duplicate_of": last.revision}
-    cell.write(dataclasses.replace(last, step=3, tokens=3 * 1008, revision="step3", scalars=scalars))
+    cell.write(
+        dataclasses.replace(last, step=3, tokens=3 * 1008, revision="step3", scalars=scalars)
+    )
     cell.skip(5, 5 * 1008, "step5", "the hub has no such revision", again=False)
     data = read_cell(cell)
     curves, after = emergence_of(cell)
@@ -44,11 +48,19 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     for name, table in heads_before.items():
         assert heads_after[name].equals(table), name
     row = cells_table([data]).iloc[0]
-    assert row["duplicates"] == 1 and row["skipped"] == 1 and row["checkpoints"] == len(cell.steps_done())
+    assert (
+        row["duplicates"] == 1
+        and row["skipped"] == 1
+        and row["checkpoints"] == len(cell.steps_done())
+    )
     for draw in (behaviour_figure, roles_figure, circuits_figure):
-        shown = [label for axis in draw([data]).axes for label in axis.get_legend_handles_labels()[1]]
+        shown = [
+            label for axis in draw([data]).axes for label in axis.get_legend_handles_labels()[1]
+        ]
         assert DUPLICATES in shown
     assert any("1 checkpoints have the weights of another" in note for note in curves.notes)
     shown, _ = report_data(curves, [data], after, pd.DataFrame(), head_tables([data], after))
     (cross,) = [one for one in shown["duplicates"] if one["q"] == "behaviour/value"]
-    assert cross["x"] == [3 * 1008] and cross["y"] == [pytest.approx(last.scalars["behaviour/value"], rel=1e-3)]
+    assert cross["x"] == [3 * 1008] and cross["y"] == [
+        pytest.approx(last.scalars["behaviour/value"], rel=1e-3)
+    ]

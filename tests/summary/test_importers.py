@@ -1,4 +1,6 @@
-"""Reading curves from anywhere: what comes out, and the line that is said about what can't be used."""
+"""Reading curves from anywhere: what comes out, and the line that is said about what can't be
+used.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,17 @@ TOKENS = [0, *(PYTHIA * 10**k for k in range(6))]
 def rising(model: str = "m", **columns: object) -> pd.DataFrame:
     """A tidy curve of seven checkpoints that rises between the fourth and the fifth."""
     values = [0.0, 0.01, 0.0, 0.02, 0.9, 1.0, 1.0]
-    plain = {"model": model, "params": 1e6, "tokens": TOKENS, "task": "t", "quantity": "q", "value": values}
-    return pd.DataFrame({key: value for key, value in (plain | columns).items() if value is not None})
+    plain = {
+        "model": model,
+        "params": 1e6,
+        "tokens": TOKENS,
+        "task": "t",
+        "quantity": "q",
+        "value": values,
+    }
+    return pd.DataFrame(
+        {key: value for key, value in (plain | columns).items() if value is not None}
+    )
 
 
 def load(tmp_path: Path, *tables: pd.DataFrame, **given: str) -> Curves:
@@ -69,13 +80,17 @@ def test_a_tidy_table_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
         table.to_csv(path, index=False, sep="\t" if suffix == "tsv" else ",")
     curves = read_sources(parse_request({"from": str(path), "to": "x"})).curves
     assert tuple(curves.table) == COLUMNS and len(curves.table) == 14
-    assert curves.curve("m", "t", "q", 1).to_dict() == dict(zip(TOKENS, rising()["value"], strict=True))
+    assert curves.curve("m", "t", "q", 1).to_dict() == dict(
+        zip(TOKENS, rising()["value"], strict=True)
+    )
     assert (curves.table["stderr"] == 0.1).all() and (curves.table["params"] == 1e6).all()
     assert noted(curves, "columns not used: source_file$")
 
 
 def test_names_of_columns_by_alias_and_by_mapping(tmp_path: Path) -> None:
-    other = rising().rename(columns={"params": "params_total", "quantity": "Metric", "value": "score", "model": "who"})
+    other = rising().rename(
+        columns={"params": "params_total", "quantity": "Metric", "value": "score", "model": "who"}
+    )
     curves = load(tmp_path, other, columns="model:who")
     assert curves.curve("m", "t", "q").iloc[-1] == 1.0
     with pytest.raises(UserError, match=r"no column model; it has who, .*columns=model:"):
@@ -85,7 +100,9 @@ def test_names_of_columns_by_alias_and_by_mapping(tmp_path: Path) -> None:
 
 
 def test_missing_columns_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no column task, value, step or tokens; it has model, params, quantity"):
+    with pytest.raises(
+        UserError, match=r"no column task, value, step or tokens; it has model, params, quantity"
+    ):
         load(tmp_path, rising().drop(columns=["task", "value", "tokens"]))
 
 
@@ -107,7 +124,9 @@ def test_numbers_as_people_write_them(text: str, number: float) -> None:
 
 
 def test_entries_with_a_unit_beside_entries_without_one(tmp_path: Path) -> None:
-    """In the first block of the file every entry is a number, so the reader has to change its mind."""
+    """In the first block of the file every entry is a number, so the reader has to change its
+    mind.
+    """
     many = pd.concat([rising("many")] * 6000).assign(seed=np.arange(6000).repeat(7))
     last = rising("last", seed=0, tokens=["0", "2M", "20M", "210M", "2.1B", "21B", "x"])
     curves = load(tmp_path, many, last)
@@ -139,28 +158,50 @@ def test_steps_become_tokens_by_registry_option_or_column(tmp_path: Path) -> Non
     assert set(curves.table["params"]) == {70426624.0}
     mine = rising("mine", tokens=None, step=steps)
     curves = load(tmp_path, known, mine)
-    assert curves.models == ["pythia-70m"] and noted(curves, r"mine t q have a step but no tokens.*tokens_per_step=")
-    assert list(load(tmp_path, mine, tokens_per_step="1024").curve("mine", "t", "q").index)[-1] == 1024 * 100_000
-    assert list(load(tmp_path, mine.assign(tokens_per_step=7)).curve("mine", "t", "q").index)[-1] == 700_000
+    assert curves.models == ["pythia-70m"] and noted(
+        curves, r"mine t q have a step but no tokens.*tokens_per_step="
+    )
+    assert (
+        list(load(tmp_path, mine, tokens_per_step="1024").curve("mine", "t", "q").index)[-1]
+        == 1024 * 100_000
+    )
+    assert (
+        list(load(tmp_path, mine.assign(tokens_per_step=7)).curve("mine", "t", "q").index)[-1]
+        == 700_000
+    )
     beside = rising("mine", quantity="other", step=steps)  # gives tokens too, so the rate is known
     assert list(load(tmp_path, mine, beside).curve("mine", "t", "q").index) == TOKENS
 
 
 def test_a_model_of_one_published_state_says_nothing_about_tokens_per_step() -> None:
-    assert REGISTRY.tokens_per_step("gpt2") is None and REGISTRY.tokens_per_step("pythia-1b") == PYTHIA
+    assert (
+        REGISTRY.tokens_per_step("gpt2") is None and REGISTRY.tokens_per_step("pythia-1b") == PYTHIA
+    )
     assert REGISTRY.checkpoint("OLMo-7B", "step1000-tokens4B") == (1000.0, 4e9)
-    assert REGISTRY.name_of("EleutherAI__pythia-v1.1-160m") == "pythia-160m" and REGISTRY.name_of("mine") is None
+    assert (
+        REGISTRY.name_of("EleutherAI__pythia-v1.1-160m") == "pythia-160m"
+        and REGISTRY.name_of("mine") is None
+    )
 
 
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        (rising("pythia-70m", tokens=[0, 1, 2, 4, 1000, 2000, 143_000]), "tokens of pythia-70m are its steps: converted"),
+        (
+            rising("pythia-70m", tokens=[0, 1, 2, 4, 1000, 2000, 143_000]),
+            "tokens of pythia-70m are its steps: converted",
+        ),
         (rising("pythia-70m", step=STEPS, tokens=STEPS), "are its steps: converted"),
-        (rising("pythia-70m", tokens=[0, 2.1, 4.2, 6.3, 21, 210, 300]), "tokens of pythia-70m are in billions: converted"),
-        (rising("pythia-70m", step=STEPS, tokens=[x * PYTHIA / 1e6 for x in STEPS]), "are in millions: converted"),
+        (
+            rising("pythia-70m", tokens=[0, 2.1, 4.2, 6.3, 21, 210, 300]),
+            "tokens of pythia-70m are in billions: converted",
+        ),
+        (
+            rising("pythia-70m", step=STEPS, tokens=[x * PYTHIA / 1e6 for x in STEPS]),
+            "are in millions: converted",
+        ),
     ],
-)  # fmt: skip
+)
 def test_units_that_can_be_told_are_converted(tmp_path: Path, bad: pd.DataFrame, says: str) -> None:
     curves = load(tmp_path, bad, rising())
     assert noted(curves, says)
@@ -170,24 +211,48 @@ def test_units_that_can_be_told_are_converted(tmp_path: Path, bad: pd.DataFrame,
 
 
 BAD = {
-    "steps among tokens": (rising("bad", tokens=[0, 1000, 2000, 3000, 8e9, 1e10, 2e10]), "mixed units: tokens of bad t q jump by a factor above 10000"),
+    "steps among tokens": (
+        rising("bad", tokens=[0, 1000, 2000, 3000, 8e9, 1e10, 2e10]),
+        "mixed units: tokens of bad t q jump by a factor above 10000",
+    ),
     "one row in another unit": (
         rising("bad", step=[0, 1, 10, 100, 1000, 10_000, 100_000], tokens=[*TOKENS[:6], 210]),
         r"mixed units: 1 values of bad t q have tokens per step that are 100 times off",
     ),
-    "tokens fall": (rising("bad", step=range(7), tokens=[0, 1e6, 2e6, 1.5e6, 4e6, 5e6, 6e6]), "tokens of bad t q do not rise with their steps"),
-    "negative": (rising("bad", tokens=[-5, *TOKENS[1:]]), "1 values of bad t q have negative tokens"),
+    "tokens fall": (
+        rising("bad", step=range(7), tokens=[0, 1e6, 2e6, 1.5e6, 4e6, 5e6, 6e6]),
+        "tokens of bad t q do not rise with their steps",
+    ),
+    "negative": (
+        rising("bad", tokens=[-5, *TOKENS[1:]]),
+        "1 values of bad t q have negative tokens",
+    ),
     "all missing": (rising("bad", value=np.nan), "every value of bad t q is missing or infinite"),
-    "some infinite": (rising("bad", value=[0, 0, np.inf, 0, np.nan, 1, 1]), "2 values of bad t q are missing or infinite"),
+    "some infinite": (
+        rising("bad", value=[0, 0, np.inf, 0, np.nan, 1, 1]),
+        "2 values of bad t q are missing or infinite",
+    ),
     "one checkpoint": (rising("bad").iloc[:1], r"one checkpoint only in 1 curves \(bad t q\)"),
     "no model": (rising(None), "7 rows without model, task or quantity left out"),
-    "params in billions": (rising("bad", params=0.16), "params of bad is 0.16, not a number of parameters"),
+    "params in billions": (
+        rising("bad", params=0.16),
+        "params of bad is 0.16, not a number of parameters",
+    ),
     "two sizes": (rising("bad", params=2e6), r"fewer than 3 model sizes \(2\): no trend"),
     "no size": (rising("bad", params=None), "no parameter count for bad"),
-    "several sizes": (rising("bad", params=[1e6] * 4 + [2e6] * 3), "bad has 2 different numbers of parameters"),
-    "out of order": (rising("bad").iloc[::-1], r"tokens of 1 curves \(bad t q\) are not in ascending order: sorted"),
-    "text as value": (rising("bad", value=["0", "0", "none of it", "0", "1", "1", "1"]), r"value: 1 entries are no numbers \('none of it'\)"),
-}  # fmt: skip
+    "several sizes": (
+        rising("bad", params=[1e6] * 4 + [2e6] * 3),
+        "bad has 2 different numbers of parameters",
+    ),
+    "out of order": (
+        rising("bad").iloc[::-1],
+        r"tokens of 1 curves \(bad t q\) are not in ascending order: sorted",
+    ),
+    "text as value": (
+        rising("bad", value=["0", "0", "none of it", "0", "1", "1", "1"]),
+        r"value: 1 entries are no numbers \('none of it'\)",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -204,14 +269,20 @@ def test_bad_input_is_one_line_and_the_rest_is_summarised(tmp_path: Path, name: 
 def test_curves_that_are_fine_have_no_notes(tmp_path: Path) -> None:
     sizes = [rising(name, params=size) for name, size in (("a", 1e6), ("b", 2e6), ("c", 4e6))]
     assert load(tmp_path, *sizes).notes == []
-    lone = rising("d", params=3e6, tokens=[0, *(PYTHIA * k for k in (1, 2, 4, 1000, 2000, 143_000))])
-    assert load(tmp_path, *sizes, lone).notes == []  # a schedule with wide gaps, each step above the one before
+    lone = rising(
+        "d", params=3e6, tokens=[0, *(PYTHIA * k for k in (1, 2, 4, 1000, 2000, 143_000))]
+    )
+    assert (
+        load(tmp_path, *sizes, lone).notes == []
+    )  # a schedule with wide gaps, each step above the one before
 
 
 def test_the_same_tokens_twice(tmp_path: Path) -> None:
     same = load(tmp_path, rising(), rising())
     assert len(same.table) == 7 and not noted(same, "different values")
-    curves = load(tmp_path, rising(), rising(value=[9.0] * 7).iloc[:1], rising(value=[3.0] * 7).iloc[:1])
+    curves = load(
+        tmp_path, rising(), rising(value=[9.0] * 7).iloc[:1], rising(value=[3.0] * 7).iloc[:1]
+    )
     assert curves.curve("m", "t", "q").iloc[0] == 3.0  # the median of 0, 9 and 3
     assert noted(curves, r"different values for the same tokens \(1 times\) of m t q: their median")
 
@@ -237,15 +308,22 @@ def test_only_if_nothing_is_left_is_there_an_error(tmp_path: Path) -> None:
     names = ("empty.csv", "torn.parquet", "absent.csv", "good.csv")
     given = {"from": ",".join(str(tmp_path / name) for name in names), "to": "x"}
     curves = read_sources(parse_request(given)).curves
-    assert len(curves.table) == 7 and sum(note.startswith("left out: ") for note in curves.notes) == 3
+    assert (
+        len(curves.table) == 7 and sum(note.startswith("left out: ") for note in curves.notes) == 3
+    )
 
 
 def test_a_long_curve_is_thinned_and_says_so(tmp_path: Path) -> None:
-    """Fits are quadratic in the number of checkpoints, so 20,000 of them would take minutes and gigabytes."""
+    """Fits are quadratic in the number of checkpoints, so 20,000 of them would take minutes and
+    gigabytes.
+    """
     tokens = np.arange(20_000) * 1e6
     values = 1 / (1 + np.exp(-(np.log(np.maximum(tokens, 1e6)) - np.log(1e9)) / 0.3))
     curves = load(
-        tmp_path, pd.DataFrame({"model": "m", "task": "t", "quantity": "q", "tokens": tokens, "value": values})
+        tmp_path,
+        pd.DataFrame(
+            {"model": "m", "task": "t", "quantity": "q", "tokens": tokens, "value": values}
+        ),
     )
     row = emergence_rows(curves, n_bootstrap=20)[0].iloc[0]
     assert row["n"] <= LONGEST and "of 20000 checkpoints" in row["note"]
@@ -264,7 +342,11 @@ def write(path: Path, content: object) -> None:
 
 def earlier(acc: float, arguments: str, shots: int = 0) -> dict[str, object]:
     results = {"lambada": {"acc": acc, "acc_stderr": 0.01, "ppl": 100.0, "ppl_stderr": 1.0}}
-    return {"results": results, "versions": {"lambada": 0}, "config": {"model_args": arguments, "num_fewshot": shots}}
+    return {
+        "results": results,
+        "versions": {"lambada": 0},
+        "config": {"model_args": arguments, "num_fewshot": shots},
+    }
 
 
 def later(acc: float, arguments: object, shots: int = 0) -> dict[str, object]:
@@ -276,27 +358,42 @@ def later(acc: float, arguments: object, shots: int = 0) -> dict[str, object]:
         "exact_match,strict": 0.2,
         "exact_match_stderr,strict": "N/A",
     }
-    return {"results": {"lambada": metrics}, "n-shot": {"lambada": shots}, "config": {"model": "hf", "model_args": arguments}}  # fmt: skip
+    return {
+        "results": {"lambada": metrics},
+        "n-shot": {"lambada": shots},
+        "config": {"model": "hf", "model_args": arguments},
+    }
 
 
 def test_both_schemes_of_the_harness_give_the_same_curves(tmp_path: Path) -> None:
     for step, acc in ((0, 0.0), (1000, 0.2), (143000, 0.4)):
         arguments = f"pretrained=EleutherAI/pythia-v1.1-160m,revision=step{step}"
         write(tmp_path / f"a/pythia-160m/zero-shot/160m_step{step}.json", earlier(acc, arguments))
-        write(tmp_path / f"a/pythia-160m/five-shot/160m-5shot_step{step}.json", earlier(acc / 2, arguments, shots=5))
+        write(
+            tmp_path / f"a/pythia-160m/five-shot/160m-5shot_step{step}.json",
+            earlier(acc / 2, arguments, shots=5),
+        )
         when = f"results_2025-01-0{len(str(step))}T00-00-00.000001.json"
-        write(tmp_path / "b/EleutherAI__pythia-160m" / when, later(acc, arguments.replace("-v1.1", "")))
+        write(
+            tmp_path / "b/EleutherAI__pythia-160m" / when,
+            later(acc, arguments.replace("-v1.1", "")),
+        )
     write(
         tmp_path / "c/EleutherAI__pythia-160m/results_1.json",
         later(0.3, {"pretrained": "EleutherAI/pythia-160m", "revision": "step2000"}, shots=5),
     )
-    a, b, c = (read_sources(parse_request({"from": str(tmp_path / x), "to": "x"}), SUITES).curves for x in "abc")
+    a, b, c = (
+        read_sources(parse_request({"from": str(tmp_path / x), "to": "x"}), SUITES).curves
+        for x in "abc"
+    )
     expected = {0.0: 0.0, 1000.0 * PYTHIA: 0.2, 143000.0 * PYTHIA: 0.4}
     assert a.curve("pythia-160m", "lambada", "acc").to_dict() == expected
     assert b.curve("pythia-160m", "lambada", "acc").to_dict() == expected
     assert a.curve("pythia-160m", "lambada 5-shot", "acc").iloc[-1] == 0.2
     assert c.curve("pythia-160m", "lambada 5-shot", "acc").to_dict() == {2000.0 * PYTHIA: 0.3}
-    assert set(b.table["quantity"]) == {"acc", "exact_match,strict"} and set(a.table["quantity"]) == {"acc", "ppl"}
+    assert set(b.table["quantity"]) == {"acc", "exact_match,strict"} and set(
+        a.table["quantity"]
+    ) == {"acc", "ppl"}
     assert b.table.query("quantity == 'acc'")["stderr"].eq(0.01).all()
     assert b.table.query("quantity != 'acc'")["stderr"].isna().all()
     assert set(a.table["params"]) == {162322944.0}
@@ -311,7 +408,10 @@ def test_results_of_ones_own_models(tmp_path: Path) -> None:
                 tmp_path / f"evals/{model}/results_{step}.json",
                 later(step / 200, f"pretrained=runs/{model}/checkpoint-{step}"),
             )
-    write(tmp_path / "evals/small/results_again.json", later(0.75, "pretrained=runs/small/checkpoint-200"))
+    write(
+        tmp_path / "evals/small/results_again.json",
+        later(0.75, "pretrained=runs/small/checkpoint-200"),
+    )
     write(tmp_path / "evals/large/results_final.json", later(0.9, "pretrained=runs/large/final"))
     write(tmp_path / "evals/large/package.json", {"name": "no result"})
     write(tmp_path / "evals/large/x_step7.json", earlier(0.1, "pretrained=x,revision=step8"))
@@ -343,30 +443,55 @@ COUNTS = "tokens are counts, such as 2.1e9"
 def test_tokens_that_may_be_no_counts_are_named_with_what_would_be_right(tmp_path: Path) -> None:
     in_billions = [t / 1e9 for t in TOKENS]
     for table, says in (
-        (rising("a", tokens=in_billions), r"table.csv: tokens of a have fractions, such as 0.00209715, so may be no counts: "),
-        (rising("a", tokens=[0, 1, 2, 3, 4, 5, 300]), "tokens of a are at most 300, so may be no counts: "),
-        (rising("a", tokens=[0, *TOKENS[1:6], 2e19]), r"tokens of a go up to 2e\+19, more than any model was trained on"),
-        (rising("a", tokens=[k * 1000 for k in range(7)]), r"tokens of a end at 6000, of b at 2.097e\+11: one of them"),
-        (rising("a", tokens=[*TOKENS[:6], 2.2e14]), r"tokens of a t q jump from 2.097e\+10 to 2.2e\+14 at the end: "),
-    ):  # fmt: skip
+        (
+            rising("a", tokens=in_billions),
+            r"table.csv: tokens of a have fractions, such as 0.00209715, so may be no counts: ",
+        ),
+        (
+            rising("a", tokens=[0, 1, 2, 3, 4, 5, 300]),
+            "tokens of a are at most 300, so may be no counts: ",
+        ),
+        (
+            rising("a", tokens=[0, *TOKENS[1:6], 2e19]),
+            r"tokens of a go up to 2e\+19, more than any model was trained on",
+        ),
+        (
+            rising("a", tokens=[k * 1000 for k in range(7)]),
+            r"tokens of a end at 6000, of b at 2.097e\+11: one of them",
+        ),
+        (
+            rising("a", tokens=[*TOKENS[:6], 2.2e14]),
+            r"tokens of a t q jump from 2.097e\+10 to 2.2e\+14 at the end: ",
+        ),
+    ):
         alone = "at most" in says
         curves = load(tmp_path, table, *([] if alone else [rising("b")]))
         assert noted(curves, says + f".*{COUNTS}"), curves.notes
         assert curves.curve("a", "t", "q").index.tolist() == table["tokens"].tolist()
     doubted = load(tmp_path, rising("a", tokens=[0, 1e3, 2e3, 3e3, 8e9, 1e10, 2e10]), rising("b"))
-    assert doubted.models == ["b"] and len(doubted.notes) == 2  # left out as mixed, and so not doubted besides
+    assert (
+        doubted.models == ["b"] and len(doubted.notes) == 2
+    )  # left out as mixed, and so not doubted besides
 
 
 @pytest.mark.parametrize(
     ("tokens", "says"),
     [
-        ([x * 0.25 for x in ALL], "fewer than one, so no counts: its steps with 2.09715e.06 tokens a step are used"),
+        (
+            [x * 0.25 for x in ALL],
+            "fewer than one, so no counts: its steps with 2.09715e.06 tokens a step are used",
+        ),
         ([round(t / 1e9) for t in EXACT], "in billions, rounded to 1e.09 tokens: its steps with"),
         ([f"{round(t / 1e9)}B" for t in EXACT], "rounded to 1e.09 tokens: its steps with"),
-        ([round(t / 1e9, 2) for t in EXACT], "in billions, rounded to 1e.07 tokens: its steps with"),
+        (
+            [round(t / 1e9, 2) for t in EXACT],
+            "in billions, rounded to 1e.07 tokens: its steps with",
+        ),
     ],
 )
-def test_tokens_of_a_known_model_that_its_steps_know_better(tmp_path: Path, tokens: list[object], says: str) -> None:
+def test_tokens_of_a_known_model_that_its_steps_know_better(
+    tmp_path: Path, tokens: list[object], says: str
+) -> None:
     curves = load(tmp_path, rising("pythia-70m", step=ALL, tokens=tokens))
     assert curves.curve("pythia-70m", "t", "q").index.tolist() == EXACT and noted(
         curves, f"tokens of pythia-70m are .*{says}"
@@ -374,39 +499,69 @@ def test_tokens_of_a_known_model_that_its_steps_know_better(tmp_path: Path, toke
 
 
 def test_tokens_that_cannot_be_counts_are_left_out(tmp_path: Path) -> None:
-    curves = load(tmp_path, rising("a", step=ALL, tokens=[t / 1e9 for t in EXACT]), rising("b", step=ALL, tokens=EXACT))
-    assert noted(curves, f"tokens of a are 0.0021 a step, fewer than one, so no counts .{COUNTS}.*left out")
-    assert curves.models == ["b"] and noted(curves, "7 values of a t q left out: their tokens are no counts")
+    curves = load(
+        tmp_path,
+        rising("a", step=ALL, tokens=[t / 1e9 for t in EXACT]),
+        rising("b", step=ALL, tokens=EXACT),
+    )
+    assert noted(
+        curves, f"tokens of a are 0.0021 a step, fewer than one, so no counts .{COUNTS}.*left out"
+    )
+    assert curves.models == ["b"] and noted(
+        curves, "7 values of a t q left out: their tokens are no counts"
+    )
     curves = load(tmp_path, rising("pythia-70m", tokens=[0, 0.3, 0.5, 0.7, 7, 11, 13]), rising("b"))
     assert curves.models == ["b"] and noted(
         curves, "tokens of pythia-70m are at most 13, but one of its steps has 2.097e.06"
     )
     early = load(tmp_path, rising("OLMo-7B", tokens=[k * 4.5e6 for k in range(7)]))
-    assert early.curve("OLMo-7B", "t", "q").index[-1] == 27e6  # more than a step, before any that is published
-    curves = load(tmp_path, rising("pythia-70m", tokens=[round(t / 1e9, 2) for t in EXACT]).iloc[3:], rising("b"))
+    assert (
+        early.curve("OLMo-7B", "t", "q").index[-1] == 27e6
+    )  # more than a step, before any that is published
+    curves = load(
+        tmp_path,
+        rising("pythia-70m", tokens=[round(t / 1e9, 2) for t in EXACT]).iloc[3:],
+        rising("b"),
+    )
     assert noted(curves, "tokens of pythia-70m are in billions: converted; rounded to 1e.07 tokens")
     assert curves.curve("pythia-70m", "t", "q").index[-1] == pytest.approx(EXACT[-1], rel=1e-4)
 
 
 def test_a_comma_is_the_decimal_sign_where_semicolons_separate(tmp_path: Path) -> None:
-    text = "model;tokens;task;quantity;value\n" + "".join(f"m;{10**k}0000;t;q;{k},022\n" for k in range(4))
+    text = "model;tokens;task;quantity;value\n" + "".join(
+        f"m;{10**k}0000;t;q;{k},022\n" for k in range(4)
+    )
     for name in ("a.csv", "a.csv.gz"):
         path = tmp_path / name
         pd.read_csv(io.StringIO(text), sep=";", dtype=str).to_csv(path, index=False, sep=";")
         curve = read_tidy(path, registry=REGISTRY).curve("m", "t", "q")
         assert curve.tolist() == [0.022, 1.022, 2.022, 3.022]
     (tmp_path / "b.csv").write_text(text.replace(";t;", ",5;t;").replace("10000,5", "1,500"))
-    assert noted(read_tidy(tmp_path / "b.csv", registry=REGISTRY), "tokens: a comma is read as the decimal sign")
+    assert noted(
+        read_tidy(tmp_path / "b.csv", registry=REGISTRY),
+        "tokens: a comma is read as the decimal sign",
+    )
     curves = load(tmp_path, rising(value=[f"{k},022" for k in range(1, 8)]))
     assert curves.curve("m", "t", "q").tolist() == [k * 1000 + 22 for k in range(1, 8)]
 
 
 def test_shots_as_people_write_them(tmp_path: Path) -> None:
-    tables = [rising(shots=shots) for shots in ("0-shot", "5-shot", "25 shot", "3", "five", "2.5", "inf", "-1", "1e30")]
+    tables = [
+        rising(shots=shots)
+        for shots in ("0-shot", "5-shot", "25 shot", "3", "five", "2.5", "inf", "-1", "1e30")
+    ]
     curves = load(tmp_path, *tables)
-    assert set(curves.table["task"]) == {"t", "t 3-shot", "t 5-shot", "t 25-shot"} and len(curves.table) == 28
-    assert noted(curves, "shots: 35 rows with 'five', '2.5', 'inf' and 2 more left out: not whole numbers")
-    assert noted(load(tmp_path, rising(shots=2.5), rising(shots=np.inf), rising(shots=5)), "shots: 14 rows with")
+    assert (
+        set(curves.table["task"]) == {"t", "t 3-shot", "t 5-shot", "t 25-shot"}
+        and len(curves.table) == 28
+    )
+    assert noted(
+        curves, "shots: 35 rows with 'five', '2.5', 'inf' and 2 more left out: not whole numbers"
+    )
+    assert noted(
+        load(tmp_path, rising(shots=2.5), rising(shots=np.inf), rising(shots=5)),
+        "shots: 14 rows with",
+    )
 
 
 def test_seeds_that_are_none(tmp_path: Path) -> None:
@@ -427,29 +582,47 @@ def test_seeds_that_are_none(tmp_path: Path) -> None:
 
 def test_columns_that_no_table_has(tmp_path: Path) -> None:
     for columns, says in (
-        ("value:acc", r"^columns=value:acc: no table has a column acc; table.csv has model, params, tokens, task, quantity, value$"),
+        (
+            "value:acc",
+            r"^columns=value:acc: no table has a column acc; "
+            r"table.csv has model, params, tokens, task, quantity, value$",
+        ),
         ("valu:value", "^columns=valu:value: there is no column valu to give"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UserError, match=says):
             load(tmp_path, rising(), columns=columns)
     rising().to_csv(tmp_path / "a.csv", index=False)
     both = {"from": f"{tmp_path / 'a.csv'},{tmp_path / 'b.csv'}", "to": "x", "columns": "value:v"}
-    with pytest.raises(UserError, match=r"column v; a.csv has .*b.csv: no such file"):  # which may have had it
+    with pytest.raises(
+        UserError, match=r"column v; a.csv has .*b.csv: no such file"
+    ):  # which may have had it
         read_sources(parse_request(both), SUITES)
     write(tmp_path / "evals/pythia-70m/x_step1000.json", earlier(0.1, ""))
     with pytest.raises(UserError, match="no table has a column v; no source is a table"):
-        read_sources(parse_request({"from": str(tmp_path / "evals"), "to": "x", "columns": "value:v"}), SUITES)
+        read_sources(
+            parse_request({"from": str(tmp_path / "evals"), "to": "x", "columns": "value:v"}),
+            SUITES,
+        )
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"model,tokens,task,quantity,value,value\nm,1,t,q,1,2\n", "more than one column is called value"),
-        (b"model|tokens|task|quantity|value\nm|1|t|q|1\n", "its first line is one column, 'model.tokens.*separated by comma, semicolon or tab"),
-        ("model,tokens,task,quantity,value\nm,1,t,q,1\n".encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
+        (
+            b"model,tokens,task,quantity,value,value\nm,1,t,q,1,2\n",
+            "more than one column is called value",
+        ),
+        (
+            b"model|tokens|task|quantity|value\nm|1|t|q|1\n",
+            "its first line is one column, 'model.tokens.*separated by comma, semicolon or tab",
+        ),
+        (
+            "model,tokens,task,quantity,value\nm,1,t,q,1\n".encode("utf-16"),
+            "is text in UTF-16; save it as UTF-8",
+        ),
         ("\ufeffmodel,tokens\n".encode("utf-16-be"), "is text in UTF-16; save it as UTF-8"),
     ],
-)  # fmt: skip
+)
 def test_headers_that_cannot_be_read(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(UserError, match=f"a.csv: {says}") as caught:
@@ -461,22 +634,38 @@ def test_models_of_another_organisation_are_other_models(tmp_path: Path) -> None
     curves = load(tmp_path, rising("EleutherAI/pythia-70m", value=0.5), rising("mylab/pythia-70m"))
     assert set(curves.models) == {"pythia-70m", "mylab/pythia-70m"} and len(curves.table) == 14
     assert noted(curves, "models under the registry's names: EleutherAI/pythia-70m is pythia-70m$")
-    assert REGISTRY.name_of("mylab__pythia-70m") is None and REGISTRY.name_of("/runs/evals/pythia-70m") == "pythia-70m"
+    assert (
+        REGISTRY.name_of("mylab__pythia-70m") is None
+        and REGISTRY.name_of("/runs/evals/pythia-70m") == "pythia-70m"
+    )
     write(tmp_path / "x/results_step1000.json", earlier(0.1, "pretrained=mylab/pythia-70m"))
-    own = read_sources(parse_request({"from": str(tmp_path / "x"), "to": "x", "tokens_per_step": "7"}), SUITES).curves
+    own = read_sources(
+        parse_request({"from": str(tmp_path / "x"), "to": "x", "tokens_per_step": "7"}), SUITES
+    ).curves
     assert own.models == ["mylab/pythia-70m"] and set(own.table["tokens"]) == {7000.0}
 
 
 def test_numbers_that_cannot_be(tmp_path: Path) -> None:
-    for column, number in (("params", np.inf), ("params", -5e6), ("params", 0), ("stderr", -1), ("stderr", np.inf)):
+    for column, number in (
+        ("params", np.inf),
+        ("params", -5e6),
+        ("params", 0),
+        ("stderr", -1),
+        ("stderr", np.inf),
+    ):
         curves = load(tmp_path, rising("bad", **{column: number}), rising("good", stderr=0.1))
         shown = re.escape(f"{number:g}")
-        assert noted(curves, f"{column} of bad( t q)? is .*{shown}.*: taken as missing"), curves.notes
+        assert noted(curves, f"{column} of bad( t q)? is .*{shown}.*: taken as missing"), (
+            curves.notes
+        )
         rows = curves.table.query("model == 'bad'")
         assert len(rows) == 7 and rows[column].isna().all()
         emergence_rows(curves, n_bootstrap=10)
     curves = load(tmp_path, rising("bad", value=[0, 0, 1e308, -1e308, 1, 1, 1]), rising("good"))
-    assert noted(curves, r"2 values of bad t q are beyond ±1e\+100: left out") and len(curves.table) == 12
+    assert (
+        noted(curves, r"2 values of bad t q are beyond ±1e\+100: left out")
+        and len(curves.table) == 12
+    )
 
 
 def test_files_of_the_harness_that_no_harness_wrote(tmp_path: Path) -> None:
@@ -500,12 +689,16 @@ def test_cross_entropy_falls(tmp_path: Path) -> None:
 
 
 def test_cells_as_curves_are_what_the_records_say(sweep_folder: Path) -> None:
-    """Values and values per prompt, against the records read one by one; and the table's row is the fit to them."""
+    """Values and values per prompt, against the records read one by one; and the table's row is the
+    fit to them.
+    """
     found = find_cells(sweep_folder)
     curves = combine([read_cells(found, prompts=True)])
     rows, notes = emergence_rows(curves, n_bootstrap=20)
     assert notes == []
-    cell = next(c for c in found if (c.header["model"]["name"], c.header["task"]) == ("nano-400k", "ioi"))
+    cell = next(
+        c for c in found if (c.header["model"]["name"], c.header["task"]) == ("nano-400k", "ioi")
+    )
     records = list(cell.records())
     for quantity in ("behaviour/value", "behaviour/accuracy", "behaviour/log_prob"):
         curve = curves.curve("nano-400k", "ioi", quantity)
@@ -513,14 +706,26 @@ def test_cells_as_curves_are_what_the_records_say(sweep_folder: Path) -> None:
     prompts = curves.prompts["nano-400k", "ioi", "behaviour/value", 0]
     for record in records:
         assert prompts.loc[record.tokens].tolist() == record.prompts["value"].tolist()
-    row = rows.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'").iloc[0]
+    row = rows.query(
+        "model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'"
+    ).iloc[0]
     fitted = fit_emergence(
-        [r.tokens for r in records], [r.scalars["behaviour/value"] for r in records], floor=0.0, per_prompt=prompts, n_bootstrap=20
-    )  # fmt: skip
-    assert (row["status"], row["tokens"], row["tokens_low"]) == (fitted.status, fitted.tokens, fitted.low)
+        [r.tokens for r in records],
+        [r.scalars["behaviour/value"] for r in records],
+        chance=0.0,
+        per_prompt=prompts,
+        n_bootstrap=20,
+    )
+    assert (row["status"], row["tokens"], row["tokens_low"]) == (
+        fitted.status,
+        fitted.tokens,
+        fitted.low,
+    )
 
 
-def test_standard_errors_and_damaged_records_of_cells(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+def test_standard_errors_and_damaged_records_of_cells(
+    make_sweep: Callable[..., Path], tmp_path: Path
+) -> None:
     folder = make_sweep(tmp_path / "s", models=("nano-400k",), tasks=("ioi",))
     cell = find_cells(folder)[0]
     step = cell.steps_done()[-1]
@@ -545,10 +750,19 @@ def fake_project(sweep: Path) -> dict[str, list[FakeRun]]:
     runs = []
     for number, cell in enumerate(find_cells(sweep)):
         logged = [{"tokens": r.tokens, "step": r.step, **r.scalars} for r in cell.records()]
-        rows = [{"_step": k, "_runtime": 0.1 * k, "_timestamp": 1.7e9 + k} | row for k, row in enumerate(logged)]
-        config = {**cell.header["config"], "seed": cell.header["seed"], "model_facts": cell.header["model"]}
+        rows = [
+            {"_step": k, "_runtime": 0.1 * k, "_timestamp": 1.7e9 + k} | row
+            for k, row in enumerate(logged)
+        ]
+        config = {
+            **cell.header["config"],
+            "seed": cell.header["seed"],
+            "model_facts": cell.header["model"],
+        }
         runs.append(FakeRun(f"run{number}", config, rows))
-    runs.append(FakeRun("other", {"model": "x", "lr": 0.1}, [{"_step": 0, "loss": 1.0}], group="other"))
+    runs.append(
+        FakeRun("other", {"model": "x", "lr": 0.1}, [{"_step": 0, "loss": 1.0}], group="other")
+    )
     runs.append(FakeRun("torn", {"model": "x"}, TimeoutError("too slow"), group="other"))
     return {"me/proj": runs}
 
@@ -579,11 +793,18 @@ def test_runs_give_what_their_cells_give(sweep_folder: Path) -> None:
 
 
 def test_runs_of_other_programs() -> None:
-    rows = [{"_step": k, "step": 10 * k, "eval/acc": k / 4, "note": "x", "nan": "NaN"} for k in range(4)]
+    rows = [
+        {"_step": k, "step": 10 * k, "eval/acc": k / 4, "note": "x", "nan": "NaN"} for k in range(4)
+    ]
     rows += [{"_step": 4, "step": 30, "eval/acc": 0.9}]  # resumed: logged again
     api = FakeApi({"me/p": [FakeRun("mine", {"model": "mine", "params": 5000, "seed": 3}, rows)]})
     curves = read_runs("me/p", registry=REGISTRY, tokens_per_step=100, api=lambda: api)
-    assert curves.curve("mine", "run", "eval/acc", 3).to_dict() == {0.0: 0.0, 1000.0: 0.25, 2000.0: 0.5, 3000.0: 0.9}
+    assert curves.curve("mine", "run", "eval/acc", 3).to_dict() == {
+        0.0: 0.0,
+        1000.0: 0.25,
+        2000.0: 0.5,
+        3000.0: 0.9,
+    }
 
 
 @pytest.mark.parametrize(
@@ -600,11 +821,15 @@ def test_projects_that_are_not_there(project: str, says: str) -> None:
         read_runs(project, registry=REGISTRY, api=lambda: api)
 
 
-def test_without_an_account_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_account_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("WANDB_API_KEY", "WANDB_MODE", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    with pytest.raises(UserError, match="no W&B account on this machine; set WANDB_API_KEY") as caught:
+    with pytest.raises(
+        UserError, match="no W&B account on this machine; set WANDB_API_KEY"
+    ) as caught:
         connect()
     assert "\n" not in str(caught.value)
 
@@ -656,8 +881,12 @@ def test_the_real_client_reads_a_server(sweep_folder: Path, tmp_path: Path) -> N
         said = ask(server.url, tmp_path, "me/absent", "me/proj/demo")
         assert said.startswith("wandb:me/absent: can't be read (") and said.count("\n") == 1
         assert server.keys == {KEY}
-        assert 'runs {"group": "demo"}' in server.asked and {"history run0", "history run1"} <= set(server.asked)
-    read = pd.read_parquet(tmp_path / "out.parquet").sort_values(["quantity", "task", "tokens"], ignore_index=True)
+        assert 'runs {"group": "demo"}' in server.asked and {"history run0", "history run1"} <= set(
+            server.asked
+        )
+    read = pd.read_parquet(tmp_path / "out.parquet").sort_values(
+        ["quantity", "task", "tokens"], ignore_index=True
+    )
     expected = combine([read_cells(find_cells(sweep_folder)[:2])]).table
     expected = expected.sort_values(["quantity", "task", "tokens"], ignore_index=True)
     assert len(read) == len(expected)
@@ -666,7 +895,9 @@ def test_the_real_client_reads_a_server(sweep_folder: Path, tmp_path: Path) -> N
 
 def test_without_a_network_there_is_one_line(tmp_path: Path) -> None:
     said = ask("http://127.0.0.1:9", tmp_path, "me/proj")
-    assert said == "wandb: no connection (http://127.0.0.1:9 can't be reached: Connection refused)\n"
+    assert (
+        said == "wandb: no connection (http://127.0.0.1:9 can't be reached: Connection refused)\n"
+    )
 
 
 # The command line's part
@@ -700,7 +931,9 @@ def test_a_mix_is_put_together(sweep_folder: Path, tmp_path: Path) -> None:
     write(tmp_path / "evals/pythia-70m/x_step1000.json", earlier(0.1, ""))
     given = {"from": f"{sweep_folder},{tmp_path / 'a.csv'},{tmp_path / 'evals'}", "to": "x"}
     sources = read_sources(parse_request(given), SUITES)
-    assert len(sources.cells) == 8 and {"pythia-160m", "pythia-70m", "nano-400k"} <= set(sources.curves.models)
+    assert len(sources.cells) == 8 and {"pythia-160m", "pythia-70m", "nano-400k"} <= set(
+        sources.curves.models
+    )
     assert set(sources.curves.table["source"]) == {"a.csv", "evals", sweep_folder.name}
 
 
@@ -709,7 +942,10 @@ def test_a_mix_is_put_together(sweep_folder: Path, tmp_path: Path) -> None:
     [
         ({"from": "a.csv"}, "give from="),
         ({"from": "a.csv", "to": "x", "by": "y"}, "give from="),
-        ({"from": "a.csv", "to": "x", "tokens_per_step": "-1"}, "tokens_per_step=-1: give a number"),
+        (
+            {"from": "a.csv", "to": "x", "tokens_per_step": "-1"},
+            "tokens_per_step=-1: give a number",
+        ),
         ({"from": "a.csv", "to": "x", "thresholds": "acc"}, "acc is no pair"),
         ({"from": "a.csv", "to": "x", "thresholds": "acc:high"}, "high is no number"),
         (
@@ -740,7 +976,8 @@ def test_thresholds(tmp_path: Path) -> None:
 def test_reading_imports_no_torch(tmp_path: Path) -> None:
     rising().to_csv(tmp_path / "a.csv", index=False)
     code = (
-        "import sys; from circuitwatch.summary.importers import *; from circuitwatch.summary.curve_tables import emergence_rows; "
+        "import sys; from circuitwatch.summary.importers import *; from "
+        "circuitwatch.summary.curve_tables import emergence_rows; "
         "emergence_rows(read_sources(parse_request({'from': sys.argv[1], 'to': 'x'})).curves); "
         "assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
     )
@@ -751,4 +988,6 @@ def test_a_mapping_that_one_table_needs_does_not_harm_another(tmp_path: Path) ->
     rising("a").to_csv(tmp_path / "a.csv", index=False)
     rising("b").rename(columns={"value": "v"}).to_csv(tmp_path / "b.csv", index=False)
     for name in "ab":
-        assert read_tidy(tmp_path / f"{name}.csv", registry=REGISTRY, columns={"value": "v"}).models == [name]
+        assert read_tidy(
+            tmp_path / f"{name}.csv", registry=REGISTRY, columns={"value": "v"}
+        ).models == [name]

@@ -1,4 +1,6 @@
-"""Overlap with the last circuit, and what stands beside every overlap in tables, sentences and the report."""
+"""Overlap with the last circuit, and what stands beside every overlap in tables, sentences and the
+report.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ from support.sweeps import N_EDGES, write_sweep
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sweep(tmp_path_factory.mktemp("m") / "sweep", models=("nano-400k",), tasks=("greater_than",))
+    return write_sweep(
+        tmp_path_factory.mktemp("m") / "sweep", models=("nano-400k",), tasks=("greater_than",)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,9 @@ def test_final_overlaps_are_those_of_the_sets(cell: CellData) -> None:
     curves = cell.curves.set_index("step")
     for step in steps[:-1]:
         own = set(cell.circuits[step].tolist())
-        assert curves.loc[step, "overlap/edge_jaccard_final"] == pytest.approx(len(own & last) / len(own | last))
+        assert curves.loc[step, "overlap/edge_jaccard_final"] == pytest.approx(
+            len(own & last) / len(own | last)
+        )
         chance = jaccard_by_chance(len(own), len(last), N_EDGES)
         assert curves.loc[step, "overlap/edge_jaccard_final_chance"] == pytest.approx(chance)
         assert 0 < curves.loc[step, "overlap/node_jaccard_final"] <= 1
@@ -48,12 +54,18 @@ def test_final_overlaps_are_those_of_the_sets(cell: CellData) -> None:
 
 
 def test_the_last_circuit_is_not_that_of_a_copy(cell: CellData) -> None:
-    """The last checkpoint serves the weights of an earlier one: the last circuit is the one before it."""
+    """The last checkpoint serves the weights of an earlier one: the last circuit is the one before
+    it.
+    """
     steps = sorted(cell.circuits)
     copies = cell.curves[["step"]].assign(copy=None).astype({"copy": object})
     copies.loc[copies["step"] == steps[-1], "copy"] = "step150"
     without = [name for name in cell.curves if "final" not in name]
-    marked = with_final(replace(cell, curves=cell.curves[without].assign(**{"weights/duplicate_of": copies["copy"]})))
+    marked = with_final(
+        replace(
+            cell, curves=cell.curves[without].assign(**{"weights/duplicate_of": copies["copy"]})
+        )
+    )
     known = marked.curves.dropna(subset=["overlap/edge_jaccard_final"])["step"]
     assert known.max() == steps[-3]
 
@@ -69,26 +81,44 @@ def test_curves_and_table_have_the_overlaps(sweep: Path, cell: CellData) -> None
     own = curves.curve("nano-400k", "greater_than", "overlap/edge_jaccard_final")
     table = overlap_table([cell])
     assert own.to_dict() == pytest.approx(
-        table.dropna(subset="edge_jaccard_final").set_index("tokens")["edge_jaccard_final"].to_dict()
+        table.dropna(subset="edge_jaccard_final")
+        .set_index("tokens")["edge_jaccard_final"]
+        .to_dict()
     )
     assert len(table) == len(cell.circuits) and table["edge_jaccard_ceiling"].between(0.7, 1).all()
     assert {"edge_jaccard_resampled_ceiling", "weighted_edge_jaccard_final_resampled"} <= set(table)
-    assert {"edge_jaccard", "edge_jaccard_final_chance", "node_jaccard_final", "edges"} <= set(table)
+    assert {"edge_jaccard", "edge_jaccard_final_chance", "node_jaccard_final", "edges"} <= set(
+        table
+    )
     assert overlap_table([]).empty
 
 
 def sets_of(cell: CellData) -> list[tuple[set[int], set[int]]]:
     """Edges of both resamples' circuits as Python sets, by step."""
-    return [(set(a.places.tolist()), set(b.places.tolist())) for _, (a, b) in sorted(cell.resamples.items())]  # type: ignore[union-attr]
+    return [
+        (set(a.places.tolist()), set(b.places.tolist()))
+        for _, (a, b) in sorted(cell.resamples.items())
+    ]  # type: ignore[union-attr]
 
 
-def like_with_like(pairs: list[tuple[tuple[set[int], set[int]], ...]]) -> tuple[float, float, float]:
-    """Means of observed overlap, ceiling and chance over pairs of checkpoints, each with its two sets."""
+def like_with_like(
+    pairs: list[tuple[tuple[set[int], set[int]], ...]],
+) -> tuple[float, float, float]:
+    """Means of observed overlap, ceiling and chance over pairs of checkpoints, each with its two
+    sets.
+    """
     observed, ceiling, chance = [], [], []
     for (a, b), (later_a, later_b) in pairs:
-        observed += [len(one & other) / len(one | other) for one, other in ((a, later_b), (b, later_a))]
-        ceiling += [len(one & other) / len(one | other) for one, other in ((a, b), (later_a, later_b))]
-        chance += [jaccard_by_chance(len(one), len(other), N_EDGES) for one, other in ((a, later_b), (b, later_a))]
+        observed += [
+            len(one & other) / len(one | other) for one, other in ((a, later_b), (b, later_a))
+        ]
+        ceiling += [
+            len(one & other) / len(one | other) for one, other in ((a, b), (later_a, later_b))
+        ]
+        chance += [
+            jaccard_by_chance(len(one), len(other), N_EDGES)
+            for one, other in ((a, later_b), (b, later_a))
+        ]
     return float(np.mean(observed)), float(np.mean(ceiling)), float(np.mean(chance))
 
 
@@ -97,47 +127,73 @@ def row_of(table: pd.DataFrame, compared: str, measure: str = "edge_jaccard") ->
 
 
 def test_stability_lies_between_chance_and_the_noise_ceiling(sweep: Path, cell: CellData) -> None:
-    """(o − chance) / (c − chance), from the sets, to the checkpoint before and to the last; and it is said in a sentence."""
+    """(o − chance) / (c − chance), from the sets, to the checkpoint before and to the last; and it
+    is said in a sentence.
+    """
     sets = sets_of(cell)
     curves = combine([read_cells(find_cells(sweep))])
     compared = compare(curves, pd.DataFrame(), [cell], n_bootstrap=20)
-    for words, pairs in ((BEFORE, list(pairwise(sets))), (FINAL, [(own, sets[-1]) for own in sets[:-1]])):
+    for words, pairs in (
+        (BEFORE, list(pairwise(sets))),
+        (FINAL, [(own, sets[-1]) for own in sets[:-1]]),
+    ):
         observed, ceiling, chance = like_with_like(pairs)
         row = row_of(compared.circuits, words)
         assert row["n"] == len(sets) - 1 and 0 < row["stability"] < 1
-        assert (row["jaccard"], row["ceiling"], row["chance"]) == pytest.approx((observed, ceiling, chance))
+        assert (row["jaccard"], row["ceiling"], row["chance"]) == pytest.approx(
+            (observed, ceiling, chance)
+        )
         assert row["stability"] == pytest.approx((observed - chance) / (ceiling - chance))
         assert row["low"] <= row["stability"] <= row["high"]
     assert len(compared.circuits) == 6 and compared.circuits["stability"].notna().sum() >= 4
     row = row_of(compared.circuits, BEFORE)
-    assert row["turnover_n"] == len(sets) - 1 and pd.isna(row_of(compared.circuits, FINAL)["turnover_n"])
-    emergence = pd.DataFrame({"model": ["nano-400k"], "seed": [0], "task": ["x"], "quantity": ["y"]})
+    assert row["turnover_n"] == len(sets) - 1 and pd.isna(
+        row_of(compared.circuits, FINAL)["turnover_n"]
+    )
+    emergence = pd.DataFrame(
+        {"model": ["nano-400k"], "seed": [0], "task": ["x"], "quantity": ["y"]}
+    )
     sentences = findings(emergence, head_tables([], emergence), compared)[0].sentences
-    shown = f"of other prompts {row['jaccard']:.2f}, noise ceiling {row['ceiling']:.2f}, by chance {row['chance']:.2f}: stability"
+    shown = (
+        f"of other prompts {row['jaccard']:.2f}, noise ceiling {row['ceiling']:.2f}, by "
+        f"chance {row['chance']:.2f}: stability"
+    )
     assert shown in sentences[-1] and "from one sample of prompts to another" in sentences[-1]
 
 
 def test_only_pairs_with_all_four_circuits_count(cell: CellData) -> None:
-    """A checkpoint of which one resample has no circuit takes no part, nor does its neighbour's pair with it; without resamples
-    there is the overlap of all prompts and no stability."""
+    """A checkpoint of which one resample has no circuit takes no part, nor does its neighbour's
+    pair with it; without resamples there is the overlap of all prompts and no stability."""
     steps = sorted(cell.resamples)
-    plain = replace(cell, curves=cell.curves[[name for name in cell.curves if "_final" not in name]])
+    plain = replace(
+        cell, curves=cell.curves[[name for name in cell.curves if "_final" not in name]]
+    )
     without_one = plain.resamples | {steps[2]: (plain.resamples[steps[2]][0], None)}
     known = with_final(replace(plain, resamples=without_one)).curves.set_index("step")
     assert np.isnan(known.loc[steps[2], "overlap/edge_jaccard_final_resampled"])
     assert known.loc[steps[2], "overlap/edge_jaccard_final"] > 0
     assert known.loc[steps[1], "overlap/edge_jaccard_final_resampled"] > 0
-    no_resamples = [name for name in plain.curves if "resampled" not in name and "ceiling" not in name]
+    no_resamples = [
+        name for name in plain.curves if "resampled" not in name and "ceiling" not in name
+    ]
     table = compare(
-        combine([]), pd.DataFrame(), [with_final(replace(plain, resamples={}, curves=plain.curves[no_resamples]))]
+        combine([]),
+        pd.DataFrame(),
+        [with_final(replace(plain, resamples={}, curves=plain.curves[no_resamples]))],
     ).circuits
-    assert table["stability"].isna().all() and (table["n"] == 0).all() and table["all_prompts"].notna().all()
+    assert (
+        table["stability"].isna().all()
+        and (table["n"] == 0).all()
+        and table["all_prompts"].notna().all()
+    )
 
 
 def test_only_overlaps_of_other_prompts_have_a_ceiling() -> None:
     assert references("overlap/edge_jaccard") == {"chance": "overlap/edge_jaccard_chance"}
     assert references("overlap/edge_jaccard_mean") == {"chance": "overlap/edge_jaccard_chance"}
-    assert references("overlap/edge_jaccard_final") == {"chance": "overlap/edge_jaccard_final_chance"}
+    assert references("overlap/edge_jaccard_final") == {
+        "chance": "overlap/edge_jaccard_final_chance"
+    }
     for name in ("overlap/edge_jaccard_resampled", "overlap/node_jaccard_final_resampled"):
         assert references(name) == {"ceiling": f"{name}_ceiling", "chance": f"{name}_chance"}
     assert references("behaviour/value") == {}

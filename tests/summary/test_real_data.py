@@ -1,7 +1,9 @@
-"""Published facts about Pythia's training, through the importers and the statistics: what others measured must come out again.
+"""Published facts about Pythia's training, through the importers and the statistics: what others
+measured must come out again.
 
-The facts are those of the data's own README: moments are where the published curves pass a level, between two checkpoints; how far the estimate may be
-from them is the distance of those two checkpoints.
+The facts are those of the data's own README: moments are where the published curves pass a level,
+between two checkpoints; how far the estimate may be from them is the distance of those two
+checkpoints.
 """
 
 from __future__ import annotations
@@ -25,14 +27,27 @@ pytestmark = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published da
 STEP = 2_097_152
 LAMBADA = {"pythia-160m": 27e9, "pythia-410m": 9.0e9}
 LARGER = ("pythia-1b", "pythia-1.4b", "pythia-2.8b", "pythia-6.9b", "pythia-12b")
-CORRELATIONS = {"ioi": (0.789, 0.90), "greater_than": (0.941, 0.90), "gender_pronoun": (0.631, 0.90), "sva": (0.890, 1.00)}  # fmt: skip
+CORRELATIONS = {
+    "ioi": (0.789, 0.90),
+    "greater_than": (0.941, 0.90),
+    "gender_pronoun": (0.631, 0.90),
+    "sva": (0.890, 1.00),
+}
 NODES = "mean_circuit_nodes_step>=1000"
-BY_THEIR_NAMES = {"pythia-70m": "70M", "pythia-160m": "160M", "pythia-410m": "410M", "pythia-1.4b": "1.4B", "pythia-2.8b": "2.8B"}  # fmt: skip
+BY_THEIR_NAMES = {
+    "pythia-70m": "70M",
+    "pythia-160m": "160M",
+    "pythia-410m": "410M",
+    "pythia-1.4b": "1.4B",
+    "pythia-2.8b": "2.8B",
+}
 
 
 def load(*sources: Path | str) -> Curves:
     paths = [str(PUBLISHED / source) for source in sources]
-    return read_sources(parse_request({"from": ",".join(paths), "to": "x"}), read_suites([conf_dir()])).curves
+    return read_sources(
+        parse_request({"from": ",".join(paths), "to": "x"}), read_suites([conf_dir()])
+    ).curves
 
 
 def rows_of(curves: Curves, task: str, quantity: str, level: float) -> pd.DataFrame:
@@ -43,7 +58,9 @@ def rows_of(curves: Curves, task: str, quantity: str, level: float) -> pd.DataFr
 
 
 def is_at(row: pd.Series, tokens: float, *, rel: float = 0.005) -> None:
-    """The curve crosses at `tokens`, to the digits that were published, and the estimate is no further off than a checkpoint."""
+    """The curve crosses at `tokens`, to the digits that were published, and the estimate is no
+    further off than a checkpoint.
+    """
     assert row["status"] == "emerged"
     assert row["crossing"] == pytest.approx(tokens, rel=rel)
     assert abs(row["tokens"] - tokens) <= row["crossing_high"] - row["crossing_low"]
@@ -72,9 +89,16 @@ def test_what_is_read_of_the_papers_numbers(paper: Curves) -> None:
 
 def test_ioi_logit_difference_crosses_one(paper: Curves) -> None:
     rows = rows_of(paper, "ioi", "logit_diff", 1.0)
-    for model, tokens in {"pythia-160m": 9.75e9, "pythia-410m": 8.74e9, "pythia-1.4b": 5.09e9, "pythia-2.8b": 5.17e9}.items():  # fmt: skip
+    for model, tokens in {
+        "pythia-160m": 9.75e9,
+        "pythia-410m": 8.74e9,
+        "pythia-1.4b": 5.09e9,
+        "pythia-2.8b": 5.17e9,
+    }.items():
         is_at(rows.loc[model], tokens)
-        assert rows.loc[model, "crossing_high"] - rows.loc[model, "crossing_low"] == pytest.approx(STEP * 1000)
+        assert rows.loc[model, "crossing_high"] - rows.loc[model, "crossing_low"] == pytest.approx(
+            STEP * 1000
+        )
 
 
 def test_the_smallest_never_gets_there_and_is_no_number(paper: Curves) -> None:
@@ -86,8 +110,14 @@ def test_the_smallest_never_gets_there_and_is_no_number(paper: Curves) -> None:
 
 
 def test_a_size_that_never_gets_there_is_censored_in_the_trend(paper: Curves) -> None:
-    emergence, _ = emergence_rows(Curves(paper.table.query("quantity == 'logit_diff'")), {"logit_diff": 1.0})
-    row = scaling_rows(paper, emergence).set_index(["quantity", "of"]).loc[("logit_diff", "tokens of emergence")]
+    emergence, _ = emergence_rows(
+        Curves(paper.table.query("quantity == 'logit_diff'")), {"logit_diff": 1.0}
+    )
+    row = (
+        scaling_rows(paper, emergence)
+        .set_index(["quantity", "of"])
+        .loc[("logit_diff", "tokens of emergence")]
+    )
     assert (row["n_observed"], row["n_censored"]) == (4, 1) and row["slope"] < 0
 
 
@@ -95,7 +125,10 @@ def test_a_size_that_never_gets_there_is_censored_in_the_trend(paper: Curves) ->
 def test_induction_is_an_interval(paper: Curves, model: str) -> None:
     row = rows_of(paper, "repeated_random", "induction_score_max", 0.5).loc[model]
     assert row["status"] == "emerged"
-    assert (row["crossing_low"], row["crossing_high"]) == (512 * STEP, 1000 * STEP)  # 1.07e9 and 2.10e9
+    assert (row["crossing_low"], row["crossing_high"]) == (
+        512 * STEP,
+        1000 * STEP,
+    )  # 1.07e9 and 2.10e9
     assert row["tokens_low"] >= 1.07e9 and row["tokens_high"] <= 2.10e9
 
 
@@ -120,7 +153,9 @@ def check_lambada(curves: Curves, moments: Mapping[str, float], larger: Iterable
 def test_table_and_files_of_the_harness_say_the_same() -> None:
     table, files = load("pythia_lm_eval.csv"), load("lm_eval")
     key = ["model", "task", "quantity", "tokens"]
-    both = table.table.merge(files.table, on=key, suffixes=("_table", "_files"), validate="one_to_one")
+    both = table.table.merge(
+        files.table, on=key, suffixes=("_table", "_files"), validate="one_to_one"
+    )
     assert len(both) == 3 * 27 * 14  # models, checkpoints; 14 metrics of 8 tasks
     assert (both["value_table"] - both["value_files"]).abs().max() < 1e-12
     assert (both["stderr_table"] - both["stderr_files"]).abs().max() < 1e-12
@@ -137,7 +172,9 @@ def test_five_shot_results_are_curves_of_their_own() -> None:
 
 
 def test_circuit_size_against_model_size(paper: Curves) -> None:
-    """With the exact parameter counts; the published r take the sizes by the models' names, which moves it in the third digit."""
+    """With the exact parameter counts; the published r take the sizes by the models' names, which
+    moves it in the third digit.
+    """
     found = trends(paper)
     for task, (pearson, spearman) in CORRELATIONS.items():
         assert found.loc[task, "pearson"] == pytest.approx(pearson, abs=0.007), task
@@ -156,21 +193,30 @@ def sized(tmp_path: Path, sizes: Mapping[str, str]) -> Curves:
 def test_circuit_size_against_the_sizes_by_their_names(tmp_path: Path) -> None:
     found = trends(sized(tmp_path, BY_THEIR_NAMES))
     for task, (pearson, _) in CORRELATIONS.items():
-        assert found.loc[task, "pearson"] == pytest.approx(pearson, abs=0.0006), task  # three published digits
+        assert found.loc[task, "pearson"] == pytest.approx(pearson, abs=0.0006), (
+            task
+        )  # three published digits
 
 
 def test_the_wrong_sizes_of_the_published_analysis_are_put_right(tmp_path: Path) -> None:
-    """It took 14e9 and 28e9 for the 1.4b and the 2.8b model, and printed r = 0.727 for IOI instead of 0.789."""
+    """It took 14e9 and 28e9 for the 1.4b and the 2.8b model, and printed r = 0.727 for IOI instead
+    of 0.789.
+    """
     curves = sized(tmp_path, BY_THEIR_NAMES | {"pythia-1.4b": "14B", "pythia-2.8b": "28B"})
     for model in ("pythia-1.4b", "pythia-2.8b"):
-        assert any(f"{model} has" in note and "the registry's are used" in note for note in curves.notes)
+        assert any(
+            f"{model} has" in note and "the registry's are used" in note for note in curves.notes
+        )
     assert trends(curves).loc["ioi", "pearson"] == pytest.approx(0.789, abs=0.007)
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("circuits_over_time_faithfulness_vs_size.csv", "no column quantity, value; it has source_file, model, task"),
+        (
+            "circuits_over_time_faithfulness_vs_size.csv",
+            "no column quantity, value; it has source_file, model, task",
+        ),
         ("polypythias_training_maps.tsv", "no column model, task, quantity"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Several seeds of a size: the median is one of order statistics, in which a seed that never got there counts as late."""
+"""Several seeds of a size: the median is one of order statistics, in which a seed that never got
+there counts as late.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,16 @@ def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> pd.Da
     """A row a seed: tokens of one that emerged, or a status."""
     return pd.DataFrame(
         {
-            "model": "m", "task": "ioi", "quantity": "behaviour/value", "seed": range(len(statuses)),
+            "model": "m",
+            "task": "ioi",
+            "quantity": "behaviour/value",
+            "seed": range(len(statuses)),
             "status": [one if isinstance(one, str) else "emerged" for one in statuses],
-            "tokens": [None if isinstance(one, str) else one for one in statuses], "first_tokens": first, "last_tokens": last,
+            "tokens": [None if isinstance(one, str) else one for one in statuses],
+            "first_tokens": first,
+            "last_tokens": last,
         }
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,9 +54,11 @@ def test_there_at_no_tokens_is_no_bound() -> None:
 
 
 def test_the_median_of_runs_of_which_some_fail_is_not_early() -> None:
-    """Moments whose median is 1e6, seen until 1.5e6: over 2000 sizes of 5 seeds the median of log moments, where observed, is not shifted early.
+    """Moments whose median is 1e6, seen until 1.5e6: over 2000 sizes of 5 seeds the median of log
+    moments, where observed, is not shifted early.
 
-    Among the sizes whose median is observed the mean of log(median) is that of medians below 1.5e6 (the truth, known from the uncensored moments).
+    Among the sizes whose median is observed the mean of log(median) is that of medians below 1.5e6
+    (the truth, known from the uncensored moments).
     """
     rng = np.random.default_rng(0)
     of_those_seen, of_all = [], []

@@ -1,4 +1,6 @@
-"""The summary of a made-up sweep: tables, figures, a report that needs no network; and quickly, without torch."""
+"""The summary of a made-up sweep: tables, figures, a report that needs no network; and quickly,
+without torch.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def rows(result: SummaryResult, **where: str) -> pd.DataFrame:
 def test_known_moments_are_found(result: SummaryResult) -> None:
     for task in ("ioi", "gendered_pronoun"):
         (row,) = rows(result, model="nano-400k", task=task, quantity="behaviour/value").itertuples()
-        assert row.status == "emerged" and row.tokens == pytest.approx(moment(task, "nano-400k"), rel=0.15)
+        assert row.status == "emerged" and row.tokens == pytest.approx(
+            moment(task, "nano-400k"), rel=0.15
+        )
     (never,) = rows(result, model="nano-100k", task="ioi", quantity="behaviour/value").itertuples()
     assert never.status != "emerged" and np.isnan(never.tokens)
 
@@ -53,21 +57,36 @@ def test_known_turnover_is_found(result: SummaryResult) -> None:
     for role, heads in HOLDERS.items():
         held = result.heads.turnover.query("model == 'nano-400k' and role == @role")["head"]
         assert set(held) == (set() if role == "copy_suppression" else set(heads)), role
-        assert role == "copy_suppression" or roles.loc[("nano-400k", role), "threshold"] == THRESHOLDS[role]
+        assert (
+            role == "copy_suppression"
+            or roles.loc[("nano-400k", role), "threshold"] == THRESHOLDS[role]
+        )
     returned = roles.loc[("nano-400k", "duplicate_token")]
-    assert (returned["born"], returned["lost"], returned["regained"], returned["handovers"]) == (2, 1, 1, 0)
+    assert (returned["born"], returned["lost"], returned["regained"], returned["handovers"]) == (
+        2,
+        1,
+        1,
+        0,
+    )
     assert (
         roles.loc[("nano-400k", "induction"), "compensation"]
         > roles.loc[("nano-400k", "induction"), "compensation_chance"]
     )
-    assert roles.loc[("nano-100k", "copy_suppression"), "note"] == "heads of the first 2 layers hold none"
+    assert (
+        roles.loc[("nano-100k", "copy_suppression"), "note"]
+        == "heads of the first 2 layers hold none"
+    )
     looks_like = result.heads.turnover.query(
         "model == 'nano-400k' and role == 'duplicate_token' and head == 'a0.h0'"
     ).iloc[0]
-    assert looks_like["checked_ioi"] == looks_like["checkpoints"] and looks_like["confirmed_ioi"] == 0
+    assert (
+        looks_like["checked_ioi"] == looks_like["checkpoints"] and looks_like["confirmed_ioi"] == 0
+    )
 
 
-def test_unfinished_cells_are_named(result: SummaryResult, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unfinished_cells_are_named(
+    result: SummaryResult, capsys: pytest.CaptureFixture[str]
+) -> None:
     print_summary(result)
     shown = capsys.readouterr().out
     assert "not finished: nano-400k × agreement" in shown and "report.html" in shown
@@ -77,14 +96,41 @@ def test_unfinished_cells_are_named(result: SummaryResult, capsys: pytest.Captur
 def test_files(result: SummaryResult) -> None:
     names = {path.name for path in result.folder.iterdir()}
     tables = {
-        "emergence", "scaling", "cells", "turnover", "handovers", "roles", "algorithm", "transfer", "specificity", "lags", "agreement", "changes",
-        "stability", "circuit_stability", "metrics", "overlap", "algorithm_bands",
-    }  # fmt: skip
+        "emergence",
+        "scaling",
+        "cells",
+        "turnover",
+        "handovers",
+        "roles",
+        "algorithm",
+        "transfer",
+        "specificity",
+        "lags",
+        "agreement",
+        "changes",
+        "stability",
+        "circuit_stability",
+        "metrics",
+        "overlap",
+        "algorithm_bands",
+    }
     figures = {
-        "behaviour", "roles", "roles_by_size", "timeline", "circuits", "overlaps", "circuit", "algorithm", "transfer", "emergence", "circuit_sizes",
-    }  # fmt: skip
+        "behaviour",
+        "roles",
+        "roles_by_size",
+        "timeline",
+        "circuits",
+        "overlaps",
+        "circuit",
+        "algorithm",
+        "transfer",
+        "emergence",
+        "circuit_sizes",
+    }
     assert names == (
-        {f"{name}.csv" for name in tables} | {f"{name}.png" for name in figures} | {"report.html", "notes.txt"}
+        {f"{name}.csv" for name in tables}
+        | {f"{name}.png" for name in figures}
+        | {"report.html", "notes.txt"}
     )
     assert len(pd.read_csv(result.folder / "emergence.csv")) == len(result.emergence)
     assert len(pd.read_csv(result.folder / "turnover.csv")) == len(result.heads.turnover)
@@ -94,7 +140,9 @@ def test_files(result: SummaryResult) -> None:
         assert picture.shape[0] > 300 and picture.shape[1] > 700 and 0.01 < inked < 0.5, name
 
 
-def test_a_figure_is_written_in_three_formats_and_always_the_same(cells: list[CellData], tmp_path: Path) -> None:
+def test_a_figure_is_written_in_three_formats_and_always_the_same(
+    cells: list[CellData], tmp_path: Path
+) -> None:
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
         save_figures({"behaviour": behaviour_figure(cells)}, folder)
@@ -129,10 +177,16 @@ def test_several_seeds_give_a_spread_and_three_sizes_a_trend(
     )
     spread = pd.read_csv(made.folder / "seeds.csv")
     assert set(spread["seeds"]) == {2}
-    handovers = spread.set_index(["model", "quantity"]).loc[("nano-1m", "roles/induction/handovers")]
-    assert handovers["known"] == 2 and handovers["median"] == handovers["min"] == handovers["max"] == 1
+    handovers = spread.set_index(["model", "quantity"]).loc[
+        ("nano-1m", "roles/induction/handovers")
+    ]
+    assert (
+        handovers["known"] == 2 and handovers["median"] == handovers["min"] == handovers["max"] == 1
+    )
     found = [
-        finding for finding in findings(made.emergence, made.heads, made.comparisons) if finding.model == "nano-1m"
+        finding
+        for finding in findings(made.emergence, made.heads, made.comparisons)
+        if finding.model == "nano-1m"
     ]
     assert [finding.seed for finding in found] == [None, 0, 1]
     assert "all roles together: median 1, from 1 to 1." in " ".join(found[0].sentences)
@@ -142,11 +196,18 @@ def test_a_cell_of_one_record_and_a_sweep_without_cells(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no cell with a record"):
         summarize(tmp_path)
     header = {
-        "config": {}, "code_version": "0", "model": {"name": "m", "params_total": 5, "params_non_embedding": 3}, "task": "ioi", "seed": 0,
-        "schedule": [{"step": 0, "tokens": 0, "revision": "step0"}], "graph": {"n_edges": 4},
-    }  # fmt: skip
+        "config": {},
+        "code_version": "0",
+        "model": {"name": "m", "params_total": 5, "params_non_embedding": 3},
+        "task": "ioi",
+        "seed": 0,
+        "schedule": [{"step": 0, "tokens": 0, "revision": "step0"}],
+        "graph": {"n_edges": 4},
+    }
     cell = Cell.create(tmp_path / "m/ioi/seed0", header)
-    prompts = pd.DataFrame({"prompt": [0], "value": [0.1], "corrupted": [0.0], "correct": [True], "log_prob": [-1.0]})
+    prompts = pd.DataFrame(
+        {"prompt": [0], "value": [0.1], "corrupted": [0.0], "correct": [True], "log_prob": [-1.0]}
+    )
     scalars = {
         "behaviour/value": 0.1,
         "behaviour/low": 0.0,
@@ -155,13 +216,26 @@ def test_a_cell_of_one_record_and_a_sweep_without_cells(tmp_path: Path) -> None:
         "circuit/status": "none: x",
     }
     cell.write(
-        CheckpointRecord(0, 0, "step0", scalars, prompts, pd.DataFrame(columns=["role", "layer", "head", "score"]))
+        CheckpointRecord(
+            0,
+            0,
+            "step0",
+            scalars,
+            prompts,
+            pd.DataFrame(columns=["role", "layer", "head", "score"]),
+        )
     )
     made = summarize(tmp_path, n_bootstrap=20, formats=("png",))
-    assert set(made.emergence["status"]) == {"ambiguous"} and not (made.folder / "circuits.png").exists()
+    assert (
+        set(made.emergence["status"]) == {"ambiguous"}
+        and not (made.folder / "circuits.png").exists()
+    )
     assert not (made.folder / "roles.csv").exists()
 
 
 def test_the_summary_imports_no_torch() -> None:
-    code = "import sys, circuitwatch.summary, circuitwatch.app; assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
+    code = (
+        "import sys, circuitwatch.summary, circuitwatch.app; assert not {'torch', "
+        "'transformers', 'wandb'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

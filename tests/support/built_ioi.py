@@ -1,4 +1,7 @@
-"""A model made by hand that does indirect object identification as Wang et al. describe it, and heads that only look as if they did."""
+"""A model made by hand that does indirect object identification as Wang et al.
+
+describe it, and heads that only look as if they did.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ NAMES, WORD, END, TOKENS = 6, 6, 7, 8
 PLACES = 5
 S2, LAST = 3, 4
 WIDTH, D_HEAD = 8, 16
-TOKEN, PLACE, DUPLICATE, INHIBITED, ANSWER, NOISE = (slice(WIDTH * i, WIDTH * i + WIDTH) for i in range(6))
+TOKEN, PLACE, DUPLICATE, INHIBITED, ANSWER, NOISE = (
+    slice(WIDTH * i, WIDTH * i + WIDTH) for i in range(6)
+)
 D_MODEL = 6 * WIDTH
 FIRST, SECOND = slice(0, WIDTH), slice(WIDTH, 2 * WIDTH)
 
@@ -29,12 +34,15 @@ def matrix(*parts: tuple[slice, slice, Tensor]) -> Tensor:
 
 
 def ioi_model(against: Literal["io", "s"] | None = None, size: float = 1.5) -> Transformer:
-    """Prompts are: name, name, word, name (S2), end. Layers 0 to 2 each have the head that does the work, h0, and two others.
+    """Prompts are: name, name, word, name (S2), end. Layers 0 to 2 each have the head that does the
+    work, h0, and two others.
 
-    a0.h0, duplicate token: at S2 looks for the same token and writes its place into DUPLICATE. a1.h0, S-inhibition: at the end looks at S2 and copies
-    that place into INHIBITED. a2.h0, name mover: at the end looks at both names, but not at the inhibited place, and copies the token into ANSWER. a2.h1
-    copies tokens into ANSWER too, but looks at the word alone. All other heads and the MLPs are random and write into NOISE, which nothing reads.
-    a2.h2 is one of them, unless it copies `against` a name by `size`: IO, which it finds as the name mover does, or S, at S2.
+    a0.h0, duplicate token: at S2 looks for the same token and writes its place into DUPLICATE.
+    a1.h0, S-inhibition: at the end looks at S2 and copies that place into INHIBITED. a2.h0, name
+    mover: at the end looks at both names, but not at the inhibited place, and copies the token into
+    ANSWER. a2.h1 copies tokens into ANSWER too, but looks at the word alone. All other heads and
+    the MLPs are random and write into NOISE, which nothing reads. a2.h2 is one of them, unless it
+    copies `against` a name by `size`: IO, which it finds as the name mover does, or S, at S2.
     """
     generator = torch.Generator().manual_seed(0)
     eye, every, end = torch.eye(WIDTH), torch.ones(WIDTH, WIDTH), torch.zeros(WIDTH, WIDTH)
@@ -85,9 +93,15 @@ def ioi_model(against: Literal["io", "s"] | None = None, size: float = 1.5) -> T
         w_out = torch.zeros(16, D_MODEL)
         w_out[:, NOISE] = torch.randn(16, WIDTH, generator=generator) / 500
         mlp = MLP(
-            torch.randn(D_MODEL, 16, generator=generator), torch.zeros(16), w_out, torch.zeros(D_MODEL), torch.relu
+            torch.randn(D_MODEL, 16, generator=generator),
+            torch.zeros(16),
+            w_out,
+            torch.zeros(D_MODEL),
+            torch.relu,
         )
-        return Block(norm, Attention(*weights, *torch.zeros(3, 3, D_HEAD), torch.zeros(D_MODEL)), norm, mlp)
+        return Block(
+            norm, Attention(*weights, *torch.zeros(3, 3, D_HEAD), torch.zeros(D_MODEL)), norm, mlp
+        )
 
     embedding, places = torch.zeros(TOKENS, D_MODEL), torch.zeros(PLACES, D_MODEL)
     embedding[:, TOKEN] = torch.eye(TOKENS)
@@ -112,7 +126,9 @@ def ioi_model(against: Literal["io", "s"] | None = None, size: float = 1.5) -> T
 
 
 def ioi_prompts() -> PromptSet:
-    """All ordered pairs of names, the repeated one first or second by turns; corrupted by repeating the other."""
+    """All ordered pairs of names, the repeated one first or second by turns; corrupted by repeating
+    the other.
+    """
     clean, corrupted, answers, io, s1 = [], [], [], [], []
     for i, (a, b) in enumerate(permutations(range(NAMES), 2)):
         subject, other = (a, b) if i % 2 else (b, a)

@@ -1,4 +1,6 @@
-"""A model hub on loopback: the listing, resolve and ranged-download endpoints that the real client asks, over folders on disk, with faults to order."""
+"""A model hub on loopback: the listing, resolve and ranged-download endpoints that the real client
+asks, over folders on disk, with faults to order.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,12 @@ LARGE = (".safetensors", ".bin")
 
 @dataclass
 class Faults:
-    """What goes wrong, by revision. `busy`: how many downloads of weights answer 503 first. `truncated`: weights end early, every time.
+    """What goes wrong, by revision. `busy`: how many downloads of weights answer 503 first.
+    `truncated`: weights end early, every time.
 
-    `cut`: how many times the connection breaks after half of the weights. `gone`: listed, but 404 when asked for. `rate`: bytes a second.
-    `changed`: the weights served are not those listed. `down_after`: with the last of this revision's weights the hub goes down.
+    `cut`: how many times the connection breaks after half of the weights. `gone`: listed, but 404
+    when asked for. `rate`: bytes a second. `changed`: the weights served are not those listed.
+    `down_after`: with the last of this revision's weights the hub goes down.
     """
 
     busy: dict[str, int] = field(default_factory=dict)
@@ -43,10 +47,12 @@ class Faults:
 
 @dataclass
 class Hub:
-    """A running hub. Revisions of `org/name` are the folders below root/org/name. served: bytes of weights by revision; asked: requests by path.
+    """A running hub. Revisions of `org/name` are the folders below root/org/name. served: bytes of
+    weights by revision; asked: requests by path.
 
-    All that is counted here, and every fault that comes of it, is there before the bytes that a client can have seen: each request has a thread of its own,
-    which may not run again until long after the client has its answer.
+    All that is counted here, and every fault that comes of it, is there before the bytes that a
+    client can have seen: each request has a thread of its own, which may not run again until long
+    after the client has its answer.
     """
 
     root: Path
@@ -58,14 +64,20 @@ class Hub:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, counter: Counter[str], key: str, by: int = 1) -> None:
-        """Count without losing what another request's thread counts under the same key meanwhile."""
+        """Count without losing what another request's thread counts under the same key
+        meanwhile.
+        """
         with self._lock:
             counter[key] += by
 
     def revisions(self, repository: str) -> dict[str, str]:
         """Commit by revision: a hash of the revision's name."""
         folder = self.root / repository
-        return {path.name: _commit(path.name) for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+        return (
+            {path.name: _commit(path.name) for path in sorted(folder.iterdir())}
+            if folder.is_dir()
+            else {}
+        )
 
 
 def _commit(revision: str) -> str:
@@ -96,7 +108,10 @@ def running_hub(root: Path) -> Iterator[Hub]:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
                 return
-            if hub.faults.token and self.headers.get("Authorization") != f"Bearer {hub.faults.token}":
+            if (
+                hub.faults.token
+                and self.headers.get("Authorization") != f"Bearer {hub.faults.token}"
+            ):
                 self._fail(401, "RepoNotFound")
                 return
             parts = path.split("/")
@@ -112,7 +127,10 @@ def running_hub(root: Path) -> Iterator[Hub]:
             if not revisions:
                 self._fail(404, "RepoNotFound")
             elif what == ["refs"]:
-                names = [{"name": n, "ref": f"refs/heads/{n}", "targetCommit": c} for n, c in revisions.items()]
+                names = [
+                    {"name": n, "ref": f"refs/heads/{n}", "targetCommit": c}
+                    for n, c in revisions.items()
+                ]
                 self._json({"branches": names, "tags": [], "converts": []})
             elif what[:1] == ["revision"]:
                 name = self._revision(repository, what[1])
@@ -122,12 +140,26 @@ def running_hub(root: Path) -> Iterator[Hub]:
                 siblings = []
                 for file in sorted((hub.root / repository / name).iterdir()):
                     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-                    entry = {"rfilename": file.name, "size": file.stat().st_size, "blobId": digest[:40]}
+                    entry = {
+                        "rfilename": file.name,
+                        "size": file.stat().st_size,
+                        "blobId": digest[:40],
+                    }
                     if file.suffix in LARGE:
-                        entry["lfs"] = {"sha256": digest, "size": file.stat().st_size, "pointerSize": 134}
+                        entry["lfs"] = {
+                            "sha256": digest,
+                            "size": file.stat().st_size,
+                            "pointerSize": 134,
+                        }
                     siblings.append(entry)
                 self._json(
-                    {"id": repository, "sha": revisions[name], "siblings": siblings, "tags": [], "private": False}
+                    {
+                        "id": repository,
+                        "sha": revisions[name],
+                        "siblings": siblings,
+                        "tags": [],
+                        "private": False,
+                    }
                 )
             else:
                 self._fail(404, "EntryNotFound")
@@ -210,7 +242,9 @@ def running_hub(root: Path) -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+    )
     thread.start()
     try:
         yield hub

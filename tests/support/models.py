@@ -1,4 +1,6 @@
-"""Small models with random weights, with parallel and sequential blocks and of Llama's kind, and prompts of unequal lengths."""
+"""Small models with random weights, with parallel and sequential blocks and of Llama's kind, and
+prompts of unequal lengths.
+"""
 
 from __future__ import annotations
 
@@ -53,17 +55,35 @@ class Case:
 
 
 def random_model(architecture: str, n_layers: int = 2) -> PreTrainedModel:
-    """A model of 3 heads a layer (Llama's kind: 4) whose every parameter, biases and norms included, is random."""
+    """A model of 3 heads a layer (Llama's kind: 4) whose every parameter, biases and norms
+    included, is random.
+    """
     torch.manual_seed(1)
     common = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0}
     if architecture == "parallel":
-        shape = {"hidden_size": 24, "num_hidden_layers": n_layers, "num_attention_heads": 3, "intermediate_size": 40}
-        model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, max_position_embeddings=32, rotary_pct=0.5, **common))
+        shape = {
+            "hidden_size": 24,
+            "num_hidden_layers": n_layers,
+            "num_attention_heads": 3,
+            "intermediate_size": 40,
+        }
+        model = GPTNeoXForCausalLM(
+            GPTNeoXConfig(**shape, max_position_embeddings=32, rotary_pct=0.5, **common)
+        )
     elif architecture == "llama":
-        shape = {"hidden_size": 24, "num_hidden_layers": n_layers, "num_attention_heads": 4, "intermediate_size": 40}
-        model = LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=2, max_position_embeddings=32, **common))
+        shape = {
+            "hidden_size": 24,
+            "num_hidden_layers": n_layers,
+            "num_attention_heads": 4,
+            "intermediate_size": 40,
+        }
+        model = LlamaForCausalLM(
+            LlamaConfig(**shape, num_key_value_heads=2, max_position_embeddings=32, **common)
+        )
     else:
-        model = GPT2LMHeadModel(GPT2Config(n_embd=24, n_layer=n_layers, n_head=3, n_inner=40, n_positions=32, **common))
+        model = GPT2LMHeadModel(
+            GPT2Config(n_embd=24, n_layer=n_layers, n_head=3, n_inner=40, n_positions=32, **common)
+        )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.normal_(std=0.25)
@@ -73,7 +93,9 @@ def random_model(architecture: str, n_layers: int = 2) -> PreTrainedModel:
 
 
 def unequal_prompts() -> Pairs:
-    """Eight prompts of lengths 5 to 9 that differ from their twins first at positions 0 to 4, right-padded with 0."""
+    """Eight prompts of lengths 5 to 9 that differ from their twins first at positions 0 to 4,
+    right-padded with 0.
+    """
     generator = torch.Generator().manual_seed(2)
     clean, corrupted, lengths = (
         torch.zeros(8, 9, dtype=torch.long),
@@ -90,7 +112,10 @@ def unequal_prompts() -> Pairs:
 
 def logit_difference(logits: Tensor, indices: Tensor) -> Tensor:
     """Logit of one token over another, different ones for each prompt."""
-    return logits.gather(1, (indices % 7 + 1)[:, None])[:, 0] - logits.gather(1, (indices % 5 + 20)[:, None])[:, 0]
+    return (
+        logits.gather(1, (indices % 7 + 1)[:, None])[:, 0]
+        - logits.gather(1, (indices % 5 + 20)[:, None])[:, 0]
+    )
 
 
 def probability(logits: Tensor, indices: Tensor) -> Tensor:
@@ -99,14 +124,18 @@ def probability(logits: Tensor, indices: Tensor) -> Tensor:
 
 
 def make_case(architecture: str, folder: Path, n_layers: int = 2) -> Case:
-    """The model written to a folder, loaded as circuitwatch loads it, and the textbook implementation of it."""
+    """The model written to a folder, loaded as circuitwatch loads it, and the textbook
+    implementation of it.
+    """
     hf = random_model(architecture, n_layers)
     hf.save_pretrained(folder)
     return Case(hf, load_model(folder), Textbook(hf), unequal_prompts())
 
 
 def same_logits(folder: Path, hf: PreTrainedModel, **options: Any) -> Tensor:
-    """Load a checkpoint with some options and return its logits on 12 tokens, after comparing them with a model's."""
+    """Load a checkpoint with some options and return its logits on 12 tokens, after comparing them
+    with a model's.
+    """
     tokens = torch.arange(12)[None]
     ours = load_model(folder, **options)
     logits = ours.unembed(ours.run(ours.embed(tokens)).final)

@@ -1,4 +1,6 @@
-"""Head roles straight from their definitions, one head, position and source at a time: the oracle of `circuitwatch.heads`."""
+"""Head roles straight from their definitions, one head, position and source at a time: the oracle
+of `circuitwatch.heads`.
+"""
 
 from __future__ import annotations
 
@@ -37,21 +39,33 @@ def values_and_output(model: Transformer, layer: int, head: int) -> tuple[Tensor
     return attention.W_V[group], attention.b_V[group], attention.W_O[head]
 
 
-def attention_score(model: Transformer, sequences: Tensor, length: int, distance: int, layer: int, head: int) -> float:
+def attention_score(
+    model: Transformer, sequences: Tensor, length: int, distance: int, layer: int, head: int
+) -> float:
     """Mean attention from each position of the second copy to the one `distance` before it."""
     pattern = model.attention_patterns(sequences)[layer, :, head]
     positions = range(sequences.shape[1] - length, sequences.shape[1])
-    looks = [float(pattern[row, i, i - distance]) for row in range(len(sequences)) for i in positions]
+    looks = [
+        float(pattern[row, i, i - distance]) for row in range(len(sequences)) for i in positions
+    ]
     return sum(looks) / len(looks)
 
 
 def name_mover(
-    model: Transformer, tokens: Tensor, positions: Tensor, layer: int, head: int, sign: int, top: int = 5
+    model: Transformer,
+    tokens: Tensor,
+    positions: Tensor,
+    layer: int,
+    head: int,
+    sign: int,
+    top: int = 5,
 ) -> float:
-    """Share of names that are among the top tokens of what the head writes about them, times `sign`."""
+    """Share of names that are among the top tokens of what the head writes about them, times
+    `sign`.
+    """
     w_v, b_v, w_o = values_and_output(model, layer, head)
-    trace = model.run(model.embed(tokens))
-    stream = trace.attention_in[1] if model.n_layers > 1 else trace.final
+    cache = model.run(model.embed(tokens))
+    stream = cache.attention_in[1] if model.n_layers > 1 else cache.final
     hits = []
     for prompt, places in enumerate(positions.tolist()):
         for place in places:
@@ -69,18 +83,28 @@ def successor(model: Transformer, lists: list[Succession], layer: int, head: int
         for item, after in zip(succession.inputs, succession.successors, strict=True):
             enriched = first.mlp(first.mlp_norm(model.W_E[item])[None])[0]
             logits = model.unembed((model.blocks[layer].attention_norm(enriched) @ w_v + b_v) @ w_o)
-            best = max(range(len(succession.targets)), key=lambda i: float(logits[succession.targets[i]]))
+            best = max(
+                range(len(succession.targets)), key=lambda i: float(logits[succession.targets[i]])
+            )
             right.append(best == int(after))
     return sum(right) / len(right)
 
 
-def copy_suppression(model: Transformer, probe: SuppressionProbe, layer: int, head: int) -> tuple[float, float, float]:
-    """Score of one head, and the two KLs in nats that it comes from; in the precision of the model."""
+def copy_suppression(
+    model: Transformer, probe: SuppressionProbe, layer: int, head: int
+) -> tuple[float, float, float]:
+    """Score of one head, and the two KLs in nats that it comes from; in the precision of the
+    model.
+    """
     pieces, n_mean, first = probe.pieces, len(probe.pieces) // 2, int(probe.has_bos)
-    trace, patterns = model.run(model.embed(pieces)), model.attention_patterns(pieces)
+    cache, patterns = model.run(model.embed(pieces)), model.attention_patterns(pieces)
     _, _, w_o = values_and_output(model, layer, head)
     mean = torch.stack(
-        [trace.z[layer][p, i, head] @ w_o for p in range(n_mean) for i in range(first, pieces.shape[1])]
+        [
+            cache.z[layer][p, i, head] @ w_o
+            for p in range(n_mean)
+            for i in range(first, pieces.shape[1])
+        ]
     ).mean(0)
 
     def direction(token: int) -> Tensor:
@@ -92,18 +116,22 @@ def copy_suppression(model: Transformer, probe: SuppressionProbe, layer: int, he
 
     def semantic_set(token: int) -> list[int]:
         cosines = every @ every[token]
-        others = sorted((t for t in range(len(every)) if t != token), key=lambda t: -float(cosines[t]))
+        others = sorted(
+            (t for t in range(len(every)) if t != token), key=lambda t: -float(cosines[t])
+        )
         return [token, *others[: probe.semantic_set - 1]]
 
     total_ablated, total_kept = 0.0, 0.0
     for p, d in zip(*(index.tolist() for index in probe.destinations()), strict=True):
-        lens = model.unembed(trace.attention_in[layer][p, d])
+        lens = model.unembed(cache.attention_in[layer][p, d])
         pairs = [(s, token) for s in range(d + 1) for token in semantic_set(int(pieces[p, s]))]
         pairs.sort(key=lambda pair: -float(lens[pair[1]]))  # a stable sort, as Python's is
         kept = pairs[: ceil(round(probe.predicted_share * len(pairs), 9))]
         suppressed = torch.zeros_like(mean)
         for s in range(d + 1):
-            moved = patterns[layer, p, head, d, s] * (trace.values[layer][p, s, head] @ w_o) - mean / (d + 1)
+            moved = patterns[layer, p, head, d, s] * (
+                cache.values[layer][p, s, head] @ w_o
+            ) - mean / (d + 1)
             basis: list[Tensor] = []
             for token in [token for source, token in kept if source == s]:
                 rest = every[token] - sum((every[token] @ q) * q for q in basis)
@@ -111,7 +139,7 @@ def copy_suppression(model: Transformer, probe: SuppressionProbe, layer: int, he
                     basis.append(rest / rest.norm())
             for q in basis:
                 suppressed = suppressed + torch.clamp(moved @ q, max=0) * q
-        final, output = trace.final[p, d], trace.z[layer][p, d, head] @ w_o
+        final, output = cache.final[p, d], cache.z[layer][p, d, head] @ w_o
         clean = model.unembed(final).log_softmax(-1)
         for replacement in (mean, mean + suppressed):
             changed = model.unembed(final - output + replacement).log_softmax(-1)

@@ -1,13 +1,16 @@
-"""EAP-IG the way published libraries compute it: the opponent of the benchmarks, and a second oracle.
+"""EAP-IG the way published libraries compute it: the opponent of the benchmarks, and a second
+oracle.
 
-Every head's query, key, value and every MLP gets an input of its own (split inputs), every head's output is written out in the residual
-stream, hooks on the inputs' gradients contract them with the difference of the senders' outputs after every step, logits are computed at all positions,
-and a circuit is evaluated by running the whole model again with hooks that
-replace what edges outside it carry. It is a good opponent: the weights get no gradients, heads are
-vectorised, each contraction is one einsum, and the output of a layer's heads is one batched matrix
-product rather than the einsum that some versions expand to [batch, pos, head, d_head, d_model].
+Every head's query, key, value and every MLP gets an input of its own (split inputs), every head's
+output is written out in the residual stream, hooks on the inputs' gradients contract them with the
+difference of the senders' outputs after every step, logits are computed at all positions, and a
+circuit is evaluated by running the whole model again with hooks that replace what edges outside it
+carry. It is a good opponent: the weights get no gradients, heads are vectorised, each contraction
+is one einsum, and the output of a layer's heads is one batched matrix product rather than the
+einsum that some versions expand to [batch, pos, head, d_head, d_model].
 
-For GPT-NeoX models. It shares no code with `circuitwatch.circuits`; senders and receivers are in the order of its graph.
+For GPT-NeoX models. It shares no code with `circuitwatch.circuits`; senders and receivers are in
+the order of its graph.
 """
 
 from __future__ import annotations
@@ -20,11 +23,15 @@ from transformers import GPTNeoXForCausalLM
 
 Metric = Callable[[Tensor, Tensor], Tensor]
 InputHook = Callable[[Tensor, int, slice], Tensor]
-"""(input [batch, pos, receiver, d_model], how many senders it sees, which receivers) → the input to use."""
+"""(input [batch, pos, receiver, d_model], how many senders it sees, which receivers) → the input to
+use.
+"""
 
 
 class Published:
-    """One GPT-NeoX model with parallel blocks; tokens [batch, pos] are of one length or padded on the right, ends [batch]."""
+    """One GPT-NeoX model with parallel blocks; tokens [batch, pos] are of one length or padded on
+    the right, ends [batch].
+    """
 
     def __init__(self, model: GPTNeoXForCausalLM, batch_size: int = 16) -> None:
         self.model, self.batch_size = model.requires_grad_(False), batch_size
@@ -38,8 +45,12 @@ class Published:
         self.n_senders = 1 + self.n_layers * (self.n_heads + 1)
         self.n_receivers = self.n_layers * (3 * self.n_heads + 1) + 1
 
-    def run(self, embedded: Tensor, on_input: InputHook, on_output: Callable[[Tensor, slice], None]) -> Tensor:
-        """Logits at every position; the hooks see every receiver's own input and every sender's output."""
+    def run(
+        self, embedded: Tensor, on_input: InputHook, on_output: Callable[[Tensor, slice], None]
+    ) -> Tensor:
+        """Logits at every position; the hooks see every receiver's own input and every sender's
+        output.
+        """
         neox, heads = self.model.gpt_neox, self.n_heads
         positions = torch.arange(embedded.shape[1])[None]
         cos, sin = neox.rotary_emb(embedded, positions)
@@ -54,15 +65,22 @@ class Published:
             weight = block.attention.query_key_value.weight.view(heads, 3, self.d_head, -1)
             bias = block.attention.query_key_value.bias.view(heads, 3, self.d_head)
             q, k, v = (
-                torch.einsum("bphd,hed->bhpe", normalised[:, :, i], weight[:, i]) + bias[:, i, None] for i in range(3)
+                torch.einsum("bphd,hed->bhpe", normalised[:, :, i], weight[:, i]) + bias[:, i, None]
+                for i in range(3)
             )
             q, k = (self._rotate(x, cos[:, None], sin[:, None]) for x in (q, k))
-            pattern = (q @ k.transpose(-1, -2) / self.d_head**0.5).masked_fill(ahead, float("-inf")).softmax(-1)
+            pattern = (
+                (q @ k.transpose(-1, -2) / self.d_head**0.5)
+                .masked_fill(ahead, float("-inf"))
+                .softmax(-1)
+            )
             out_weight = block.attention.dense.weight.T.reshape(heads, self.d_head, -1)
             result = ((pattern @ v) @ out_weight).transpose(1, 2)  # [batch, pos, head, d_model]
             on_output(result, slice(sender, sender + heads))
             mlp_receiver = receiver + 3 * heads
-            mlp_in = on_input(stream[:, :, None].clone(), sender, slice(mlp_receiver, mlp_receiver + 1))
+            mlp_in = on_input(
+                stream[:, :, None].clone(), sender, slice(mlp_receiver, mlp_receiver + 1)
+            )
             mlp_out = block.mlp(block.post_attention_layernorm(mlp_in[:, :, 0]))
             on_output(mlp_out[:, :, None], slice(sender + heads, sender + heads + 1))
             stream = stream + result.sum(2) + block.attention.dense.bias + mlp_out
@@ -94,16 +112,25 @@ class Published:
         return difference
 
     def edge_scores(
-        self, clean: Tensor, corrupted: Tensor, ends: Tensor, metric: Metric, alphas: Sequence[float]
+        self,
+        clean: Tensor,
+        corrupted: Tensor,
+        ends: Tensor,
+        metric: Metric,
+        alphas: Sequence[float],
     ) -> Tensor:
         """EAP-IG scores [sender, receiver], the mean over prompts."""
         scores = torch.zeros(self.n_senders, self.n_receivers)
         for rows in torch.arange(len(clean)).split(self.batch_size):
             with torch.no_grad():
-                one, other = (self.model.gpt_neox.embed_in(tokens[rows]) for tokens in (clean, corrupted))
+                one, other = (
+                    self.model.gpt_neox.embed_in(tokens[rows]) for tokens in (clean, corrupted)
+                )
             difference = self._differences(one, other)
 
-            def score(x: Tensor, seen: int, receivers: slice, difference: Tensor = difference) -> Tensor:
+            def score(
+                x: Tensor, seen: int, receivers: slice, difference: Tensor = difference
+            ) -> Tensor:
                 def contract(gradient: Tensor) -> None:
                     scores[:seen, receivers] += torch.einsum(
                         "bpsd,bprd->sr", difference[:, :, :seen], gradient.detach()
@@ -120,12 +147,18 @@ class Published:
         return scores / (len(clean) * len(alphas))
 
     @torch.no_grad()
-    def evaluate(self, circuit: Tensor, clean: Tensor, corrupted: Tensor, ends: Tensor, metric: Metric) -> float:
-        """The mean metric with every edge outside `circuit` [sender, receiver] carrying its corrupted value."""
+    def evaluate(
+        self, circuit: Tensor, clean: Tensor, corrupted: Tensor, ends: Tensor, metric: Metric
+    ) -> float:
+        """The mean metric with every edge outside `circuit` [sender, receiver] carrying its
+        corrupted value.
+        """
         total = 0.0
         outside = (~circuit).float()
         for rows in torch.arange(len(clean)).split(self.batch_size):
-            one, other = (self.model.gpt_neox.embed_in(tokens[rows]) for tokens in (clean, corrupted))
+            one, other = (
+                self.model.gpt_neox.embed_in(tokens[rows]) for tokens in (clean, corrupted)
+            )
             difference = torch.zeros(*one.shape[:2], self.n_senders, self.d_model)
 
             def keep(output: Tensor, senders: slice, difference: Tensor = difference) -> None:
@@ -134,8 +167,12 @@ class Published:
             def subtract(output: Tensor, senders: slice, difference: Tensor = difference) -> None:
                 difference[:, :, senders] -= output
 
-            def replace(x: Tensor, seen: int, receivers: slice, difference: Tensor = difference) -> Tensor:
-                return x + torch.einsum("bpsd,sr->bprd", difference[:, :, :seen], outside[:seen, receivers])
+            def replace(
+                x: Tensor, seen: int, receivers: slice, difference: Tensor = difference
+            ) -> Tensor:
+                return x + torch.einsum(
+                    "bpsd,sr->bprd", difference[:, :, :seen], outside[:seen, receivers]
+                )
 
             self.run(other, lambda x, _, __: x, keep)
             logits = self.run(one, replace, subtract)
@@ -143,10 +180,14 @@ class Published:
         return total / len(clean)
 
 
-def circuit_by_heap(scores: Tensor, visible: Sequence[int], nodes: Sequence[int], n_nodes: int, n: int) -> Tensor:
-    """A greedy circuit of n edges with dead nodes pruned, edge by edge on Python objects: [sender, receiver].
+def circuit_by_heap(
+    scores: Tensor, visible: Sequence[int], nodes: Sequence[int], n_nodes: int, n: int
+) -> Tensor:
+    """A greedy circuit of n edges with dead nodes pruned, edge by edge on Python objects: [sender,
+    receiver].
 
-    visible[r] is how many senders receiver r sees, nodes[r] the node that it belongs to; senders are nodes 0 … n_nodes − 2.
+    visible[r] is how many senders receiver r sees, nodes[r] the node that it belongs to; senders
+    are nodes 0 … n_nodes − 2.
     """
     import heapq
 

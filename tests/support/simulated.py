@@ -1,16 +1,20 @@
-"""Suites whose moments of emergence are known: curves over checkpoints with the kinds of noise and gaps that real ones have.
+"""Suites whose moments of emergence are known: curves over checkpoints with the kinds of noise and
+gaps that real ones have.
 
-What is true. A curve is the ability of a population of prompts, m(t) = lower + rise · E[σ((log t − log t50 − d) / width)], the mean over the
-prompts' own delays d; the *half-rise* is where m is half-way between its levels, a *threshold* moment where m passes the level. Two kinds of
-noise lie on it:
+What is true. A curve is the ability of a population of prompts, m(t) = lower + rise · E[σ((log t −
+log t50 − d) / width)], the mean over the prompts' own delays d; the *half-rise* is where m is
+half-way between its levels, a *threshold* moment where m passes the level. Two kinds of noise lie
+on it:
 
-- between checkpoints: each checkpoint's ability lies beside m by a random amount, the same for all prompts, larger once the
-  ability is there (`between`, as a share of the rise);
-- between prompts: only `n_prompts` of the population are asked. Each has its own ease (a factor, `ease`) and delay (`delay`), the same at all
-  checkpoints, and its own fresh noise at each (`within`).
+- between checkpoints: each checkpoint's ability lies beside m by a random amount, the same for all
+  prompts, larger once the ability is there (`between`, as a share of the rise);
+- between prompts: only `n_prompts` of the population are asked. Each has its own ease (a factor,
+  `ease`) and delay (`delay`), the same at all checkpoints, and its own fresh noise at each
+  (`within`).
 
-The truth is about the trend m of the population, so that an interval must make room for both. Where only values are handed over
-(`values_only`) nothing can be known about other prompts, and the prompts' own noise is left out: the truth is about these prompts.
+The truth is about the trend m of the population, so that an interval must make room for both. Where
+only values are handed over (`values_only`) nothing can be known about other prompts, and the
+prompts' own noise is left out: the truth is about these prompts.
 """
 
 from __future__ import annotations
@@ -27,9 +31,25 @@ TOKENS_PER_STEP = 2_097_152
 SCHEDULES = {
     "pythia": np.array([0, *(2**k for k in range(10)), *range(1000, 144_000, 1000)]),
     # The steps that the paper looks at.
-    "paper": np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 16_000, 1000), *range(20_000, 75_000, 5000), *range(80_000, 150_000, 10_000)]),
+    "paper": np.array(
+        [
+            1,
+            2,
+            4,
+            8,
+            16,
+            32,
+            64,
+            128,
+            256,
+            512,
+            *range(1000, 16_000, 1000),
+            *range(20_000, 75_000, 5000),
+            *range(80_000, 150_000, 10_000),
+        ]
+    ),
     "few": np.array([0, 16, 128, 512, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 143_000]),
-}  # fmt: skip
+}
 Shape = Literal["rise", "flat", "line", "transient", "wander", "creep"]
 Shown = Literal["prompts", "values", "stderr"]
 
@@ -40,16 +60,21 @@ class Setting:
 
     Attributes:
         schedule: a name of `SCHEDULES`.
-        shape: `rise`; `flat` (at `lower`); `line` (in log tokens); `transient` (a rise, then a fall of most of it); `wander` (no rise, but
-            neighbouring checkpoints are alike: autoregressive noise with coefficient 0.5); `creep` (a rise, then slow further growth in log tokens).
-        shown: what is handed over: values per prompt, the values alone, or values with their standard errors over prompts.
+        shape: `rise`; `flat` (at `lower`); `line` (in log tokens); `transient` (a rise, then a fall
+            of most of it); `wander` (no rise, but neighbouring checkpoints are alike:
+            autoregressive noise with coefficient 0.5); `creep` (a rise, then slow further growth in
+            log tokens).
+        shown: what is handed over: values per prompt, the values alone, or values with their
+            standard errors over prompts.
         lower, rise, width: of the trend; width in natural-log tokens.
         steps: range of steps in which the half-rise is drawn, uniformly in log steps.
-        between, within, ease, delay: noise, see the module; the first three as shares of the rise, delay in log tokens.
+        between, within, ease, delay: noise, see the module; the first three as shares of the rise,
+            delay in log tokens.
         steady: the noise between checkpoints is as large before the rise as after it.
         n_prompts: prompts asked.
         binary: prompts are right or wrong: 1 with the probability that the trend gives.
-        outliers: share of checkpoints that went wrong (ability lost there), among those after the half-rise.
+        outliers: share of checkpoints that went wrong (ability lost there), among those after the
+            half-rise.
         duplicates: share of the earlier checkpoints that serve the last one's weights.
         level: of the threshold, as a share of the rise; none for the half-rise.
     """
@@ -75,7 +100,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A curve [checkpoint], what else is known of it, and the truth: tokens of the half-rise, and of the threshold where there is one (in tokens)."""
+    """A curve [checkpoint], what else is known of it, and the truth: tokens of the half-rise, and
+    of the threshold where there is one (in tokens).
+    """
 
     tokens: np.ndarray
     values: np.ndarray
@@ -88,10 +115,16 @@ class Simulated:
 
 
 def population(x: np.ndarray, middle: float, setting: Setting) -> np.ndarray:
-    """The trend m at log tokens `x`, with delays averaged by Gauss–Hermite quadrature (41 nodes: exact to 1e-6 for delays of up to four widths)."""
+    """The trend m at log tokens `x`, with delays averaged by Gauss–Hermite quadrature (41 nodes:
+    exact to 1e-6 for delays of up to four widths).
+    """
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
     delays = setting.delay * nodes
-    share = expit((np.asarray(x)[..., None] - middle - delays) / setting.width) @ weights / weights.sum()
+    share = (
+        expit((np.asarray(x)[..., None] - middle - delays) / setting.width)
+        @ weights
+        / weights.sum()
+    )
     if setting.shape == "creep":
         share = share * (1 + 0.15 * np.maximum(np.asarray(x) - middle, 0))
     return setting.lower + setting.rise * share
@@ -116,7 +149,9 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
         if setting.shape in ("flat", "wander", "line")
         else share.mean(axis=1)
     )
-    between = setting.between * setting.rise * (1.0 if setting.steady else 0.15 + 0.85 * trained) * noise
+    between = (
+        setting.between * setting.rise * (1.0 if setting.steady else 0.15 + 0.85 * trained) * noise
+    )
     lost = (rng.random(n) < setting.outliers) & (x > middle)
     share = np.where(lost[:, None], 0.3 * share, share)
     if setting.binary:
@@ -135,7 +170,11 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
     moment = middle
     if threshold is not None and setting.shape in ("rise", "creep"):
         moment = float(
-            brentq(lambda v: float(population(np.array(v), middle, setting)) - threshold, middle - 15, middle + 15)
+            brentq(
+                lambda v: float(population(np.array(v), middle, setting)) - threshold,
+                middle - 15,
+                middle + 15,
+            )
         )
     errors = per_prompt.std(axis=1, ddof=1) / np.sqrt(prompts)
     return Simulated(
@@ -151,7 +190,9 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
 
 
 def without_copies(curve: Simulated) -> Simulated:
-    """The curve without the checkpoints that serve another's weights, as the summary drops them once their hashes are known."""
+    """The curve without the checkpoints that serve another's weights, as the summary drops them
+    once their hashes are known.
+    """
     kept = ~curve.copies
     return replace(
         curve,
@@ -180,7 +221,8 @@ def _share(setting: Setting, x: np.ndarray, middle: float, delays: np.ndarray) -
 
 @dataclass(frozen=True)
 class Suite:
-    """Moments of emergence of several sizes, as a trend takes them: [size] parameters, tokens or bounds, and kinds.
+    """Moments of emergence of several sizes, as a trend takes them: [size] parameters, tokens or
+    bounds, and kinds.
 
     And what it doesn't see: the moments of all sizes, censored or not, and the true slope.
     """
@@ -202,22 +244,26 @@ def simulate_suite(
     first: float | None = None,
     n_seeds: int = 1,
 ) -> Suite:
-    """Sizes from 7e7 to 1.2e10 parameters whose log moments lie about a line through 4e9 tokens at their middle.
+    """Sizes from 7e7 to 1.2e10 parameters whose log moments lie about a line through 4e9 tokens at
+    their middle.
 
     Args:
         seed: of the random numbers.
         slope: of log tokens against log parameters.
         n_sizes: sizes, evenly spaced in log parameters.
         scatter: standard deviation of log tokens about the line.
-        last: tokens of the last checkpoint: what would come after is only known as `later`; none for no end.
+        last: tokens of the last checkpoint: what would come after is only known as `later`; none
+            for no end.
         first: tokens of the first checkpoint: what came before is only known as `earlier`.
-        n_seeds: training seeds a size, an odd number: the median of all of them stands for the size.
+        n_seeds: training seeds a size, an odd number: the median of all of them stands for the
+            size.
     """
     rng = np.random.default_rng(seed)
     params = np.geomspace(7e7, 1.2e10, n_sizes)
     centre = np.log(params) - np.log(params).mean()
     moments = np.log(4e9) + slope * centre[:, None] + rng.normal(0, scatter, (n_sizes, n_seeds))
-    # The median of several seeds is known unless it is censored itself, however many of the others are.
+    # The median of several seeds is known unless it is censored itself, however many of the others
+    # are.
     values = np.exp(np.median(moments, axis=1))
     end, start = np.inf if last is None else last, 0.0 if first is None else first
     kinds: list[Literal["observed", "later", "earlier"]] = [

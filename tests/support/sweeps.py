@@ -1,9 +1,11 @@
-"""A sweep as circuitwatch would write it, with made-up but realistic curves whose moments of emergence, and whose turnover, are known.
+"""A sweep as circuitwatch would write it, with made-up but realistic curves whose moments of
+emergence, and whose turnover, are known.
 
-The circuit of pronouns in nano-400k is out of range at step 300, and its scores have not converged from step 900 on.
-At HANDOVER tokens the induction head a1.h0 hands over to a1.h2; the duplicate-token head a0.h0 is born with a0.h3, is lost and regained, and never does
-anything on the task; all else stays. Negative name movers hurt; induction heads do nothing on greater-than. Of the algorithm's shares B and C stay, and
-D falls, at every cut-off.
+The circuit of pronouns in nano-400k is out of range at step 300, and its scores have not converged
+from step 900 on. At HANDOVER tokens the induction head a1.h0 hands over to a1.h2; the
+duplicate-token head a0.h0 is born with a0.h3, is lost and regained, and never does anything on the
+task; all else stays. Negative name movers hurt; induction heads do nothing on greater-than. Of the
+algorithm's shares B and C stay, and D falls, at every cut-off.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.overlap import Circuit, circuit_of, mean_overlaps, resampled_overlaps, resampled_scalars
+from circuitwatch.circuits.overlap import (
+    Circuit,
+    circuit_of,
+    mean_overlaps,
+    resampled_overlaps,
+    resampled_scalars,
+)
 from circuitwatch.heads.checks import CHECKED_ON, REPEATED
 from circuitwatch.records import Cell, CheckpointRecord, Edges
 
@@ -30,30 +38,57 @@ RISES = {
     "agreement": (0.85, 4.0e5, 0.2),
 }
 ROLES = {
-    "induction": 4.3e5, "previous_token": 3.8e5, "duplicate_token": 4.8e5, "successor": 3.0e5, "name_mover": 5.2e5, "negative_name_mover": 5.6e5,
-    "copy_suppression": 6.0e5, "s_inhibition": 5.1e5, "year_attention": 3.9e5, "year_push": 3.6e5,
-}  # fmt: skip
+    "induction": 4.3e5,
+    "previous_token": 3.8e5,
+    "duplicate_token": 4.8e5,
+    "successor": 3.0e5,
+    "name_mover": 5.2e5,
+    "negative_name_mover": 5.6e5,
+    "copy_suppression": 6.0e5,
+    "s_inhibition": 5.1e5,
+    "year_attention": 3.9e5,
+    "year_push": 3.6e5,
+}
 THRESHOLDS = {
-    "induction": 0.5, "previous_token": 0.5, "duplicate_token": 0.5, "successor": 0.5, "name_mover": 0.75, "negative_name_mover": 0.75,
-    "copy_suppression": 0.5, "s_inhibition": 0.5, "year_attention": 0.25, "year_push": 0.75,
-}  # fmt: skip
+    "induction": 0.5,
+    "previous_token": 0.5,
+    "duplicate_token": 0.5,
+    "successor": 0.5,
+    "name_mover": 0.75,
+    "negative_name_mover": 0.75,
+    "copy_suppression": 0.5,
+    "s_inhibition": 0.5,
+    "year_attention": 0.25,
+    "year_push": 0.75,
+}
 HOLDERS = {
-    "induction": ("a1.h0", "a1.h2"), "previous_token": ("a0.h1",), "duplicate_token": ("a0.h3", "a0.h0"), "successor": ("a0.h2",),
-    "name_mover": ("a1.h1", "a1.h3"), "negative_name_mover": ("a1.h2",), "copy_suppression": ("a1.h3",), "s_inhibition": ("a1.h0",),
-    "year_attention": ("a0.h2", "a1.h1"), "year_push": ("m1",),
-}  # fmt: skip
+    "induction": ("a1.h0", "a1.h2"),
+    "previous_token": ("a0.h1",),
+    "duplicate_token": ("a0.h3", "a0.h0"),
+    "successor": ("a0.h2",),
+    "name_mover": ("a1.h1", "a1.h3"),
+    "negative_name_mover": ("a1.h2",),
+    "copy_suppression": ("a1.h3",),
+    "s_inhibition": ("a1.h0",),
+    "year_attention": ("a0.h2", "a1.h1"),
+    "year_push": ("m1",),
+}
 """Who ever holds a role, whoever is the first to."""
 ONLY_IN = {"s_inhibition": "ioi", "year_attention": "greater_than", "year_push": "greater_than"}
 HANDOVER = 7.25e5
 KEPT = 0.9
-"""Share of a circuit's edges that the circuit of a resample of the prompts keeps: the same edges at every checkpoint."""
+"""Share of a circuit's edges that the circuit of a resample of the prompts keeps: the same edges at
+every checkpoint.
+"""
 N_PROMPTS = 48
 GRAPH = Graph(n_layers=2, n_heads=4, parallel=True)
 N_EDGES, N_LAYERS, N_HEADS = GRAPH.n_edges, GRAPH.n_layers, GRAPH.n_heads
 
 
 def moment(task_or_role: str, model: str) -> float:
-    """Tokens at which something rises in the made-up models: larger ones are quicker; the smallest never learns IOI."""
+    """Tokens at which something rises in the made-up models: larger ones are quicker; the smallest
+    never learns IOI.
+    """
     middle = RISES[task_or_role][1] if task_or_role in RISES else ROLES[task_or_role]
     return middle * (SIZES[model] / 400e3) ** -0.25
 
@@ -75,18 +110,30 @@ def _record(model: str, task: str, step: int, seed: int, taste: bool = False) ->
     ease = prompt_rng.normal(1.0, 0.25, N_PROMPTS)
     scale = 9.0 if task in ("ioi", "gendered_pronoun") else 1.0
     wobble = rng.normal(0, 0.02) * height * share
-    values = height * share * ease + dip + wobble + rng.normal(0, 0.05 * scale, N_PROMPTS) * (0.05 + share)
+    values = (
+        height * share * ease
+        + dip
+        + wobble
+        + rng.normal(0, 0.05 * scale, N_PROMPTS) * (0.05 + share)
+    )
     if scale == 1.0:
         values = np.clip(values, -0.99, 0.99)
     correct = values > 0
     picks = rng.integers(0, N_PROMPTS, (200, N_PROMPTS))
     low, high = (float(v) for v in np.quantile(values[picks].mean(axis=1), [0.025, 0.975]))
-    # Whoever knows the deciding word answers otherwise without it; whoever has but a taste, the same, give or take noise.
-    noise = np.random.default_rng([step, seed, 5]).normal(0, 0.1 * scale, N_PROMPTS) * (0.05 + share)
+    # Whoever knows the deciding word answers otherwise without it; whoever has but a taste, the
+    # same, give or take noise.
+    noise = np.random.default_rng([step, seed, 5]).normal(0, 0.1 * scale, N_PROMPTS) * (
+        0.05 + share
+    )
     corrupted = values + noise if taste else -0.8 * values
     effects = values - corrupted
-    effect_low, effect_high = (float(v) for v in np.quantile(effects[picks].mean(axis=1), [0.025, 0.975]))
-    failing = " and ".join(name for name, end in (("value", low), ("effect", effect_low)) if end <= 0)
+    effect_low, effect_high = (
+        float(v) for v in np.quantile(effects[picks].mean(axis=1), [0.025, 0.975])
+    )
+    failing = " and ".join(
+        name for name, end in (("value", low), ("effect", effect_low)) if end <= 0
+    )
     scalars: dict[str, float | int | str | bool] = {
         "behaviour/value": float(values.mean()),
         "behaviour/low": low,
@@ -123,7 +170,11 @@ def _record(model: str, task: str, step: int, seed: int, taste: bool = False) ->
         if model == "nano-400k" and task == "gendered_pronoun" and step == 300:
             scalars |= {"circuit/faithfulness": 3.5, "circuit/out_of_range": True}
         if model == "nano-400k" and task == "gendered_pronoun" and step >= 900:
-            scalars |= {"circuit/score_steps": 27, "circuit/score_error": 0.05, "circuit/score_converged": False}
+            scalars |= {
+                "circuit/score_steps": 27,
+                "circuit/score_error": 0.05,
+                "circuit/score_converged": False,
+            }
         if _rise((step - 50) * TOKENS_PER_STEP, middle, width) > 0.12:
             scalars |= {
                 "overlap/edge_jaccard": overlap,
@@ -138,7 +189,9 @@ def _record(model: str, task: str, step: int, seed: int, taste: bool = False) ->
     roles, role_scalars = _roles(model, task, step, seed, has_circuit)
     scalars |= role_scalars
     if not failing:
-        scalars |= _algorithm(task, tokens, moment(task, model), np.random.default_rng([step, seed, SIZES[model], 7]))
+        scalars |= _algorithm(
+            task, tokens, moment(task, model), np.random.default_rng([step, seed, SIZES[model], 7])
+        )
     mask = _mask(model, task, tokens, int(scalars["circuit/edges"])) if has_circuit else None
     prompts = pd.DataFrame(
         {
@@ -151,13 +204,24 @@ def _record(model: str, task: str, step: int, seed: int, taste: bool = False) ->
     )
     more: dict[str, Any] = {}
     if mask is not None:
-        more = {"scores": mask.astype(np.float32), "mask": mask, "resamples": _resamples(mask, model, task)}
+        more = {
+            "scores": mask.astype(np.float32),
+            "mask": mask,
+            "resamples": _resamples(mask, model, task),
+        }
         scalars |= {
-            f"overlap/{name}_ceiling": v for name, v in mean_overlaps(GRAPH, _circuits(more["resamples"])).items()
+            f"overlap/{name}_ceiling": v
+            for name, v in mean_overlaps(GRAPH, _circuits(more["resamples"])).items()
         }
     if has_circuit:
         more["patching"] = pd.DataFrame(
-            {"sender": ["a0.h1"], "receivers": ["name-mover queries"], "effect": [-0.3], "low": [-0.4], "high": [-0.2]}
+            {
+                "sender": ["a0.h1"],
+                "receivers": ["name-mover queries"],
+                "effect": [-0.3],
+                "low": [-0.4],
+                "high": [-0.2],
+            }
         )
     if bands := _bands(scalars):
         more["bands"] = pd.DataFrame(bands, columns=["measure", "cutoff", "value", "low", "high"])
@@ -203,9 +267,18 @@ def _roles(
             holds = score >= THRESHOLDS[role]
             on = CHECKED_ON[role].get(REPEATED if role == "previous_token" else task)
             checked = bool(on) and (holds if role == "previous_token" else has_circuit)
-            idle = (role, name) == ("duplicate_token", "a0.h0") or (role, task) == ("induction", "greater_than")
-            effect = ((0.0 if idle else 0.4 if role == "negative_name_mover" else -0.4) * score) if checked else None
-            sign = None if effect is None or abs(effect) < 0.02 else "hurts" if effect > 0 else "helps"
+            idle = (role, name) == ("duplicate_token", "a0.h0") or (role, task) == (
+                "induction",
+                "greater_than",
+            )
+            effect = (
+                ((0.0 if idle else 0.4 if role == "negative_name_mover" else -0.4) * score)
+                if checked
+                else None
+            )
+            sign = (
+                None if effect is None or abs(effect) < 0.02 else "hurts" if effect > 0 else "helps"
+            )
             of_role.append(
                 {
                     "role": role,
@@ -232,16 +305,30 @@ def _roles(
         }
         rows += of_role
     numbers = dict.fromkeys(("effect", "effect_low", "effect_high"), "Float64")
-    kinds = {"in_circuit": "boolean", "effect_on": "string", "confirmed": "boolean", "sign": "string"} | numbers
+    kinds = {
+        "in_circuit": "boolean",
+        "effect_on": "string",
+        "confirmed": "boolean",
+        "sign": "string",
+    } | numbers
     return pd.DataFrame(rows).drop(columns="name").astype(kinds), scalars
 
 
-def _algorithm(task: str, tokens: int, middle: float, rng: np.random.Generator) -> dict[str, float | str]:
-    """B and C about 0.7 and 0.6, D falling by 0.9 per tenfold of tokens; greater-than's three stay; C only once there are name movers."""
+def _algorithm(
+    task: str, tokens: int, middle: float, rng: np.random.Generator
+) -> dict[str, float | str]:
+    """B and C about 0.7 and 0.6, D falling by 0.9 per tenfold of tokens; greater-than's three stay;
+    C only once there are name movers.
+    """
     falling = 0.9 - 0.9 * np.log10(max(tokens, 3e5) / 3e5)
     levels = {
         "ioi": {"B": 0.7, "C": 0.6, "D": falling, "unexplained": 0.3, "unexplained_sure": 0.25},
-        "greater_than": {"year_attention": 0.55, "year_lens": 0.4, "mlp_push": 0.85, "unexplained": 0.5},
+        "greater_than": {
+            "year_attention": 0.55,
+            "year_lens": 0.4,
+            "mlp_push": 0.85,
+            "unexplained": 0.5,
+        },
     }.get(task, {})
     scalars: dict[str, float | str] = {}
     if "unexplained" in levels:
@@ -260,7 +347,9 @@ def _algorithm(task: str, tokens: int, middle: float, rng: np.random.Generator) 
 
 
 def _bands(scalars: dict[str, Any]) -> list[tuple[str, float, float, float, float]]:
-    """B, C and D over cut-offs: a little more at low ones, so that every cut-off gives the same course."""
+    """B, C and D over cut-offs: a little more at low ones, so that every cut-off gives the same
+    course.
+    """
     rows = []
     for name in ("B", "C", "D"):
         for tenths in range(1, 10):
@@ -286,7 +375,8 @@ def _resamples(mask: np.ndarray, model: str, task: str) -> tuple[Edges, Edges]:
     drawn = np.random.default_rng([SIZES[model], len(task), 1]).uniform(size=(4, mask.size))
     both = [np.flatnonzero(mask.ravel() & (kept < KEPT)).astype(np.int32) for kept in drawn[:2]]
     first, second = (
-        Edges(edges, (0.5 + s[edges]).astype(np.float32)) for edges, s in zip(both, drawn[2:], strict=True)
+        Edges(edges, (0.5 + s[edges]).astype(np.float32))
+        for edges, s in zip(both, drawn[2:], strict=True)
     )
     return first, second
 
@@ -296,7 +386,9 @@ def _circuits(resamples: tuple[Edges | None, ...]) -> list[Circuit | None]:
 
 
 def faithfulness(circuit_tokens: int, model_tokens: int) -> float:
-    """Of an earlier circuit on a later model a little less than its own, of a later one on an earlier model much less."""
+    """Of an earlier circuit on a later model a little less than its own, of a later one on an
+    earlier model much less.
+    """
     ratio = np.log(model_tokens / circuit_tokens)
     return float(0.85 - 0.2 * ratio if ratio >= 0 else 0.85 + 0.8 * ratio)
 
@@ -329,9 +421,12 @@ def write_transfer(folder: Path, model: str, seed: int, circuits: dict[str, list
                         )
                     )
         columns = (
-            "task circuit_task circuit_step circuit_tokens model_step model_tokens edges value recovery faithfulness"
+            "task circuit_task circuit_step circuit_tokens model_step model_tokens "
+            "edges value recovery faithfulness"
         )
-        pd.DataFrame(rows, columns=columns.split()).to_parquet(target / f"step{model_step:06}.parquet", index=False)
+        pd.DataFrame(rows, columns=columns.split()).to_parquet(
+            target / f"step{model_step:06}.parquet", index=False
+        )
 
 
 def write_sweep(
@@ -343,7 +438,8 @@ def write_sweep(
     transfer: bool = False,
     taste: tuple[str, ...] = (),
 ) -> Path:
-    """Write a sweep of made-up cells; `unfinished` = (model, task) stops half-way; `transfer`: with circuits of one checkpoint on another.
+    """Write a sweep of made-up cells; `unfinished` = (model, task) stops half-way; `transfer`: with
+    circuits of one checkpoint on another.
 
     taste: tasks whose metric rises on corrupted prompts just as on clean ones.
     """
@@ -372,8 +468,15 @@ def write_sweep(
                     },
                     "task": task,
                     "seed": seed,
-                    "schedule": [{"step": s, "tokens": s * TOKENS_PER_STEP, "revision": f"step{s}"} for s in STEPS],
-                    "graph": {"senders": GRAPH.senders, "receivers": GRAPH.receivers, "n_edges": N_EDGES},
+                    "schedule": [
+                        {"step": s, "tokens": s * TOKENS_PER_STEP, "revision": f"step{s}"}
+                        for s in STEPS
+                    ],
+                    "graph": {
+                        "senders": GRAPH.senders,
+                        "receivers": GRAPH.receivers,
+                        "n_edges": N_EDGES,
+                    },
                 }
                 cell = Cell.create(folder / model / task / f"seed{seed}", header)
                 stop = len(STEPS) // 2 if unfinished == (model, task) else len(STEPS)

@@ -1,6 +1,8 @@
-"""A naive implementation to test against: every head's input and output materialised, every edge a separate sum, on Hugging Face's own modules.
+"""A naive implementation to test against: every head's input and output materialised, every edge a
+separate sum, on Hugging Face's own modules.
 
-Slow and plain on purpose. It shares no code with `circuitwatch.circuits`: the node names are spelt out here again.
+Slow and plain on purpose. It shares no code with `circuitwatch.circuits`: the node names are spelt
+out here again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ Nodes = dict[str, Tensor]
 
 
 class Textbook:
-    """Runs a GPT-NeoX, GPT-2 or Llama model node by node; names are `input`, `a0.h1`, `a0.h1<q>`, `m0`, `logits`."""
+    """Runs a GPT-NeoX, GPT-2 or Llama model node by node; names are `input`, `a0.h1`, `a0.h1<q>`,
+    `m0`, `logits`.
+    """
 
     def __init__(self, model: GPTNeoXForCausalLM | GPT2LMHeadModel | LlamaForCausalLM) -> None:
         self.model = model
@@ -32,7 +36,10 @@ class Textbook:
             return self.model.gpt_neox.embed_in(tokens)
         if self.llama:
             return self.model.model.embed_tokens(tokens)
-        return self.model.transformer.wte(tokens) + self.model.transformer.wpe.weight[: tokens.shape[1]]
+        return (
+            self.model.transformer.wte(tokens)
+            + self.model.transformer.wpe.weight[: tokens.shape[1]]
+        )
 
     def edges(self) -> list[tuple[str, str]]:
         seen, found = ["input"], []
@@ -44,22 +51,36 @@ class Textbook:
         return found + [(u, "logits") for u in seen]
 
     def run(
-        self, embedded: Tensor, corrupted: dict[str, Tensor] | None = None, circuit: set[tuple[str, str]] | None = None
+        self,
+        embedded: Tensor,
+        corrupted: dict[str, Tensor] | None = None,
+        circuit: set[tuple[str, str]] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-        """Logits at every position, every node's output, every receiver's own input (a separate tensor each).
+        """Logits at every position, every node's output, every receiver's own input (a separate
+        tensor each).
 
-        With `corrupted` outputs, an edge that is not in `circuit` carries the corrupted output of its sender.
+        With `corrupted` outputs, an edge that is not in `circuit` carries the corrupted output of
+        its sender.
         """
 
         def read(receiver: str, outputs: Nodes, senders: list[str]) -> Tensor:
-            return sum(outputs[u] if corrupted is None or (u, receiver) in circuit else corrupted[u] for u in senders)
+            return sum(
+                outputs[u] if corrupted is None or (u, receiver) in circuit else corrupted[u]
+                for u in senders
+            )
 
         return self.walk({"input": embedded}, read, lambda _, output: output)
 
     def walk(
-        self, outputs: Nodes, read: Callable[[str, Nodes, list[str]], Tensor], hold: Callable[[str, Tensor], Tensor]
+        self,
+        outputs: Nodes,
+        read: Callable[[str, Nodes, list[str]], Tensor],
+        hold: Callable[[str, Tensor], Tensor],
     ) -> tuple[Tensor, Nodes, Nodes]:
-        """Logits, outputs and inputs from those of `input` on. `read` says what a receiver gets of its senders, `hold` what counts as a node's output."""
+        """Logits, outputs and inputs from those of `input` on.
+
+        `read` says what a receiver gets of its senders, `hold` what counts as a node's output.
+        """
         inputs, biases = {}, []
 
         def into(receiver: str, senders: list[str]) -> Tensor:
@@ -81,7 +102,9 @@ class Textbook:
         final = into("logits", list(outputs))
         if self.llama:
             return self.model.lm_head(self.model.model.norm(final)), outputs, inputs
-        norm = self.model.gpt_neox.final_layer_norm if self.parallel else self.model.transformer.ln_f
+        norm = (
+            self.model.gpt_neox.final_layer_norm if self.parallel else self.model.transformer.ln_f
+        )
         return self.model.lm_head(norm(final)), outputs, inputs
 
     def _mlp(self, layer: int, x: Tensor) -> Tensor:
@@ -114,7 +137,11 @@ class Textbook:
                 for projection in (attn.q_proj, attn.k_proj, attn.v_proj)
             ]
             weight = torch.stack(
-                [w if len(w) == self.n_heads else w.repeat_interleave(shared, 0) for w in projections], 1
+                [
+                    w if len(w) == self.n_heads else w.repeat_interleave(shared, 0)
+                    for w in projections
+                ],
+                1,
             )
             bias = torch.zeros(self.n_heads, 3, self.d_head)
             out_weight, out_bias = attn.o_proj.weight.T, torch.zeros(())

@@ -1,4 +1,6 @@
-"""A W&B server on loopback that answers what the public API really asks: who I am, the runs of a project, their history. And a double of the API object."""
+"""A W&B server on loopback that answers what the public API really asks: who I am, the runs of a
+project, their history. And a double of the API object.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from typing import Any
 
 @dataclass
 class FakeRun:
-    """A run as `wandb.apis.public.Run` shows it; an exception as history is raised when it is read."""
+    """A run as `wandb.apis.public.Run` shows it; an exception as history is raised when it is
+    read.
+    """
 
     name: str
     config: dict[str, Any]
@@ -37,7 +41,9 @@ class FakeRun:
 
 @dataclass
 class FakeApi:
-    """The API object: projects by `entity/project`; a project that is not there raises what the real one does when its runs are listed."""
+    """The API object: projects by `entity/project`; a project that is not there raises what the
+    real one does when its runs are listed.
+    """
 
     projects: dict[str, list[FakeRun]] = field(default_factory=dict)
 
@@ -75,10 +81,16 @@ def running_wandb(projects: dict[str, list[FakeRun]]) -> Iterator[WandbServer]:
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             request = json.loads(body)
-            login = base64.b64decode(self.headers.get("authorization", "").removeprefix("Basic ")).decode()
+            login = base64.b64decode(
+                self.headers.get("authorization", "").removeprefix("Basic ")
+            ).decode()
             server.keys.add(login.partition(":")[2])
             answer = json.dumps(
-                {"data": _answer(request["query"], request.get("variables") or {}, projects, server.asked)}
+                {
+                    "data": _answer(
+                        request["query"], request.get("variables") or {}, projects, server.asked
+                    )
+                }
             )
             self.send_response(200)
             self.send_header("content-type", "application/json")
@@ -122,7 +134,9 @@ def _answer(
     if "query Runs(" in query:
         log.append(f"runs {asked_for['filters']}")
         group = json.loads(asked_for["filters"]).get("group")
-        edges = [{"node": _node(run), "cursor": run.name} for run in runs if group in (None, run.group)]
+        edges = [
+            {"node": _node(run), "cursor": run.name} for run in runs if group in (None, run.group)
+        ]
         page = {"endCursor": None, "hasNextPage": False}
         return {
             "project": {
@@ -132,7 +146,11 @@ def _answer(
                 "runs": {"edges": edges, "pageInfo": page},
             }
         }
-    run = next(run for run in runs if run.name in (asked_for.get(key) for key in ("name", "runName", "run")))
+    run = next(
+        run
+        for run in runs
+        if run.name in (asked_for.get(key) for key in ("name", "runName", "run"))
+    )
     assert not isinstance(run.rows, Exception)
     if "parquetHistory" in query:
         return {"project": {"run": {"parquetHistory": {"parquetUrls": [], "liveData": run.rows}}}}
@@ -141,15 +159,28 @@ def _answer(
         first, end = asked_for["minStep"], asked_for["maxStep"]
         rows = [json.dumps(row) for row in run.rows if first <= row["_step"] < end]
         return {"project": {"run": {"history": rows[: asked_for["pageSize"]]}}}
-    return {"project": {"run": {"historyKeys": {"lastStep": len(run.rows) - 1, "sets": [], "keys": {}}}}}
+    return {
+        "project": {"run": {"historyKeys": {"lastStep": len(run.rows) - 1, "sets": [], "keys": {}}}}
+    }
 
 
 def _node(run: FakeRun) -> dict[str, Any]:
     config = json.dumps({key: {"value": value} for key, value in run.config.items()})
     texts = dict.fromkeys(("description", "notes", "sweepName", "commit"))
     when = dict.fromkeys(("createdAt", "heartbeatAt"), "2024-01-01T00:00:00Z")
-    empty = {"systemMetrics": "{}", "summaryMetrics": "{}", "historyKeys": {"lastStep": 0, "sets": [], "keys": {}}}
-    about = {"projectId": 1, "id": run.name, "tags": [], "name": run.name, "displayName": run.name, "state": "finished"}
+    empty = {
+        "systemMetrics": "{}",
+        "summaryMetrics": "{}",
+        "historyKeys": {"lastStep": 0, "sets": [], "keys": {}},
+    }
+    about = {
+        "projectId": 1,
+        "id": run.name,
+        "tags": [],
+        "name": run.name,
+        "displayName": run.name,
+        "state": "finished",
+    }
     who = {
         "group": run.group,
         "jobType": "watch",

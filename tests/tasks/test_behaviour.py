@@ -23,7 +23,9 @@ def test_metric_equals_a_naive_loop(task: str) -> None:
         probabilities = (logits[i].double().exp() / logits[i].double().exp().sum()).tolist()
         scores = logits[i].tolist() if prompts.metric == "logit_diff" else probabilities
         value = right = 0.0
-        for token, sign in zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True):
+        for token, sign in zip(
+            prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True
+        ):
             value += sign * scores[token]
             right += probabilities[token] * (sign > 0)
         values.append(value)
@@ -44,11 +46,16 @@ def test_metric_of_some_prompts() -> None:
     prompts = build_prompts("ioi", tokenizer, n_prompts=6, seed=0)
     logits = torch.randn(6, len(tokenizer))
     chosen = torch.tensor([4, 1])
-    assert torch.equal(metric_per_prompt(logits[chosen], prompts, chosen), metric_per_prompt(logits, prompts)[chosen])
+    assert torch.equal(
+        metric_per_prompt(logits[chosen], prompts, chosen),
+        metric_per_prompt(logits, prompts)[chosen],
+    )
 
 
 def test_intervals_agree_with_scipys_bootstrap() -> None:
-    """Two sets of 4000 random resamples: the ends may differ by a few percent of the interval's width."""
+    """Two sets of 4000 random resamples: the ends may differ by a few percent of the interval's
+    width.
+    """
     tokenizer = tokenizer_named("nano")
     prompts = build_prompts("ioi", tokenizer, n_prompts=40, seed=0)
     logits = torch.randn(2, 40, len(tokenizer), generator=torch.Generator().manual_seed(1))
@@ -70,8 +77,12 @@ def test_intervals_agree_with_scipys_bootstrap() -> None:
     ("clean", "corrupted", "failing"),
     [(2.0, 2.0, "effect"), (2.0, -2.0, ""), (-1.0, -2.0, "value"), (-1.0, 1.0, "value and effect")],
 )
-def test_both_the_metric_and_its_effect_must_be_above_chance(clean: float, corrupted: float, failing: str) -> None:
-    """The metric of a model with a fixed taste is above 0, and the effect of the deciding word is 0."""
+def test_both_the_metric_and_its_effect_must_be_above_chance(
+    clean: float, corrupted: float, failing: str
+) -> None:
+    """The metric of a model with a fixed taste is above 0, and the effect of the deciding word is
+    0.
+    """
     tokenizer = tokenizer_named("nano")
     prompts = build_prompts("ioi", tokenizer, n_prompts=16, seed=0)
     logits = torch.zeros(2, 16, len(tokenizer))
@@ -89,7 +100,8 @@ def test_a_tiny_effect_is_none(size: float, counts: bool) -> None:
     tokenizer = tokenizer_named("nano")
     prompts = build_prompts("ioi", tokenizer, n_prompts=16, seed=0)
     clean, corrupted = (
-        torch.zeros(16, len(tokenizer)).scatter_(1, prompts.answer_ids[:, :1], x) for x in (2.0, 2.0 - size)
+        torch.zeros(16, len(tokenizer)).scatter_(1, prompts.answer_ids[:, :1], x)
+        for x in (2.0, 2.0 - size)
     )
     behaviour = measure(clean, corrupted, prompts, n_bootstrap=50, seed=0)
     assert behaviour.effect_low == pytest.approx(size)

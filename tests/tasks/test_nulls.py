@@ -1,8 +1,8 @@
 """What models say that have no behaviour: none of them may be above chance.
 
-(a) A fixed taste: random logits for every token, the same for every prompt. (b) Such a taste and noise
-that depends on the whole text of the prompt, so on nothing that could be called the deciding word.
-(c) Untrained models. (d) Copies: the last name of the prompt, or always the first one.
+(a) A fixed taste: random logits for every token, the same for every prompt. (b) Such a taste and
+noise that depends on the whole text of the prompt, so on nothing that could be called the deciding
+word. (c) Untrained models. (d) Copies: the last name of the prompt, or always the first one.
 
 The metric's value is not 0 under (a), (b) and (c): a taste for late years is worth something in
 greater-than. What the deciding word does is 0 under (a) and of no particular sign under (b). Random
@@ -37,7 +37,9 @@ def prompts_of(task: str, seed: int) -> PromptSet:
 @cache
 def untrained(seed: int) -> GPTNeoXForCausalLM:
     vocabulary = len(tokenizer_named("nano"))
-    return build_model(SIZES["nano-100k"], vocabulary=vocabulary, context=48, initial_std=0.1, seed=seed)
+    return build_model(
+        SIZES["nano-100k"], vocabulary=vocabulary, context=48, initial_std=0.1, seed=seed
+    )
 
 
 def taste(seed: int) -> Tensor:
@@ -68,7 +70,9 @@ def test_a_fixed_taste_is_no_behaviour(task: str) -> None:
 
 
 def test_the_metric_alone_takes_a_taste_for_a_behaviour() -> None:
-    """The null that the effect is for: a taste for late years is worth something for every draw of prompts."""
+    """The null that the effect is for: a taste for late years is worth something for every draw of
+    prompts.
+    """
     tokenizer = tokenizer_named("nano")
     late = torch.zeros(1, len(tokenizer))
     for year in range(60, 100):
@@ -96,7 +100,8 @@ def test_untrained_models_have_no_behaviour(task: str) -> None:
     for seed in SEEDS:
         prompts, rows = prompts_of(task, seed), torch.arange(64)
         clean, corrupted = (
-            untrained(seed)(tokens).logits[rows, prompts.lengths - 1] for tokens in (prompts.clean, prompts.corrupted)
+            untrained(seed)(tokens).logits[rows, prompts.lengths - 1]
+            for tokens in (prompts.clean, prompts.corrupted)
         )
         found = behaviour(clean, corrupted, prompts, seed)
         assert not found.above_chance, (seed, found.value, found.effect)

@@ -49,14 +49,18 @@ def test_tensors_are_what_the_texts_say(task: str, name: str, bos: bool) -> None
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_seed_decides(task: str, name: str) -> None:
-    one, same, other = (build_prompts(task, tokenizer_named(name), n_prompts=N, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        build_prompts(task, tokenizer_named(name), n_prompts=N, seed=seed) for seed in (1, 1, 2)
+    )
     assert one.clean_text == same.clean_text and one.corrupted_text == same.corrupted_text
     assert one.clean_text != other.clean_text
 
 
 @pytest.mark.parametrize("corruption", ["swap", "abc"])
 def test_ioi(name: str, corruption: str) -> None:
-    prompts = build_prompts("ioi", tokenizer_named(name), n_prompts=N, seed=0, corruption=corruption)
+    prompts = build_prompts(
+        "ioi", tokenizer_named(name), n_prompts=N, seed=0, corruption=corruption
+    )
     io_first = 0
     for i in range(N):
         io, s1, s2 = (word(prompts, name, i, position) for position in ("io", "s1", "s2"))
@@ -83,10 +87,14 @@ def test_greater_than(name: str) -> None:
         assert prompts.corrupted_text[i] == prompts.clean_text[i].replace(
             f"{century.strip()}{start:02}", f"{century.strip()}01"
         )
-        for token, sign in zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True):
+        for token, sign in zip(
+            prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True
+        ):
             assert sign == (1 if int(tokenizer.decode(token)) > start else -1)
         indifferent += prompts.answer_signs[i].sum().item()
-    assert indifferent == 0  # a model that spreads its probability evenly over the 100 numbers scores exactly 0
+    assert (
+        indifferent == 0
+    )  # a model that spreads its probability evenly over the 100 numbers scores exactly 0
 
 
 def test_gendered_pronoun(name: str) -> None:
@@ -108,7 +116,9 @@ def test_agreement(name: str) -> None:
     plural = 0
     for i in range(N):
         right = {
-            tokenizer.decode(t) for t, s in zip(prompts.answer_ids[i], prompts.answer_signs[i], strict=True) if s > 0
+            tokenizer.decode(t)
+            for t, s in zip(prompts.answer_ids[i], prompts.answer_signs[i], strict=True)
+            if s > 0
         }
         is_plural = word(prompts, name, i, "subject").endswith("s")
         assert (" walk" in right) == is_plural and (" walks" in right) != is_plural
@@ -117,20 +127,30 @@ def test_agreement(name: str) -> None:
 
 
 def test_usable_words_of_pythias_tokenizer() -> None:
-    """Large enough for hundreds of distinct prompts; the numbers are those of the published tokenizer."""
+    """Large enough for hundreds of distinct prompts; the numbers are those of the published
+    tokenizer.
+    """
     counts = {
-        task: build_prompts(task, tokenizer_named("pythia"), n_prompts=4, seed=0).lexicon_counts for task in TASKS
+        task: build_prompts(task, tokenizer_named("pythia"), n_prompts=4, seed=0).lexicon_counts
+        for task in TASKS
     }
     assert counts["ioi"]["names"] >= 100
-    assert counts["greater_than"]["years"] >= 300 and counts["greater_than"]["two-digit tokens"] == 100
-    assert min(counts["gendered_pronoun"]["female names"], counts["gendered_pronoun"]["male names"]) >= 50
+    assert (
+        counts["greater_than"]["years"] >= 300 and counts["greater_than"]["two-digit tokens"] == 100
+    )
+    assert (
+        min(counts["gendered_pronoun"]["female names"], counts["gendered_pronoun"]["male names"])
+        >= 50
+    )
     assert counts["agreement"]["nouns"] >= 25 and counts["agreement"]["verbs"] >= 25
 
 
 def test_a_tokenizer_without_the_words() -> None:
     words = {"<|endoftext|>": 0, "a": 1}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="a")), bos_token="<|endoftext|>", unk_token="a"
+        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="a")),
+        bos_token="<|endoftext|>",
+        unk_token="a",
     )
     for task in TASKS:
         with pytest.raises(UserError, match="single tokens in this model's tokenizer"):

@@ -1,4 +1,6 @@
-"""What a circuit's parts do for the behaviour, by path patching: roles confirmed by cause, and the algorithm that they make up together."""
+"""What a circuit's parts do for the behaviour, by path patching: roles confirmed by cause, and the
+algorithm that they make up together.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,17 @@ def confirm_roles(
     n_bootstrap: int,
     seed: int,
 ) -> Findings:
-    """Check by path patching what the holders of roles do on a task whose behaviour is above chance, and measure its algorithm if it is known.
+    """Check by path patching what the holders of roles do on a task whose behaviour is above
+    chance, and measure its algorithm if it is known.
 
-    roles: columns role, layer, head, score; nodes: names of those in the checkpoint's circuit, None if it has none.
+    roles: columns role, layer, head, score; nodes: names of those in the checkpoint's circuit, None
+    if it has none.
     """
     case = _case(prepared, prompts, nodes, heads, n_bootstrap=n_bootstrap, seed=seed)
     findings = Findings(with_causes(roles, case.nodes))
-    direct = case.direct_effects([*case.every_head, *(case.every_mlp if prompts.task == "greater_than" else [])])
+    direct = case.direct_effects(
+        [*case.every_head, *(case.every_mlp if prompts.task == "greater_than" else [])]
+    )
     findings.patching.append(direct.table())
     case.check(findings.roles, direct, LOGITS)
     if prompts.task == "ioi":
@@ -51,17 +57,29 @@ def confirm_roles(
 
 
 def unconfirmed(
-    prepared: Prepared, prompts: PromptSet, roles: pd.DataFrame, heads: HeadsConfig, *, n_bootstrap: int, seed: int
+    prepared: Prepared,
+    prompts: PromptSet,
+    roles: pd.DataFrame,
+    heads: HeadsConfig,
+    *,
+    n_bootstrap: int,
+    seed: int,
 ) -> Findings:
-    """What is known where the behaviour is not above chance: what can be seen, with nothing patched. What an S-inhibition head would inhibit is not there."""
+    """What is known where the behaviour is not above chance: what can be seen, with nothing
+    patched. What an S-inhibition head would inhibit is not there.
+    """
     case, findings = (
         _case(prepared, prompts, None, heads, n_bootstrap=n_bootstrap, seed=seed),
         Findings(with_causes(roles, None)),
     )
     if prompts.task == "ioi":
-        ioi.add_inhibition(findings, np.zeros((len(case.every_head), 0)), case.model.n_heads, None, case.weights)
+        ioi.add_inhibition(
+            findings, np.zeros((len(case.every_head), 0)), case.model.n_heads, None, case.weights
+        )
     elif prompts.task == "greater_than":
-        findings.roles = pd.concat([findings.roles, greater_than.observed_rows(case)], ignore_index=True)
+        findings.roles = pd.concat(
+            [findings.roles, greater_than.observed_rows(case)], ignore_index=True
+        )
     return findings
 
 
@@ -78,4 +96,6 @@ def _case(
         None if nodes is None else frozenset(nodes),
         bootstrap_weights(prepared.n_prompts, n_bootstrap, seed),
     )
-    return Case(prepared.model, PathPatcher(prepared, TaskMetric(prompts)), prompts, members, heads, weights)
+    return Case(
+        prepared.model, PathPatcher(prepared, TaskMetric(prompts)), prompts, members, heads, weights
+    )

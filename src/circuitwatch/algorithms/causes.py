@@ -1,4 +1,6 @@
-"""A checkpoint whose behaviour is above chance, as the algorithms look at it, and what they find."""
+"""A checkpoint whose behaviour is above chance, as the algorithms look at it, and what they
+find.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from circuitwatch.transformer import Transformer
 class Findings:
     """What is known of a checkpoint's parts.
 
-    roles: a table of `confirming.with_causes`; scalars: by flat names; patching: tables of `Effects.table`; bands: tables of measure, cutoff, value, low, high.
+    roles: a table of `confirming.with_causes`; scalars: by flat names; patching: tables of
+    `Effects.table`; bands: tables of measure, cutoff, value, low, high.
     """
 
     roles: pd.DataFrame
@@ -33,12 +36,18 @@ class Findings:
         if found is None:
             self.scalars[f"algorithm/{name}_left_out"] = otherwise
         else:
-            self.scalars |= {f"algorithm/{name}{end}": x for end, x in zip(("", "_low", "_high"), found, strict=True)}
+            self.scalars |= {
+                f"algorithm/{name}{end}": x
+                for end, x in zip(("", "_low", "_high"), found, strict=True)
+            }
 
 
 @dataclass(frozen=True)
 class Case:
-    """A checkpoint whose behaviour is above chance. nodes: those of its circuit, None if it has none; weights [resample, prompt]: of the bootstrap."""
+    """A checkpoint whose behaviour is above chance.
+
+    nodes: those of its circuit, None if it has none; weights [resample, prompt]: of the bootstrap.
+    """
 
     model: Transformer
     patcher: PathPatcher
@@ -50,7 +59,11 @@ class Case:
     @property
     def every_head(self) -> list[str]:
         """Names of all heads."""
-        return [f"a{layer}.h{head}" for layer in range(self.model.n_layers) for head in range(self.model.n_heads)]
+        return [
+            f"a{layer}.h{head}"
+            for layer in range(self.model.n_layers)
+            for head in range(self.model.n_heads)
+        ]
 
     @property
     def every_mlp(self) -> list[str]:
@@ -67,14 +80,20 @@ class Case:
         return Effects.of(patched, senders, LOGITS)
 
     def holders(self, roles: pd.DataFrame, *names: str, cutoff: float | None = None) -> list[str]:
-        """Heads (and MLPs) whose score reaches the threshold of any of the roles, or one cut-off for all of them."""
+        """Heads (and MLPs) whose score reaches the threshold of any of the roles, or one cut-off
+        for all of them.
+        """
         return confirming.holders(roles, self.heads.thresholds, names, cutoff)
 
     def check(
         self, roles: pd.DataFrame, effects: Effects, on: str, senders: Collection[str] | None = None
     ) -> list[str]:
-        """Check the roles that the task confirms by the effect `on` something; returns those that the table has."""
-        known = [role for role in roles_checked(self.prompts.task, on) if (roles["role"] == role).any()]
+        """Check the roles that the task confirms by the effect `on` something; returns those that
+        the table has.
+        """
+        known = [
+            role for role in roles_checked(self.prompts.task, on) if (roles["role"] == role).any()
+        ]
         for role in known:
             confirming.check(roles, role, effects, self.heads, self.nodes, senders)
         return known

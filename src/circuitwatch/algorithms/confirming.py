@@ -1,8 +1,10 @@
 """Roles confirmed by cause: what a holder's effect must be, and which way it acts.
 
-A role is confirmed if the head (or MLP) holds it, is in the circuit, and its effect is at least `heads.min_effect` of the behaviour with an interval over
-prompts that excludes 0. Either way will do: a head that copies against a name lowers the answer where it attends to the one, and raises it where it attends
-to the other (Wang et al., 2211.00593, count both). So the sign stands beside it: a head *helps* if patching it lowers the behaviour, *hurts* if it raises it.
+A role is confirmed if the head (or MLP) holds it, is in the circuit, and its effect is at least
+`heads.min_effect` of the behaviour with an interval over prompts that excludes 0. Either way will
+do: a head that copies against a name lowers the answer where it attends to the one, and raises it
+where it attends to the other (Wang et al., 2211.00593, count both). So the sign stands beside it: a
+head *helps* if patching it lowers the behaviour, *hurts* if it raises it.
 """
 
 from __future__ import annotations
@@ -20,8 +22,13 @@ from circuitwatch.heads.intervals import expanded_percentiles
 
 HELPS, HURTS = "helps", "hurts"
 CAUSES = {
-    "effect": "Float64", "effect_low": "Float64", "effect_high": "Float64", "effect_on": "string", "confirmed": "boolean", "sign": "string",
-}  # fmt: skip
+    "effect": "Float64",
+    "effect_low": "Float64",
+    "effect_high": "Float64",
+    "effect_on": "string",
+    "confirmed": "boolean",
+    "sign": "string",
+}
 """Columns that a causal check fills, and their types."""
 
 
@@ -35,7 +42,9 @@ def node_names(roles: pd.DataFrame) -> list[str]:
 
 def with_causes(roles: pd.DataFrame, nodes: Collection[str] | None) -> pd.DataFrame:
     """A role table with the column in_circuit and those of `CAUSES`, which are still empty."""
-    inside = pd.array([pd.NA if nodes is None else name in nodes for name in node_names(roles)], dtype="boolean")
+    inside = pd.array(
+        [pd.NA if nodes is None else name in nodes for name in node_names(roles)], dtype="boolean"
+    )
     empty = {name: pd.array([pd.NA] * len(roles), dtype=kind) for name, kind in CAUSES.items()}
     return roles.assign(in_circuit=inside, **empty)
 
@@ -48,7 +57,8 @@ def scored_rows(
     nodes: Collection[str] | None,
     weights: Array,
 ) -> pd.DataFrame:
-    """Rows of a role whose score is a mean over prompts of each [node, prompt], with its interval; 0 and no interval where there are no prompts.
+    """Rows of a role whose score is a mean over prompts of each [node, prompt], with its interval;
+    0 and no interval where there are no prompts.
 
     layers, heads: [node]; weights: [resample, prompt].
     """
@@ -59,14 +69,21 @@ def scored_rows(
             each.mean(1),
             expanded_percentiles(weights @ each.T / weights.sum(1)[:, None], n_prompts, axis=0),
         )
-    table = pd.DataFrame({"role": role, "layer": layers, "head": heads, "score": score, "low": low, "high": high})
+    table = pd.DataFrame(
+        {"role": role, "layer": layers, "head": heads, "score": score, "low": low, "high": high}
+    )
     return with_causes(table, nodes)
 
 
 def holders(
-    roles: pd.DataFrame, thresholds: RoleThresholds, names: Collection[str], cutoff: float | None = None
+    roles: pd.DataFrame,
+    thresholds: RoleThresholds,
+    names: Collection[str],
+    cutoff: float | None = None,
 ) -> list[str]:
-    """Heads (and MLPs), by layer, whose score reaches the threshold of any of the named roles, or the one cut-off given for all."""
+    """Heads (and MLPs), by layer, whose score reaches the threshold of any of the named roles, or
+    the one cut-off given for all.
+    """
     able = that_can_hold(roles[roles["role"].isin(list(names))])
     lowest = able["role"].map(lambda role: getattr(thresholds, role) if cutoff is None else cutoff)
     held = able[able["score"] >= lowest.astype(float)]
@@ -74,7 +91,9 @@ def holders(
 
 
 def signs(effects: pd.DataFrame, min_effect: float) -> pd.Series:
-    """Which way each row of a table with columns effect, low, high acts; missing where its effect is too small, or not sure."""
+    """Which way each row of a table with columns effect, low, high acts; missing where its effect
+    is too small, or not sure.
+    """
     counts = sure(effects["low"], effects["high"]) & (effects["effect"].abs() >= min_effect)
     words = effects["effect"].map(lambda effect: HELPS if effect < 0 else HURTS)
     return words.where(counts).astype("string")
@@ -93,9 +112,11 @@ def check(
     Args:
         roles: a table of `with_causes`, which is filled in.
         role: the role.
-        effects: a head that is not among the senders can be seen by no receiver, and has an effect of 0.
+        effects: a head that is not among the senders can be seen by no receiver, and has an effect
+            of 0.
         heads: thresholds and `min_effect`.
-        nodes: names of those in the circuit, of which one must be to be confirmed; None if there is no circuit, so that nothing can be confirmed.
+        nodes: names of those in the circuit, of which one must be to be confirmed; None if there is
+            no circuit, so that nothing can be confirmed.
         senders: whose rows are filled; default all.
     """
     mine = roles["role"] == role

@@ -1,14 +1,19 @@
-"""The algorithm of greater-than (Hanna et al., arXiv 2305.00586; Tigges et al., 2407.10827): heads bring the start year, MLPs raise the years above it.
+"""The algorithm of greater-than (Hanna et al., arXiv 2305.00586; Tigges et al., 2407.10827): heads
+bring the start year, MLPs raise the years above it.
 
-Three measures at the end of the prompt, each in [0, 1], over the heads and MLPs of the checkpoint's circuit:
+Three measures at the end of the prompt, each in [0, 1], over the heads and MLPs of the checkpoint's
+circuit:
 
 - year_attention: attention that the circuit's heads pay the start year's two digits;
-- year_lens: where the start year stands among all two-digit numbers in the logit lens of what these heads write, as a percentile rank (1: first, ½: by chance);
-- mlp_push: share of prompts on which the circuit's MLPs together, in the logit lens, raise years above the start year over the others. What they write on
-  all prompts alike is taken off first: a constant liking for late years knows nothing of the start year.
+- year_lens: where the start year stands among all two-digit numbers in the logit lens of what these
+  heads write, as a percentile rank (1: first, ½: by chance);
+- mlp_push: share of prompts on which the circuit's MLPs together, in the logit lens, raise years
+  above the start year over the others. What they write on all prompts alike is taken off first: a
+  constant liking for late years knows nothing of the start year.
 
-Heads count by the size of their effect on the logits (path patching with the MLPs between recomputed, so that what a head does through MLPs is in it).
-Every head's attention to the year and every MLP's own share of prompts are also roles: `year_attention` and `year_push`.
+Heads count by the size of their effect on the logits (path patching with the MLPs between
+recomputed, so that what a head does through MLPs is in it). Every head's attention to the year and
+every MLP's own share of prompts are also roles: `year_attention` and `year_push`.
 """
 
 from __future__ import annotations
@@ -28,12 +33,15 @@ NO_CIRCUIT = "no circuit"
 
 
 def inspect(case: Case, findings: Findings, direct: Effects) -> None:
-    """Measure the three parts of the algorithm, and check the roles of heads and MLPs; `findings` is filled in.
+    """Measure the three parts of the algorithm, and check the roles of heads and MLPs; `findings`
+    is filled in.
 
     direct: every head's and MLP's effect on the logits.
     """
     attention, pushes, ranks = observe(case)
-    findings.roles = pd.concat([findings.roles, role_rows(case, attention, pushes)], ignore_index=True)
+    findings.roles = pd.concat(
+        [findings.roles, role_rows(case, attention, pushes)], ignore_index=True
+    )
     case.check(findings.roles, direct, LOGITS)
     into_mlps = effects_on_mlps(case)
     if into_mlps is not None:
@@ -47,18 +55,30 @@ def inspect(case: Case, findings: Findings, direct: Effects) -> None:
         if weights.sum() > 0:
             of_prompts = weights @ values.double().numpy() / weights.sum()
             measured = mean_with_interval(of_prompts, case.weights)
-        findings.measure(name, measured, NO_CIRCUIT if case.nodes is None else "no head in the circuit")
+        findings.measure(
+            name, measured, NO_CIRCUIT if case.nodes is None else "no head in the circuit"
+        )
     inside = [layer for layer in range(case.model.n_layers) if f"m{layer}" in members]
     together = (pushes[inside].sum(0) > 0).double().numpy()
     pushed = mean_with_interval(together, case.weights) if inside else None
-    findings.measure("mlp_push", pushed, NO_CIRCUIT if case.nodes is None else "no MLP in the circuit")
+    findings.measure(
+        "mlp_push", pushed, NO_CIRCUIT if case.nodes is None else "no MLP in the circuit"
+    )
 
 
 def observe(case: Case) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention to the start year [head, prompt], what MLPs add for the years above it [layer, prompt], and ranks of it in heads' lens [head, prompt]."""
-    attention = case.patcher.attention(case.prompts.positions["year"][:, None])[..., 0].flatten(0, 1)
+    """Attention to the start year [head, prompt], what MLPs add for the years above it [layer,
+    prompt], and ranks of it in heads' lens [head, prompt].
+    """
+    attention = case.patcher.attention(case.prompts.positions["year"][:, None])[..., 0].flatten(
+        0, 1
+    )
     written_by_heads, written_by_mlps = written_at_end(case)
-    return attention, year_pushes(case, written_by_mlps), year_ranks(case, written_by_heads).flatten(0, 1)
+    return (
+        attention,
+        year_pushes(case, written_by_mlps),
+        year_ranks(case, written_by_heads).flatten(0, 1),
+    )
 
 
 def observed_rows(case: Case) -> pd.DataFrame:
@@ -68,7 +88,9 @@ def observed_rows(case: Case) -> pd.DataFrame:
 
 
 def written_at_end(case: Case) -> tuple[Tensor, Tensor]:
-    """What heads [layer, head, prompt, d_model] and MLPs [layer, prompt, d_model] add at the ends of the clean prompts."""
+    """What heads [layer, head, prompt, d_model] and MLPs [layer, prompt, d_model] add at the ends
+    of the clean prompts.
+    """
     model, n_prompts = case.model, len(case.prompts.lengths)
     by_heads = model.W_E.new_empty(model.n_layers, model.n_heads, n_prompts, model.d_model)
     by_mlps = model.W_E.new_empty(model.n_layers, n_prompts, model.d_model)
@@ -81,9 +103,11 @@ def written_at_end(case: Case) -> tuple[Tensor, Tensor]:
 
 
 def year_lens(case: Case, written: Tensor) -> Tensor:
-    """Logits of the prompts' answers, all two-digit numbers, that written [..., prompt, d_model] makes by itself: [..., prompt, answer].
+    """Logits of the prompts' answers, all two-digit numbers, that written [..., prompt, d_model]
+    makes by itself: [..., prompt, answer].
 
-    The final norm's scale is the same for all answers and left out; so are biases, which are not the part's own.
+    The final norm's scale is the same for all answers and left out; so are biases, which are not
+    the part's own.
     """
     model: Transformer = case.model
     if model.final_norm.centred:
@@ -93,7 +117,9 @@ def year_lens(case: Case, written: Tensor) -> Tensor:
 
 
 def year_ranks(case: Case, written: Tensor) -> Tensor:
-    """Percentile rank of the start year among all two-digit numbers, [..., prompt], for what is written [..., prompt, d_model]."""
+    """Percentile rank of the start year among all two-digit numbers, [..., prompt], for what is
+    written [..., prompt, d_model].
+    """
     prompts = case.prompts
     logits = year_lens(case, written).cpu()
     year = prompts.clean.gather(1, prompts.positions["year"][:, None])
@@ -105,26 +131,38 @@ def year_ranks(case: Case, written: Tensor) -> Tensor:
 
 
 def year_pushes(case: Case, written: Tensor) -> Tensor:
-    """Mean logit of the years above the start year minus that of the others, [..., prompt], for what is written [..., prompt, d_model].
+    """Mean logit of the years above the start year minus that of the others, [..., prompt], for
+    what is written [..., prompt, d_model].
 
-    Each number's mean over the prompts is taken off first; all prompts have the same numbers for answers, in an order of their own.
+    Each number's mean over the prompts is taken off first; all prompts have the same numbers for
+    answers, in an order of their own.
     """
-    logits, signs, ids = year_lens(case, written).cpu(), case.prompts.answer_signs, case.prompts.answer_ids
+    logits, signs, ids = (
+        year_lens(case, written).cpu(),
+        case.prompts.answer_signs,
+        case.prompts.answer_ids,
+    )
     order = ids.argsort(1)
     means = logits.gather(-1, order.expand_as(logits)).mean(-2, keepdim=True).expand_as(logits)
     centred = logits - means.gather(-1, order.argsort(1).expand_as(logits))
-    above, others = (((signs == sign) * centred).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1))
+    above, others = (
+        ((signs == sign) * centred).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1)
+    )
     return above - others
 
 
 def effects_on_mlps(case: Case) -> Effects | None:
-    """Effects of the circuit's heads on its MLPs at the end of the prompt; None without a circuit that has both."""
+    """Effects of the circuit's heads on its MLPs at the end of the prompt; None without a circuit
+    that has both.
+    """
     members = case.nodes or frozenset()
     heads = [head for head in case.every_head if head in members]
     mlps = [mlp for mlp in case.every_mlp if mlp in members]
     if not heads or not mlps:
         return None
-    patched = case.patcher.patch([[head] for head in heads], mlps, positions=case.prompts.positions["end"][:, None])
+    patched = case.patcher.patch(
+        [[head] for head in heads], mlps, positions=case.prompts.positions["end"][:, None]
+    )
     return Effects.of(patched, heads, CIRCUIT_MLPS)
 
 

@@ -1,11 +1,16 @@
-"""Previous-token heads, checked on the task that they serve: going on with a random segment that is written a second time (Olsson et al., 2209.11895).
+"""Previous-token heads, checked on the task that they serve: going on with a random segment that is
+written a second time (Olsson et al., 2209.11895).
 
-The second copy can be continued by an induction head whose keys say which token came before. In the twin of a prompt the first copy is other random tokens,
-so nothing is to be continued. What a previous-token head writes in the twin's first copy goes into the keys of the induction heads there, and nowhere else.
-(On the prompts of IOI this can't be seen: with the corruption `swap` nothing before S2 differs.)
+The second copy can be continued by an induction head whose keys say which token came before. In the
+twin of a prompt the first copy is other random tokens, so nothing is to be continued. What a
+previous-token head writes in the twin's first copy goes into the keys of the induction heads there,
+and nowhere else. (On the prompts of IOI this can't be seen: with the corruption `swap` nothing
+before S2 differs.)
 
-The task is no cell's, so no circuit is known on it, and a head is confirmed without the question whether it is in the circuit. It can be asked of every
-checkpoint, whatever its behaviour on the cell's own task; where no head holds induction, or the model does not go on with segments, nothing is said.
+The task is no cell's, so no circuit is known on it, and a head is confirmed without the question
+whether it is in the circuit. It can be asked of every checkpoint, whatever its behaviour on the
+cell's own task; where no head holds induction, or the model does not go on with segments, nothing
+is said.
 """
 
 from __future__ import annotations
@@ -30,14 +35,23 @@ BATCH = 16
 
 
 def check_previous_tokens(
-    model: Transformer, prompts: PromptSet, findings: Findings, heads: HeadsConfig, *, n_bootstrap: int, seed: int
+    model: Transformer,
+    prompts: PromptSet,
+    findings: Findings,
+    heads: HeadsConfig,
+    *,
+    n_bootstrap: int,
+    seed: int,
 ) -> None:
-    """Check the holders of the previous-token role; rows of `findings.roles`, and a table of `findings.patching`, are filled in.
+    """Check the holders of the previous-token role; rows of `findings.roles`, and a table of
+    `findings.patching`, are filled in.
 
     prompts: of `heads.attention.repeated_pairs`.
     """
     (role,) = roles_checked(REPEATED, KEYS)
-    previous, inducing = (holders(findings.roles, heads.thresholds, [name]) for name in (role, "induction"))
+    previous, inducing = (
+        holders(findings.roles, heads.thresholds, [name]) for name in (role, "induction")
+    )
     if not previous or not inducing:
         return
     weights = bootstrap_weights(len(prompts.lengths), n_bootstrap, seed)
@@ -47,7 +61,9 @@ def check_previous_tokens(
         return
     first, last = prompts.positions["first"], prompts.positions["last"]
     first_copy = first[:, None] + torch.arange(int((last - first).max()) + 1)
-    patched = patcher.patch([[head] for head in previous], [f"{head}<k>" for head in inducing], positions=first_copy)
+    patched = patcher.patch(
+        [[head] for head in previous], [f"{head}<k>" for head in inducing], positions=first_copy
+    )
     effects = Effects.of(patched, previous, KEYS)
     findings.patching.append(effects.table())
     check(findings.roles, role, effects, heads, nodes=previous, senders=previous)

@@ -1,1 +1,3 @@
-"""Where weights come from: which checkpoints there are, which of them are watched, and loading one."""
+"""Where weights come from: which checkpoints there are, which of them are watched, and loading
+one.
+"""

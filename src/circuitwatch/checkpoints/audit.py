@@ -1,7 +1,9 @@
-"""Published revisions can be wrong: which ones are missing, and which ones have the same weights as another.
+"""Published revisions can be wrong: which ones are missing, and which ones have the same weights as
+another.
 
-Of revisions with equal weights one is kept and the others are called its duplicates: the model's last step if it is among them, since the known
-mistake is that a revision serves the final weights (reported for 86 of 154 revisions of pythia-2.8b); else the first (steps 0 to 2 of some models are
+Of revisions with equal weights one is kept and the others are called its duplicates: the model's
+last step if it is among them, since the known mistake is that a revision serves the final weights
+(reported for 86 of 154 revisions of pythia-2.8b); else the first (steps 0 to 2 of some models are
 equal because the warm-up had not moved half-precision weights).
 """
 
@@ -21,9 +23,11 @@ from circuitwatch.units import format_tokens
 
 @dataclass(frozen=True)
 class Weights:
-    """A checkpoint's weight files: their kind (safetensors or bin), bytes, SHA-256 (none where the hub's listing has none before the download).
+    """A checkpoint's weight files: their kind (safetensors or bin), bytes, SHA-256 (none where the
+    hub's listing has none before the download).
 
-    identities: one hash for each kind of file that the checkpoint has; two checkpoints are equal if they share one.
+    identities: one hash for each kind of file that the checkpoint has; two checkpoints are equal if
+    they share one.
     """
 
     kind: str
@@ -41,14 +45,22 @@ class Weights:
 
 @dataclass(frozen=True)
 class Audit:
-    """What is known before weights are fetched. weights: step → its files. missing: step → why. duplicate_of: step → the revision kept instead."""
+    """What is known before weights are fetched.
+
+    weights: step → its files. missing: step → why. duplicate_of: step → the revision kept instead.
+    """
 
     weights: Mapping[int, Weights]
     missing: Mapping[int, str]
     duplicate_of: Mapping[int, str]
 
     @classmethod
-    def of(cls, checkpoints: Sequence[Checkpoint], weights: Mapping[int, Weights], missing: Mapping[int, str]) -> Audit:
+    def of(
+        cls,
+        checkpoints: Sequence[Checkpoint],
+        weights: Mapping[int, Weights],
+        missing: Mapping[int, str],
+    ) -> Audit:
         """Find the duplicates among some checkpoints, ascending by step."""
         names = {checkpoint.step: checkpoint.revision for checkpoint in checkpoints}
 
@@ -59,7 +71,11 @@ class Audit:
         duplicate_of: dict[int, str] = {}
         for step in sorted(weights, key=worth):
             identities = weights[step].identities
-            twin = min((kept[identity] for identity in identities if identity in kept), key=worth, default=step)
+            twin = min(
+                (kept[identity] for identity in identities if identity in kept),
+                key=worth,
+                default=step,
+            )
             for identity in identities:
                 kept.setdefault(identity, twin)
             if twin != step:
@@ -71,12 +87,15 @@ def audit_table(name: str, checkpoints: Sequence[Checkpoint], audit: Audit) -> T
     """One row a checkpoint: tokens, size and hash of its weights, and what is wrong with it."""
     weights = audit.weights.values()
     caption = (
-        f"{len(checkpoints)} checkpoints, {len(audit.missing)} missing, {len(audit.duplicate_of)} duplicates, "
+        f"{len(checkpoints)} checkpoints, {len(audit.missing)} missing, "
+        f"{len(audit.duplicate_of)} duplicates, "
         f"{sum(w.size for w in weights) / 1e9:.2f} GB of weights"
     )
     table = Table(title=f"weights of {name}", caption=caption, **STYLE)
     for column in ("step", "revision", "tokens", "files", "MB", "SHA-256", "finding"):
-        table.add_column(column, justify="right" if column in ("step", "tokens", "MB") else "left", no_wrap=True)
+        table.add_column(
+            column, justify="right" if column in ("step", "tokens", "MB") else "left", no_wrap=True
+        )
     for checkpoint in checkpoints:
         row = [str(checkpoint.step), checkpoint.revision, format_tokens(checkpoint.tokens)]
         if found := audit.weights.get(checkpoint.step):

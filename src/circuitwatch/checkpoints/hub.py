@@ -1,7 +1,9 @@
 """The model hub: which revisions a repository has, what files they hold, and fetching them.
 
-The client is that of huggingface_hub, so HF_TOKEN, HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE mean what they mean everywhere. Around it stand retries with backoff
-for what may pass (429, 5xx, time-outs, broken connections), and errors in one line. Only configuration, tokenizer and weight files are ever fetched.
+The client is that of huggingface_hub, so HF_TOKEN, HF_ENDPOINT, HF_HOME and HF_HUB_OFFLINE mean
+what they mean everywhere. Around it stand retries with backoff for what may pass (429, 5xx,
+time-outs, broken connections), and errors in one line. Only configuration, tokenizer and weight
+files are ever fetched.
 """
 
 from __future__ import annotations
@@ -21,14 +23,22 @@ import huggingface_hub.errors as hub_errors
 from huggingface_hub import HfApi, constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from huggingface_hub.utils import logging as hub_logging
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from circuitwatch.checkpoints.loading import WEIGHT_FILES, file_sha256, joint_sha256
 from circuitwatch.checkpoints.source import Missing, NotFetched
 from circuitwatch.errors import UserError
 
 SMALL_FILES = (
-    "config.json tokenizer.json tokenizer_config.json special_tokens_map.json vocab.json merges.txt added_tokens.json"
+    "config.json tokenizer.json tokenizer_config.json special_tokens_map.json vocab.json "
+    "merges.txt added_tokens.json"
 ).split()
 TOKENIZERS = ("tokenizer.json", "vocab.json")
 TRIES = 4
@@ -66,7 +76,9 @@ class Listing:
 
     @property
     def kind(self) -> str | None:
-        """The kind of weights to fetch: safetensors if there are any, else bin; none without weights."""
+        """The kind of weights to fetch: safetensors if there are any, else bin; none without
+        weights.
+        """
         return next((kind for kind in WEIGHT_FILES if self.weights(kind)), None)
 
     def weights(self, kind: str) -> tuple[RemoteFile, ...]:
@@ -79,13 +91,21 @@ class Listing:
         return tuple(file for file in self.files if file.name in SMALL_FILES)
 
     def needed(self) -> tuple[RemoteFile, ...]:
-        """All that a checkpoint needs: small files, weights, and the index of weights in several files."""
+        """All that a checkpoint needs: small files, weights, and the index of weights in several
+        files.
+        """
         assert self.kind is not None
         index = f"{WEIGHT_FILES[self.kind].replace('*', '')}.index.json"
-        return (*self.small(), *(f for f in self.files if f.name == index), *self.weights(self.kind))
+        return (
+            *self.small(),
+            *(f for f in self.files if f.name == index),
+            *self.weights(self.kind),
+        )
 
     def sha256(self) -> str | None:
-        """The hash that `weights_sha256` will give once the weights are here, where the listing tells."""
+        """The hash that `weights_sha256` will give once the weights are here, where the listing
+        tells.
+        """
         hashes = {file.name: file.sha256 for file in self.weights(self.kind)} if self.kind else {}
         known = {name: value for name, value in hashes.items() if value}
         return joint_sha256(known) if known and len(known) == len(hashes) else None
@@ -94,14 +114,21 @@ class Listing:
         """One hash for each kind of weights there is."""
         found = {kind: self.weights(kind) for kind in WEIGHT_FILES}
         return frozenset(
-            f"{kind} {joint_sha256({f.name: f.identity for f in files})}" for kind, files in found.items() if files
+            f"{kind} {joint_sha256({f.name: f.identity for f in files})}"
+            for kind, files in found.items()
+            if files
         )
 
 
 class Repository:
-    """A repository of models on the hub. Listings, which a commit never changes, are kept in a folder."""
+    """A repository of models on the hub.
 
-    def __init__(self, hub_id: str, listings: Path, *, endpoint: str | None = None, first_wait: float = 1.0) -> None:
+    Listings, which a commit never changes, are kept in a folder.
+    """
+
+    def __init__(
+        self, hub_id: str, listings: Path, *, endpoint: str | None = None, first_wait: float = 1.0
+    ) -> None:
         hub_logging.set_verbosity_error()
         self.hub_id = hub_id
         self._listings = listings
@@ -109,9 +136,14 @@ class Repository:
         self._api = HfApi(endpoint=endpoint)
 
     def branches(self) -> dict[str, str]:
-        """Commit of each branch and tag by its name. Raises UserError if there is no such repository, LostNetwork if there is no hub."""
+        """Commit of each branch and tag by its name.
 
-        def ask() -> Any:  # as HfApi.list_repo_refs, which knows no time-out and would wait for a hub that hangs
+        Raises UserError if there is no such repository, LostNetwork if there is no hub.
+        """
+
+        def ask() -> (
+            Any
+        ):  # as HfApi.list_repo_refs, which knows no time-out and would wait for a hub that hangs
             url = f"{self._api.endpoint}/api/models/{self.hub_id}/refs"
             response = get_session().get(url, headers=build_hf_headers(), timeout=ANSWER_SECONDS)
             hf_raise_for_status(response)
@@ -121,19 +153,31 @@ class Repository:
         return {ref["name"]: ref["targetCommit"] for ref in [*refs["tags"], *refs["branches"]]}
 
     def listing(self, revision: str, commit: str | None = None) -> Listing:
-        """The files of a revision. Raises Missing if the hub has no such revision, NotFetched or LostNetwork if it does not answer."""
+        """The files of a revision.
+
+        Raises Missing if the hub has no such revision, NotFetched or LostNetwork if it does not
+        answer.
+        """
         if commit and (path := self._listings / f"{commit}.json").exists():
             known = json.loads(path.read_text(encoding="utf-8"))
             return Listing(revision, commit, tuple(RemoteFile(**file) for file in known))
         what = f"{self.hub_id} {revision}"
         info = self._asking(
             lambda: self._api.model_info(
-                self.hub_id, revision=commit or revision, files_metadata=True, timeout=ANSWER_SECONDS
+                self.hub_id,
+                revision=commit or revision,
+                files_metadata=True,
+                timeout=ANSWER_SECONDS,
             ),
             what,
         )
         files = tuple(
-            RemoteFile(s.rfilename, s.size or 0, s.lfs.sha256 if s.lfs else str(s.blob_id), s.lfs and s.lfs.sha256)
+            RemoteFile(
+                s.rfilename,
+                s.size or 0,
+                s.lfs.sha256 if s.lfs else str(s.blob_id),
+                s.lfs and s.lfs.sha256,
+            )
             for s in info.siblings or []
         )
         listing = Listing(revision, str(info.sha), files)
@@ -144,12 +188,18 @@ class Repository:
         return listing
 
     def download(
-        self, listing: Listing, files: Sequence[RemoteFile], folder: Path, got: Got, stopped: Event | None = None
+        self,
+        listing: Listing,
+        files: Sequence[RemoteFile],
+        folder: Path,
+        got: Got,
+        stopped: Event | None = None,
     ) -> None:
-        """Fetch files of a revision into a folder, going on where an earlier try stopped; `got` is told of bytes as they come.
+        """Fetch files of a revision into a folder, going on where an earlier try stopped; `got` is
+        told of bytes as they come.
 
-        Files whose hash is known are checked against it. Raises Missing, NotFetched (after some tries), LostNetwork, UserError for a full disk,
-        and Cancelled soon after `stopped` is set.
+        Files whose hash is known are checked against it. Raises Missing, NotFetched (after some
+        tries), LostNetwork, UserError for a full disk, and Cancelled soon after `stopped` is set.
         """
         for file in files:
             what = f"{self.hub_id} {listing.revision} {file.name}"
@@ -157,21 +207,34 @@ class Repository:
             self._asking(partial(self._fetch, listing, file, folder, got, stopped), what, stopped)
             if file.sha256 and file_sha256(path) != file.sha256:
                 path.unlink()
-                raise NotFetched(f"{what}: what arrived is not what the hub lists (another SHA-256)")
+                raise NotFetched(
+                    f"{what}: what arrived is not what the hub lists (another SHA-256)"
+                )
 
-    def _fetch(self, listing: Listing, file: RemoteFile, folder: Path, got: Got, stopped: Event | None) -> None:
-        """One file, from where an earlier try or run stopped. huggingface_hub itself (2.4) begins anew after every failure."""
+    def _fetch(
+        self, listing: Listing, file: RemoteFile, folder: Path, got: Got, stopped: Event | None
+    ) -> None:
+        """One file, from where an earlier try or run stopped.
+
+        huggingface_hub itself (2.4) begins anew after every failure.
+        """
         path = folder / file.name
         part = path.with_name(f"{file.name}.part")
         if path.exists() and path.stat().st_size == file.size:
             return
         folder.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
-        url = hf_hub_url(self.hub_id, file.name, revision=listing.commit, endpoint=self._api.endpoint)
-        headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        url = hf_hub_url(
+            self.hub_id, file.name, revision=listing.commit, endpoint=self._api.endpoint
+        )
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | (
+            {"Range": f"bytes={have}-"} if have else {}
+        )
         if have < file.size:
             timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-            with get_session().stream("GET", url, headers=headers, timeout=timeout, follow_redirects=True) as response:
+            with get_session().stream(
+                "GET", url, headers=headers, timeout=timeout, follow_redirects=True
+            ) as response:
                 hf_raise_for_status(response)
                 resumed = response.status_code == 206
                 with part.open("ab" if resumed else "wb") as target:
@@ -184,12 +247,15 @@ class Repository:
             if size > file.size:
                 part.unlink()
             raise NotFetched(
-                f"{self.hub_id} {listing.revision} {file.name}: {size} bytes came, {file.size} were announced"
+                f"{self.hub_id} {listing.revision} {file.name}: {size} bytes came, "
+                f"{file.size} were announced"
             )
         part.replace(path)
 
     def _asking(self, action: Callable[[], Any], what: str, stopped: Event | None = None) -> Any:
-        """Ask the hub, again after a while where that may help; what remains wrong becomes a UserError."""
+        """Ask the hub, again after a while where that may help; what remains wrong becomes a
+        UserError.
+        """
 
         def pause(state: RetryCallState) -> None:
             if stopped is not None and stopped.is_set():
@@ -197,10 +263,13 @@ class Repository:
 
         try:
             for attempt in Retrying(
-                retry=retry_if_exception(_may_pass), stop=stop_after_attempt(TRIES), reraise=True,
-                wait=wait_exponential(multiplier=self._first_wait, max=30) + wait_random(0, self._first_wait / 2),
+                retry=retry_if_exception(_may_pass),
+                stop=stop_after_attempt(TRIES),
+                reraise=True,
+                wait=wait_exponential(multiplier=self._first_wait, max=30)
+                + wait_random(0, self._first_wait / 2),
                 before_sleep=pause,
-            ):  # fmt: skip
+            ):
                 with attempt:
                     return action()
         except (UserError, Cancelled):
@@ -244,5 +313,8 @@ def _as_user_error(error: BaseException, what: str) -> UserError:
     if _is_network(error):
         return LostNetwork(f"{what}: the hub can't be reached ({type(error).__name__})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(f"{what}: the disk is full; make room, or choose another folder with checkpoints.folder=")
+        return UserError(
+            f"{what}: the disk is full; make room, or choose another folder with "
+            f"checkpoints.folder="
+        )
     return NotFetched(f"{what}: {' '.join(str(error).split())[:200] or type(error).__name__}")

@@ -1,8 +1,11 @@
-"""From a checkpoint's folder to a `Transformer`: Hugging Face loads it, TransformerLens reads its weights in one layout, the logits are compared.
+"""From a checkpoint's folder to a `Transformer`: Hugging Face loads it, TransformerLens reads its
+weights in one layout, the logits are compared.
 
-Every tensor of the model must be in the files, under its own name or behind the prefix of a known wrapper (see `tensors`); none is ever made up. Weights
-are read from safetensors, or where there are none from .bin files with PyTorch's weights-only reader, so that nothing is ever unpickled; no code
-of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that one model is in memory afterwards.
+Every tensor of the model must be in the files, under its own name or behind the prefix of a known
+wrapper (see `tensors`); none is ever made up. Weights are read from safetensors, or where there are
+none from .bin files with PyTorch's weights-only reader, so that nothing is ever unpickled; no code
+of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that
+one model is in memory afterwards.
 """
 
 from __future__ import annotations
@@ -25,23 +28,42 @@ if TYPE_CHECKING:
 
 
 class DamagedWeights(UserError):
-    """These weights can't be analysed, whatever is tried: they are not finite, not whole, or not what their files should be."""
+    """These weights can't be analysed, whatever is tried: they are not finite, not whole, or not
+    what their files should be.
+    """
 
 
 PARALLEL = {"GPTNeoXForCausalLM"}
-SEQUENTIAL = {"GPT2LMHeadModel", "LlamaForCausalLM", "MistralForCausalLM", "OlmoForCausalLM", "Qwen2ForCausalLM"}
-POST_NORM = {"Olmo2ForCausalLM", "Olmo3ForCausalLM", "Gemma2ForCausalLM", "Gemma3ForCausalLM", "Glm4ForCausalLM"}
-"""Their blocks normalise what they add, so that a head's output is no linear part of the residual stream and edges have no exact meaning."""
+SEQUENTIAL = {
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "MistralForCausalLM",
+    "OlmoForCausalLM",
+    "Qwen2ForCausalLM",
+}
+POST_NORM = {
+    "Olmo2ForCausalLM",
+    "Olmo3ForCausalLM",
+    "Gemma2ForCausalLM",
+    "Gemma3ForCausalLM",
+    "Glm4ForCausalLM",
+}
+"""Their blocks normalise what they add, so that a head's output is no linear part of the residual
+stream and edges have no exact meaning.
+"""
 WEIGHT_FILES = {"safetensors": "model*.safetensors", "bin": "pytorch_model*.bin"}
-"""Kinds of weight files, the preferred one first; weights in several files have numbers where the star is."""
+"""Kinds of weight files, the preferred one first; weights in several files have numbers where the
+star is.
+"""
 SAVED_HEADS = {"GPTNeoXForCausalLM": "embed_out"}
 """What files call the unembedding, where transformers itself calls it lm_head."""
 MAX_ROTARY_POSITIONS = 2048
 CHECK_LENGTH = 128
 """Tokens on which our logits are compared with Hugging Face's where no number is given."""
 LOGIT_TOLERANCE = 1e-3
-"""Largest difference of logits accepted between our forward pass and Hugging Face's, relative to their largest magnitude: float32 rounding over
-dozens of layers stays below it, while any real difference of architecture is far above."""
+"""Largest difference of logits accepted between our forward pass and Hugging Face's, relative to
+their largest magnitude: float32 rounding over dozens of layers stays below it, while any real
+difference of architecture is far above."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -56,12 +78,18 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that a checkpoint's weights are read from, by name, of the first of WEIGHT_FILES that there are."""
-    return next((found for pattern in WEIGHT_FILES.values() if (found := sorted(folder.glob(pattern)))), [])
+    """The files that a checkpoint's weights are read from, by name, of the first of WEIGHT_FILES
+    that there are.
+    """
+    return next(
+        (found for pattern in WEIGHT_FILES.values() if (found := sorted(folder.glob(pattern)))), []
+    )
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 of the weights: of the one file, as a hub lists it, or over the hashes of several, see `joint_sha256`."""
+    """SHA-256 of the weights: of the one file, as a hub lists it, or over the hashes of several,
+    see `joint_sha256`.
+    """
     return joint_sha256({path.name: file_sha256(path) for path in weight_files(folder)})
 
 
@@ -72,7 +100,9 @@ def file_sha256(path: Path) -> str:
 
 
 def joint_sha256(hashes: dict[str, str]) -> str:
-    """One hash for the weight files of a checkpoint, from name → hash: a single file's own, else SHA-256 over lines of name and hash in order of names."""
+    """One hash for the weight files of a checkpoint, from name → hash: a single file's own, else
+    SHA-256 over lines of name and hash in order of names.
+    """
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     lines = "".join(f"{name} {value}\n" for name, value in sorted(hashes.items()))
@@ -82,7 +112,8 @@ def joint_sha256(hashes: dict[str, str]) -> str:
 def model_facts(folder: Path) -> dict[str, Any]:
     """Shape and size of a checkpoint's model, without loading its weights.
 
-    Keys: architecture, n_layers, n_heads, d_model, parallel, params_total, params_non_embedding (without embeddings and unembedding).
+    Keys: architecture, n_layers, n_heads, d_model, parallel, params_total, params_non_embedding
+    (without embeddings and unembedding).
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -90,7 +121,9 @@ def model_facts(folder: Path) -> dict[str, Any]:
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}  # tied weights are counted once
+    sizes = {
+        name: parameter.numel() for name, parameter in model.named_parameters()
+    }  # tied weights are counted once
     embeddings = ("embed_in", "embed_out", "wte", "wpe", "embed_tokens", "lm_head")
     architecture = type(model).__name__
     return {
@@ -121,12 +154,14 @@ def load_model(
 ) -> Transformer:
     """Load a checkpoint for analysis.
 
-    check_length: tokens on which our logits are compared with Hugging Face's, which should be as many as the longest input will have; at most the model's
-    context is taken, and by default CHECK_LENGTH. on_prefix: told what was taken off the tensors' names, if anything was.
+    check_length: tokens on which our logits are compared with Hugging Face's, which should be as
+    many as the longest input will have; at most the model's context is taken, and by default
+    CHECK_LENGTH. on_prefix: told what was taken off the tensors' names, if anything was.
 
-    Raises UserError for a folder without weights, an architecture that is not supported, and logits that differ from the Hugging Face model's;
-    DamagedWeights for files that can't be read, an adapter that is not merged, and tensors that are missing, of another shape, NaN or infinite (with their
-    names).
+    Raises UserError for a folder without weights, an architecture that is not supported, and logits
+    that differ from the Hugging Face model's; DamagedWeights for files that can't be read, an
+    adapter that is not merged, and tensors that are missing, of another shape, NaN or infinite
+    (with their names).
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -141,7 +176,8 @@ def load_model(
     rotary = _rotary_tables(hf_model, config)
     tokens = _check_tokens(config, check_length)
     expected = hf_model(tokens).logits[0]
-    # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading a large one for each checkpoint.
+    # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading
+    # a large one for each checkpoint.
     empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
     bridge = TransformerBridge.boot_transformers(
         str(folder), hf_model=hf_model, tokenizer=empty, device="cpu", dtype=dtype
@@ -152,7 +188,9 @@ def load_model(
 
 
 def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
-    """The model as transformers has it, every tensor of it from the files, and what was taken off the tensors' names."""
+    """The model as transformers has it, every tensor of it from the files, and what was taken off
+    the tensors' names.
+    """
     from pickle import UnpicklingError
 
     from safetensors import SafetensorError
@@ -161,7 +199,9 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
 
     files = weight_files(folder)
     if not files:
-        raise UserError(f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed")
+        raise UserError(
+            f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed"
+        )
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of tensors that don't fit: we say it in one line
@@ -169,19 +209,28 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
         names = stored_names(files)
         renamed, taken_off = renamings(names)
         hf_model, loaded = AutoModelForCausalLM.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False, weights_only=True, dtype=dtype,
-            use_safetensors=files[0].suffix == ".safetensors", output_loading_info=True, ignore_mismatched_sizes=True,
+            str(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            weights_only=True,
+            dtype=dtype,
+            use_safetensors=files[0].suffix == ".safetensors",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
             key_mapping={f"^{re.escape(old)}$": new for old, new in renamed.items()} or None,
-        )  # fmt: skip
+        )
     except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise DamagedWeights(f"{folder}: the weights can't be read as tensors ({reason})") from error
+        raise DamagedWeights(
+            f"{folder}: the weights can't be read as tensors ({reason})"
+        ) from error
     finally:
         logging.set_verbosity(verbosity)
     _refuse_unsupported(folder, type(hf_model).__name__, hf_model.config)
     if adapter := unmerged_adapter(names):
         raise DamagedWeights(
-            f"{folder}: a model with LoRA layers that are not merged ({adapter}); merge the adapter into its base and save that"
+            f"{folder}: a model with LoRA layers that are not merged ({adapter}); merge the "
+            f"adapter into its base and save that"
         )
 
     def as_saved(name: str) -> str:
@@ -190,11 +239,15 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
         return re.sub(r"^lm_head\b", head, name)
 
     missing = [as_saved(name) for name in loaded["missing_keys"]]
-    if wrong := misfit(missing, [(as_saved(name), *shapes) for name, *shapes in loaded["mismatched_keys"]]):
+    if wrong := misfit(
+        missing, [(as_saved(name), *shapes) for name, *shapes in loaded["mismatched_keys"]]
+    ):
         raise DamagedWeights(f"{folder}: the weights are damaged: {wrong}")
     for name, tensor in hf_model.named_parameters():
         if not tensor.isfinite().all():
-            raise DamagedWeights(f"{folder}: the weights are damaged: {as_saved(name)} holds NaN or infinite values")
+            raise DamagedWeights(
+                f"{folder}: the weights are damaged: {as_saved(name)} holds NaN or infinite values"
+            )
     return hf_model.eval().requires_grad_(False), taken_off
 
 
@@ -203,37 +256,53 @@ def _refuse_unsupported(folder: Path, architecture: str, config: Any) -> None:
         known = ", ".join(sorted(PARALLEL | SEQUENTIAL))
         if architecture in POST_NORM:
             raise UserError(
-                f"{folder}: {architecture} normalises each block's output (post-norm), so edges between heads can't be "
+                f"{folder}: {architecture} normalises each block's output (post-norm), so "
+                f"edges between heads can't be "
                 f"treated exactly; supported are {known}"
             )
-        raise UserError(f"{folder}: architecture {architecture} is not supported; supported are {known}")
+        raise UserError(
+            f"{folder}: architecture {architecture} is not supported; supported are {known}"
+        )
     if getattr(config, "clip_qkv", None):
-        raise UserError(f"{folder}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not supported")
+        raise UserError(
+            f"{folder}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not "
+            f"supported"
+        )
 
 
 def _check_tokens(config: Any, length: int | None) -> Tensor:
-    """Random tokens of the whole vocabulary [1, pos], always the same: a few low ids at a few first positions would miss what only others show."""
+    """Random tokens of the whole vocabulary [1, pos], always the same: a few low ids at a few first
+    positions would miss what only others show.
+    """
     context = min(config.max_position_embeddings, MAX_ROTARY_POSITIONS)
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(config.vocab_size, (1, min(length or CHECK_LENGTH, context)), generator=generator)
+    return torch.randint(
+        config.vocab_size, (1, min(length or CHECK_LENGTH, context)), generator=generator
+    )
 
 
 def _compare(folder: Path, ours: Tensor, expected: Tensor, config: Any) -> None:
-    """Raise UserError if our logits [pos, d_vocab] are not those expected, or some layer looks back over fewer tokens than there are."""
+    """Raise UserError if our logits [pos, d_vocab] are not those expected, or some layer looks back
+    over fewer tokens than there are.
+    """
     length = len(expected)
     largest = expected.abs().max()
     differences = (ours - expected).abs().amax(-1)
     wrong = torch.nonzero(~(differences <= LOGIT_TOLERANCE * largest))
-    # Only these layers look back no further than the window; where a configuration lists no kinds of layers, all do.
+    # Only these layers look back no further than the window; where a configuration lists no kinds
+    # of layers, all do.
     slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
     window = getattr(config, "sliding_window", None) if slides else None
     is_short = window is not None and window < length
     if not len(wrong) and not is_short:
         return
     first = f" from token {int(wrong[0]) + 1} of {length} on" if len(wrong) else ""
-    cause = f": sliding_window={window} is shorter than the inputs, and such windows are not supported"
+    cause = (
+        f": sliding_window={window} is shorter than the inputs, and such windows are not supported"
+    )
     raise UserError(
-        f"{folder}: our forward pass differs from Hugging Face's by {differences.max():.2g} in logits of at most "
+        f"{folder}: our forward pass differs from Hugging Face's by {differences.max():.2g} "
+        f"in logits of at most "
         f"{largest:.2g}{first}{cause if is_short else ''}; not analysed"
     )
 
@@ -243,11 +312,15 @@ def _require(folder: Path, *patterns: str) -> None:
         raise UserError(f"{folder}: no such checkpoint folder")
     for pattern in patterns:
         if not any(folder.glob(pattern)):
-            raise UserError(f"{folder}: no {pattern} in this folder; a Hugging Face checkpoint is needed")
+            raise UserError(
+                f"{folder}: no {pattern} in this folder; a Hugging Face checkpoint is needed"
+            )
 
 
 def _rotary_tables(hf_model: Any, config: Any) -> Rotary | None:
-    """The model's own cosines and sines, so that every kind of rotary scaling is taken over exactly."""
+    """The model's own cosines and sines, so that every kind of rotary scaling is taken over
+    exactly.
+    """
     module = getattr(hf_model.base_model, "rotary_emb", None)
     if module is None:
         return None
@@ -261,8 +334,16 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
 
     config = bridge.original_model.config
     n_layers, d_model = config.num_hidden_layers, config.hidden_size
-    # The bridge stacks a weight over layers each time it is asked for one, so each is asked for once.
-    w_q, w_k, w_v, w_o, w_in, w_out = bridge.W_Q, bridge.W_K, bridge.W_V, bridge.W_O, bridge.W_in, bridge.W_out
+    # The bridge stacks a weight over layers each time it is asked for one, so each is asked for
+    # once.
+    w_q, w_k, w_v, w_o, w_in, w_out = (
+        bridge.W_Q,
+        bridge.W_K,
+        bridge.W_V,
+        bridge.W_O,
+        bridge.W_in,
+        bridge.W_out,
+    )
     gated = hasattr(bridge.blocks[0].mlp, "gate")
     w_gate: Any = bridge.W_gate if gated else None
 
@@ -274,19 +355,27 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
             return like.new_zeros(n_layers, *shape)
         return value
 
-    per_head = [bias(name, w, *w.shape[1::2]) for name, w in (("b_Q", w_q), ("b_K", w_k), ("b_V", w_v))]
+    per_head = [
+        bias(name, w, *w.shape[1::2]) for name, w in (("b_Q", w_q), ("b_K", w_k), ("b_V", w_v))
+    ]
     b_o, b_out = bias("b_O", w_o, d_model), bias("b_out", w_out, d_model)
     b_in = bias("b_in", w_in, w_in.shape[-1])
-    if getattr(config, "scale_attn_by_inverse_layer_idx", False):  # GPT-2 of Stanford; queries take over the scale
+    if getattr(
+        config, "scale_attn_by_inverse_layer_idx", False
+    ):  # GPT-2 of Stanford; queries take over the scale
         depth = torch.arange(1, n_layers + 1, dtype=w_q.dtype).view(-1, 1, 1)
         w_q, per_head[0] = w_q / depth[..., None], per_head[0] / depth
     activation = ACT2FN[config.hidden_act if rotary else config.activation_function]
     blocks = []
     for layer, block in enumerate(bridge.blocks):
-        attention = Attention(*(_layer(part, layer) for part in (w_q, w_k, w_v, w_o, *per_head, b_o)))
+        attention = Attention(
+            *(_layer(part, layer) for part in (w_q, w_k, w_v, w_o, *per_head, b_o))
+        )
         w, b, w2, b2 = (_layer(part, layer) for part in (w_in, b_in, w_out, b_out))
         mlp = MLP(w, b, w2, b2, activation, _layer(w_gate, layer) if gated else None)
-        blocks.append(Block(_norm(block.ln1, d_model, w_q), attention, _norm(block.ln2, d_model, w_q), mlp))
+        blocks.append(
+            Block(_norm(block.ln1, d_model, w_q), attention, _norm(block.ln2, d_model, w_q), mlp)
+        )
     return Transformer(
         blocks=tuple(blocks),
         W_E=_own(bridge.W_E),
@@ -301,7 +390,9 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
 
 
 def _layer(stacked: Tensor, layer: int) -> Tensor:
-    """One layer's part of a weight that the bridge has copied already, all layers together: a view, so that there is one copy and not two."""
+    """One layer's part of a weight that the bridge has copied already, all layers together: a view,
+    so that there is one copy and not two.
+    """
     return stacked[layer].detach().contiguous()
 
 
@@ -315,7 +406,12 @@ def _norm(module: Any, d_model: int, like: Tensor) -> Norm:
     original = module.original_component
     weight, bias = getattr(original, "weight", None), getattr(original, "bias", None)
     eps = next(
-        (float(getattr(original, name)) for name in ("eps", "variance_epsilon") if hasattr(original, name)), 1e-5
+        (
+            float(getattr(original, name))
+            for name in ("eps", "variance_epsilon")
+            if hasattr(original, name)
+        ),
+        1e-5,
     )
     return Norm(
         weight=like.new_ones(d_model) if weight is None else _own(weight),
@@ -335,7 +431,9 @@ def _moved(model: Transformer, device: torch.device) -> Transformer:
             return tuple(move(part) for part in value)
         if hasattr(value, "__dataclass_fields__"):
             arguments = {
-                name: move(getattr(value, name)) for name, field in value.__dataclass_fields__.items() if field.init
+                name: move(getattr(value, name))
+                for name, field in value.__dataclass_fields__.items()
+                if field.init
             }
             return type(value)(**arguments)
         return value

@@ -17,7 +17,9 @@ MULTIPLES = {"": 1, "k": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One published state of the weights: optimiser step, training tokens seen by then, its revision's name."""
+    """One published state of the weights: optimiser step, training tokens seen by then, its
+    revision's name.
+    """
 
     step: int
     tokens: int
@@ -40,10 +42,14 @@ class Bound:
 
 
 def parse_bound(text: str, key: str) -> Bound:
-    """A bound as people write it: `1000` or `1000steps`; `2e9tokens`, `2.1B` (k, M, B, T alone mean tokens). Raises UserError for anything else."""
+    """A bound as people write it: `1000` or `1000steps`; `2e9tokens`, `2.1B` (k, M, B, T alone mean
+    tokens). Raises UserError for anything else.
+    """
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kMBT]?)\s*(steps?|tokens?)?", text.strip())
     if not match:
-        raise UserError(f"{key}={text}: give steps such as 1000, or tokens such as 2.1B or 2e9tokens")
+        raise UserError(
+            f"{key}={text}: give steps such as 1000, or tokens such as 2.1B or 2e9tokens"
+        )
     number, multiple, unit = match.groups()
     tokens = unit.startswith("token") if unit else bool(multiple)
     return Bound(float(number) * MULTIPLES[multiple], "tokens" if tokens else "steps")
@@ -58,16 +64,20 @@ def select(
     start: str | None = None,
     stop: str | None = None,
 ) -> list[Checkpoint]:
-    """The checkpoints to watch, ascending and without duplicates; the first and the last in range are always among them.
+    """The checkpoints to watch, ascending and without duplicates; the first and the last in range
+    are always among them.
 
-    kind: `all`; `log`: nearest to 0, 1, 2, 4, …; `sparse`: about a dozen evenly in log steps; `steps`: those listed; `every`: each n-th.
-    start, stop: as `parse_bound` reads them, both inclusive. Raises UserError if none remains, or if a listed step does not exist (naming the
+    kind: `all`; `log`: nearest to 0, 1, 2, 4, …; `sparse`: about a dozen evenly in log steps;
+    `steps`: those listed; `every`: each n-th. start, stop: as `parse_bound` reads them, both
+    inclusive. Raises UserError if none remains, or if a listed step does not exist (naming the
     nearest that do).
     """
     by_step = {checkpoint.step: checkpoint for checkpoint in available}
     low = parse_bound(start, "schedule.from") if start else Bound(0, "steps")
     high = parse_bound(stop, "schedule.to") if stop else Bound(float("inf"), "steps")
-    there = sorted(step for step, c in by_step.items() if low.value <= low.of(c) and high.of(c) <= high.value)
+    there = sorted(
+        step for step, c in by_step.items() if low.value <= low.of(c) and high.of(c) <= high.value
+    )
     if not there:
         known = f"steps {min(by_step)} to {max(by_step)}" if by_step else "none"
         raise UserError(f"schedule: no checkpoint from {low} to {high}; the model has {known}")
@@ -78,7 +88,9 @@ def select(
     elif kind == "log":
         wanted = _nearest(there, [0, *(2**power for power in range(there[-1].bit_length()))])
     elif kind == "sparse":
-        wanted = _nearest(there, np.expm1(np.linspace(np.log1p(there[0]), np.log1p(there[-1]), SPARSE)))
+        wanted = _nearest(
+            there, np.expm1(np.linspace(np.log1p(there[0]), np.log1p(there[-1]), SPARSE))
+        )
     else:
         wanted = there
     return [by_step[step] for step in sorted({there[0], *wanted, there[-1]})]
@@ -90,7 +102,8 @@ def _listed(there: Sequence[int], known: Sequence[int], steps: Sequence[int]) ->
         if step not in known:
             near = sorted(sorted(known, key=lambda other: abs(other - step))[:3])
             raise UserError(
-                f"schedule.steps: there is no checkpoint at step {step}; the nearest are {', '.join(map(str, near))}"
+                f"schedule.steps: there is no checkpoint at step {step}; the nearest are "
+                f"{', '.join(map(str, near))}"
             )
     return [step for step in steps if step in there]
 

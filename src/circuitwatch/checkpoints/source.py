@@ -26,7 +26,10 @@ class Stream(Protocol):
     """Checkpoints of one run, asked for in order."""
 
     def hold(self, checkpoint: Checkpoint, say: Say) -> AbstractContextManager[Path]:
-        """The checkpoint's folder, which stays until the context is left. Raises Missing or NotFetched."""
+        """The checkpoint's folder, which stays until the context is left.
+
+        Raises Missing or NotFetched.
+        """
 
 
 class Source(Protocol):

@@ -1,7 +1,10 @@
-"""The folder that fetched checkpoints lie in: never above its budget, shared by all runs on the machine, whole after a kill.
+"""The folder that fetched checkpoints lie in: never above its budget, shared by all runs on the
+machine, whole after a kill.
 
-Each checkpoint has an entry, a folder. A run holds the entries that it needs by a lock on a file beside them, which ends with the process, however that ends;
-what nobody holds may be deleted when room is needed. An entry counts with the size it is going to have from the moment that its download begins.
+Each checkpoint has an entry, a folder. A run holds the entries that it needs by a lock on a file
+beside them, which ends with the process, however that ends; what nobody holds may be deleted when
+room is needed. An entry counts with the size it is going to have from the moment that its download
+begins.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ class Held:
 
 
 class Store:
-    """Entries below a folder, `<repository>/<checkpoint>`, of `budget` bytes together. Several processes may use one at a time."""
+    """Entries below a folder, `<repository>/<checkpoint>`, of `budget` bytes together.
+
+    Several processes may use one at a time.
+    """
 
     def __init__(self, folder: Path, budget: int) -> None:
         self.folder = folder
@@ -44,28 +50,38 @@ class Store:
             (folder / "held").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"{folder}: can't be written ({error.strerror}); choose another folder with checkpoints.folder="
+                f"{folder}: can't be written ({error.strerror}); choose another folder with "
+                f"checkpoints.folder="
             ) from error
         self._lock = FileLock(folder / "store.lock", thread_local=False)
 
-    def take(self, repository: str, name: str, size: int, fill: Callable[[Path], None], stopped: Event) -> Held:
-        """Hold an entry, filling it first if it is not there; waits for room while other entries are held.
+    def take(
+        self, repository: str, name: str, size: int, fill: Callable[[Path], None], stopped: Event
+    ) -> Held:
+        """Hold an entry, filling it first if it is not there; waits for room while other entries
+        are held.
 
-        Raises UserError if the entry is above the budget or the disk has no room, Cancelled when `stopped` is set, and what `fill` raises.
+        Raises UserError if the entry is above the budget or the disk has no room, Cancelled when
+        `stopped` is set, and what `fill` raises.
         """
         if size > self.budget:
             raise UserError(
-                f"checkpoints.disk={self.budget / 2**30:.3g}GiB: {repository} {name} alone has {size / 2**30:.3g} GiB; give more"
+                f"checkpoints.disk={self.budget / 2**30:.3g}GiB: {repository} {name} alone "
+                f"has {size / 2**30:.3g} GiB; give more"
             )
         folder = self.folder / repository / name
-        lock = FileLock(self.folder / "held" / f"{_key(folder)}.{uuid.uuid4().hex}", thread_local=False)
+        lock = FileLock(
+            self.folder / "held" / f"{_key(folder)}.{uuid.uuid4().hex}", thread_local=False
+        )
         lock.acquire()
         held = Held(folder, lock)
         try:
             while not self._reserved(folder, size):
                 if stopped.wait(POLL_SECONDS):
                     raise Cancelled
-            with FileLock(folder.with_name(f"{folder.name}.lock"), thread_local=False):  # two runs may want the same
+            with FileLock(
+                folder.with_name(f"{folder.name}.lock"), thread_local=False
+            ):  # two runs may want the same
                 if not (folder / WHOLE).exists():
                     fill(folder)
                     (folder / WHOLE).write_text(json.dumps({"used": time.time()}), encoding="utf-8")
@@ -80,7 +96,9 @@ class Store:
             held.lock.release()
             Path(held.lock.lock_file).unlink(missing_ok=True)
             if (held.folder / WHOLE).exists():
-                (held.folder / WHOLE).write_text(json.dumps({"used": time.time()}), encoding="utf-8")
+                (held.folder / WHOLE).write_text(
+                    json.dumps({"used": time.time()}), encoding="utf-8"
+                )
                 if not keep and not self._is_held(held.folder):
                     _delete(held.folder)
 
@@ -90,14 +108,20 @@ class Store:
 
     def whole(self, repository: str) -> dict[str, Path]:
         """The entries of a repository that are whole."""
-        return {path.parent.name: path.parent for path in (self.folder / repository).glob(f"*/{WHOLE}")}
+        return {
+            path.parent.name: path.parent for path in (self.folder / repository).glob(f"*/{WHOLE}")
+        }
 
     def _reserved(self, folder: Path, size: int) -> bool:
         """Make room for an entry and mark it; False if that must wait."""
         with self._lock:
             room = self.budget - size - (self.used() - _size(folder))
             if room < 0:
-                free_to_go = [entry for entry in self._entries() if entry != folder and not self._is_held(entry)]
+                free_to_go = [
+                    entry
+                    for entry in self._entries()
+                    if entry != folder and not self._is_held(entry)
+                ]
                 for old in self._by_worth(free_to_go, folder.parent):
                     room += _size(old)
                     _delete(old)
@@ -105,10 +129,13 @@ class Store:
                         break
             if room < 0:
                 return False
-            free = shutil.disk_usage(self.folder).free + sum(f.stat().st_size for f in _files(folder))
+            free = shutil.disk_usage(self.folder).free + sum(
+                f.stat().st_size for f in _files(folder)
+            )
             if size > free:
                 raise UserError(
-                    f"{self.folder}: the disk has {free / 2**30:.3g} GiB left and {folder.name} needs {size / 2**30:.3g}; "
+                    f"{self.folder}: the disk has {free / 2**30:.3g} GiB left and "
+                    f"{folder.name} needs {size / 2**30:.3g}; "
                     "make room, or choose another folder with checkpoints.folder="
                 )
             folder.mkdir(parents=True, exist_ok=True)
@@ -116,16 +143,24 @@ class Store:
             return True
 
     def _by_worth(self, entries: list[Path], repository: Path) -> list[Path]:
-        """What to delete first: other models' entries, the longest unused first; then this model's, the last used first.
+        """What to delete first: other models' entries, the longest unused first; then this model's,
+        the last used first.
 
-        A run goes over a model's checkpoints from first to last, and so will the next, for another task: what it will meet first is worth most.
+        A run goes over a model's checkpoints from first to last, and so will the next, for another
+        task: what it will meet first is worth most.
         """
 
         def used(entry: Path) -> float:
-            return float(json.loads((entry / WHOLE).read_text())["used"]) if (entry / WHOLE).exists() else 0.0
+            return (
+                float(json.loads((entry / WHOLE).read_text())["used"])
+                if (entry / WHOLE).exists()
+                else 0.0
+            )
 
         others = sorted((entry for entry in entries if entry.parent != repository), key=used)
-        return others + sorted((entry for entry in entries if entry.parent == repository), key=used, reverse=True)
+        return others + sorted(
+            (entry for entry in entries if entry.parent == repository), key=used, reverse=True
+        )
 
     def _entries(self) -> list[Path]:
         return [path.parent for path in self.folder.glob(f"*/*/{EXPECTED}")]
@@ -161,6 +196,8 @@ def _size(entry: Path) -> int:
 
 
 def _delete(entry: Path) -> None:
-    (entry / WHOLE).unlink(missing_ok=True)  # first, so that a kill never leaves half an entry that looks whole
+    (entry / WHOLE).unlink(
+        missing_ok=True
+    )  # first, so that a kill never leaves half an entry that looks whole
     shutil.rmtree(entry, ignore_errors=True)
     entry.with_name(f"{entry.name}.lock").unlink(missing_ok=True)

@@ -1,7 +1,9 @@
-"""Checkpoints of a repository on the hub, streamed: the next one is on its way while the present one is analysed, and used ones are deleted.
+"""Checkpoints of a repository on the hub, streamed: the next one is on its way while the present
+one is analysed, and used ones are deleted.
 
-What the hub's own cache (HF_HOME) holds already is read from there and left there; what is fetched goes to a `Store` with a budget. Offline
-(HF_HUB_OFFLINE) the checkpoints are those that lie in either.
+What the hub's own cache (HF_HOME) holds already is read from there and left there; what is fetched
+goes to a `Store` with a budget. Offline (HF_HUB_OFFLINE) the checkpoints are those that lie in
+either.
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ class HubSource:
         assert model.hub_id and model.revisions
         self.model = model
         self.keep = config.keep
-        folder = Path(config.folder).expanduser() if config.folder else Path(constants.HF_HOME) / "circuitwatch"
+        folder = (
+            Path(config.folder).expanduser()
+            if config.folder
+            else Path(constants.HF_HOME) / "circuitwatch"
+        )
         self.store = Store(folder, parse_size(config.disk, "checkpoints.disk"))
         self.name = model.hub_id.replace("/", "--")
         self.repository = Repository(model.hub_id, folder / "listings" / self.name)
@@ -58,16 +64,25 @@ class HubSource:
         return {name.rsplit("@", 1)[0]: path for name, path in self.store.whole(self.name).items()}
 
     def available(self) -> list[Checkpoint]:
-        """The suite's published steps, whether the hub still has them or not, else what the hub has; offline, what is on this machine."""
+        """The suite's published steps, whether the hub still has them or not, else what the hub
+        has; offline, what is on this machine.
+        """
         model = self.model
         assert model.revisions is not None
         here = self.here() if offline() else {}
         if model.steps and can_be_named(model.revisions, model.tokens_per_step):
-            found = [checkpoint_at(step, model.revisions, model.tokens_per_step or 0) for step in model.steps]
+            found = [
+                checkpoint_at(step, model.revisions, model.tokens_per_step or 0)
+                for step in model.steps
+            ]
         else:
             names = here if offline() else self.commits()
             found = checkpoints_named(names, model.revisions, model.tokens_per_step)
-            found = [checkpoint for checkpoint in found if not model.steps or checkpoint.step in model.steps]
+            found = [
+                checkpoint
+                for checkpoint in found
+                if not model.steps or checkpoint.step in model.steps
+            ]
         if offline():
             found = [checkpoint for checkpoint in found if checkpoint.revision in here]
         if not found:
@@ -76,7 +91,9 @@ class HubSource:
         return found
 
     def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
-        """Configuration and tokenizer of the first checkpoint that there is, the tokenizer of `main` where revisions have none."""
+        """Configuration and tokenizer of the first checkpoint that there is, the tokenizer of
+        `main` where revisions have none.
+        """
         here = self.here()
         for checkpoint in checkpoints:
             if folder := here.get(checkpoint.revision):
@@ -91,7 +108,10 @@ class HubSource:
                 rest = [file for file in main.small() if file.name != "config.json"]
                 self.repository.download(main, rest, folder, lambda _: None)
             return folder
-        raise UserError(f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule is there")
+        raise UserError(
+            f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule "
+            f"is there"
+        )
 
     def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
         """Hashes from the hub's listings, of several revisions at once; offline, from the files."""
@@ -110,10 +130,14 @@ class HubSource:
                 missing[checkpoint.step] = str(error)
                 return
             if listing.kind is None:
-                missing[checkpoint.step] = f"{checkpoint.revision} holds no safetensors and no pytorch_model.bin"
+                missing[checkpoint.step] = (
+                    f"{checkpoint.revision} holds no safetensors and no pytorch_model.bin"
+                )
                 return
             size = sum(file.size for file in listing.weights(listing.kind))
-            weights[checkpoint.step] = Weights(listing.kind, size, listing.sha256(), listing.identities())
+            weights[checkpoint.step] = Weights(
+                listing.kind, size, listing.sha256(), listing.identities()
+            )
 
         with ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
             for _ in pool.map(look, checkpoints):
@@ -122,7 +146,9 @@ class HubSource:
 
     @contextmanager
     def stream(self, checkpoints: Sequence[Checkpoint]) -> Iterator[HubStream]:
-        """Checkpoints one after another; what is on its way when this is left is stopped, and goes on at the next run."""
+        """Checkpoints one after another; what is on its way when this is left is stopped, and goes
+        on at the next run.
+        """
         running = HubStream(self, checkpoints)
         try:
             yield running
@@ -132,12 +158,17 @@ class HubSource:
     def fetch(self, checkpoint: Checkpoint, stopped: Event, got: Say) -> Path | Held:
         """A checkpoint in the hub's cache, or held in the store."""
         cached = self.cached.get(checkpoint.revision)
-        if cached is not None and (offline() or cached.name == self.commits().get(checkpoint.revision)):
+        if cached is not None and (
+            offline() or cached.name == self.commits().get(checkpoint.revision)
+        ):
             return cached  # and not an older commit of the revision
         if offline():
             folder = self.kept().get(checkpoint.revision)
             if folder is None:
-                raise NotFetched(f"{checkpoint.revision}: is no longer on this machine, and HF_HUB_OFFLINE is set")
+                raise NotFetched(
+                    f"{checkpoint.revision}: is no longer on this machine, and "
+                    f"HF_HUB_OFFLINE is set"
+                )
             size = sum(path.stat().st_size for path in weight_files(folder))
             return self.store.take(self.name, folder.name, size, lambda _: None, stopped)
         listing = self._listing(checkpoint)
@@ -163,12 +194,16 @@ class HubSource:
     def _listing(self, checkpoint: Checkpoint) -> Listing:
         commit = self.commits().get(checkpoint.revision)
         if commit is None:
-            raise Missing(f"{self.model.hub_id} {checkpoint.revision}: the hub has no such revision")
+            raise Missing(
+                f"{self.model.hub_id} {checkpoint.revision}: the hub has no such revision"
+            )
         return self.repository.listing(checkpoint.revision, commit)
 
 
 class HubStream:
-    """One run's way through its checkpoints: a thread fetches the next one while the present one is held."""
+    """One run's way through its checkpoints: a thread fetches the next one while the present one is
+    held.
+    """
 
     def __init__(self, source: HubSource, checkpoints: Sequence[Checkpoint]) -> None:
         self._source = source
@@ -207,7 +242,9 @@ class HubStream:
             self._source.store.release(place, keep=True)
 
     def _start(self, checkpoint: Checkpoint) -> Future[Path | Held]:
-        """Fetch a checkpoint in a thread that ends with the process, unless that has begun already."""
+        """Fetch a checkpoint in a thread that ends with the process, unless that has begun
+        already.
+        """
         if (known := self._coming.get(checkpoint.step)) is not None:
             return known
         coming: Future[Path | Held] = Future()
@@ -227,7 +264,9 @@ class HubStream:
 
 
 def cached_snapshots(hub_id: str) -> dict[str, Path]:
-    """Revisions of a repository that the hub's own cache holds with configuration and weights: name → folder."""
+    """Revisions of a repository that the hub's own cache holds with configuration and weights: name
+    → folder.
+    """
     try:
         repositories = scan_cache_dir().repos
     except CacheNotFound:
@@ -246,4 +285,6 @@ def _is_whole(folder: Path) -> bool:
     """Whether a folder has its weights, and of weights in several files all of them."""
     shards = {path.name for path in weight_files(folder)}
     totals = {int(name.split("-of-")[1].split(".")[0]) for name in shards if "-of-" in name}
-    return bool(shards) and all(len([n for n in shards if "-of-" in n]) == total for total in totals)
+    return bool(shards) and all(
+        len([n for n in shards if "-of-" in n]) == total for total in totals
+    )

@@ -1,13 +1,19 @@
-"""The registry of published suites: conf/suites/*.yaml, one file a suite, and what its revisions are called.
+"""The registry of published suites: conf/suites/*.yaml, one file a suite, and what its revisions
+are called.
 
-Every model of a suite, and every variant of it (a deduplicated corpus, another seed), becomes a choice `model=<name>`. Keys of a file:
+Every model of a suite, and every variant of it (a deduplicated corpus, another seed), becomes a
+choice `model=<name>`. Keys of a file:
 
     about            one line for --help
-    hub_id           repository on the hub; {model} stands for the model's name, its variant included
+    hub_id           repository on the hub; {model} stands for the model's name, its variant
+                     included
     revisions        names of its revisions; {step} and {tokens} stand for numbers, * for anything
-    tokens_per_step  training tokens of one step; where it is missing, {tokens} in the revisions' names gives them, rounded as they are
-    steps            the steps that were published, numbers and ranges "1000..143000 by 1000"; without it the hub is asked
-    models           name: {params_total, params_non_embedding, variants: [...]}, and any key above that differs for this model
+    tokens_per_step  training tokens of one step; where it is missing, {tokens} in the revisions'
+                     names gives them, rounded as they are
+    steps            the steps that were published, numbers and ranges "1000..143000 by 1000";
+                     without it the hub is asked
+    models           name: {params_total, params_non_embedding, variants: [...]}, and any key above
+                     that differs for this model
 
 A user's own suite is a file <folder>/suites/<name>.yaml, given by --config-dir <folder>.
 """
@@ -42,8 +48,15 @@ class Suite:
 
 
 def read_suites(folders: Iterable[Path]) -> list[Suite]:
-    """All suites in the `suites` folders below some configuration folders. Raises UserError for a file that is not one."""
-    return [read_suite(path) for folder in folders for path in sorted((folder / "suites").glob("*.yaml"))]
+    """All suites in the `suites` folders below some configuration folders.
+
+    Raises UserError for a file that is not one.
+    """
+    return [
+        read_suite(path)
+        for folder in folders
+        for path in sorted((folder / "suites").glob("*.yaml"))
+    ]
 
 
 def read_suite(path: Path) -> Suite:
@@ -51,7 +64,9 @@ def read_suite(path: Path) -> Suite:
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
     except (OmegaConfBaseException, YAMLError, OSError) as error:
-        raise UserError(f"{path}: can't be read as YAML ({' '.join(str(error).split())})") from error
+        raise UserError(
+            f"{path}: can't be read as YAML ({' '.join(str(error).split())})"
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("models"), dict):
         raise UserError(f"{path}: a suite needs `models`, with one entry a model")
     _refuse_unknown(path, content, ("about", "models", *SHARED_KEYS))
@@ -73,17 +88,31 @@ def _model(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
     steps = parse_steps(given["steps"], path) if given.get("steps") is not None else None
     pattern = given["revisions"]
     require_naming(f"{path}: {name}", pattern, steps, given.get("tokens_per_step"))
-    return {**given, "name": name, "source": "hub", "hub_id": given["hub_id"].replace("{model}", name), "steps": steps}
+    return {
+        **given,
+        "name": name,
+        "source": "hub",
+        "hub_id": given["hub_id"].replace("{model}", name),
+        "steps": steps,
+    }
 
 
-def require_naming(where: str, pattern: str, steps: Sequence[int] | None, tokens_per_step: int | None) -> None:
+def require_naming(
+    where: str, pattern: str, steps: Sequence[int] | None, tokens_per_step: int | None
+) -> None:
     """Raise UserError unless the step and the tokens of each revision can be told."""
     if not steps and "{step}" not in pattern:
-        raise UserError(f"{where}: revisions={pattern} has no {{step}}, so `steps` must name its one step")
+        raise UserError(
+            f"{where}: revisions={pattern} has no {{step}}, so `steps` must name its one step"
+        )
     if steps and len(steps) > 1 and "{step}" not in pattern:
-        raise UserError(f"{where}: revisions={pattern} has no {{step}}, but there are {len(steps)} steps")
+        raise UserError(
+            f"{where}: revisions={pattern} has no {{step}}, but there are {len(steps)} steps"
+        )
     if tokens_per_step is None and "{tokens}" not in pattern:
-        raise UserError(f"{where}: tokens_per_step is missing, and the revisions' names hold no {{tokens}}")
+        raise UserError(
+            f"{where}: tokens_per_step is missing, and the revisions' names hold no {{tokens}}"
+        )
 
 
 def _refuse_unknown(path: Path, given: dict[str, Any], known: Sequence[str]) -> None:
@@ -102,12 +131,19 @@ def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
             first, last, by = int(match[1]), int(match[2]), int(match[3] or 1)
             steps.update(range(first, last + 1, by))
         else:
-            raise UserError(f"{where}: steps: {item!r} is neither a number nor a range such as 1000..143000 by 1000")
+            raise UserError(
+                f"{where}: steps: {item!r} is neither a number nor a range such as "
+                f"1000..143000 by 1000"
+            )
     return sorted(steps)
 
 
-def checkpoints_named(names: Iterable[str], pattern: str, tokens_per_step: int | None) -> list[Checkpoint]:
-    """The checkpoints among a repository's revisions, ascending by step; names that the pattern does not fit are left out."""
+def checkpoints_named(
+    names: Iterable[str], pattern: str, tokens_per_step: int | None
+) -> list[Checkpoint]:
+    """The checkpoints among a repository's revisions, ascending by step; names that the pattern
+    does not fit are left out.
+    """
     return sorted(_matches(names, pattern, tokens_per_step), key=lambda checkpoint: checkpoint.step)
 
 
@@ -121,13 +157,25 @@ def checkpoint_at(step: int, pattern: str, tokens_per_step: int) -> Checkpoint:
     return Checkpoint(step, step * tokens_per_step, pattern.replace("{step}", str(step)))
 
 
-def _matches(names: Iterable[str], pattern: str, tokens_per_step: int | None) -> Iterator[Checkpoint]:
-    parts = {"{step}": r"(?P<step>\d+)", "{tokens}": r"(?P<tokens>[\d.]+)(?P<unit>[kMBT]?)", "*": ".*"}
+def _matches(
+    names: Iterable[str], pattern: str, tokens_per_step: int | None
+) -> Iterator[Checkpoint]:
+    parts = {
+        "{step}": r"(?P<step>\d+)",
+        "{tokens}": r"(?P<tokens>[\d.]+)(?P<unit>[kMBT]?)",
+        "*": ".*",
+    }
     pieces = re.split(r"(\{step\}|\{tokens\}[kMBT]?|\*)", pattern)
-    expression = "".join(parts.get(re.sub(r"\}[kMBT]$", "}", piece), re.escape(piece)) for piece in pieces)
+    expression = "".join(
+        parts.get(re.sub(r"\}[kMBT]$", "}", piece), re.escape(piece)) for piece in pieces
+    )
     for name in names:
         if match := re.fullmatch(expression, name):
             found = match.groupdict()
             step = int(found["step"])
-            rounded = float(found["tokens"]) * MULTIPLES[found["unit"]] if "tokens" in found else 0.0
-            yield Checkpoint(step, round(rounded) if tokens_per_step is None else step * tokens_per_step, name)
+            rounded = (
+                float(found["tokens"]) * MULTIPLES[found["unit"]] if "tokens" in found else 0.0
+            )
+            yield Checkpoint(
+                step, round(rounded) if tokens_per_step is None else step * tokens_per_step, name
+            )

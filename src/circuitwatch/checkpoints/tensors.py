@@ -1,7 +1,9 @@
-"""What a checkpoint's files hold, by name: wrappers' prefixes, adapters that are not merged, and tensors that are missing or of another shape.
+"""What a checkpoint's files hold, by name: wrappers' prefixes, adapters that are not merged, and
+tensors that are missing or of another shape.
 
-transformers fills whatever a file does not give with random numbers and goes on, which looks like a model that has not learnt yet. So names are set right
-before the weights are read, as far as the wrapper that put its own in front of them is known, and what then does not fit is said by name.
+transformers fills whatever a file does not give with random numbers and goes on, which looks like a
+model that has not learnt yet. So names are set right before the weights are read, as far as the
+wrapper that put its own in front of them is known, and what then does not fit is said by name.
 """
 
 from __future__ import annotations
@@ -14,12 +16,18 @@ from pathlib import Path
 import torch
 
 INNER = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
-"""What torch.compile, FSDP and activation checkpointing put before the names of the module that they wrap, be it the model or any part of it."""
+"""What torch.compile, FSDP and activation checkpointing put before the names of the module that
+they wrap, be it the model or any part of it.
+"""
 OUTER = rf"{INNER}|module|base_model\.model"
-"""At the beginning of a name also what DDP (and DeepSpeed) and PEFT put there; inside a name these words could be a model's own."""
+"""At the beginning of a name also what DDP (and DeepSpeed) and PEFT put there; inside a name these
+words could be a model's own.
+"""
 WRAPPER, INNER_WRAPPER = re.compile(rf"(?:{OUTER})\."), re.compile(rf"(?<=\.)(?:{INNER})\.")
 ADAPTER = re.compile(r"(?:^|\.)(?:lora_\w+|base_layer|modules_to_save|original_module)(?:\.|$)")
-"""Parts of names that stand for an adapter's matrices, or for the matrix that one is added to (PEFT, loralib)."""
+"""Parts of names that stand for an adapter's matrices, or for the matrix that one is added to
+(PEFT, loralib).
+"""
 NAMED = 3
 """Tensors called by name where many are wrong."""
 
@@ -27,7 +35,8 @@ NAMED = 3
 def stored_names(files: Iterable[Path]) -> list[str]:
     """The names of all tensors in some weight files, in order; no tensor is read.
 
-    Raises what safetensors and PyTorch's weights-only reader raise, UnpicklingError also for a .bin file that holds no dictionary of names.
+    Raises what safetensors and PyTorch's weights-only reader raise, UnpicklingError also for a .bin
+    file that holds no dictionary of names.
     """
     from pickle import UnpicklingError
 
@@ -40,7 +49,9 @@ def stored_names(files: Iterable[Path]) -> list[str]:
                 names += content.keys()
             continue
         # Only the newer format, a zip archive, can be mapped into memory.
-        tensors = torch.load(file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file))
+        tensors = torch.load(
+            file, map_location="meta", weights_only=True, mmap=zipfile.is_zipfile(file)
+        )
         if not isinstance(tensors, dict) or not all(isinstance(name, str) for name in tensors):
             raise UnpicklingError(f"{file.name} holds no dictionary of named tensors")
         names += tensors
@@ -56,9 +67,11 @@ def unwrapped(name: str) -> tuple[str, str]:
 
 
 def renamings(names: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Name → the name without known wrappers, of those that carry any; and what is taken off, as in "module._orig_mod.".
+    """Name → the name without known wrappers, of those that carry any; and what is taken off, as in
+    "module._orig_mod.".
 
-    Both are empty where there is nothing to take off, or where two tensors would then have the same name.
+    Both are empty where there is nothing to take off, or where two tensors would then have the same
+    name.
     """
     pairs = {name: unwrapped(name) for name in names}
     if len({new for new, _ in pairs.values()}) < len(pairs):
@@ -68,21 +81,29 @@ def renamings(names: Sequence[str]) -> tuple[dict[str, str], str]:
 
 
 def unmerged_adapter(names: Iterable[str]) -> str | None:
-    """A tensor that shows that an adapter was never added to the weights, None where there is none."""
+    """A tensor that shows that an adapter was never added to the weights, None where there is
+    none.
+    """
     return next((name for name in names if ADAPTER.search(name)), None)
 
 
-def misfit(missing: Collection[str], mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]) -> str | None:
-    """In words, which of a model's tensors its files lack or have in another shape (name, shape in the file, in the model); None where all fit."""
+def misfit(
+    missing: Collection[str], mismatched: Collection[tuple[str, Sequence[int], Sequence[int]]]
+) -> str | None:
+    """In words, which of a model's tensors its files lack or have in another shape (name, shape in
+    the file, in the model); None where all fit.
+    """
     said = []
     if mismatched:
         shapes = [
-            f"{name} is {list(there)} in the file, {list(wanted)} in the model" for name, there, wanted in mismatched
+            f"{name} is {list(there)} in the file, {list(wanted)} in the model"
+            for name, there, wanted in mismatched
         ]
         said.append(_listed(shapes))
         if any(0 in there for _, there, _ in mismatched):
             said.append(
-                "empty tensors are what DeepSpeed's ZeRO-3 leaves in a run that must be consolidated first (zero_to_fp32.py)"
+                "empty tensors are what DeepSpeed's ZeRO-3 leaves in a run that must be "
+                "consolidated first (zero_to_fp32.py)"
             )
     if missing:
         said.append(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")

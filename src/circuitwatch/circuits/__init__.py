@@ -1,1 +1,4 @@
-"""Circuits: which edges of a model compute a behaviour. A model, prompts and a metric in; numbers out."""
+"""Circuits: which edges of a model compute a behaviour.
+
+A model, prompts and a metric in; numbers out.
+"""

@@ -1,13 +1,17 @@
 """What a circuit computes: the behaviour when every edge outside it carries its corrupted value.
 
-A node outside the circuit receives only corrupted inputs, so its output is its corrupted output, which was computed once and serves every
-circuit. Only the nodes inside are computed, and of a head only those of its query, key and value that an edge of the circuit feeds. The input of a
-receiver is its corrupted input plus, for each of its edges in the circuit, what the sender now adds beyond its corrupted output. As in scoring, the
-first layer is computed at the tokens that differ and the last one at the ends of the prompts.
+A node outside the circuit receives only corrupted inputs, so its output is its corrupted output,
+which was computed once and serves every circuit. Only the nodes inside are computed, and of a head
+only those of its query, key and value that an edge of the circuit feeds. The input of a receiver is
+its corrupted input plus, for each of its edges in the circuit, what the sender now adds beyond its
+corrupted output. As in scoring, the first layer is computed at the tokens that differ and the last
+one at the ends of the prompts.
 
-Circuits of a search are nested and alike: a node whose whole sub-circuit is the same as in the last evaluation is not computed again.
+Circuits of a search are nested and alike: a node whose whole sub-circuit is the same as in the last
+evaluation is not computed again.
 
-Exact edge scores, the oracle for tests and small models, are evaluations of the full circuit less one edge (activation patching).
+Exact edge scores, the oracle for tests and small models, are evaluations of the full circuit less
+one edge (activation patching).
 """
 
 from __future__ import annotations
@@ -29,7 +33,10 @@ Indices = npt.NDArray[np.int64]
 
 
 class CircuitEvaluator:
-    """Evaluates circuits of one model on one set of prompts. `reuse` keeps every sender's output for the next, similar, circuit."""
+    """Evaluates circuits of one model on one set of prompts.
+
+    `reuse` keeps every sender's output for the next, similar, circuit.
+    """
 
     @torch.no_grad()
     def __init__(self, prepared: Prepared, metric: Metric, *, reuse: bool = True) -> None:
@@ -39,23 +46,31 @@ class CircuitEvaluator:
         self._reuse = reuse
 
     def __call__(self, circuit: Mask) -> float:
-        """Mean metric over the prompts with only the circuit's edges [sender, receiver] uncorrupted."""
+        """Mean metric over the prompts with only the circuit's edges [sender, receiver]
+        uncorrupted.
+        """
         return float(self.per_prompt(circuit).mean())
 
     @torch.no_grad()
     def per_prompt(self, circuit: Mask) -> npt.NDArray[np.float64]:
-        """The metric of each prompt [prompt] with only the circuit's edges [sender, receiver] uncorrupted."""
+        """The metric of each prompt [prompt] with only the circuit's edges [sender, receiver]
+        uncorrupted.
+        """
         keys = self._keys(circuit)
         circuit = circuit & (np.array(keys[:-1]) != 0)[:, None]
         values = np.empty(self.n_prompts)
         for run in self._runs:
-            values[run.batch.indices.cpu().numpy()] = run.evaluate(circuit, keys).cpu().double().numpy()
+            values[run.batch.indices.cpu().numpy()] = (
+                run.evaluate(circuit, keys).cpu().double().numpy()
+            )
             if not self._reuse:
                 run.forget()
         return values
 
     def _keys(self, circuit: Mask) -> list[int]:
-        """For each node a number that stands for the sub-circuit behind it: equal keys, equal outputs; 0 if `input` does not reach it."""
+        """For each node a number that stands for the sub-circuit behind it: equal keys, equal
+        outputs; 0 if `input` does not reach it.
+        """
         graph, keys = self.graph, [1]
         receivers_of: dict[int, list[int]] = {}
         for receiver in np.flatnonzero(circuit.any(0)):
@@ -72,15 +87,26 @@ class CircuitEvaluator:
 
 
 class _Run:
-    """One batch of prompts: what the senders add beyond their corrupted outputs, [sender, row, d_model], for the latest circuit.
+    """One batch of prompts: what the senders add beyond their corrupted outputs, [sender, row,
+    d_model], for the latest circuit.
 
     The last layer's senders have one row a prompt, its end; the others a row for every position.
     """
 
     def __init__(self, evaluator: CircuitEvaluator, batch: Batch) -> None:
-        self.model, self.graph, self.metric, self.batch = evaluator.model, evaluator.graph, evaluator.metric, batch
-        self.n_before = self.graph.sender_of_head(self.model.n_layers - 1, 0)  # senders before the last layer
-        self.ends = torch.arange(1, len(batch.indices) + 1, device=self.model.device) * batch.clean.shape[1] - 1
+        self.model, self.graph, self.metric, self.batch = (
+            evaluator.model,
+            evaluator.graph,
+            evaluator.metric,
+            batch,
+        )
+        self.n_before = self.graph.sender_of_head(
+            self.model.n_layers - 1, 0
+        )  # senders before the last layer
+        self.ends = (
+            torch.arange(1, len(batch.indices) + 1, device=self.model.device) * batch.clean.shape[1]
+            - 1
+        )
         self.forget()
 
     def forget(self) -> None:
@@ -95,7 +121,9 @@ class _Run:
             rows = batch.clean.shape[0] * batch.clean.shape[1]
             self.everywhere = batch.clean.new_empty(self.n_before, rows, model.d_model)
             self.everywhere[0] = (batch.clean - batch.corrupted).flatten(0, 1)
-            self.at_ends = batch.clean.new_empty(model.n_heads + 1, len(batch.indices), model.d_model)
+            self.at_ends = batch.clean.new_empty(
+                model.n_heads + 1, len(batch.indices), model.d_model
+            )
         stale = np.array(keys) != np.array(self.keys)
         inside = np.array(keys) != 0
         self.keys = [0] * len(keys)  # nothing counts as kept if this is interrupted
@@ -108,12 +136,17 @@ class _Run:
             if stale[mlp] and inside[mlp]:
                 self._set(layer, np.array([graph.n_heads]), self._mlp(layer, circuit)[None])
         logits = len(graph.receivers) - 1
-        final = batch.corrupted_run.final[:, -1:] + self._gains(circuit, np.array([logits]), self.ends)[0][:, None]
+        final = (
+            batch.corrupted_run.final[:, -1:]
+            + self._gains(circuit, np.array([logits]), self.ends)[0][:, None]
+        )
         self.keys = keys
         return metric_at_end(model, final, batch, self.metric)
 
     def _set(self, layer: int, places: Indices, gains: Tensor) -> None:
-        """Keep the gains [sender, row, d_model] of senders of a layer: its heads by number, then its MLP."""
+        """Keep the gains [sender, row, d_model] of senders of a layer: its heads by number, then
+        its MLP.
+        """
         if layer == self.model.n_layers - 1:
             self.at_ends[places] = gains
         else:
@@ -121,13 +154,19 @@ class _Run:
             self.everywhere[self.graph.sender_of_head(layer, 0) + places] = gains
 
     def _gains(self, circuit: Mask, receivers: Indices, rows: Tensor | None) -> Tensor:
-        """Sum over the circuit's edges into each receiver, at rows (None: all): [receiver, row, d_model]."""
+        """Sum over the circuit's edges into each receiver, at rows (None: all): [receiver, row,
+        d_model].
+        """
         assert self.everywhere is not None
         edges = circuit[:, receivers]
         senders = np.flatnonzero(edges.any(1))
-        before, last = senders[senders < self.n_before], senders[senders >= self.n_before] - self.n_before
+        before, last = (
+            senders[senders < self.n_before],
+            senders[senders >= self.n_before] - self.n_before,
+        )
         if rows is None and edges.sum() < len(senders) * (1.25 + len(receivers) / 40):
-            # Few edges: adding them one by one is faster than gathering the senders for a matrix product (measured on a CPU).
+            # Few edges: adding them one by one is faster than gathering the senders for a matrix
+            # product (measured on a CPU).
             total = self.everywhere.new_zeros(len(receivers), *self.everywhere.shape[1:])
             for sender, receiver in np.argwhere(edges):
                 total[receiver] += self.everywhere[sender]
@@ -136,14 +175,17 @@ class _Run:
             outputs = self.everywhere[torch.from_numpy(before)]
         else:
             outputs = self.everywhere[torch.from_numpy(before)[:, None], rows]
-            outputs = torch.cat([outputs, self.at_ends[torch.from_numpy(last)]]) if len(last) else outputs
+            outputs = (
+                torch.cat([outputs, self.at_ends[torch.from_numpy(last)]]) if len(last) else outputs
+            )
         carried = torch.from_numpy(edges[senders]).to(outputs)
         return (carried.T @ outputs.flatten(1)).unflatten(1, outputs.shape[1:])
 
     def _rows(self, receiver: int, *, at_end: bool) -> Tensor | None:
         """Where a receiver's input counts; None: everywhere.
 
-        In the last layer (if `at_end`) that is at the ends, and elsewhere at the tokens that differ if it sees the embedding alone.
+        In the last layer (if `at_end`) that is at the ends, and elsewhere at the tokens that differ
+        if it sees the embedding alone.
         """
         if at_end and receiver >= self.graph.receivers_of_layer(self.model.n_layers - 1).start:
             return self.ends
@@ -152,7 +194,7 @@ class _Run:
     def _heads(self, layer: int, heads: Indices, circuit: Mask) -> Tensor:
         """Gains of heads of a layer: [head, row, d_model]."""
         model, batch, block = self.model, self.batch, self.model.blocks[layer]
-        trace, attention, context = batch.corrupted_run, block.attention, batch.context
+        cache, attention, context = batch.corrupted_run, block.attention, batch.context
         last = layer == model.n_layers - 1
         first = self.graph.receivers_of_layer(layer).start
         weights = {
@@ -160,9 +202,9 @@ class _Run:
             "k": (attention.W_K, attention.b_K, attention.heads_per_group),
             "v": (attention.W_V, attention.b_V, attention.heads_per_group),
         }
-        values = {"q": trace.q[layer], "k": trace.keys[layer], "v": trace.values[layer]}
+        values = {"q": cache.q[layer], "k": cache.keys[layer], "v": cache.values[layer]}
         values = {letter: value[:, :, heads] for letter, value in values.items()}
-        stream = trace.attention_in[layer].flatten(0, 1)
+        stream = cache.attention_in[layer].flatten(0, 1)
         for letter, (weight, bias, per_group) in weights.items():
             receivers = first + LETTERS.index(letter) * self.graph.n_heads + heads
             fed = np.flatnonzero(circuit[:, receivers].any(0))
@@ -171,9 +213,12 @@ class _Run:
             rows = self._rows(receivers[0], at_end=letter == "q")
             base = stream if rows is None else stream[rows]
             normalised = block.attention_norm(self._gains(circuit, receivers[fed], rows).add_(base))
-            # Head by head, on views: picking the heads' weights for one batched product would copy them every time.
+            # Head by head, on views: picking the heads' weights for one batched product would copy
+            # them every time.
             groups = heads[fed] // per_group
-            parts = [torch.addmm(bias[g], x, weight[g]) for g, x in zip(groups, normalised, strict=True)]
+            parts = [
+                torch.addmm(bias[g], x, weight[g]) for g, x in zip(groups, normalised, strict=True)
+            ]
             projected = torch.stack(parts, 1)
             if letter != "v" and context.rotation:
                 projected = rotate(projected[:, None], self._rotation(rows))[:, 0]
@@ -188,7 +233,7 @@ class _Run:
             keys = torch.cat([context.keys[layer][:, :, heads], keys], dim=1)
             own = torch.cat([context.values[layer][:, :, heads], own], dim=1)
         z = model.attend(values["q"], keys, own, context.mask[:, :, -1:] if last else context.mask)
-        difference = (z - trace.z[layer][:, :, heads]).flatten(0, 1)
+        difference = (z - cache.z[layer][:, :, heads]).flatten(0, 1)
         return torch.stack([difference[:, i] @ attention.W_O[head] for i, head in enumerate(heads)])
 
     def _rotation(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -203,11 +248,11 @@ class _Run:
 
     def _mlp(self, layer: int, circuit: Mask) -> Tensor:
         """Gain of a layer's MLP: [row, d_model]."""
-        model, trace, block = self.model, self.batch.corrupted_run, self.model.blocks[layer]
+        model, cache, block = self.model, self.batch.corrupted_run, self.model.blocks[layer]
         receiver = self.graph.receiver_of_mlp(layer)
         rows = self._rows(receiver, at_end=True)
         only_changed = rows is not None and rows is not self.ends
-        stream, corrupted = trace.mlp_in[layer].flatten(0, 1), trace.mlp_out[layer].flatten(0, 1)
+        stream, corrupted = cache.mlp_in[layer].flatten(0, 1), cache.mlp_out[layer].flatten(0, 1)
         if only_changed:
             stream, corrupted = stream[rows], corrupted[rows]
         gains = self._gains(circuit, np.array([receiver]), rows)[0]
@@ -222,8 +267,12 @@ class _Run:
 def exact_edge_scores(
     prepared: Prepared, metric: Metric, *, on_edge: Callable[[int], None] | None = None
 ) -> npt.NDArray[np.float32]:
-    """The exact effect of corrupting each edge alone, F(all edges but this one) − F(model): [sender, receiver], 0 where there is no edge."""
-    return weighted_exact_edge_scores(prepared, metric, np.ones((1, prepared.n_prompts)), on_edge=on_edge)[0]
+    """The exact effect of corrupting each edge alone, F(all edges but this one) − F(model):
+    [sender, receiver], 0 where there is no edge.
+    """
+    return weighted_exact_edge_scores(
+        prepared, metric, np.ones((1, prepared.n_prompts)), on_edge=on_edge
+    )[0]
 
 
 def weighted_exact_edge_scores(
@@ -233,7 +282,9 @@ def weighted_exact_edge_scores(
     *,
     on_edge: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Exact effects as means over prompts under each set of weights [set, prompt], which are relative: [set, sender, receiver]."""
+    """Exact effects as means over prompts under each set of weights [set, prompt], which are
+    relative: [set, sender, receiver].
+    """
     evaluator = CircuitEvaluator(prepared, metric)
     circuit = evaluator.graph.edges.copy()
     everything = evaluator.per_prompt(circuit)

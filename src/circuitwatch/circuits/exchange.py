@@ -1,7 +1,9 @@
-"""Circuits as JSON in the graph format of the EAP-IG library (Hanna et al., arXiv 2403.17806), which the MIB benchmark takes too.
+"""Circuits as JSON in the graph format of the EAP-IG library (Hanna et al., arXiv 2403.17806),
+which the MIB benchmark takes too.
 
     {"cfg": {"n_layers", "n_heads", "parallel_attn_mlp", "d_model"},
-     "nodes": {"a0.h1": {"in_graph": true}, …}, "edges": {"input->a0.h1<q>": {"score": 0.5, "in_graph": true}, …}}
+     "nodes": {"a0.h1": {"in_graph": true}, …}, "edges": {"input->a0.h1<q>": {"score": 0.5,
+     "in_graph": true}, …}}
 
 Older files give a node as a plain boolean.
 """
@@ -23,7 +25,9 @@ Scores = npt.NDArray[np.float32]
 
 
 def to_json(graph: Graph, scores: Scores, mask: Mask | None, *, d_model: int) -> dict[str, Any]:
-    """Scores and circuit [sender, receiver] as the library's JSON; without a circuit nothing is in the graph."""
+    """Scores and circuit [sender, receiver] as the library's JSON; without a circuit nothing is in
+    the graph.
+    """
     inside = np.zeros_like(graph.edges) if mask is None else mask
     nodes = graph.nodes_in(inside)
     return {
@@ -33,7 +37,9 @@ def to_json(graph: Graph, scores: Scores, mask: Mask | None, *, d_model: int) ->
             "parallel_attn_mlp": graph.parallel,
             "d_model": d_model,
         },
-        "nodes": {name: {"in_graph": bool(there)} for name, there in zip(graph.nodes, nodes, strict=True)},
+        "nodes": {
+            name: {"in_graph": bool(there)} for name, there in zip(graph.nodes, nodes, strict=True)
+        },
         "edges": {
             f"{graph.senders[s]}->{graph.receivers[r]}": {
                 "score": float(scores[s, r]),
@@ -45,13 +51,17 @@ def to_json(graph: Graph, scores: Scores, mask: Mask | None, *, d_model: int) ->
 
 
 def from_json(content: dict[str, Any]) -> tuple[Graph, Scores, Mask]:
-    """Graph, scores and circuit [sender, receiver]. Raises UserError for what is missing or names an edge that the graph lacks."""
+    """Graph, scores and circuit [sender, receiver].
+
+    Raises UserError for what is missing or names an edge that the graph lacks.
+    """
     try:
         cfg, edges = content["cfg"], content["edges"]
         graph = Graph(int(cfg["n_layers"]), int(cfg["n_heads"]), bool(cfg["parallel_attn_mlp"]))
     except KeyError as error:
         raise UserError(
-            f"no {error.args[0]!r} in this circuit; a graph in EAP-IG's JSON has cfg, nodes and edges"
+            f"no {error.args[0]!r} in this circuit; a graph in EAP-IG's JSON has cfg, nodes "
+            f"and edges"
         ) from error
     senders = {name: i for i, name in enumerate(graph.senders)}
     receivers = {name: i for i, name in enumerate(graph.receivers)}
@@ -61,7 +71,8 @@ def from_json(content: dict[str, Any]) -> tuple[Graph, Scores, Mask]:
         s, r = senders.get(sender), receivers.get(receiver)
         if s is None or r is None or not graph.edges[s, r]:
             raise UserError(
-                f"edge {name!r} does not exist in a model of {graph.n_layers} layers and {graph.n_heads} heads"
+                f"edge {name!r} does not exist in a model of {graph.n_layers} layers and "
+                f"{graph.n_heads} heads"
             )
         scores[s, r], mask[s, r] = edge.get("score") or 0.0, bool(edge["in_graph"])
     return graph, scores, mask

@@ -1,9 +1,10 @@
 """The computation graph whose edges are scored: its nodes, their names and their order.
 
-Names are those of the EAP-IG library (Hanna et al., arXiv 2403.17806), so that circuits can be exchanged with it: senders are `input`,
-`a{layer}.h{head}` and `m{layer}`; receivers `a{layer}.h{head}<q>`, `<k>`, `<v>`, `m{layer}` and `logits`. Senders are ordered as they are
-computed, so the senders that a receiver can see are always the first few: `visible[receiver]` of them. That one number holds what differs
-between parallel and sequential blocks.
+Names are those of the EAP-IG library (Hanna et al., arXiv 2403.17806), so that circuits can be
+exchanged with it: senders are `input`, `a{layer}.h{head}` and `m{layer}`; receivers
+`a{layer}.h{head}<q>`, `<k>`, `<v>`, `m{layer}` and `logits`. Senders are ordered as they are
+computed, so the senders that a receiver can see are always the first few: `visible[receiver]` of
+them. That one number holds what differs between parallel and sequential blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ LETTERS = "qkv"
 
 @dataclass(frozen=True)
 class Graph:
-    """All edges of a model of `n_layers` × `n_heads`; with `parallel` blocks an MLP does not see its own layer's heads."""
+    """All edges of a model of `n_layers` × `n_heads`; with `parallel` blocks an MLP does not see
+    its own layer's heads.
+    """
 
     n_layers: int
     n_heads: int
@@ -35,12 +38,14 @@ class Graph:
 
     @cached_property
     def receivers(self) -> list[str]:
-        """Names of the receivers: a layer's queries, keys, values by head, then its MLP; `logits` last."""
+        """Names of the receivers: a layer's queries, keys, values by head, then its MLP; `logits`
+        last.
+        """
         names = []
         for layer in range(self.n_layers):
-            names += [f"a{layer}.h{head}<{letter}>" for letter in LETTERS for head in range(self.n_heads)] + [
-                f"m{layer}"
-            ]
+            names += [
+                f"a{layer}.h{head}<{letter}>" for letter in LETTERS for head in range(self.n_heads)
+            ] + [f"m{layer}"]
         return [*names, "logits"]
 
     @cached_property
@@ -54,7 +59,9 @@ class Graph:
         counts = []
         for layer in range(self.n_layers):
             before = self.sender_of_head(layer, 0)
-            counts += [before] * (3 * self.n_heads) + [before if self.parallel else before + self.n_heads]
+            counts += [before] * (3 * self.n_heads) + [
+                before if self.parallel else before + self.n_heads
+            ]
         return np.array([*counts, len(self.senders)])
 
     @cached_property
@@ -91,7 +98,9 @@ class Graph:
         return self.receivers_of_layer(layer).stop
 
     def nodes_in(self, mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Nodes that a circuit [sender, receiver] touches, besides `input` and `logits` only if an edge does: [node]."""
+        """Nodes that a circuit [sender, receiver] touches, besides `input` and `logits` only if an
+        edge does: [node].
+        """
         present = np.zeros(len(self.nodes), dtype=bool)
         present[: len(self.senders)] = mask.any(1)
         present[self.node_of_receiver[mask.any(0)]] = True

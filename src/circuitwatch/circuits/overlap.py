@@ -1,15 +1,19 @@
-"""How much two circuits share: Jaccard indices of their nodes and edges, and of their edges weighted by score; and what these would be by chance.
+"""How much two circuits share: Jaccard indices of their nodes and edges, and of their edges
+weighted by score; and what these would be by chance.
 
-The weighted one is Σ min(|s|) / Σ max(|s|) over the union of the two circuits' edges, an edge outside a circuit counting 0 there.
-Two empty circuits share nothing that could be measured: the answer is None.
+The weighted one is Σ min(|s|) / Σ max(|s|) over the union of the two circuits' edges, an edge
+outside a circuit counting 0 there. Two empty circuits share nothing that could be measured: the
+answer is None.
 
-By chance is what two circuits of these sizes would share if their edges (or nodes) lay anywhere in the graph, independently of each other.
+By chance is what two circuits of these sizes would share if their edges (or nodes) lay anywhere in
+the graph, independently of each other.
 
-Two circuits of one model, found from different samples of the prompts, differ too. So two checkpoints are
-compared through circuits of samples A and B of the prompts, the same at both: what A's circuit of the one shares
-with B's of the other, beside what A's and B's share at each of them (the noise ceiling). A model that has not
-changed gives the same number for both. Circuits found from the *same* prompts share more than that: nothing of
-their overlap is lost to the sample, and it can't be compared with such a ceiling.
+Two circuits of one model, found from different samples of the prompts, differ too. So two
+checkpoints are compared through circuits of samples A and B of the prompts, the same at both: what
+A's circuit of the one shares with B's of the other, beside what A's and B's share at each of them
+(the noise ceiling). A model that has not changed gives the same number for both. Circuits found
+from the *same* prompts share more than that: nothing of their overlap is lost to the sample, and it
+can't be compared with such a ceiling.
 """
 
 from __future__ import annotations
@@ -37,15 +41,21 @@ class Circuit:
     scores: npt.NDArray[np.float32]
 
 
-def circuit_of(graph: Graph, edges: npt.NDArray[np.integer], scores: npt.NDArray[np.float32]) -> Circuit:
-    """A circuit from the places of its edges in the flattened mask [edge] and their scores [edge]; 0 outside it."""
+def circuit_of(
+    graph: Graph, edges: npt.NDArray[np.integer], scores: npt.NDArray[np.float32]
+) -> Circuit:
+    """A circuit from the places of its edges in the flattened mask [edge] and their scores [edge];
+    0 outside it.
+    """
     mask, own = np.zeros(graph.edges.size, dtype=bool), np.zeros(graph.edges.size, dtype=np.float32)
     mask[edges], own[edges] = True, scores
     return Circuit(mask.reshape(graph.edges.shape), own.reshape(graph.edges.shape))
 
 
 class Resampled(NamedTuple):
-    """What circuits of other prompts share: across two checkpoints, within each of them (the ceiling), and by chance."""
+    """What circuits of other prompts share: across two checkpoints, within each of them (the
+    ceiling), and by chance.
+    """
 
     observed: float
     ceiling: float
@@ -53,7 +63,9 @@ class Resampled(NamedTuple):
 
 
 def overlaps(graph: Graph, a: Circuit, b: Circuit) -> dict[str, float]:
-    """The three indices of two circuits, by the names of MEASURES; those that do not exist are left out."""
+    """The three indices of two circuits, by the names of MEASURES; those that do not exist are left
+    out.
+    """
     found = {
         "node_jaccard": node_jaccard(graph, a.mask, b.mask),
         "edge_jaccard": jaccard(a.mask, b.mask),
@@ -68,15 +80,21 @@ def overlaps_by_chance(graph: Graph, a: Circuit, b: Circuit) -> dict[str, float]
     n_nodes, first = len(graph.nodes) - 1, 1  # `input` is in every circuit
     strengths = [np.abs(circuit.scores[circuit.mask]).astype(np.float64) for circuit in (a, b)]
     found = {
-        "node_jaccard": jaccard_by_chance(nodes_a, nodes_b, n_nodes, common=min(first, nodes_a, nodes_b)),
+        "node_jaccard": jaccard_by_chance(
+            nodes_a, nodes_b, n_nodes, common=min(first, nodes_a, nodes_b)
+        ),
         "edge_jaccard": jaccard_by_chance(int(a.mask.sum()), int(b.mask.sum()), graph.n_edges),
-        "weighted_edge_jaccard": weighted_jaccard_by_chance(strengths[0], strengths[1], graph.n_edges),
+        "weighted_edge_jaccard": weighted_jaccard_by_chance(
+            strengths[0], strengths[1], graph.n_edges
+        ),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
 def mean_overlaps(graph: Graph, circuits: Sequence[Circuit | None]) -> dict[str, float]:
-    """The mean of each index over all pairs of the circuits that are there; nothing for fewer than two of these."""
+    """The mean of each index over all pairs of the circuits that are there; nothing for fewer than
+    two of these.
+    """
     pairs = [overlaps(graph, a, b) for a, b in combinations(filter(None, circuits), 2)]
     known = {name: [pair[name] for pair in pairs if name in pair] for name in MEASURES}
     return {name: float(np.mean(values)) for name, values in known.items() if values}
@@ -85,15 +103,19 @@ def mean_overlaps(graph: Graph, circuits: Sequence[Circuit | None]) -> dict[str,
 def resampled_overlaps(
     graph: Graph, one: Sequence[Circuit | None], other: Sequence[Circuit | None]
 ) -> dict[str, Resampled]:
-    """Two checkpoints compared through the circuits of the same resamples of the prompts: A, B, … in this order.
+    """Two checkpoints compared through the circuits of the same resamples of the prompts: A, B, …
+    in this order.
 
-    observed: mean of J(A₁, B₂) and J(B₁, A₂), with more resamples over all ordered pairs of different ones. ceiling:
-    mean of J(A₁, B₁) and J(A₂, B₂). chance: of the pairs observed, by their sizes. A measure is given only where all
-    these circuits are there and have it, so that the three are means over the same circuits.
+    observed: mean of J(A₁, B₂) and J(B₁, A₂), with more resamples over all ordered pairs of
+    different ones. ceiling: mean of J(A₁, B₁) and J(A₂, B₂). chance: of the pairs observed, by
+    their sizes. A measure is given only where all these circuits are there and have it, so that the
+    three are means over the same circuits.
     """
     if len(one) != len(other):
         raise ValueError(f"{len(one)} and {len(other)} resamples can't be compared")
-    first, second = ([circuit for circuit in circuits if circuit is not None] for circuits in (one, other))
+    first, second = (
+        [circuit for circuit in circuits if circuit is not None] for circuits in (one, other)
+    )
     if len(one) < 2 or len(first) < len(one) or len(second) < len(other):
         return {}
     across = [(first[i], second[j]) for i, j in permutations(range(len(one)), 2)]
@@ -103,13 +125,18 @@ def resampled_overlaps(
     found = {}
     for name in MEASURES:
         if all(name in pair for pair in (*observed, *ceiling, *chance)):
-            means = (float(np.mean([pair[name] for pair in pairs])) for pairs in (observed, ceiling, chance))
+            means = (
+                float(np.mean([pair[name] for pair in pairs]))
+                for pairs in (observed, ceiling, chance)
+            )
             found[name] = Resampled(*means)
     return found
 
 
 def resampled_scalars(found: dict[str, Resampled], suffix: str = "") -> dict[str, float]:
-    """As records and tables call them: `overlap/<measure><suffix>_resampled`, with `_ceiling` and `_chance` after it."""
+    """As records and tables call them: `overlap/<measure><suffix>_resampled`, with `_ceiling` and
+    `_chance` after it.
+    """
     scalars: dict[str, float] = {}
     for name, (observed, ceiling, chance) in found.items():
         plain = f"overlap/{name}{suffix}_resampled"
@@ -124,15 +151,21 @@ def jaccard(a: Mask, b: Mask) -> float | None:
 
 
 def node_jaccard(graph: Graph, a: Mask, b: Mask) -> float | None:
-    """Jaccard index of the nodes that two circuits [sender, receiver] touch; `logits`, which every circuit has, is not counted."""
+    """Jaccard index of the nodes that two circuits [sender, receiver] touch; `logits`, which every
+    circuit has, is not counted.
+    """
     return jaccard(graph.nodes_in(a)[:-1], graph.nodes_in(b)[:-1])
 
 
 def weighted_edge_jaccard(
     a: Mask, scores_a: npt.NDArray[np.float32], b: Mask, scores_b: npt.NDArray[np.float32]
 ) -> float | None:
-    """Σ min(|s_A|, |s_B|) / Σ max(|s_A|, |s_B|) over the edges of A ∪ B; None if the scores there are all 0."""
-    either = a | b  # [sender, receiver]; few of all edges, on which alone there is anything to add up
+    """Σ min(|s_A|, |s_B|) / Σ max(|s_A|, |s_B|) over the edges of A ∪ B; None if the scores there
+    are all 0.
+    """
+    either = (
+        a | b
+    )  # [sender, receiver]; few of all edges, on which alone there is anything to add up
     weight_a = np.abs(scores_a[either], dtype=np.float64) * a[either]  # [edge]
     weight_b = np.abs(scores_b[either], dtype=np.float64) * b[either]
     total = float(np.maximum(weight_a, weight_b).sum())
@@ -140,7 +173,8 @@ def weighted_edge_jaccard(
 
 
 def jaccard_by_chance(a: int, b: int, n: int, *, common: int = 0) -> float | None:
-    """Expected Jaccard index of random sets of a and b out of n things, of which `common` are in both for sure; None if both are empty.
+    """Expected Jaccard index of random sets of a and b out of n things, of which `common` are in
+    both for sure; None if both are empty.
 
     Exact: the number shared is hypergeometric.
     """
@@ -151,10 +185,14 @@ def jaccard_by_chance(a: int, b: int, n: int, *, common: int = 0) -> float | Non
     return float((weights * shared / (a + b - shared)).sum())
 
 
-def weighted_jaccard_by_chance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], n: int) -> float | None:
-    """Σ min / Σ max of two lists of weights [edge] put on edges out of n at random, the expectation of one sum over that of the other; None if all are 0.
+def weighted_jaccard_by_chance(
+    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], n: int
+) -> float | None:
+    """Σ min / Σ max of two lists of weights [edge] put on edges out of n at random, the expectation
+    of one sum over that of the other; None if all are 0.
 
-    Two given edges meet with probability 1/n, so E Σ min = Σ_ij min(a_i, b_j) / n; and Σ max = Σ a + Σ b − Σ min.
+    Two given edges meet with probability 1/n, so E Σ min = Σ_ij min(a_i, b_j) / n; and Σ max = Σ a
+    + Σ b − Σ min.
     """
     total = float(a.sum() + b.sum())
     if not total:

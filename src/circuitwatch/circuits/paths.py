@@ -1,6 +1,8 @@
-"""Both steps of path patching for one batch of prompts: what arrives at receivers, and what they make of it (see `circuits.patching`).
+"""Both steps of path patching for one batch of prompts: what arrives at receivers, and what they
+make of it (see `circuits.patching`).
 
-Streams and what is made of them are [set, prompt, pos, …], one set for each set of senders. Rows are flat indices into batch · pos.
+Streams and what is made of them are [set, prompt, pos, …], one set for each set of senders. Rows
+are flat indices into batch · pos.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from circuitwatch.circuits.graph import LETTERS, Graph
 from circuitwatch.circuits.prompts import Batch
-from circuitwatch.transformer import Trace, Transformer, rotate
+from circuitwatch.transformer import ActivationCache, Transformer, rotate
 
 MLPs = Literal["recomputed", "frozen"]
 Sender = tuple[int, int]
@@ -24,7 +26,9 @@ Sender = tuple[int, int]
 
 @dataclass(frozen=True)
 class Receivers:
-    """heads: layer → letter → heads whose input that is; mlps: layers; logits: whether the logits are the receiver."""
+    """heads: layer → letter → heads whose input that is; mlps: layers; logits: whether the logits
+    are the receiver.
+    """
 
     heads: dict[int, dict[str, list[int]]]
     mlps: frozenset[int]
@@ -36,17 +40,22 @@ class Receivers:
         return sorted({*self.heads, *self.mlps})
 
     def only_at_ends(self, n_layers: int) -> bool:
-        """Whether only the last position of a prompt is ever read: by the logits, or in the last layer by anything but keys and values."""
-        of_heads = all(layer == n_layers - 1 and set(letters) <= {"q"} for layer, letters in self.heads.items())
+        """Whether only the last position of a prompt is ever read: by the logits, or in the last
+        layer by anything but keys and values.
+        """
+        of_heads = all(
+            layer == n_layers - 1 and set(letters) <= {"q"} for layer, letters in self.heads.items()
+        )
         return of_heads and self.mlps <= {n_layers - 1}
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What arrives at receivers of one kind in one layer: rows [row], flat indices into batch · pos; values [set, row, …].
+    """What arrives at receivers of one kind in one layer: rows [row], flat indices into batch ·
+    pos; values [set, row, …].
 
-    For queries, keys and values, values are [set, row, receiver, d_head], rotated where the unpatched run's are; for an MLP or the logits the change of
-    their input, [set, row, d_model].
+    For queries, keys and values, values are [set, row, receiver, d_head], rotated where the
+    unpatched run's are; for an MLP or the logits the change of their input, [set, row, d_model].
     """
 
     rows: Tensor
@@ -59,7 +68,10 @@ Arrivals = dict[tuple[int, str], Arrival]
 
 def joined(parts: Sequence[Arrivals]) -> Arrivals:
     """The arrivals of several runs of step 1, one behind the other along the sets."""
-    return {key: Arrival(a.rows, torch.cat([part[key].values for part in parts])) for key, a in parts[0].items()}
+    return {
+        key: Arrival(a.rows, torch.cat([part[key].values for part in parts]))
+        for key, a in parts[0].items()
+    }
 
 
 def of_sets(arrivals: Arrivals, sets: Sequence[int]) -> Arrivals:
@@ -78,7 +90,10 @@ def find_receivers(graph: Graph, names: Sequence[str]) -> Receivers:
     mlps = set()
     for name in dict.fromkeys(names):
         if name not in graph.receivers:
-            raise ValueError(f"{name}: no receiver of this model; receivers are a0.h0<q>, …<k>, …<v>, m0, …, logits")
+            raise ValueError(
+                f"{name}: no receiver of this model; receivers are a0.h0<q>, …<k>, …<v>, m0, "
+                f"…, logits"
+            )
         if match := re.fullmatch(r"a(\d+)\.h(\d+)<([qkv])>", name):
             heads.setdefault(int(match[1]), {}).setdefault(match[3], []).append(int(match[2]))
         elif name != "logits":
@@ -89,7 +104,9 @@ def find_receivers(graph: Graph, names: Sequence[str]) -> Receivers:
 def find_sender(graph: Graph, name: str) -> Sender:
     """A sender by name. Raises ValueError for a name that is none of this model's."""
     if name not in graph.senders:
-        raise ValueError(f"{name}: no sender of this model; senders are input, a0.h0, …, {graph.senders[-1]}")
+        raise ValueError(
+            f"{name}: no sender of this model; senders are input, a0.h0, …, {graph.senders[-1]}"
+        )
     if name == "input":
         return -1, 0
     layer, _, head = name[1:].partition(".h")
@@ -111,12 +128,28 @@ def reading_mask(batch: Batch, positions: Tensor | None, *, ends_only: bool) -> 
 
 
 class Paths:
-    """Both steps for one batch of prompts; `into` are all receivers to which senders may be sent, of which step 2 takes any choice."""
+    """Both steps for one batch of prompts; `into` are all receivers to which senders may be sent,
+    of which step 2 takes any choice.
+    """
 
     def __init__(
-        self, model: Transformer, batch: Batch, base: Trace, other: Trace, into: Receivers, mask: Tensor, mlps: MLPs
+        self,
+        model: Transformer,
+        batch: Batch,
+        base: ActivationCache,
+        other: ActivationCache,
+        into: Receivers,
+        mask: Tensor,
+        mlps: MLPs,
     ) -> None:
-        self.model, self.batch, self.base, self.other, self.into, self.mlps = model, batch, base, other, into, mlps
+        self.model, self.batch, self.base, self.other, self.into, self.mlps = (
+            model,
+            batch,
+            base,
+            other,
+            into,
+            mlps,
+        )
         self.n_prompts, self.n_pos = mask.shape
         self.rows = torch.nonzero(mask.flatten()).flatten()
         columns = torch.nonzero(mask.any(0)).flatten()
@@ -129,14 +162,18 @@ class Paths:
         return self.n_prompts * (self.n_pos - self.first)
 
     def logits_stream(self, arrivals: Arrivals, n_sets: int) -> Tensor:
-        """The last residual stream at the ends [set, prompt, d_model], where the logits are the receiver."""
+        """The last residual stream at the ends [set, prompt, d_model], where the logits are the
+        receiver.
+        """
         final = self.base.final[:, -1].expand(n_sets, -1, -1).clone()
         arrival = arrivals[self.model.n_layers, "logits"]
         final[:, arrival.rows // self.n_pos] += arrival.values
         return final
 
     def _at(self, x: Tensor, rows: Tensor) -> Tensor:
-        """X [batch, pos, …] of a trace at rows; where the trace holds the ends alone, all rows are ends."""
+        """X [batch, pos, …] of a cache at rows; where the cache holds the ends alone, all rows are
+        ends.
+        """
         return x[rows // self.n_pos, 0] if x.shape[1] == 1 else x.flatten(0, 1)[rows]
 
     def arrivals(self, sets: Sequence[Sequence[Sender]]) -> Arrivals:
@@ -163,7 +200,9 @@ class Paths:
             by_mlp = torch.zeros_like(change[:before])
             if self.mlps == "recomputed" and before and layer < last_read:
                 block, mlp_in = model.blocks[layer], self._at(self.base.mlp_in[layer], rows)
-                by_mlp = block.mlp(block.mlp_norm(mlp_in + change[:before])) - self._at(self.base.mlp_out[layer], rows)
+                by_mlp = block.mlp(block.mlp_norm(mlp_in + change[:before])) - self._at(
+                    self.base.mlp_out[layer], rows
+                )
             if model.parallel:
                 self._send_heads(layer, rows, sets, change)
             change[:before] += by_mlp
@@ -171,13 +210,19 @@ class Paths:
                 if (layer, model.n_heads) in senders:
                     if i < before:
                         change[i] -= by_mlp[i]
-                    change[i] += self._at(self.other.mlp_out[layer] - self.base.mlp_out[layer], rows)
+                    change[i] += self._at(
+                        self.other.mlp_out[layer] - self.base.mlp_out[layer], rows
+                    )
         if self.into.logits:
             arrivals[model.n_layers, "logits"] = Arrival(rows, change)
         return arrivals
 
-    def _send_heads(self, layer: int, rows: Tensor, sets: Sequence[Sequence[Sender]], change: Tensor) -> None:
-        """Add to the change [set, row, d_model] what the senders among a layer's heads now write."""
+    def _send_heads(
+        self, layer: int, rows: Tensor, sets: Sequence[Sequence[Sender]], change: Tensor
+    ) -> None:
+        """Add to the change [set, row, d_model] what the senders among a layer's heads now
+        write.
+        """
         attention = self.model.blocks[layer].attention
         z = self._at(self.other.z[layer] - self.base.z[layer], rows)
         for i, senders in enumerate(sets):
@@ -195,7 +240,9 @@ class Paths:
             arrivals[layer, letter] = Arrival(rows, self._turn(letter, read, rows))
 
     def _project(self, layer: int, letter: str, normalised: Tensor, heads: Sequence[int]) -> Tensor:
-        """Queries, keys or values [..., receiver, d_head] of some heads of a layer, before the rotary embedding."""
+        """Queries, keys or values [..., receiver, d_head] of some heads of a layer, before the
+        rotary embedding.
+        """
         attention = self.model.blocks[layer].attention
         weight, bias = (getattr(attention, f"{kind}_{letter.upper()}") for kind in "Wb")
         if letter != "q":
@@ -208,34 +255,50 @@ class Paths:
         if letter == "v" or self.batch.context.rotation is None:
             return x
         cos, sin = (
-            table.expand(self.n_prompts, self.n_pos, 1, -1).flatten(0, 1)[rows] for table in self.batch.context.rotation
+            table.expand(self.n_prompts, self.n_pos, 1, -1).flatten(0, 1)[rows]
+            for table in self.batch.context.rotation
         )
         return rotate(x, (cos, sin))
 
-    def behind(self, arrivals: Arrivals, n_sets: int, into: Receivers, places: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Step 2: the last residual stream at the ends [set, prompt, d_model] after the receivers took what arrived.
+    def behind(
+        self, arrivals: Arrivals, n_sets: int, into: Receivers, places: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Step 2: the last residual stream at the ends [set, prompt, d_model] after the receivers
+        took what arrived.
 
-        Computed from the first receiver's layer on, at the positions from the first that receives. Also the attention [set, head, prompt, place] of
-        the receiving queries at the ends, to keys at places [prompt, place].
+        Computed from the first receiver's layer on, at the positions from the first that receives.
+        Also the attention [set, head, prompt, place] of the receiving queries at the ends, to keys
+        at places [prompt, place].
         """
         model, base, first = self.model, self.base, self.first
-        change: Tensor | None = None  # of the residual stream [set, prompt, pos, d_model]; None before anything has
+        change: Tensor | None = (
+            None  # of the residual stream [set, prompt, pos, d_model]; None before anything has
+        )
         seen: list[Tensor] = []
         for layer in range(into.layers[0], model.n_layers):
             block, last = model.blocks[layer], layer == model.n_layers - 1
-            by_heads = self._attend(layer, change, arrivals, n_sets, into.heads.get(layer, {}), places, seen)
+            by_heads = self._attend(
+                layer, change, arrivals, n_sets, into.heads.get(layer, {}), places, seen
+            )
             if last and change is not None:
                 change = change[:, :, -1:]
-            after = by_heads if change is None else change if by_heads is None else change + by_heads
+            after = (
+                by_heads if change is None else change if by_heads is None else change + by_heads
+            )
             into_mlp = change if model.parallel else after
             if layer in into.mlps:
                 arrival = arrivals[layer, "mlp"]
                 shape = (n_sets, self.n_prompts, 1 if last else self.n_pos - first, model.d_model)
                 into_mlp = base.final.new_zeros(shape) if into_mlp is None else into_mlp.clone()
-                prompt, column = arrival.rows // self.n_pos, arrival.rows % self.n_pos - (self.n_pos - shape[2])
+                prompt, column = (
+                    arrival.rows // self.n_pos,
+                    arrival.rows % self.n_pos - (self.n_pos - shape[2]),
+                )
                 into_mlp[:, prompt, column] = arrival.values
             if into_mlp is not None:
-                stream, output = (x if last else x[:, first:] for x in (base.mlp_in[layer], base.mlp_out[layer]))
+                stream, output = (
+                    x if last else x[:, first:] for x in (base.mlp_in[layer], base.mlp_out[layer])
+                )
                 by_mlp = block.mlp(block.mlp_norm(stream + into_mlp)) - output
                 after = by_mlp if after is None else after + by_mlp
             change = after
@@ -254,7 +317,8 @@ class Paths:
         places: Tensor | None,
         seen: list[Tensor],
     ) -> Tensor | None:
-        """What a layer's heads now add beyond the unpatched run [set, prompt, pos, d_model]; None if none of them changes.
+        """What a layer's heads now add beyond the unpatched run [set, prompt, pos, d_model]; None
+        if none of them changes.
 
         Where the stream has not changed yet, only receivers do anything new.
         """
@@ -263,29 +327,41 @@ class Paths:
         model, base, first = self.model, self.base, self.first
         attention, last = model.blocks[layer].attention, layer == model.n_layers - 1
         every = range(model.n_heads)
-        heads = list(every) if change is not None else sorted({h for hs in receivers.values() for h in hs})
+        heads = (
+            list(every)
+            if change is not None
+            else sorted({h for hs in receivers.values() for h in hs})
+        )
         parts = {}
-        for letter, whole in zip(LETTERS, (base.q[layer], base.keys[layer], base.values[layer]), strict=True):
+        for letter, whole in zip(
+            LETTERS, (base.q[layer], base.keys[layer], base.values[layer]), strict=True
+        ):
             n_pos = 1 if last and letter == "q" else self.n_pos - first
             if change is None:
                 part = whole[:, -n_pos:, heads].expand(n_sets, -1, -1, -1, -1)
             else:
                 stream = base.attention_in[layer][:, -n_pos:] + change[:, :, -n_pos:]
-                part = self._project(layer, letter, model.blocks[layer].attention_norm(stream), heads)
+                part = self._project(
+                    layer, letter, model.blocks[layer].attention_norm(stream), heads
+                )
                 if letter != "v" and self.batch.context.rotation is not None:
                     cos, sin = (table[:, -n_pos:] for table in self.batch.context.rotation)
-                    part = rotate(part.flatten(0, 1), (_tiled(cos, n_sets), _tiled(sin, n_sets))).view_as(part)
+                    part = rotate(
+                        part.flatten(0, 1), (_tiled(cos, n_sets), _tiled(sin, n_sets))
+                    ).view_as(part)
             if letter in receivers:
                 arrival = arrivals[layer, letter]
                 part = part.clone()
                 rows, received = arrival.rows, arrival.values
-                if n_pos == 1:  # a trace's last layer has queries at the ends alone
+                if n_pos == 1:  # a cache's last layer has queries at the ends alone
                     at_end = rows % self.n_pos == self.n_pos - 1
                     rows, received = rows[at_end], received[:, at_end]
                 columns = rows % self.n_pos - (self.n_pos - n_pos)
                 sent = self.into.heads[layer][letter]
                 for head in receivers[letter]:
-                    part[:, rows // self.n_pos, columns, heads.index(head)] = received[:, :, sent.index(head)]
+                    part[:, rows // self.n_pos, columns, heads.index(head)] = received[
+                        :, :, sent.index(head)
+                    ]
             parts[letter] = part
         z, weights = self._z(layer, heads, parts)
         if places is not None and "q" in receivers:
@@ -294,10 +370,14 @@ class Paths:
         unpatched = base.z[layer] if last else base.z[layer][:, first:]
         return (z - unpatched[:, :, heads]).flatten(3) @ attention.W_O[heads].flatten(0, 1)
 
-    def _z(self, layer: int, heads: Sequence[int], parts: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Attention of some heads: z [set, prompt, pos, head, d_head] and weights [set, prompt, head, pos, key].
+    def _z(
+        self, layer: int, heads: Sequence[int], parts: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Attention of some heads: z [set, prompt, pos, head, d_head] and weights [set, prompt,
+        head, pos, key].
 
-        Keys and values before the first position that receives are the unpatched run's, and are not copied for each set.
+        Keys and values before the first position that receives are the unpatched run's, and are not
+        copied for each set.
         """
         context, q = self.batch.context, parts["q"]
         n_queries = q.shape[2]
@@ -313,7 +393,9 @@ class Paths:
             dim=-1,
         )
         mask = context.mask[:, :, -n_queries:]
-        weights = (scores * self.model.attention_scale).masked_fill_(~mask, float("-inf")).softmax(-1)
+        weights = (
+            (scores * self.model.attention_scale).masked_fill_(~mask, float("-inf")).softmax(-1)
+        )
         n_early = early[0].shape[1]
         z = torch.einsum("sbhqk,bkhe->sbqhe", weights[..., :n_early], early[1])
         return z + torch.einsum("sbhqk,sbkhe->sbqhe", weights[..., n_early:], parts["v"]), weights

@@ -1,12 +1,14 @@
-"""The circuit of other prompts of the same kind: a bootstrap over prompts, the noise ceiling of comparisons of circuits.
+"""The circuit of other prompts of the same kind: a bootstrap over prompts, the noise ceiling of
+comparisons of circuits.
 
-A circuit is found from a sample of prompts, so two samples give two circuits of one and the same model. What these share is
-all that circuits of two checkpoints *from two samples* can be expected to share if nothing changed between them. The samples
-are drawn once a cell and are the same at every checkpoint (`overlap.resampled_overlaps` compares them, like with like).
+A circuit is found from a sample of prompts, so two samples give two circuits of one and the same
+model. What these share is all that circuits of two checkpoints *from two samples* can be expected
+to share if nothing changed between them. The samples are drawn once a cell and are the same at
+every checkpoint (`overlap.resampled_overlaps` compares them, like with like).
 
-A resample draws as many prompts as there are, with replacement. Its scores are the mean over its prompts, its circuit the
-smallest that reaches the threshold on them. No model is run again for the scores; circuits are evaluated prompt by prompt and
-averaged by how often each was drawn.
+A resample draws as many prompts as there are, with replacement. Its scores are the mean over its
+prompts, its circuit the smallest that reaches the threshold on them. No model is run again for the
+scores; circuits are evaluated prompt by prompt and averaged by how often each was drawn.
 """
 
 from __future__ import annotations
@@ -30,7 +32,11 @@ def bootstrap_weights(n_prompts: int, n_bootstrap: int, seed: int | Sequence[int
 
 
 def interval_of_mean(
-    values: Array, drawn: Array | None = None, *, n_bootstrap: int = 1000, seed: int | Sequence[int] = 0
+    values: Array,
+    drawn: Array | None = None,
+    *,
+    n_bootstrap: int = 1000,
+    seed: int | Sequence[int] = 0,
 ) -> tuple[float, float]:
     """95 % percentile bootstrap interval, over prompts, of the mean of values [prompt].
 
@@ -81,7 +87,9 @@ def circuits_of_resamples(
             threshold=threshold,
             criterion=criterion,
             search=search,
-            interval=interval_of_mean(denominator(model, corrupted, criterion), drawn, n_bootstrap=n_bootstrap),
+            interval=interval_of_mean(
+                denominator(model, corrupted, criterion), drawn, n_bootstrap=n_bootstrap
+            ),
             on_evaluation=on_evaluation,
         )
         circuits.append(None if found.mask is None else Circuit(found.mask, own))

@@ -1,13 +1,19 @@
-"""The smallest circuit that does what the model does: greedy order, pruning, and the search over sizes.
+"""The smallest circuit that does what the model does: greedy order, pruning, and the search over
+sizes.
 
-Edges enter from `logits` backwards, always the one with the largest |score| among those whose receiver's node is in the circuit already (Hanna et al.,
-arXiv 2403.17806, following Conmy et al., 2304.14997). A circuit of n edges is the first n of that order, less the nodes that nothing reaches from `input`.
+Edges enter from `logits` backwards, always the one with the largest |score| among those whose
+receiver's node is in the circuit already (Hanna et al., arXiv 2403.17806, following Conmy et al.,
+2304.14997). A circuit of n edges is the first n of that order, less the nodes that nothing reaches
+from `input`.
 
-Where there is nothing to find no circuit is searched: where the empty circuit, with every edge corrupted, reaches the threshold already, and where the
-denominator of the criterion cannot be told from 0.
+Where there is nothing to find no circuit is searched: where the empty circuit, with every edge
+corrupted, reaches the threshold already, and where the denominator of the criterion cannot be told
+from 0.
 
-F(n), the behaviour of that circuit, is noisy and not monotone, so "the smallest n that reaches the threshold" is only certain when every smaller n has been
-evaluated. The search goes from coarse to fine, evaluates no circuit twice, keeps the whole curve, and says whether it was exhaustive below its answer.
+F(n), the behaviour of that circuit, is noisy and not monotone, so "the smallest n that reaches the
+threshold" is only certain when every smaller n has been evaluated. The search goes from coarse to
+fine, evaluates no circuit twice, keeps the whole curve, and says whether it was exhaustive below
+its answer.
 """
 
 from __future__ import annotations
@@ -37,28 +43,35 @@ WITHIN_INTERVAL = {
 
 
 @dataclass(frozen=True)
-class Found:
-    """The outcome of a search. `mask` [sender, receiver] and `edges_asked` are None where there is no circuit, and `reason` says why.
+class SearchResult:
+    """The outcome of a search. `mask` [sender, receiver] and `edges_before_pruning` are None where
+    there is no circuit, and `reason` says why.
 
-    curve: one row a size evaluated, columns edges_asked, edges (after pruning), value, recovery, faithfulness; none where no circuit was searched.
-    exhaustive: every size below the answer (or every size at all, if there is none) was evaluated.
+    curve: one row a size evaluated, columns edges_before_pruning, edges (after pruning), value,
+    recovery, faithfulness; none where no circuit was searched. exhaustive: every size below the
+    answer (or every size at all, if there is none) was evaluated.
     """
 
     mask: Mask | None
-    edges_asked: int | None
+    edges_before_pruning: int | None
     curve: pd.DataFrame
     exhaustive: bool
     reason: str | None = None
 
 
 def greedy_order(graph: Graph, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Edges in the order they enter the circuit: [edge, 2] of (sender, receiver). Ties go to the earlier sender, then receiver."""
+    """Edges in the order they enter the circuit: [edge, 2] of (sender, receiver).
+
+    Ties go to the earlier sender, then receiver.
+    """
     receivers_of: list[list[int]] = [[] for _ in graph.nodes]
     for receiver, node in enumerate(graph.node_of_receiver):
         receivers_of[node].append(receiver)
     strength = np.abs(scores)
     order, entered = [], {len(graph.nodes) - 1}
-    candidates = [(-strength[s, r], s, r) for r in receivers_of[-1] for s in range(graph.visible[r])]
+    candidates = [
+        (-strength[s, r], s, r) for r in receivers_of[-1] for s in range(graph.visible[r])
+    ]
     heapq.heapify(candidates)
     while candidates:
         _, sender, receiver = heapq.heappop(candidates)
@@ -72,7 +85,9 @@ def greedy_order(graph: Graph, scores: npt.NDArray[np.float32]) -> npt.NDArray[n
 
 
 def prune(graph: Graph, mask: Mask) -> Mask:
-    """Drop edges of nodes that do not lie between `input` and `logits`, until nothing changes: a new mask [sender, receiver]."""
+    """Drop edges of nodes that do not lie between `input` and `logits`, until nothing changes: a
+    new mask [sender, receiver].
+    """
     mask = mask.copy()
     while True:
         has_input = np.zeros(len(graph.nodes), dtype=bool)
@@ -94,28 +109,44 @@ def circuit_of_size(graph: Graph, order: npt.NDArray[np.int64], n: int) -> Mask:
 
 
 def recovery(value: float, model: float) -> float | None:
-    """F(circuit) / F(model), the share of Tigges et al. (arXiv 2407.10827); None if the model's behaviour is 0."""
+    """F(circuit) / F(model), the share of Tigges et al.
+
+    (arXiv 2407.10827); None if the model's behaviour is 0.
+    """
     return value / model if model else None
 
 
 def faithfulness(value: float, model: float, corrupted: float) -> float | None:
-    """(F(circuit) − F(corrupted)) / (F(model) − F(corrupted)), as in MIB (arXiv 2504.13151); None if the two runs do not differ."""
+    """(F(circuit) − F(corrupted)) / (F(model) − F(corrupted)), as in MIB (arXiv 2504.13151); None
+    if the two runs do not differ.
+    """
     return (value - corrupted) / (model - corrupted) if model != corrupted else None
 
 
 def shares(value: float, model: float, corrupted: float) -> dict[str, float]:
-    """Both criteria of a circuit of this behaviour, by name; one whose denominator is 0 is left out."""
-    both = {"recovery": recovery(value, model), "faithfulness": faithfulness(value, model, corrupted)}
+    """Both criteria of a circuit of this behaviour, by name; one whose denominator is 0 is left
+    out.
+    """
+    both = {
+        "recovery": recovery(value, model),
+        "faithfulness": faithfulness(value, model, corrupted),
+    }
     return {name: share for name, share in both.items() if share is not None}
 
 
 def denominator(model: T, corrupted: T, criterion: Criterion) -> T:
-    """What the criterion divides by, of means or prompt by prompt: F(model), or F(model) − F(corrupted)."""
+    """What the criterion divides by, of means or prompt by prompt: F(model), or F(model) −
+    F(corrupted).
+    """
     return model if criterion == "recovery" else model - corrupted
 
 
 def nothing_to_find(
-    model: float, corrupted: float, threshold: float, criterion: Criterion, interval: tuple[float, float] | None
+    model: float,
+    corrupted: float,
+    threshold: float,
+    criterion: Criterion,
+    interval: tuple[float, float] | None,
 ) -> str | None:
     """Why no circuit can be found whatever the edges are, if so; see `smallest_circuit`."""
     of_empty = shares(corrupted, model, corrupted).get(criterion)
@@ -136,20 +167,25 @@ def smallest_circuit(
     search: SearchKind = "coarse_to_fine",
     interval: tuple[float, float] | None = None,
     on_evaluation: Callable[[int], None] | None = None,
-) -> Found:
+) -> SearchResult:
     """Find the smallest greedy circuit whose criterion reaches the threshold, 0 < threshold.
 
-    `model` and `corrupted` are the mean behaviour of the full model on clean and on corrupted prompts; `interval` is the confidence interval of the
-    criterion's denominator (see `denominator`), None if its value is exact. Coarse to fine: sizes in geometric progression up to all edges; then the gap
-    below the smallest size that passes is divided, again and again, until it is closed.
+    `model` and `corrupted` are the mean behaviour of the full model on clean and on corrupted
+    prompts; `interval` is the confidence interval of the criterion's denominator (see
+    `denominator`), None if its value is exact. Coarse to fine: sizes in geometric progression up to
+    all edges; then the gap below the smallest size that passes is divided, again and again, until
+    it is closed.
     """
-    columns = ["edges_asked", "edges", "value", "recovery", "faithfulness"]
+    columns = ["edges_before_pruning", "edges", "value", "recovery", "faithfulness"]
     reason = nothing_to_find(model, corrupted, threshold, criterion, interval)
     if reason:
-        return Found(None, None, pd.DataFrame(columns=columns, dtype=float), exhaustive=False, reason=reason)
+        return SearchResult(
+            None, None, pd.DataFrame(columns=columns, dtype=float), exhaustive=False, reason=reason
+        )
     order = greedy_order(graph, scores)
     rows: dict[int, dict[str, float]] = {}
-    # By circuit: different sizes may prune to the same one. Of the empty one it is known, and known not to pass; evaluated anew it might by rounding.
+    # By circuit: different sizes may prune to the same one. Of the empty one it is known, and known
+    # not to pass; evaluated anew it might by rounding.
     values = {np.zeros_like(graph.edges).tobytes(): corrupted}
     known = len(values)
 
@@ -162,7 +198,12 @@ def smallest_circuit(
                 if on_evaluation:
                     on_evaluation(len(values) - known)
             own = shares(values[key], model, corrupted)
-            rows[n] = {"edges_asked": n, "edges": int(mask.sum()), "value": values[key], **own}
+            rows[n] = {
+                "edges_before_pruning": n,
+                "edges": int(mask.sum()),
+                "value": values[key],
+                **own,
+            }
         return rows[n].get(criterion, -np.inf) >= threshold
 
     total = len(order)
@@ -182,4 +223,4 @@ def smallest_circuit(
     curve = pd.DataFrame([rows[n] for n in sorted(rows)]).reindex(columns=columns)
     mask = None if answer is None else circuit_of_size(graph, order, answer)
     exhaustive = set(range(1, answer or total + 1)) <= rows.keys()
-    return Found(mask, answer, curve, exhaustive, None if answer else NOT_REACHED)
+    return SearchResult(mask, answer, curve, exhaustive, None if answer else NOT_REACHED)

@@ -1,6 +1,8 @@
-"""Roles that show in where a head looks: induction, previous-token and duplicate-token heads (Olsson et al., arXiv 2209.11895).
+"""Roles that show in where a head looks: induction, previous-token and duplicate-token heads
+(Olsson et al., arXiv 2209.11895).
 
-On a random segment of L tokens written twice, at position i of the second copy, the score is the mean attention
+On a random segment of L tokens written twice, at position i of the second copy, the score is the
+mean attention
 
 - induction: to i − (L − 1), the token after the earlier occurrence of the present one;
 - previous token: to i − 1;
@@ -18,16 +20,23 @@ from circuitwatch.tasks.prompts import PromptSet
 from circuitwatch.transformer import Transformer
 
 
-def repeated_segments(token_ids: Tensor, *, length: int, n_sequences: int, bos_id: int | None, seed: int) -> Tensor:
-    """Random segments of distinct tokens from `token_ids`, each written twice behind `bos_id`: [sequence, (1 +) 2 · length].
+def repeated_segments(
+    token_ids: Tensor, *, length: int, n_sequences: int, bos_id: int | None, seed: int
+) -> Tensor:
+    """Random segments of distinct tokens from `token_ids`, each written twice behind `bos_id`:
+    [sequence, (1 +) 2 · length].
 
     Raises UserError if there are fewer than `length` tokens to draw from.
     """
     if len(token_ids) < length:
-        raise UserError(f"heads.length={length}: only {len(token_ids)} tokens to draw from; choose a smaller length")
+        raise UserError(
+            f"heads.length={length}: only {len(token_ids)} tokens to draw from; choose a "
+            f"smaller length"
+        )
     generator = torch.Generator().manual_seed(seed)
     rows = [
-        token_ids[torch.randperm(len(token_ids), generator=generator)[:length]].repeat(2) for _ in range(n_sequences)
+        token_ids[torch.randperm(len(token_ids), generator=generator)[:length]].repeat(2)
+        for _ in range(n_sequences)
     ]
     sequences = torch.stack(rows)
     if bos_id is None:
@@ -35,14 +44,19 @@ def repeated_segments(token_ids: Tensor, *, length: int, n_sequences: int, bos_i
     return torch.cat([torch.full((n_sequences, 1), bos_id), sequences], dim=1)
 
 
-def repeated_pairs(sequences: Tensor, token_ids: Tensor, *, length: int, seed: int) -> PromptSet | None:
-    """Prompts that a previous-token head's effect is measured on: a segment, and a beginning of its second copy; in the twin the first copy is other tokens.
+def repeated_pairs(
+    sequences: Tensor, token_ids: Tensor, *, length: int, seed: int
+) -> PromptSet | None:
+    """Prompts that a previous-token head's effect is measured on: a segment, and a beginning of its
+    second copy; in the twin the first copy is other tokens.
 
-    The right answer is the token that goes on with the second copy; the wrong one is a later token of the segment, which the twin does not hold either: so
-    knowing which tokens were seen, without their order, answers nothing. The places at which second copies are cut go round.
+    The right answer is the token that goes on with the second copy; the wrong one is a later token
+    of the segment, which the twin does not hold either: so knowing which tokens were seen, without
+    their order, answers nothing. The places at which second copies are cut go round.
 
-    sequences: [sequence, pos] of `repeated_segments`, with segments of at least 3 tokens; token_ids: those the counterparts are drawn from. None if these
-    are fewer than two segments hold, or there is one sequence alone, which has no interval.
+    sequences: [sequence, pos] of `repeated_segments`, with segments of at least 3 tokens;
+    token_ids: those the counterparts are drawn from. None if these are fewer than two segments
+    hold, or there is one sequence alone, which has no interval.
     """
     if len(token_ids) < 2 * length or length < 3 or len(sequences) < 2:
         return None
@@ -54,7 +68,9 @@ def repeated_pairs(sequences: Tensor, token_ids: Tensor, *, length: int, seed: i
     for row, (sequence, cut) in enumerate(zip(sequences, cuts.tolist(), strict=True)):
         segment = sequence[first : first + length]
         others = token_ids[~torch.isin(token_ids, segment)]
-        corrupted[row, first : first + length] = others[torch.randperm(len(others), generator=generator)[:length]]
+        corrupted[row, first : first + length] = others[
+            torch.randperm(len(others), generator=generator)[:length]
+        ]
         wrong[row] = segment[int(torch.randint(cut + 2, length, (1,), generator=generator))]
     lengths = first + length + cuts + 1
     right = sequences.gather(1, lengths[:, None])[:, 0]
@@ -68,19 +84,30 @@ def repeated_pairs(sequences: Tensor, token_ids: Tensor, *, length: int, seed: i
         lengths=lengths,
         answer_ids=torch.stack([right, wrong], 1),
         answer_signs=torch.tensor([[1.0, -1.0]]).repeat(n, 1),
-        positions={"first": torch.full((n,), first), "last": torch.full((n,), first + length - 1), "end": lengths - 1},
+        positions={
+            "first": torch.full((n,), first),
+            "last": torch.full((n,), first + length - 1),
+            "end": lengths - 1,
+        },
         lexicon_counts={"tokens": len(token_ids)},
     )
 
 
 @torch.no_grad()
-def attention_scores(model: Transformer, sequences: Tensor, *, length: int, batch_size: int = 16) -> dict[str, Tensor]:
-    """Scores of the three roles for each sequence, each [layer, head, sequence] on the CPU; a head's score is the mean over sequences.
+def attention_scores(
+    model: Transformer, sequences: Tensor, *, length: int, batch_size: int = 16
+) -> dict[str, Tensor]:
+    """Scores of the three roles for each sequence, each [layer, head, sequence] on the CPU; a
+    head's score is the mean over sequences.
 
     sequences [sequence, pos] end in two copies of `length` tokens.
     """
     second = torch.arange(sequences.shape[1] - length, sequences.shape[1])
-    targets = {"induction": second - (length - 1), "previous_token": second - 1, "duplicate_token": second - length}
+    targets = {
+        "induction": second - (length - 1),
+        "previous_token": second - 1,
+        "duplicate_token": second - length,
+    }
     found: dict[str, list[Tensor]] = {role: [] for role in targets}
     for batch in sequences.split(batch_size):
         patterns = model.attention_patterns(batch.to(model.device))

@@ -1,6 +1,8 @@
-"""In which task a role can be confirmed, and by the effect on what: one table of facts, read by the checks and by all who show them.
+"""In which task a role can be confirmed, and by the effect on what: one table of facts, read by the
+checks and by all who show them.
 
-A role that a task gives no chance to show itself is not refuted there: its cell stays empty. This module imports no torch.
+A role that a task gives no chance to show itself is not refuted there: its cell stays empty. This
+module imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ INHIBITION_INPUTS = "S-inhibition keys and values"
 CIRCUIT_MLPS = "circuit MLPs"
 INDUCTION_KEYS = "induction keys"
 REPEATED = "repeated"
-"""The task of repeated random segments: it is watched by no cell, but measured in every one, whatever the cell's own task is."""
+"""The task of repeated random segments: it is watched by no cell, but measured in every one,
+whatever the cell's own task is.
+"""
 
 CHECKED_ON: dict[str, dict[str, str]] = {
     "name_mover": {"ioi": LOGITS},
@@ -27,14 +31,16 @@ CHECKED_ON: dict[str, dict[str, str]] = {
     "year_push": {"greater_than": LOGITS},
     "previous_token": {REPEATED: INDUCTION_KEYS},
 }
-"""Role → task → what a holder's effect is measured on; in other tasks nothing is said of the role."""
+"""Role → task → what a holder's effect is measured on; in other tasks nothing is said of the role.
+"""
 
 
 def teller(role: str, tasks: Sequence[str]) -> str:
-    """Of some tasks' cells, the one that tells a role's curve where curves are over the heads of a circuit.
+    """Of some tasks' cells, the one that tells a role's curve where curves are over the heads of a
+    circuit.
 
-    Circuits differ by task, so a curve must not change from one cell to another: it is the first task in which the role can
-    be confirmed, else the first of all.
+    Circuits differ by task, so a curve must not change from one cell to another: it is the first
+    task in which the role can be confirmed, else the first of all.
     """
     known = [task for task in CHECKED_ON.get(role, {}) if task in tasks]
     return (known or list(tasks))[0]

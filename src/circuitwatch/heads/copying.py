@@ -1,10 +1,14 @@
-"""Roles that show in what a head writes: name movers and their negatives (Wang et al., arXiv 2211.00593, appendix on copying).
+"""Roles that show in what a head writes: name movers and their negatives (Wang et al., arXiv
+2211.00593, appendix on copying).
 
-The residual stream after the first block at the name positions of IOI prompts goes through the head's values and output and the
-unembedding, as if the head attended to that position alone. The score of a name mover is the share of positions whose own name is among the `top` tokens of
-the result; of a negative name mover the same with the head's output negated. A head that writes nothing there copies nothing.
+The residual stream after the first block at the name positions of IOI prompts goes through the
+head's values and output and the unembedding, as if the head attended to that position alone. The
+score of a name mover is the share of positions whose own name is among the `top` tokens of the
+result; of a negative name mover the same with the head's output negated. A head that writes nothing
+there copies nothing.
 
-Most heads put thousands of tokens above the name, which a slice of the vocabulary shows already; only what is still undecided meets the rest of it.
+Most heads put thousands of tokens above the name, which a slice of the vocabulary shows already;
+only what is still undecided meets the rest of it.
 """
 
 from __future__ import annotations
@@ -17,11 +21,15 @@ from torch import Tensor
 from circuitwatch.transformer import Transformer
 
 FIRST_SLICE, LARGEST_SLICE = 512, 8192
-"""Tokens of the vocabulary that are looked at first, and at most at a time; each slice is twice as large as the one before."""
+"""Tokens of the vocabulary that are looked at first, and at most at a time; each slice is twice as
+large as the one before.
+"""
 
 
 def head_writes(model: Transformer, layer: int, stream: Tensor) -> Tensor:
-    """What each head of a layer writes when it attends to one position alone: stream [n, d_model] → [head, n, d_model]."""
+    """What each head of a layer writes when it attends to one position alone: stream [n, d_model] →
+    [head, n, d_model].
+    """
     block = model.blocks[layer]
     attention = block.attention
     values = block.attention_norm(stream) @ attention.W_V + attention.b_V[:, None]
@@ -29,8 +37,11 @@ def head_writes(model: Transformer, layer: int, stream: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def name_mover_scores(model: Transformer, tokens: Tensor, positions: Tensor, *, top: int = 5) -> dict[str, Tensor]:
-    """Scores `name_mover` and `negative_name_mover` for each prompt, each [layer, head, prompt] on the CPU; a head's is the mean over prompts.
+def name_mover_scores(
+    model: Transformer, tokens: Tensor, positions: Tensor, *, top: int = 5
+) -> dict[str, Tensor]:
+    """Scores `name_mover` and `negative_name_mover` for each prompt, each [layer, head, prompt] on
+    the CPU; a head's is the mean over prompts.
 
     tokens [prompt, pos] are IOI prompts; positions [prompt, name] where their names stand.
     """
@@ -50,27 +61,37 @@ def name_mover_scores(model: Transformer, tokens: Tensor, positions: Tensor, *, 
 
 
 def fixed_logits(model: Transformer) -> Tensor:
-    """What the biases of the final norm and the unembedding give every token, whatever is unembedded: [d_vocab]."""
+    """What the biases of the final norm and the unembedding give every token, whatever is
+    unembedded: [d_vocab].
+    """
     bias = model.final_norm.bias
     fixed = model.W_U.new_zeros(model.W_U.shape[1]) if bias is None else bias @ model.W_U
     return fixed if model.b_U is None else fixed + model.b_U
 
 
-def among_top(model: Transformer, fixed: Tensor, written: Tensor, tokens: Tensor, top: int) -> Tensor:
-    """Whether fewer than `top` tokens have a larger logit than the row's own, when `written` is unembedded, and when it is negated.
+def among_top(
+    model: Transformer, fixed: Tensor, written: Tensor, tokens: Tensor, top: int
+) -> Tensor:
+    """Whether fewer than `top` tokens have a larger logit than the row's own, when `written` is
+    unembedded, and when it is negated.
 
-    fixed: see `fixed_logits`; written [row, d_model], tokens [row]; bool [2, row]. Ties are not larger.
+    fixed: see `fixed_logits`; written [row, d_model], tokens [row]; bool [2, row]. Ties are not
+    larger.
     """
     norm, vocabulary = model.final_norm, model.W_U.shape[1]
-    # A norm of −x is minus the norm of x but for its bias, so one product with the unembedding serves both signs.
+    # A norm of −x is minus the norm of x but for its bias, so one product with the unembedding
+    # serves both signs.
     changing = norm.standardise(written)[0] * norm.weight
     distinct, which = tokens.unique(return_inverse=True)
 
-    # The tokens of the rows come first, being the strongest rivals where names are written; in the slices they are not counted again.
+    # The tokens of the rows come first, being the strongest rivals where names are written; in the
+    # slices they are not counted again.
     logits = changing @ model.W_U[:, distinct]
     mine = logits.gather(1, which[:, None])
     own = torch.stack([fixed[tokens, None] + mine, fixed[tokens, None] - mine])
-    counts = (torch.stack([fixed[distinct] + logits, fixed[distinct] - logits]) > own).count_nonzero(2)
+    counts = (
+        torch.stack([fixed[distinct] + logits, fixed[distinct] - logits]) > own
+    ).count_nonzero(2)
     undecided = torch.arange(len(written), device=written.device)
     start, size = 0, FIRST_SLICE
     while start < vocabulary and len(undecided := undecided[(counts[:, undecided] < top).any(0)]):

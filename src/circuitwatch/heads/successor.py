@@ -1,7 +1,9 @@
-"""Successor heads: heads that write the next item of an ordered list, Monday → Tuesday (Gould et al., arXiv 2312.09230).
+"""Successor heads: heads that write the next item of an ordered list, Monday → Tuesday (Gould et
+al., arXiv 2312.09230).
 
-Each item's embedding goes through the first MLP, then through the head's values and output and the unembedding. Among the tokens of the item's own list, is the
-largest logit that of its successor? The score is the share of items for which it is.
+Each item's embedding goes through the first MLP, then through the head's values and output and the
+unembedding. Among the tokens of the item's own list, is the largest logit that of its successor?
+The score is the share of items for which it is.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Succession:
-    """One list in token ids: `targets` [item] are its items, `inputs` [pair] those with a successor, whose place in `targets` is `successors` [pair]."""
+    """One list in token ids: `targets` [item] are its items, `inputs` [pair] those with a
+    successor, whose place in `targets` is `successors` [pair].
+    """
 
     targets: Tensor
     inputs: Tensor
@@ -31,14 +35,18 @@ class Succession:
 
 
 def successions(tokenizer: PreTrainedTokenizerBase) -> list[Succession]:
-    """The lists of the lexicon as far as their items, with a leading space, are single tokens; lists with fewer than two pairs are left out.
+    """The lists of the lexicon as far as their items, with a leading space, are single tokens;
+    lists with fewer than two pairs are left out.
 
     Days and months are cyclic: Sunday is followed by Monday.
     """
     found = []
     for name, words in SUCCESSIONS.items():
         encoded = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
-        single = [ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None for ids in encoded]
+        single = [
+            ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
+            for ids in encoded
+        ]
         follower = [*single[1:], single[0] if name in CYCLIC_SUCCESSIONS else None]
         pairs = [
             (item, after)
@@ -48,13 +56,16 @@ def successions(tokenizer: PreTrainedTokenizerBase) -> list[Succession]:
         targets = [item for item in single if item is not None]
         if len(pairs) >= 2:
             places = torch.tensor([targets.index(after) for _, after in pairs])
-            found.append(Succession(torch.tensor(targets), torch.tensor([item for item, _ in pairs]), places))
+            found.append(
+                Succession(torch.tensor(targets), torch.tensor([item for item, _ in pairs]), places)
+            )
     return found
 
 
 @torch.no_grad()
 def successor_scores(model: Transformer, lists: Sequence[Succession]) -> Tensor:
-    """Whether the head favours each item's successor, all lists one after another: 0 or 1 [layer, head, item] on the CPU; a head's score is their mean.
+    """Whether the head favours each item's successor, all lists one after another: 0 or 1 [layer,
+    head, item] on the CPU; a head's score is their mean.
 
     Raises ValueError without lists.
     """

@@ -1,12 +1,15 @@
 """Whether a nano model has learnt greater-than, or only that some years are likelier than others.
 
-A fixed taste for late years makes the metric positive whatever the start year is. So the check asks what the start year changes: the slope
-of the end year that the model expects on the start year (0 for any fixed taste, 1 for "the start and a constant"), and the metric against
-that of the same prompts with the start year 01. Beside it stand the other tasks' accuracies and the best induction head's score.
+A fixed taste for late years makes the metric positive whatever the start year is. So the check asks
+what the start year changes: the slope of the end year that the model expects on the start year (0
+for any fixed taste, 1 for "the start and a constant"), and the metric against that of the same
+prompts with the start year 01. Beside it stand the other tasks' accuracies and the best induction
+head's score.
 
     python -m circuitwatch.nano.check model=nano-200k,nano-400k seed=0
 
-trains what the cache lacks, prints a line for each model and seed, and ends with exit code 1 and one line if any has not learnt it.
+trains what the cache lacks, prints a line for each model and seed, and ends with exit code 1 and
+one line if any has not learnt it.
 """
 
 from __future__ import annotations
@@ -37,14 +40,18 @@ from circuitwatch.tasks.greater_than import usable_years
 
 LEAST_SLOPE = 0.5
 N_PROMPTS = 128
-"""Prompts of each task; their start years, pairs of names and combinations of words are held out of the corpus."""
+"""Prompts of each task; their start years, pairs of names and combinations of words are held out of
+the corpus.
+"""
 N_BOOTSTRAP = 2000
 USAGE = "python -m circuitwatch.nano.check model=<nano size>[,…] seed=<number>[,…] [cache=<folder>]"
 
 
 @dataclass(frozen=True)
 class Learnt:
-    """What the last checkpoint of a suite does: behaviour and accuracy by task, the slope, and the best induction head's score."""
+    """What the last checkpoint of a suite does: behaviour and accuracy by task, the slope, and the
+    best induction head's score.
+    """
 
     name: str
     slope: float
@@ -57,29 +64,39 @@ class Learnt:
         years = self.behaviour["greater_than"]
         found = []
         if not self.slope >= LEAST_SLOPE:
-            found.append(f"the expected end year moves by {self.slope:.2f} a start year, below {LEAST_SLOPE}")
+            found.append(
+                f"the expected end year moves by {self.slope:.2f} a start year, below {LEAST_SLOPE}"
+            )
         if years.not_above_chance:
             found.append(f"its behaviour is not above chance ({years.not_above_chance})")
         return found
 
     def __str__(self) -> str:
         years = self.behaviour["greater_than"]
-        accuracies = ", ".join(f"{task} {found.accuracy:.2f}" for task, found in self.behaviour.items())
+        accuracies = ", ".join(
+            f"{task} {found.accuracy:.2f}" for task, found in self.behaviour.items()
+        )
         return (
-            f"{self.name}: slope {self.slope:.2f}, greater-than {years.value:.2f} [{years.low:.2f}, {years.high:.2f}], "
-            f"corrupted {years.corrupted:.2f}, effect {years.effect:.2f} [{years.effect_low:.2f}, {years.effect_high:.2f}]; "
+            f"{self.name}: slope {self.slope:.2f}, greater-than {years.value:.2f} "
+            f"[{years.low:.2f}, {years.high:.2f}], "
+            f"corrupted {years.corrupted:.2f}, effect {years.effect:.2f} "
+            f"[{years.effect_low:.2f}, {years.effect_high:.2f}]; "
             f"accuracy {accuracies}; induction {self.induction:.2f}"
         )
 
 
 def expected_years(logits: Tensor, year_tokens: Tensor) -> Tensor:
-    """Σ yy · p(yy) [prompt] under the softmax of logits [prompt, d_vocab] over the two-digit tokens [year], token of 00 first."""
+    """Σ yy · p(yy) [prompt] under the softmax of logits [prompt, d_vocab] over the two-digit tokens
+    [year], token of 00 first.
+    """
     years = torch.arange(len(year_tokens), dtype=torch.float64)
     return logits[:, year_tokens].double().softmax(-1) @ years
 
 
 def slope_on_start(logits: Tensor, starts: Tensor, year_tokens: Tensor) -> float:
-    """Least-squares slope of the expected end year on the start years [prompt], from logits [prompt, d_vocab] at the ends of prompts."""
+    """Least-squares slope of the expected end year on the start years [prompt], from logits
+    [prompt, d_vocab] at the ends of prompts.
+    """
     return float(np.polyfit(starts.numpy(), expected_years(logits, year_tokens).numpy(), 1)[0])
 
 
@@ -90,7 +107,9 @@ def start_years(prompts: PromptSet, year_tokens: Tensor) -> Tensor:
 
 
 def check(suite: Path, name: str, *, n_prompts: int = N_PROMPTS, seed: int = 0) -> Learnt:
-    """Measure the last checkpoint of the suite in a folder, on `n_prompts` prompts of each task; `seed` draws prompts and resamples."""
+    """Measure the last checkpoint of the suite in a folder, on `n_prompts` prompts of each task;
+    `seed` draws prompts and resamples.
+    """
     folder = suite / list_checkpoints(suite)[-1].revision
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     behaviour, slope = {}, float("nan")
@@ -103,7 +122,9 @@ def check(suite: Path, name: str, *, n_prompts: int = N_PROMPTS, seed: int = 0) 
             year_tokens = torch.tensor([tokens[yy] for yy in range(100)])
             slope = slope_on_start(clean, start_years(prompts, year_tokens), year_tokens)
     probes = role_probes(tokenizer, HeadsConfig(), seed=seed)
-    induction = attention_scores(model, probes.repeated, length=probes.length)["induction"].mean(-1).max()
+    induction = (
+        attention_scores(model, probes.repeated, length=probes.length)["induction"].mean(-1).max()
+    )
     return Learnt(name, slope, behaviour, float(induction))
 
 
@@ -120,12 +141,18 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(2)
     faults = [f"{learnt.name}: {' and '.join(learnt.faults)}" for learnt in found if learnt.faults]
     if faults:
-        print(f"circuitwatch: error: greater-than is not learnt ({'; '.join(faults)})", file=sys.stderr)
+        print(
+            f"circuitwatch: error: greater-than is not learnt ({'; '.join(faults)})",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 
 def _parsed(arguments: list[str]) -> list[Config]:
-    """A configuration for each model and seed of the command line. Raises UserError for anything else in it."""
+    """A configuration for each model and seed of the command line.
+
+    Raises UserError for anything else in it.
+    """
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if len(given) < len(arguments) or not {"model"} <= set(given) <= {"model", "seed", "cache"}:
         raise UserError(f"{' '.join(arguments) or 'nothing to check'}: the command is {USAGE}")

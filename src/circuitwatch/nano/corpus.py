@@ -1,8 +1,10 @@
-"""The synthetic corpus of the nano suite: sentences from which the four tasks, induction, successions and name copying can be learnt.
+"""The synthetic corpus of the nano suite: sentences from which the four tasks, induction,
+successions and name copying can be learnt.
 
-A row begins with the end-of-text token and is filled with sentences of random families; the last is cut off. Patterns are encoded once,
-so a sentence costs a few draws and a list; a batch is a function of (seed, step) alone. Combinations for which the lexicon's
-`held_out` holds (pairs of names, start years, a name with a role, a subject with its companion) are never produced.
+A row begins with the end-of-text token and is filled with sentences of random families; the last is
+cut off. Patterns are encoded once, so a sentence costs a few draws and a list; a batch is a
+function of (seed, step) alone. Combinations for which the lexicon's `held_out` holds (pairs of
+names, start years, a name with a role, a subject with its companion) are never produced.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from circuitwatch import lexicon
 from circuitwatch.nano import templates
 
 CORPUS_VERSION = 6
-"""To be raised with every change of what is sampled, so that weights trained on another corpus are not reused."""
+"""To be raised with every change of what is sampled, so that weights trained on another corpus are
+not reused.
+"""
 
 MIXTURE = {
     "ioi": 0.25,
@@ -43,7 +47,9 @@ LONGEST_RANGE = 10
 LONGEST_SEGMENT = 12
 """Tokens in the longest random segment that is repeated."""
 REPEATED_LENGTH = 16
-"""Tokens that a repeated segment fills at least, as far as whole copies go: short ones come many times."""
+"""Tokens that a repeated segment fills at least, as far as whole copies go: short ones come many
+times.
+"""
 
 T = TypeVar("T")
 
@@ -64,12 +70,18 @@ class Pattern:
 class Corpus:
     """Batches of token ids for the tokenizer of `nano.vocabulary`."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, seed: int, rows: int, context: int) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, *, seed: int, rows: int, context: int
+    ) -> None:
         self.seed, self.rows, self.context = seed, rows, context
         self.bos: int = tokenizer.bos_token_id
         self.ids: dict[str, int] = tokenizer.get_vocab()
         # A row's first word has no space before it.
-        self.unspaced = {self.ids[f" {word}"]: index for word, index in self.ids.items() if f" {word}" in self.ids}
+        self.unspaced = {
+            self.ids[f" {word}"]: index
+            for word, index in self.ids.items()
+            if f" {word}" in self.ids
+        }
         self.ordinary = sorted(set(self.ids.values()) - set(tokenizer.all_special_ids))
 
         def encode(patterns: Sequence[str]) -> list[Pattern]:
@@ -89,9 +101,14 @@ class Corpus:
             "name": lexicon.nano_names(),
         }
         names = lexicon.nano_names()
-        self.pairs = [(a, b) for a in names for b in names if a != b and not lexicon.held_out_pair(a, b)]
+        self.pairs = [
+            (a, b) for a in names for b in names if a != b and not lexicon.held_out_pair(a, b)
+        ]
         self.females = set(names[: lexicon.NANO_NAMES])
-        self.nouns, self.verbs = lexicon.NOUNS[: lexicon.NANO_NOUNS], lexicon.VERBS[: lexicon.NANO_VERBS]
+        self.nouns, self.verbs = (
+            lexicon.NOUNS[: lexicon.NANO_NOUNS],
+            lexicon.VERBS[: lexicon.NANO_VERBS],
+        )
         self.start_years = [
             (century, year)
             for century in lexicon.CENTURIES
@@ -102,15 +119,26 @@ class Corpus:
             ([self.spaced(word) for word in words], name in lexicon.CYCLIC_SUCCESSIONS)
             for name, words in lexicon.SUCCESSIONS.items()
         ]
-        self.openings, self.closings = sentences(templates.IOI_OPENINGS), sentences(templates.IOI_CLOSINGS)
+        self.openings, self.closings = (
+            sentences(templates.IOI_OPENINGS),
+            sentences(templates.IOI_CLOSINGS),
+        )
         self.short_openings, self.short_closings = (
             sentences(templates.SHORT_OPENINGS),
             sentences(templates.SHORT_CLOSINGS),
         )
-        self.conversations, self.pronouns = sentences(templates.CONVERSATION), sentences(templates.PRONOUN)
+        self.conversations, self.pronouns = (
+            sentences(templates.CONVERSATION),
+            sentences(templates.PRONOUN),
+        )
         self.year_ranges, self.fillers = sentences(templates.YEARS), sentences(templates.FILLER)
-        self.subjects = [(kind, sentences(patterns)) for kind, patterns in templates.AGREEMENT_SUBJECTS.items()]
-        self.tails, self.copula_tails = encode(templates.AGREEMENT_TAILS), encode(templates.COPULA_TAILS)
+        self.subjects = [
+            (kind, sentences(patterns)) for kind, patterns in templates.AGREEMENT_SUBJECTS.items()
+        ]
+        self.tails, self.copula_tails = (
+            encode(templates.AGREEMENT_TAILS),
+            encode(templates.COPULA_TAILS),
+        )
         self.separators = [pattern.fill({}) for pattern in encode(templates.SUCCESSION_SEPARATORS)]
         self.families = list(
             zip(
@@ -138,7 +166,9 @@ class Corpus:
         row = [self.bos]
         while len(row) < self.context:
             draw = rng.random()
-            family = next((family for threshold, family in self.families if draw < threshold), self.repeated)
+            family = next(
+                (family for threshold, family in self.families if draw < threshold), self.repeated
+            )
             sentence = family(rng)
             if len(row) == 1:
                 sentence[0] = self.unspaced.get(sentence[0], sentence[0])
@@ -154,10 +184,11 @@ class Corpus:
         return {field: self.spaced(choose(rng, words)) for field, words in self.lists.items()}
 
     def ioi(self, rng: random.Random) -> list[int]:
-        """Two names, then one of them acts on the other; in short sentences several times, each time either of them.
+        """Two names, then one of them acts on the other; in short sentences several times, each
+        time either of them.
 
-        Many decisions between two names in few tokens are what makes the behaviour emerge reliably: without them some training runs
-        still copied either name at random after two million tokens.
+        Many decisions between two names in few tokens are what makes the behaviour emerge reliably:
+        without them some training runs still copied either name at random after two million tokens.
         """
         words = self._two_names(rng)
 
@@ -183,17 +214,28 @@ class Corpus:
             if not lexicon.held_out(name, role):
                 break
         she = self.spaced("she" if name in self.females else "he")
-        words = {**self.words(rng), "name": self.spaced(name), "role": self.spaced(role), "she": she}
+        words = {
+            **self.words(rng),
+            "name": self.spaced(name),
+            "role": self.spaced(role),
+            "she": she,
+        }
         return choose(rng, self.pronouns).fill(words)
 
     def year_range(self, rng: random.Random) -> list[int]:
-        """Two years of a century, the second soon after the first; each of the next years that the century has is as likely.
+        """Two years of a century, the second soon after the first; each of the next years that the
+        century has is as likely.
 
-        If any later year may follow, a small model learns only that late years are likely, whatever the first one is.
+        If any later year may follow, a small model learns only that late years are likely, whatever
+        the first one is.
         """
         century, start = choose(rng, self.start_years)
         end = start + 1 + int(rng.random() * min(LONGEST_RANGE, 99 - start))
-        years = {"century": self.spaced(str(century)), "from": self.ids[f"{start:02}"], "to": self.ids[f"{end:02}"]}
+        years = {
+            "century": self.spaced(str(century)),
+            "from": self.ids[f"{start:02}"],
+            "to": self.ids[f"{end:02}"],
+        }
         return choose(rng, self.year_ranges).fill({**self.words(rng), **years})
 
     def agreement(self, rng: random.Random) -> list[int]:
@@ -203,10 +245,14 @@ class Corpus:
             subject, other = choose(rng, self.nouns), choose(rng, self.nouns)
             first, verb = choose(rng, self.verbs), choose(rng, self.verbs)
             adjective = choose(rng, self.lists["adjective"])
-            companion = {"simple": adjective, "verb phrase coordination": first[0]}.get(kind, other[0])
-            # An adjective may stand before the subject in any construction, and is then the companion of a simple one.
+            companion = {"simple": adjective, "verb phrase coordination": first[0]}.get(
+                kind, other[0]
+            )
+            # An adjective may stand before the subject in any construction, and is then the
+            # companion of a simple one.
             if subject != other and not any(
-                lexicon.held_out(*parts) for parts in ((kind, subject[0], companion), ("simple", subject[0], adjective))
+                lexicon.held_out(*parts)
+                for parts in ((kind, subject[0], companion), ("simple", subject[0], adjective))
             ):
                 break
         number = int(rng.random() < 0.5)
@@ -217,7 +263,11 @@ class Corpus:
             "adjective": self.spaced(adjective),
         }
         tails = self.copula_tails if verb[0] == "is" else self.tails
-        return [*choose(rng, patterns).fill(words), self.spaced(verb[number]), *choose(rng, tails).fill(words)]
+        return [
+            *choose(rng, patterns).fill(words),
+            self.spaced(verb[number]),
+            *choose(rng, tails).fill(words),
+        ]
 
     def succession(self, rng: random.Random) -> list[int]:
         """Three to seven consecutive items of an ordered list."""
@@ -246,5 +296,8 @@ class Corpus:
 
 
 def choose(rng: random.Random, items: Sequence[T]) -> T:
-    """One item. `random.choice` may change between Python versions; `random.random` is documented not to."""
+    """One item.
+
+    `random.choice` may change between Python versions; `random.random` is documented not to.
+    """
     return items[int(rng.random() * len(items))]

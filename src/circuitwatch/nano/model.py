@@ -1,7 +1,9 @@
-"""The nano models: sizes, Hugging Face configuration, initial weights, and which parameter each optimiser updates.
+"""The nano models: sizes, Hugging Face configuration, initial weights, and which parameter each
+optimiser updates.
 
-They are GPT-NeoX models as Pythia is (Biderman et al., arXiv 2304.01373): attention and MLP in parallel, rotary embedding on a quarter of
-each head, embedding and unembedding untied. Sizes are named by their number of parameters, embeddings included.
+They are GPT-NeoX models as Pythia is (Biderman et al., arXiv 2304.01373): attention and MLP in
+parallel, rotary embedding on a quarter of each head, embedding and unembedding untied. Sizes are
+named by their number of parameters, embeddings included.
 """
 
 from __future__ import annotations
@@ -47,8 +49,12 @@ def nano_size(name: str) -> NanoSize:
     return SIZES[name]
 
 
-def build_model(size: NanoSize, *, vocabulary: int, context: int, initial_std: float, seed: int) -> GPTNeoXForCausalLM:
-    """A freshly initialised model: matrices normal with `initial_std`, biases 0, norms 1, from a generator of its own."""
+def build_model(
+    size: NanoSize, *, vocabulary: int, context: int, initial_std: float, seed: int
+) -> GPTNeoXForCausalLM:
+    """A freshly initialised model: matrices normal with `initial_std`, biases 0, norms 1, from a
+    generator of its own.
+    """
     config = GPTNeoXConfig(
         vocab_size=vocabulary,
         hidden_size=size.d_model,
@@ -79,13 +85,20 @@ def build_model(size: NanoSize, *, vocabulary: int, context: int, initial_std: f
 def count_parameters(model: GPTNeoXForCausalLM) -> tuple[int, int]:
     """Parameters in all, and without the embedding and unembedding."""
     total = sum(p.numel() for p in model.parameters())
-    return total, total - model.get_input_embeddings().weight.numel() - model.get_output_embeddings().weight.numel()
+    return (
+        total,
+        total
+        - model.get_input_embeddings().weight.numel()
+        - model.get_output_embeddings().weight.numel(),
+    )
 
 
 def split_parameters(model: GPTNeoXForCausalLM) -> tuple[list[Group], list[Tensor]]:
-    """(groups for Muon, the rest for Adam): hidden matrices, one group a shape; embeddings, norms and biases.
+    """(groups for Muon, the rest for Adam): hidden matrices, one group a shape; embeddings, norms
+    and biases.
 
-    GPT-NeoX fuses queries, keys and values as rows [head, (q, k, v), d_head], so one reshape gives a matrix for each head and role.
+    GPT-NeoX fuses queries, keys and values as rows [head, (q, k, v), d_head], so one reshape gives
+    a matrix for each head and role.
     """
     config, layers = model.config, model.gpt_neox.layers
     d_head = config.hidden_size // config.num_attention_heads

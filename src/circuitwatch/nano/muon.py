@@ -1,8 +1,9 @@
 """Muon: momentum whose update is orthogonalised, for the hidden matrices of a small transformer.
 
-K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the momentum matrix M = U S Vᵀ is replaced by an
-approximation of U Vᵀ, found by a Newton–Schulz iteration, so that every direction of the matrix learns at the same speed. A fused
-query-key-value matrix is not one map but three per head, which are orthogonalised one by one.
+K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024): the momentum
+matrix M = U S Vᵀ is replaced by an approximation of U Vᵀ, found by a Newton–Schulz iteration, so
+that every direction of the matrix learns at the same speed. A fused query-key-value matrix is not
+one map but three per head, which are orthogonalised one by one.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Coefficients of the odd quintic a·x + b·x³ + c·x⁵ of the Muon paper: steep at 0, and maps singular values towards [0.7, 1.2].
+# Coefficients of the odd quintic a·x + b·x³ + c·x⁵ of the Muon paper: steep at 0, and maps singular
+# values towards [0.7, 1.2].
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, n_iterations: int) -> Tensor:
-    """Approximate U Vᵀ of each matrix in `matrices` [..., rows, columns]; more iterations flatten more of the spectrum.
+    """Approximate U Vᵀ of each matrix in `matrices` [..., rows, columns]; more iterations flatten
+    more of the spectrum.
 
-    Each matrix is divided by its Frobenius norm first, which bounds its singular values by one; an all-zero matrix stays zero.
+    Each matrix is divided by its Frobenius norm first, which bounds its singular values by one; an
+    all-zero matrix stays zero.
     """
     a, b, c = QUINTIC
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -34,7 +38,9 @@ def orthogonalise(matrices: Tensor, n_iterations: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters of one shape, and how each is seen as a stack of matrices [matrix, rows, columns] (a view, not a copy)."""
+    """Parameters of one shape, and how each is seen as a stack of matrices [matrix, rows, columns]
+    (a view, not a copy).
+    """
 
     parameters: Sequence[Tensor]
     view: Callable[[Tensor], Tensor]
@@ -43,14 +49,18 @@ class Group:
 class Muon:
     """Nesterov momentum, orthogonalised. All matrices of a group go through one batched iteration.
 
-    The step of a matrix is lr · sqrt(max(1, rows / columns)), so that its effect on a unit-scale input does not depend on the shape.
+    The step of a matrix is lr · sqrt(max(1, rows / columns)), so that its effect on a unit-scale
+    input does not depend on the shape.
     """
 
     def __init__(self, groups: Sequence[Group], *, momentum: float, n_iterations: int) -> None:
         self.groups = list(groups)
         self.momentum = momentum
         self.n_iterations = n_iterations
-        self.buffers = [torch.zeros_like(torch.cat([g.view(p.detach()) for p in g.parameters])) for g in self.groups]
+        self.buffers = [
+            torch.zeros_like(torch.cat([g.view(p.detach()) for p in g.parameters]))
+            for g in self.groups
+        ]
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
@@ -81,7 +91,9 @@ class Adam:
 
     @torch.no_grad()
     def step(self, lr: float, t: int) -> None:
-        """Update every parameter from its gradient; `t` counts updates from 1 and corrects the bias of the running means."""
+        """Update every parameter from its gradient; `t` counts updates from 1 and corrects the bias
+        of the running means.
+        """
         beta1, beta2 = self.betas
         for parameter, first, second in zip(self.parameters, self.first, self.second, strict=True):
             gradient = parameter.grad
@@ -95,5 +107,7 @@ class Adam:
     def state(self) -> dict[str, Tensor]:
         """Both running means by name."""
         return {
-            f"adam.{order}.{i}": m for order, means in enumerate((self.first, self.second)) for i, m in enumerate(means)
+            f"adam.{order}.{i}": m
+            for order, means in enumerate((self.first, self.second))
+            for i, m in enumerate(means)
         }

@@ -1,7 +1,9 @@
-"""Sentence patterns of the nano corpus: the families of the tasks' prompts, in other words than the evaluation patterns.
+"""Sentence patterns of the nano corpus: the families of the tasks' prompts, in other words than the
+evaluation patterns.
 
-`{A}` and `{B}` are two names, `{S}` the one of them that acts and `{R}` the other. Patterns joined at random are written as openings
-and closings. Every word of the lexicon's evaluation patterns occurs here in another surrounding, so that all of them are trained.
+`{A}` and `{B}` are two names, `{S}` the one of them that acts and `{R}` the other. Patterns joined
+at random are written as openings and closings. Every word of the lexicon's evaluation patterns
+occurs here in another surrounding, so that all of them are trained.
 """
 
 from __future__ import annotations
@@ -104,10 +106,16 @@ YEARS = (
 )
 
 AGREEMENT_SUBJECTS = {
-    construction: (pattern, pattern.replace("The ", "Then the ", 1), pattern.replace("The ", "Today the ", 1))
+    construction: (
+        pattern,
+        pattern.replace("The ", "Then the ", 1),
+        pattern.replace("The ", "Today the ", 1),
+    )
     for construction, pattern in lexicon.AGREEMENT_PATTERNS.items()
 }
-"""What stands before the verb, in the six constructions of the agreement task; the combinations of words that it tests are held out."""
+"""What stands before the verb, in the six constructions of the agreement task; the combinations of
+words that it tests are held out.
+"""
 AGREEMENT_TAILS = (".", " today.", " at the {place}.", " with the {other}.", " again.")
 COPULA_TAILS = (" {adjective}.", " very {adjective}.", " at the {place}.")
 """After `is` and `are`."""
@@ -131,6 +139,16 @@ FILLER = (
 def texts() -> list[str]:
     """All patterns and parts of patterns, for collecting their words."""
     return [
-        *IOI_OPENINGS, *IOI_CLOSINGS, *SHORT_OPENINGS, *SHORT_CLOSINGS, *CONVERSATION, *PRONOUN, *YEARS,
-        *chain.from_iterable(AGREEMENT_SUBJECTS.values()), *AGREEMENT_TAILS, *COPULA_TAILS, *SUCCESSION_SEPARATORS, *FILLER,
-    ]  # fmt: skip
+        *IOI_OPENINGS,
+        *IOI_CLOSINGS,
+        *SHORT_OPENINGS,
+        *SHORT_CLOSINGS,
+        *CONVERSATION,
+        *PRONOUN,
+        *YEARS,
+        *chain.from_iterable(AGREEMENT_SUBJECTS.values()),
+        *AGREEMENT_TAILS,
+        *COPULA_TAILS,
+        *SUCCESSION_SEPARATORS,
+        *FILLER,
+    ]

@@ -1,8 +1,10 @@
-"""Training a nano model: checkpoints at Pythia's kind of steps, resumable after a kill, bit for bit.
+"""Training a nano model: checkpoints at Pythia's kind of steps, resumable after a kill, bit for
+bit.
 
-The order of work at a step: update the weights, publish a checkpoint if the step is on the schedule, then save the training state
-if it is on the regular part of the schedule. A run that is cut off goes on from the last state; as batches are a function of
-(seed, step) and the optimisers' buffers are in the state, the weights it reaches are those of an undisturbed run.
+The order of work at a step: update the weights, publish a checkpoint if the step is on the
+schedule, then save the training state if it is on the regular part of the schedule. A run that is
+cut off goes on from the last state; as batches are a function of (seed, step) and the optimisers'
+buffers are in the state, the weights it reaches are those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ from torch import Tensor
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from circuitwatch.nano.corpus import CORPUS_VERSION, Corpus
-from circuitwatch.nano.model import NanoSize, build_model, count_parameters, nano_size, split_parameters
+from circuitwatch.nano.model import (
+    NanoSize,
+    build_model,
+    count_parameters,
+    nano_size,
+    split_parameters,
+)
 from circuitwatch.nano.muon import Adam, Muon
 from circuitwatch.nano.vocabulary import build_tokenizer
 
@@ -80,21 +88,32 @@ def checkpoint_steps(n_steps: int, every: int) -> list[int]:
 
 
 def learning_rate_scale(step: int, n_steps: int, recipe: Recipe) -> float:
-    """Factor on the peak learning rates at update `step` (from 1): linear warm-up, constant, linear decay to 0."""
+    """Factor on the peak learning rates at update `step` (from 1): linear warm-up, constant, linear
+    decay to 0.
+    """
     return min(1.0, step / recipe.warmup, (n_steps + 1 - step) / max(1.0, recipe.decay * n_steps))
 
 
 def ensure_trained(
-    name: str, *, seed: int, cache: Path, progress: Progress | None = None, threads: int | None = None
+    name: str,
+    *,
+    seed: int,
+    cache: Path,
+    progress: Progress | None = None,
+    threads: int | None = None,
 ) -> Path:
     """The folder of a trained suite, training it now if the cache lacks it.
 
-    The folder holds step0/, step1/, …, each a complete Hugging Face folder, and suite.json, which is written last. Its name includes
-    a hash of everything that decides the weights, so a changed recipe never meets old weights. `progress(step, n_steps)` is called
-    after every step. `threads` (default 1: the matrices are too small to gain from more) is torch's thread count while training.
+    The folder holds step0/, step1/, …, each a complete Hugging Face folder, and suite.json, which
+    is written last. Its name includes a hash of everything that decides the weights, so a changed
+    recipe never meets old weights. `progress(step, n_steps)` is called after every step. `threads`
+    (default 1: the matrices are too small to gain from more) is torch's thread count while
+    training.
     """
     size, recipe = nano_size(name), Recipe()
-    key = hashlib.sha256(json.dumps(_description(size, recipe, seed), sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(
+        json.dumps(_description(size, recipe, seed), sort_keys=True).encode()
+    ).hexdigest()[:12]
     folder = cache.expanduser() / "nano" / name / f"seed{seed}-{key}"
     return train_suite(size, recipe, seed=seed, folder=folder, progress=progress, threads=threads)
 
@@ -108,29 +127,43 @@ def train_suite(
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> Path:
-    """Train `size` into `folder` (or go on, or return at once if its manifest is there) and return `folder`."""
+    """Train `size` into `folder` (or go on, or return at once if its manifest is there) and return
+    `folder`.
+    """
     manifest = folder / "suite.json"
     if manifest.exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
-        if not manifest.exists():  # another process may have finished while this one waited for the lock
+        if (
+            not manifest.exists()
+        ):  # another process may have finished while this one waited for the lock
             with _torch_threads(threads or 1):
                 _train(size, recipe, seed, folder, progress)
     return folder
 
 
-def _train(size: NanoSize, recipe: Recipe, seed: int, folder: Path, progress: Progress | None) -> None:
+def _train(
+    size: NanoSize, recipe: Recipe, seed: int, folder: Path, progress: Progress | None
+) -> None:
     """The training loop; the caller holds the lock."""
     tokenizer = build_tokenizer()
     corpus = Corpus(tokenizer, seed=seed, rows=recipe.batch, context=recipe.context)
     model = build_model(
-        size, vocabulary=len(tokenizer), context=recipe.context, initial_std=recipe.initial_std, seed=seed
+        size,
+        vocabulary=len(tokenizer),
+        context=recipe.context,
+        initial_std=recipe.initial_std,
+        seed=seed,
     )
     groups, others = split_parameters(model)
     muon = Muon(groups, momentum=recipe.momentum, n_iterations=recipe.newton_schulz)
     adam = Adam(others, betas=recipe.betas)
-    tensors = {**{f"model.{name}": p.data for name, p in model.named_parameters()}, **muon.state(), **adam.state()}
+    tensors = {
+        **{f"model.{name}": p.data for name, p in model.named_parameters()},
+        **muon.state(),
+        **adam.state(),
+    }
 
     steps = checkpoint_steps(size.n_steps, recipe.every)
     done = _restore(folder / STATE, tensors)
@@ -177,7 +210,10 @@ def _description(size: NanoSize, recipe: Recipe, seed: int) -> dict[str, Any]:
 def _publish(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write one checkpoint as a Hugging Face folder; it appears whole or not at all."""
     building = folder.with_name(folder.name + ".building")
-    for leftover in (building, folder):  # of a run that was cut off; what is written now is the same
+    for leftover in (
+        building,
+        folder,
+    ):  # of a run that was cut off; what is written now is the same
         shutil.rmtree(leftover, ignore_errors=True)
     building.mkdir()
     model.config.save_pretrained(building)
@@ -188,9 +224,13 @@ def _publish(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, fold
 
 
 def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Replace the training state in one motion, so that a kill leaves the old one or the new one."""
+    """Replace the training state in one motion, so that a kill leaves the old one or the new
+    one.
+    """
     building = path.with_suffix(".building")
-    save_file({name: t.detach().contiguous() for name, t in tensors.items()}, building, metadata=metadata)
+    save_file(
+        {name: t.detach().contiguous() for name, t in tensors.items()}, building, metadata=metadata
+    )
     os.replace(building, path)
 
 

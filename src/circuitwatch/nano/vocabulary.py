@@ -1,8 +1,9 @@
 """The word-level tokenizer of the nano suite.
 
-Its pieces carry their leading space, as those of a byte-pair encoding do (" Mary", " 17", "32", "."), so one prompt generator serves
-it and Pythia's tokenizer, and text survives encoding and decoding unchanged. The vocabulary is closed: the words of the lexicon's
-nano subset and of the corpus templates.
+Its pieces carry their leading space, as those of a byte-pair encoding do (" Mary", " 17", "32",
+"."), so one prompt generator serves it and Pythia's tokenizer, and text survives encoding and
+decoding unchanged. The vocabulary is closed: the words of the lexicon's nano subset and of the
+corpus templates.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from circuitwatch.nano import templates
 END_OF_TEXT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
 
-# A word, a contraction's tail, one or two digits, or one other character; words, digits and punctuation keep the space before them.
+# A word, a contraction's tail, one or two digits, or one other character; words, digits and
+# punctuation keep the space before them.
 PIECE = r" ?[A-Za-z]+|'[a-z]+| ?[0-9]{1,2}| ?[^A-Za-z0-9\s]|\s"
 
 
@@ -29,7 +31,8 @@ def pieces(text: str) -> list[str]:
 
 
 def vocabulary() -> list[str]:
-    """All pieces in the order of their ids: the two special tokens, then what texts consist of, sorted.
+    """All pieces in the order of their ids: the two special tokens, then what texts consist of,
+    sorted.
 
     A word that can begin a text is there without a space too.
     """

@@ -1,12 +1,15 @@
-"""From records and from others' results to a summary: tables, figures and one report. Imports no torch, so that it starts quickly.
+"""From records and from others' results to a summary: tables, figures and one report. Imports no
+torch, so that it starts quickly.
 
-One path serves every source: curves are read (`importers`), their emergence and what goes with size are looked for (`curve_tables`), and what curves say
-together (`together`); cells among the sources add circuits, heads, the algorithm and transfer.
+One path serves every source: curves are read (`importers`), their emergence and what goes with size
+are looked for (`curve_tables`), and what curves say together (`together`); cells among the sources
+add circuits, heads, the algorithm and transfer.
 
-Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv, scaling.csv, cells.csv, seeds.csv, overlap.csv, roles.csv,
-turnover.csv,
-handovers.csv, algorithm.csv, algorithm_bands.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv, changes.csv, stability.csv, circuit_stability.csv,
-metrics.csv; notes.txt; the figures that `drawing` names as PNG, SVG and PDF; report.html.
+Written to <sweep>/summary, or to the folder asked for, where they have rows: emergence.csv,
+scaling.csv, cells.csv, seeds.csv, overlap.csv, roles.csv, turnover.csv, handovers.csv,
+algorithm.csv, algorithm_bands.csv, transfer.csv, specificity.csv, lags.csv, agreement.csv,
+changes.csv, stability.csv, circuit_stability.csv, metrics.csv; notes.txt; the figures that
+`drawing` names as PNG, SVG and PDF; report.html.
 """
 
 from __future__ import annotations
@@ -26,7 +29,12 @@ from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.figures.drawing import draw_figures
-from circuitwatch.summary.figures.shared import FORMATS, format_interval, quantity_in_words, save_figures
+from circuitwatch.summary.figures.shared import (
+    FORMATS,
+    format_interval,
+    quantity_in_words,
+    save_figures,
+)
 from circuitwatch.summary.heads.tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below, read_cells
@@ -56,7 +64,9 @@ MOST_PRINTED = 60
 
 @dataclass(frozen=True)
 class SummaryResult:
-    """Where the summary is, its tables as `curve_tables`, `tables`, `heads` and `together` make them, and notes of what was left out."""
+    """Where the summary is, its tables as `curve_tables`, `tables`, `heads` and `together` make
+    them, and notes of what was left out.
+    """
 
     folder: Path
     emergence: pd.DataFrame
@@ -67,10 +77,14 @@ class SummaryResult:
     notes: list[str] = field(default_factory=list)
 
 
-def summarize(sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = FORMATS) -> SummaryResult:
-    """Summarise the cells of a sweep's folder, finished or not, into its `summary` folder, which is replaced as a whole.
+def summarize(
+    sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = FORMATS
+) -> SummaryResult:
+    """Summarise the cells of a sweep's folder, finished or not, into its `summary` folder, which is
+    replaced as a whole.
 
-    n_bootstrap: bootstrap samples of each curve. formats: endings of the figures' files. Raises UserError if there is no cell, or none with a record.
+    n_bootstrap: bootstrap samples of each curve. formats: endings of the figures' files. Raises
+    UserError if there is no cell, or none with a record.
     """
     found, notes = find_cells_below(sweep)
     cells = [cell for cell in found if cell.steps_done()]
@@ -87,7 +101,11 @@ def summarize(sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = F
 
 
 def summarize_sources(
-    request: Request, suites: Sequence[Suite], *, n_bootstrap: int = 200, formats: Sequence[str] = FORMATS
+    request: Request,
+    suites: Sequence[Suite],
+    *,
+    n_bootstrap: int = 200,
+    formats: Sequence[str] = FORMATS,
 ) -> SummaryResult:
     """Summarise any mix of sources into a folder; see `importers`.
 
@@ -101,7 +119,12 @@ def summarize_sources(
 
 
 def _summarize(
-    sources: Sources, name: str, folder: Path, thresholds: Mapping[str, float], n_bootstrap: int, formats: Sequence[str]
+    sources: Sources,
+    name: str,
+    folder: Path,
+    thresholds: Mapping[str, float],
+    n_bootstrap: int,
+    formats: Sequence[str],
 ) -> SummaryResult:
     cells, notes = _read(sources)
     cells = [with_final(cell) for cell in cells]
@@ -113,7 +136,10 @@ def _summarize(
             n_bootstrap=n_bootstrap,
             progress=lambda done, total: progress.at(f"{done} of {total} curves"),
         )
-        emergence, notes = behaviours_first(emergence), list(dict.fromkeys([*curves.notes, *notes, *odd]))
+        emergence, notes = (
+            behaviours_first(emergence),
+            list(dict.fromkeys([*curves.notes, *notes, *odd])),
+        )
         progress.at("what they say together")
         scaling = scaling_rows(curves, emergence)
         scaling = with_adjusted(scaling) if len(scaling) else scaling
@@ -139,28 +165,40 @@ def _summarize(
             drawn = draw_figures(curves, cells, emergence, scaling, heads, notes)
             save_figures(drawn, building, formats)
             (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
-            found = Findings(name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables)
+            found = Findings(
+                name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables
+            )
             write_report(building / "report.html", found)
     return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes)
 
 
 def _read(sources: Sources) -> tuple[list[CellData], list[str]]:
-    """The cells of the sources, each (model, task, seed) once, and notes on those that came twice and on records that are damaged."""
+    """The cells of the sources, each (model, task, seed) once, and notes on those that came twice
+    and on records that are damaged.
+    """
     notes: list[str] = []
-    cells = in_order([cell for cell in (read_cell(cell, notes) for cell in sources.cells) if len(cell.curves)])
+    cells = in_order(
+        [cell for cell in (read_cell(cell, notes) for cell in sources.cells) if len(cell.curves)]
+    )
     once: dict[tuple[str, str, int], CellData] = {}
     twice = []
     for cell in cells:
         if once.setdefault((cell.model, cell.task, cell.seed), cell) is not cell:
             twice.append(f"{cell.model} {cell.task} seed{cell.seed}")
-    notes += [f"several cells of {', '.join(twice)}: circuits and heads are of the first"] if twice else []
+    notes += (
+        [f"several cells of {', '.join(twice)}: circuits and heads are of the first"]
+        if twice
+        else []
+    )
     return list(once.values()), notes
 
 
 def print_summary(result: SummaryResult) -> None:
     """Print when things emerged, what was left out, and where the report is."""
     console = wide_console()
-    table = Table(title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     emergence = result.emergence
     several = len(emergence) > 0 and emergence["seed"].nunique() > 1
     for name in (
@@ -175,13 +213,16 @@ def print_summary(result: SummaryResult) -> None:
         "at the end",
     ):
         wraps = name in ("task", "quantity")
-        table.add_column(name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps)
+        table.add_column(
+            name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps
+        )
     roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
     for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
         for _, row in part.head(MOST_PRINTED).iterrows():
             quantity = quantity_in_words(row["quantity"])
             interval, seen = (
-                format_interval(row[f"{name}_low"], row[f"{name}_high"]) for name in ("tokens", "crossing")
+                format_interval(row[f"{name}_low"], row[f"{name}_high"])
+                for name in ("tokens", "crossing")
             )
             table.add_row(
                 escape(row["model"]),
@@ -199,7 +240,10 @@ def print_summary(result: SummaryResult) -> None:
     hidden = sum(max(int(count) - MOST_PRINTED, 0) for count in (roles.sum(), (~roles).sum()))
     if hidden:
         console.print(
-            f"{hidden} more curves in {result.folder / 'emergence.csv'}", highlight=False, markup=False, soft_wrap=True
+            f"{hidden} more curves in {result.folder / 'emergence.csv'}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
     if len(unfinished):
@@ -209,4 +253,6 @@ def print_summary(result: SummaryResult) -> None:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells)]:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True
+    )

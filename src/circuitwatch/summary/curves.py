@@ -1,7 +1,9 @@
-"""Curves over training tokens, wherever they come from, in one long table, and the notes on what was left out of it.
+"""Curves over training tokens, wherever they come from, in one long table, and the notes on what
+was left out of it.
 
-Every importer returns `Curves`. What concerns several sources at once is done here, when they are put together: the same value given
-twice, models whose parameter count is not known, curves of a single checkpoint, too few sizes for a trend.
+Every importer returns `Curves`. What concerns several sources at once is done here, when they are
+put together: the same value given twice, models whose parameter count is not known, curves of a
+single checkpoint, too few sizes for a trend.
 """
 
 from __future__ import annotations
@@ -17,7 +19,18 @@ from circuitwatch.summary.statistics.scaling import MIN_SIZES
 
 KEYS = ("model", "task", "quantity", "seed")
 """What makes a curve."""
-COLUMNS = ("model", "params", "tokens", "step", "task", "quantity", "value", "stderr", "seed", "source")
+COLUMNS = (
+    "model",
+    "params",
+    "tokens",
+    "step",
+    "task",
+    "quantity",
+    "value",
+    "stderr",
+    "seed",
+    "source",
+)
 OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
 """How the names of the quantities begin that cells give; others are of curves from elsewhere."""
 NORMAL_95 = 1.959964
@@ -35,14 +48,16 @@ class Curves:
     """Values over training tokens.
 
     Attributes:
-        table: one row a value, with `COLUMNS`. model, task, quantity, source are strings, seed an integer, the rest float64. `params`
-            counts all parameters, missing where it isn't known. Rows without tokens are values of a model, not of a checkpoint.
-            Sorted by model size, then model, task, quantity, seed, tokens; no (curve, tokens) appears twice.
+        table: one row a value, with `COLUMNS`. model, task, quantity, source are strings, seed an
+            integer, the rest float64. `params` counts all parameters, missing where it isn't known.
+            Rows without tokens are values of a model, not of a checkpoint. Sorted by model size,
+            then model, task, quantity, seed, tokens; no (curve, tokens) appears twice.
         notes: what was left out, changed or doubtful, one line each.
-        prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens), one column a prompt.
+        prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens),
+            one column a prompt.
         thresholds: for some quantities the level that counts, as the source says.
-        not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not above chance there (`value`, `effect`, `value and effect`);
-            empty where it is.
+        not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not
+            above chance there (`value`, `effect`, `value and effect`); empty where it is.
     """
 
     table: pd.DataFrame
@@ -52,12 +67,20 @@ class Curves:
     not_above_chance: Mapping[BehaviourKey, Mapping[float, str]] = field(default_factory=dict)
 
     def chance_of(self, key: CurveKey, tokens: pd.Series) -> list[str] | None:
-        """What of a behaviour is not above chance at some token counts, empty where it is; none for other curves, and where no source says it."""
-        known = self.not_above_chance.get((key[0], key[1], key[3])) if key[2].startswith("behaviour/") else None
+        """What of a behaviour is not above chance at some token counts, empty where it is; none for
+        other curves, and where no source says it.
+        """
+        known = (
+            self.not_above_chance.get((key[0], key[1], key[3]))
+            if key[2].startswith("behaviour/")
+            else None
+        )
         return None if known is None else [known.get(float(count), "") for count in tokens]
 
     def curve(self, model: str, task: str, quantity: str, seed: int = 0) -> pd.Series:
-        """The values of one curve, indexed by tokens, ascending; empty if there is no such curve."""
+        """The values of one curve, indexed by tokens, ascending; empty if there is no such
+        curve.
+        """
         return self.rows((model, task, quantity, seed)).set_index("tokens")["value"]
 
     def rows(self, key: CurveKey) -> pd.DataFrame:
@@ -66,10 +89,15 @@ class Curves:
 
     @cached_property
     def _places(self) -> dict[CurveKey, np.ndarray]:
-        """Where each curve's rows are: found once, as tables of many curves are asked for each of them."""
+        """Where each curve's rows are: found once, as tables of many curves are asked for each of
+        them.
+        """
         over_tokens = np.flatnonzero(self.table["tokens"].notna())
         found = self.table.iloc[over_tokens].groupby(list(KEYS), sort=False).indices
-        return {(str(m), str(t), str(q), int(s)): over_tokens[places] for (m, t, q, s), places in found.items()}
+        return {
+            (str(m), str(t), str(q), int(s)): over_tokens[places]
+            for (m, t, q, s), places in found.items()
+        }
 
     @property
     def models(self) -> list[str]:
@@ -84,7 +112,9 @@ def empty_table() -> pd.DataFrame:
 
 
 def look_up(column: pd.Series, found: Mapping[str, float]) -> np.ndarray:
-    """A number for each entry of a column of names, NaN where there is none; what `Series.map` gives, at a fifth of its time."""
+    """A number for each entry of a column of names, NaN where there is none; what `Series.map`
+    gives, at a fifth of its time.
+    """
     codes, names = pd.factorize(column)
     return np.array([found.get(name, np.nan) for name in names], dtype=float)[codes]
 
@@ -106,7 +136,10 @@ def curve_names(rows: pd.DataFrame) -> list[str]:
 
 
 def combine(parts: Sequence[Curves]) -> Curves:
-    """Put sources together, and note what a reader of the whole should know. The table is empty if every part is."""
+    """Put sources together, and note what a reader of the whole should know.
+
+    The table is empty if every part is.
+    """
     notes = [note for part in parts for note in part.notes]
     filled = [part.table for part in parts if len(part.table)]
     if not filled:
@@ -127,7 +160,9 @@ def combine(parts: Sequence[Curves]) -> Curves:
 
 
 def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Each (curve, tokens) once: equal values silently, different ones as their median, with a note."""
+    """Each (curve, tokens) once: equal values silently, different ones as their median, with a
+    note.
+    """
     key = [*KEYS, "tokens"]
     repeated = table.duplicated(key, keep=False)
     if not repeated.any():
@@ -138,7 +173,9 @@ def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     # Two sources may round differently; what they print to nine digits is the same value.
     differs = spread > 1e-9 * several["value"].abs().clip(lower=1e-3)
     one = several.assign(
-        value=np.where(differs, groups["value"].transform("median"), groups["value"].transform("first")),
+        value=np.where(
+            differs, groups["value"].transform("median"), groups["value"].transform("first")
+        ),
         stderr=groups["stderr"].transform("median"),
     ).drop_duplicates(key)
     notes = []
@@ -146,7 +183,8 @@ def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         odd = several[differs]
         where = named(odd["source"])
         notes.append(
-            f"{where}: different values for the same tokens ({len(odd.drop_duplicates(key))} times) of {named(curve_names(odd))}: their median is used"
+            f"{where}: different values for the same tokens ({len(odd.drop_duplicates(key))} "
+            f"times) of {named(curve_names(odd))}: their median is used"
         )
     return pd.concat([table[~repeated], one], ignore_index=True), notes
 
@@ -158,16 +196,26 @@ def _doubts(table: pd.DataFrame, params: pd.Series) -> list[str]:
     lengths = over_tokens.groupby(list(KEYS), sort=False)["tokens"].transform("size")
     if (lengths == 1).any():
         short = curve_names(over_tokens[lengths == 1])
-        notes.append(f"one checkpoint only in {len(short)} curves ({named(short)}): nothing can be said about when")
+        notes.append(
+            f"one checkpoint only in {len(short)} curves ({named(short)}): nothing can be "
+            f"said about when"
+        )
     unsized = params.index[params.isna()]
     if len(unsized):
         notes.append(
-            f"no parameter count for {named(unsized)}: left out of trends over size; a column `params` would give it"
+            f"no parameter count for {named(unsized)}: left out of trends over size; a "
+            f"column `params` would give it"
         )
-    sizes = table.dropna(subset="params").groupby(["task", "quantity"], sort=False)["params"].nunique()
+    sizes = (
+        table.dropna(subset="params").groupby(["task", "quantity"], sort=False)["params"].nunique()
+    )
     few = sizes[sizes < MIN_SIZES]
     if len(few):
         counts = " or ".join(map(str, sorted(few.unique())))
-        which = f"{len(few)} of {len(sizes)} quantities" if len(few) < len(sizes) else "any quantity"
-        notes.append(f"fewer than {MIN_SIZES} model sizes ({counts}): no trend over size for {which}")
+        which = (
+            f"{len(few)} of {len(sizes)} quantities" if len(few) < len(sizes) else "any quantity"
+        )
+        notes.append(
+            f"fewer than {MIN_SIZES} model sizes ({counts}): no trend over size for {which}"
+        )
     return notes

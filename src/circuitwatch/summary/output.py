@@ -1,4 +1,6 @@
-"""A summary's folder is there whole or not at all: built beside the old one, and put in its place in two renames."""
+"""A summary's folder is there whole or not at all: built beside the old one, and put in its place
+in two renames.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +20,18 @@ def is_summary(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     notes = folder / "notes.txt"
-    return not any(folder.iterdir()) or (notes.is_file() and notes.read_text(encoding="utf-8").startswith(MARK))
+    return not any(folder.iterdir()) or (
+        notes.is_file() and notes.read_text(encoding="utf-8").startswith(MARK)
+    )
 
 
 @contextmanager
 def replaced_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write a summary into, which then takes the place of `folder`; if anything goes wrong, that stays as it was.
+    """A folder to write a summary into, which then takes the place of `folder`; if anything goes
+    wrong, that stays as it was.
 
-    Killed at any moment, it leaves the old summary or the new one, at worst under a hidden name that the next run looks after. Raises UserError where such
-    a name is taken by something else.
+    Killed at any moment, it leaves the old summary or the new one, at worst under a hidden name
+    that the next run looks after. Raises UserError where such a name is taken by something else.
     """
     folder = folder.resolve()
     building, old = (folder.with_name(f".{folder.name}.{part}") for part in ("building", "old"))

@@ -1,8 +1,10 @@
-"""Overlap of a cell's circuits over its checkpoints: with the one before as the records say it, and with the last one, which no record could know.
+"""Overlap of a cell's circuits over its checkpoints: with the one before as the records say it, and
+with the last one, which no record could know.
 
-Beside each stands what circuits of these sizes would share anywhere (`chance`). The overlap of circuits found from *other* prompts
-(`resampled`) stands beside what these share within a checkpoint, its noise ceiling; only this one has a ceiling, since circuits
-of the same prompts share more than any ceiling says.
+Beside each stands what circuits of these sizes would share anywhere (`chance`). The overlap of
+circuits found from *other* prompts (`resampled`) stands beside what these share within a
+checkpoint, its noise ceiling; only this one has a ceiling, since circuits of the same prompts share
+more than any ceiling says.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ KINDS = ("", "_chance", "_mean", "_ceiling", *RESAMPLED, *FINAL_KINDS)
 
 
 def references(quantity: str) -> dict[str, str]:
-    """What an overlap is compared with: `ceiling` and `chance` → the quantities that have them. No other quantity has any.
+    """What an overlap is compared with: `ceiling` and `chance` → the quantities that have them. No
+    other quantity has any.
 
     Only overlaps of circuits from different prompts have a ceiling.
     """
@@ -46,11 +49,14 @@ def references(quantity: str) -> dict[str, str]:
 
 
 def with_final(cell: CellData) -> CellData:
-    """The cell with the columns FINAL in its curves: each circuit against that of the last checkpoint that has one, which gets none itself.
+    """The cell with the columns FINAL in its curves: each circuit against that of the last
+    checkpoint that has one, which gets none itself.
 
     Where the cell does not say how its masks are laid out it stays as it is.
     """
-    steps = [int(step) for step in without_duplicates(cell.curves)["step"] if int(step) in cell.circuits]
+    steps = [
+        int(step) for step in without_duplicates(cell.curves)["step"] if int(step) in cell.circuits
+    ]
     if len(steps) < 2 or not is_laid_out(cell) or not set(steps) <= set(cell.strengths):
         return cell
     model = cell.header["model"]
@@ -61,7 +67,9 @@ def with_final(cell: CellData) -> CellData:
     rows = []
     for step in steps[:-1]:
         circuit = _circuit(cell, graph, step)
-        known = {f"overlap/{name}_final": value for name, value in overlaps(graph, circuit, last).items()}
+        known = {
+            f"overlap/{name}_final": value for name, value in overlaps(graph, circuit, last).items()
+        }
         chance = overlaps_by_chance(graph, circuit, last).items()
         known |= {f"overlap/{name}_final_chance": value for name, value in chance}
         if last_resamples and (own := _resamples(cell, graph, step)):
@@ -100,8 +108,12 @@ def with_final_overlaps(curves: Curves, cells: Sequence[CellData]) -> Curves:
 
 
 def overlap_table(cells: Sequence[CellData]) -> pd.DataFrame:
-    """One row a checkpoint with a circuit: model, task, seed, step, tokens, edges; then each index of MEASURES with its KINDS, as far as known."""
-    columns = {f"overlap/{measure}{kind}": f"{measure}{kind}" for measure in MEASURES for kind in KINDS}
+    """One row a checkpoint with a circuit: model, task, seed, step, tokens, edges; then each index
+    of MEASURES with its KINDS, as far as known.
+    """
+    columns = {
+        f"overlap/{measure}{kind}": f"{measure}{kind}" for measure in MEASURES for kind in KINDS
+    }
     tables = []
     for cell in cells:
         own = without_duplicates(cell.curves)
@@ -109,12 +121,16 @@ def overlap_table(cells: Sequence[CellData]) -> pd.DataFrame:
             continue
         own = own.dropna(subset=["circuit/edges"])
         about = {"model": cell.model, "task": cell.task, "seed": cell.seed}
-        shown = own.reindex(columns=["step", "tokens", "circuit/edges", *columns]).rename(columns=columns)
+        shown = own.reindex(columns=["step", "tokens", "circuit/edges", *columns]).rename(
+            columns=columns
+        )
         tables.append(shown.rename(columns={"circuit/edges": "edges"}).assign(**about))
     if not tables:
         return pd.DataFrame()
     table = pd.concat(tables, ignore_index=True)
-    return table[["model", "task", "seed", *table.columns.drop(["model", "task", "seed"])]].dropna(axis=1, how="all")
+    return table[["model", "task", "seed", *table.columns.drop(["model", "task", "seed"])]].dropna(
+        axis=1, how="all"
+    )
 
 
 def _circuit(cell: CellData, graph: Graph, step: int) -> Circuit:
@@ -123,4 +139,7 @@ def _circuit(cell: CellData, graph: Graph, step: int) -> Circuit:
 
 def _resamples(cell: CellData, graph: Graph, step: int) -> list[Circuit | None]:
     """The circuits of a checkpoint's resamples; an empty list where it has none recorded."""
-    return [None if own is None else circuit_of(graph, own.places, own.scores) for own in cell.resamples.get(step, ())]
+    return [
+        None if own is None else circuit_of(graph, own.places, own.scores)
+        for own in cell.resamples.get(step, ())
+    ]

@@ -1,7 +1,9 @@
-"""Several training seeds of one size: a spread, and the moment that half of them have passed; never a mean of curves, which shifts the threshold.
+"""Several training seeds of one size: a spread, and the moment that half of them have passed; never
+a mean of curves, which shifts the threshold.
 
-A seed in which something never emerged by its last checkpoint is later than all that did, and one that had it at its first is earlier: leaving them
-out would make a size look quicker the more of its runs fail. So the median is one of order statistics, itself a limit where it falls on such a seed.
+A seed in which something never emerged by its last checkpoint is later than all that did, and one
+that had it at its first is earlier: leaving them out would make a size look quicker the more of its
+runs fail. So the median is one of order statistics, itself a limit where it falls on such a seed.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ def median_moment(rows: pd.DataFrame) -> tuple[float, Kind] | None:
     """Tokens that half of the seeds have emerged by; of two in the middle the geometric mean.
 
     Args:
-        rows: one a seed, with status, tokens, first_tokens and last_tokens as the emergence table has them. Seeds that are transient or ambiguous have no
-            moment and are left out.
+        rows: one a seed, with status, tokens, first_tokens and last_tokens as the emergence table
+            has them. Seeds that are transient or ambiguous have no moment and are left out.
 
     Returns:
-        (tokens, `observed`), or a bound on them with `later` or `earlier`; none where no seed has a moment, or all that is known is "from 0 tokens on".
+        (tokens, `observed`), or a bound on them with `later` or `earlier`; none where no seed has a
+        moment, or all that is known is "from 0 tokens on".
     """
     moments: list[tuple[float, float]] = []  # (place in the order, tokens or their bound)
     for row in rows.itertuples(index=False):
@@ -51,26 +54,41 @@ def median_moment(rows: pd.DataFrame) -> tuple[float, Kind] | None:
 def seeds_table(
     emergence: pd.DataFrame, others: dict[str, tuple[pd.DataFrame, list[str]]] | None = None
 ) -> pd.DataFrame:
-    """Spread over seeds, only for models with several of them; a median and the ends, never a mean of curves.
+    """Spread over seeds, only for models with several of them; a median and the ends, never a mean
+    of curves.
 
     Args:
         emergence: as made by `curve_tables.emergence_rows`.
-        others: name → (a table with columns model, seed, others that name a row, and numbers; the columns that hold the numbers).
+        others: name → (a table with columns model, seed, others that name a row, and numbers; the
+            columns that hold the numbers).
 
     Returns:
-        one row a (model, task, quantity): model, task, quantity, seeds (how many). For emergence then emerged, never, already (how many of them),
-        tokens_median and tokens_median_is (`observed`, `later` or `earlier` than that), tokens_min and tokens_max of those that emerged; for the others
-        quantity is `name/row's other names/column`, and known (how many seeds have the number), median, min, max.
+        one row a (model, task, quantity): model, task, quantity, seeds (how many). For emergence
+        then emerged, never, already (how many of them), tokens_median and tokens_median_is
+        (`observed`, `later` or `earlier` than that), tokens_min and tokens_max of those that
+        emerged; for the others quantity is `name/row's other names/column`, and known (how many
+        seeds have the number), median, min, max.
     """
     rows: list[dict[str, Any]] = []
-    for (model, task, quantity), group in emergence.groupby(["model", "task", "quantity"], sort=False):
+    for (model, task, quantity), group in emergence.groupby(
+        ["model", "task", "quantity"], sort=False
+    ):
         if len(group) > 1:
             tokens = group.loc[group["status"] == "emerged", "tokens"].astype(float)
-            counts = {status: int((group["status"] == status).sum()) for status in ("emerged", "never", "already")}
+            counts = {
+                status: int((group["status"] == status).sum())
+                for status in ("emerged", "never", "already")
+            }
             median, kind = median_moment(group) or (None, None)
-            about = {"model": model, "task": task, "quantity": quantity, "seeds": len(group)} | counts
+            about = {
+                "model": model,
+                "task": task,
+                "quantity": quantity,
+                "seeds": len(group),
+            } | counts
             ends = {
-                f"tokens_{name}": float(getattr(tokens, name)()) if len(tokens) else None for name in ("min", "max")
+                f"tokens_{name}": float(getattr(tokens, name)()) if len(tokens) else None
+                for name in ("min", "max")
             }
             rows.append(about | {"tokens_median": median, "tokens_median_is": kind} | ends)
     for name, (table, columns) in (others or {}).items():
@@ -85,9 +103,14 @@ def seeds_table(
                 for column in columns:
                     values = group[column].astype(float).dropna()
                     quantity = "/".join([name, *map(str, named.values()), column])
-                    rows.append(about | {"quantity": quantity, "known": len(values)} | _spread(values))
+                    rows.append(
+                        about | {"quantity": quantity, "known": len(values)} | _spread(values)
+                    )
     return pd.DataFrame(rows)
 
 
 def _spread(values: pd.Series) -> dict[str, float | None]:
-    return {name: float(getattr(values, name)()) if len(values) else None for name in ("median", "min", "max")}
+    return {
+        name: float(getattr(values, name)()) if len(values) else None
+        for name in ("median", "min", "max")
+    }

@@ -1,7 +1,9 @@
-"""From a sweep's cells to tables: how cells ended and how seeds differ; what only cells add to the tables of curves (`curve_tables`).
+"""From a sweep's cells to tables: how cells ended and how seeds differ; what only cells add to the
+tables of curves (`curve_tables`).
 
-What is looked at, per model and task: the behaviour (half-rise), its accuracy (half-way between chance and certainty), and whether there is
-a circuit. Head roles are properties of a model, whatever the task whose cell recorded them, so they appear once a model, with `-` as task.
+What is looked at, per model and task: the behaviour (half-rise), its accuracy (half-way between
+chance and certainty), and whether there is a circuit. Head roles are properties of a model,
+whatever the task whose cell recorded them, so they appear once a model, with `-` as task.
 """
 
 from __future__ import annotations
@@ -28,18 +30,23 @@ ROLE_THRESHOLD = 0.5
 """The score from which a role is held, where a cell's configuration doesn't say."""
 NO_TASK = "-"
 SIZES = ("circuit/nodes", "circuit/edges", "circuit/edges_share")
-"""Measures of circuit size whose mean over the checkpoints with a circuit is compared across models (the paper compares nodes)."""
+"""Measures of circuit size whose mean over the checkpoints with a circuit is compared across models
+(the paper compares nodes).
+"""
 
 
 @dataclass(frozen=True)
 class CellData:
     """One cell as read from disk.
 
-    `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step, tokens, prompt, value, correct, log_prob; `header` is what
-    cell.json says; `skipped` counts checkpoints that could not be looked at; `roles` has step, tokens and the columns of the records' roles tables;
-    `circuits` the edges [edge] of each step's circuit, as places in the flattened mask, ascending, and `strengths` their absolute scores [edge];
-    `resamples` the circuits of each step's resamples of the prompts, as records have them; `direct` every head's effect on the logits (step,
-    sender, effect); `bands` the algorithm's shares over cut-offs (step, tokens and the columns of a record's bands).
+    `curves` has one row a checkpoint (step, tokens, then the scalars), ascending; `prompts` step,
+    tokens, prompt, value, correct, log_prob; `header` is what cell.json says; `skipped` counts
+    checkpoints that could not be looked at; `roles` has step, tokens and the columns of the
+    records' roles tables; `circuits` the edges [edge] of each step's circuit, as places in the
+    flattened mask, ascending, and `strengths` their absolute scores [edge]; `resamples` the
+    circuits of each step's resamples of the prompts, as records have them; `direct` every head's
+    effect on the logits (step, sender, effect); `bands` the algorithm's shares over cut-offs (step,
+    tokens and the columns of a record's bands).
     """
 
     folder: Path
@@ -76,7 +83,9 @@ class CellData:
         return int(self.header["model"]["params_total"])
 
     def curve(self, name: str) -> pd.Series:
-        """One scalar over the checkpoints that have it, indexed by tokens; checkpoints with the weights of another are left out."""
+        """One scalar over the checkpoints that have it, indexed by tokens; checkpoints with the
+        weights of another are left out.
+        """
         if name not in self.curves:
             return pd.Series(dtype=float)
         return without_duplicates(self.curves).set_index("tokens")[name].dropna()
@@ -126,7 +135,9 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
         cell.header,
         finished,
         pd.DataFrame(rows, columns=None if rows else ["step", "tokens"]),
-        pd.concat(prompts, ignore_index=True) if prompts else pd.DataFrame(columns=["step", "tokens", "prompt"]),
+        pd.concat(prompts, ignore_index=True)
+        if prompts
+        else pd.DataFrame(columns=["step", "tokens", "prompt"]),
         skipped,
         pd.concat(roles, ignore_index=True) if roles else pd.DataFrame(),
         circuits,
@@ -145,7 +156,9 @@ def is_duplicate(curves: pd.DataFrame) -> pd.Series:
 
 
 def without_duplicates(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose weights are their own: what a wrongly published revision does says nothing about its step."""
+    """The rows whose weights are their own: what a wrongly published revision does says nothing
+    about its step.
+    """
     return curves[~is_duplicate(curves)]
 
 
@@ -160,10 +173,12 @@ def models_in_order(cells: list[CellData]) -> list[str]:
 
 
 def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
-    """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its cells recorded.
+    """Per (model, seed): step, tokens and the `roles/…` scalars of every checkpoint that any of its
+    cells recorded.
 
-    Some roles are measured in some tasks' cells only, so each scalar is the first that any cell has; but where the curves
-    are over the heads of circuits, all of a role's are from one cell (`heads.checks.teller`).
+    Some roles are measured in some tasks' cells only, so each scalar is the first that any cell
+    has; but where the curves are over the heads of circuits, all of a role's are from one cell
+    (`heads.checks.teller`).
     """
     parts: dict[tuple[str, int], list[pd.DataFrame]] = {}
     tasks: dict[tuple[str, int], list[str]] = {}
@@ -174,9 +189,14 @@ def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
             name
             for name in cell.curves
             if name == DUPLICATE_OF
-            or (str(name).startswith("roles/") and tells(cell.header, str(name), tasks[cell.model, cell.seed]))
+            or (
+                str(name).startswith("roles/")
+                and tells(cell.header, str(name), tasks[cell.model, cell.seed])
+            )
         ]
-        parts.setdefault((cell.model, cell.seed), []).append(cell.curves[["step", "tokens", *names]])
+        parts.setdefault((cell.model, cell.seed), []).append(
+            cell.curves[["step", "tokens", *names]]
+        )
     return {
         key: pd.concat(tables, ignore_index=True).groupby("step", as_index=False).first()
         for key, tables in parts.items()
@@ -184,13 +204,19 @@ def role_curves(cells: list[CellData]) -> dict[tuple[str, int], pd.DataFrame]:
 
 
 def tells(header: Mapping[str, Any], quantity: str, tasks: Sequence[str]) -> bool:
-    """Whether a cell is one that a role's curve is read from, beside cells of the same model and seed and other tasks."""
+    """Whether a cell is one that a role's curve is read from, beside cells of the same model and
+    seed and other tasks.
+    """
     heads = header.get("config", {}).get("heads") or {}
-    return heads.get("curves") != "circuit" or header["task"] == teller(quantity.split("/")[1], tasks)
+    return heads.get("curves") != "circuit" or header["task"] == teller(
+        quantity.split("/")[1], tasks
+    )
 
 
 def role_threshold(cells: list[CellData], role: str) -> float:
-    """The score from which a role is held, as the cells' configuration says (the first that does); ROLE_THRESHOLD if none does."""
+    """The score from which a role is held, as the cells' configuration says (the first that does);
+    ROLE_THRESHOLD if none does.
+    """
     for cell in cells:
         thresholds = (cell.header.get("config", {}).get("heads") or {}).get("thresholds") or {}
         if role in thresholds:
@@ -200,11 +226,17 @@ def role_threshold(cells: list[CellData], role: str) -> float:
 
 def role_names(curves: pd.DataFrame) -> list[str]:
     """The roles that a table of curves has."""
-    return [str(name).split("/")[1] for name in curves if str(name).startswith("roles/") and str(name).endswith("/max")]
+    return [
+        str(name).split("/")[1]
+        for name in curves
+        if str(name).startswith("roles/") and str(name).endswith("/max")
+    ]
 
 
 def behaviours_first(emergence: pd.DataFrame) -> pd.DataFrame:
-    """The rows by model, and of each the tasks before the head roles, and of each task the behaviour first."""
+    """The rows by model, and of each the tasks before the head roles, and of each task the
+    behaviour first.
+    """
     if emergence.empty:
         return emergence
     models = {model: place for place, model in enumerate(emergence["model"].unique())}
@@ -220,9 +252,11 @@ def behaviours_first(emergence: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_cells(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFrame:
-    """The emergence table with what only cells tell: head (that holds a role at the last checkpoint), params_non_embedding, and whether a cell is finished.
+    """The emergence table with what only cells tell: head (that holds a role at the last
+    checkpoint), params_non_embedding, and whether a cell is finished.
 
-    A role's curve is finished where any of its model's cells is. Rows of other sources keep what they have.
+    A role's curve is finished where any of its model's cells is. Rows of other sources keep what
+    they have.
     """
     if emergence.empty:
         return emergence
@@ -237,7 +271,9 @@ def with_cells(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFrame:
         smaller.append(own[0].header["model"].get("params_non_embedding") if own else None)
         name = f"{row.quantity.removesuffix('/max')}/head"
         table = without_duplicates(curves[row.model, row.seed]) if of_model else pd.DataFrame()
-        head = table[name].iloc[-1] if row.task == NO_TASK and name in table and len(table) else None
+        head = (
+            table[name].iloc[-1] if row.task == NO_TASK and name in table and len(table) else None
+        )
         heads.append(None if pd.isna(head) else head)
     return emergence.assign(head=heads, params_non_embedding=smaller, finished=finished)
 
@@ -245,20 +281,32 @@ def with_cells(emergence: pd.DataFrame, cells: list[CellData]) -> pd.DataFrame:
 def cells_table(cells: list[CellData]) -> pd.DataFrame:
     """One row a cell: how it ended, and the means over its checkpoints that have a circuit.
 
-    Columns: model, task, seed, finished, checkpoints, checkpoints_planned, skipped, duplicates, last_tokens, params_total, params_non_embedding,
-    n_layers, n_heads, d_model, architecture, n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy, circuit_status,
-    circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share, recovery, faithfulness, score_steps, score_error at the last checkpoint;
-    checkpoints_with_circuit; out_of_range, not_converged (at how many of these faithfulness is above 1.2 or below −0.2, and at how many the scores had not
-    converged at the bound on their steps); largest_score_error; why_no_circuit (the reasons at the others, and at how many each); effect, effect_low,
-    effect_high (of the deciding word, at the last checkpoint), not_above_chance (which of value and effect isn't above 0 there);
-    mean_edges, mean_edges_share, mean_nodes, mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard, mean_edge_jaccard_chance;
-    mean_edge_jaccard_resampled, mean_edge_jaccard_resampled_ceiling, mean_edge_jaccard_resampled_chance (other prompts at the checkpoint
-    before); code_version, folder.
+    Columns: model, task, seed, finished, checkpoints, checkpoints_planned, skipped, duplicates,
+    last_tokens, params_total, params_non_embedding, n_layers, n_heads, d_model, architecture,
+    n_edges (of the whole graph); behaviour, behaviour_low, behaviour_high, accuracy,
+    circuit_status, circuit_edges, circuit_edges_share, circuit_nodes, circuit_nodes_share,
+    recovery, faithfulness, score_steps, score_error at the last checkpoint;
+    checkpoints_with_circuit; out_of_range, not_converged (at how many of these faithfulness is
+    above 1.2 or below −0.2, and at how many the scores had not converged at the bound on their
+    steps); largest_score_error; why_no_circuit (the reasons at the others, and at how many each);
+    effect, effect_low, effect_high (of the deciding word, at the last checkpoint), not_above_chance
+    (which of value and effect isn't above 0 there); mean_edges, mean_edges_share, mean_nodes,
+    mean_node_jaccard, mean_edge_jaccard, mean_weighted_edge_jaccard, mean_edge_jaccard_chance;
+    mean_edge_jaccard_resampled, mean_edge_jaccard_resampled_ceiling,
+    mean_edge_jaccard_resampled_chance (other prompts at the checkpoint before); code_version,
+    folder.
     """
     rows = []
     for cell in in_order(cells):
         header = cell.header["model"]
-        facts = ("params_total", "params_non_embedding", "n_layers", "n_heads", "d_model", "architecture")
+        facts = (
+            "params_total",
+            "params_non_embedding",
+            "n_layers",
+            "n_heads",
+            "d_model",
+            "architecture",
+        )
         at_end = {
             "behaviour": "behaviour/value",
             "behaviour_low": "behaviour/low",
@@ -321,7 +369,9 @@ def _largest(curve: pd.Series) -> float | None:
 
 
 def _why_no_circuit(status: pd.Series) -> str:
-    """The reasons for which checkpoints have no circuit, commonest first, each with their number."""
+    """The reasons for which checkpoints have no circuit, commonest first, each with their
+    number.
+    """
     reasons = status[status != "found"].astype(str).str.removeprefix("none: ").value_counts()
     return "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
 

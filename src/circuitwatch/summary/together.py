@@ -1,7 +1,9 @@
-"""Tables of what curves say together: which came first, when their course changed, whether what emerged stays, and whether a jump is the metric's.
+"""Tables of what curves say together: which came first, when their course changed, whether what
+emerged stays, and whether a jump is the metric's.
 
-Each asks the module that has the method (`lags`, `changes`, `stability`, `metrics`) of the curves of any source; p-values of a table are adjusted for
-how many of them there are (Benjamini and Hochberg 1995).
+Each asks the module that has the method (`lags`, `changes`, `stability`, `metrics`) of the curves
+of any source; p-values of a table are adjusted for how many of them there are (Benjamini and
+Hochberg 1995).
 """
 
 from __future__ import annotations
@@ -41,13 +43,17 @@ FEWEST = 4
 class Comparisons:
     """The tables, any of which may be empty.
 
-    lags: one row a (model, seed, task, role), the role's emergence against the behaviour's: verdict of the role, ratio (tokens of the behaviour over tokens of
-    the role) with ratio_low and ratio_high, same_checkpoints, note. agreement: one row a (task, role) over sizes: before, after, untold, p, p_adjusted, n,
-    smallest_p, text. changes: one row a change of a curve: model, task, seed, quantity, then those of `changes.Change`. stability: one row a curve that
-    emerged: those of `stability.Stability`. circuits: for each cell a row for each measure and what circuits are compared with: model, task, seed, compared,
-    measure, all_prompts (mean overlap of the circuits of all prompts, which has no ceiling), those of `stability.SetStability`; and in
-    the row of edges and the checkpoint before those of `stability.Turnover` (the pairs of which are turnover_n).
-    metrics: one row a (model, task, seed): finding, warning, ratio, ratio_low, ratio_high (widths of the rises, accuracy over behaviour).
+    lags: one row a (model, seed, task, role), the role's emergence against the behaviour's: verdict
+    of the role, ratio (tokens of the behaviour over tokens of the role) with ratio_low and
+    ratio_high, same_checkpoints, note. agreement: one row a (task, role) over sizes: before, after,
+    untold, p, p_adjusted, n, smallest_p, text. changes: one row a change of a curve: model, task,
+    seed, quantity, then those of `changes.Change`. stability: one row a curve that emerged: those
+    of `stability.Stability`. circuits: for each cell a row for each measure and what circuits are
+    compared with: model, task, seed, compared, measure, all_prompts (mean overlap of the circuits
+    of all prompts, which has no ceiling), those of `stability.SetStability`; and in the row of
+    edges and the checkpoint before those of `stability.Turnover` (the pairs of which are
+    turnover_n). metrics: one row a (model, task, seed): finding, warning, ratio, ratio_low,
+    ratio_high (widths of the rises, accuracy over behaviour).
     """
 
     lags: pd.DataFrame
@@ -60,9 +66,13 @@ class Comparisons:
     def files(self) -> dict[str, pd.DataFrame]:
         """The tables by their files' names."""
         return {
-            "lags": self.lags, "agreement": self.agreement, "changes": self.changes, "stability": self.stability, "circuit_stability": self.circuits,
+            "lags": self.lags,
+            "agreement": self.agreement,
+            "changes": self.changes,
+            "stability": self.stability,
+            "circuit_stability": self.circuits,
             "metrics": self.metrics,
-        }  # fmt: skip
+        }
 
     def warnings(self) -> list[str]:
         """Sentences on jumps that are the thresholded metric's alone."""
@@ -78,7 +88,9 @@ def compare(
     *,
     n_bootstrap: int = 200,
 ) -> Comparisons:
-    """All comparisons of some curves; emergence is as `curve_tables.emergence_rows` gives it, cells are those among the sources."""
+    """All comparisons of some curves; emergence is as `curve_tables.emergence_rows` gives it, cells
+    are those among the sources.
+    """
     lags, agreements = _lags(curves, dict(thresholds or {}), n_bootstrap)
     return Comparisons(
         lags,
@@ -97,7 +109,9 @@ def _keys(curves: Curves, quantity: str) -> Iterator[CurveKey]:
             yield str(model), str(task), quantity, int(seed)
 
 
-def _lags(curves: Curves, thresholds: dict[str, float], n: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _lags(
+    curves: Curves, thresholds: dict[str, float], n: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     rows: list[dict[str, Any]] = []
     by_pair: dict[tuple[str, str], dict[str, Lag]] = {}
     for key in _keys(curves, VALUE):
@@ -106,16 +120,32 @@ def _lags(curves: Curves, thresholds: dict[str, float], n: int) -> tuple[pd.Data
             of_role = (model, NO_TASK, f"roles/{role}/max", seed)
             if len(curves.curve(*of_role)) < FEWEST:
                 continue
-            lag = lag_between(as_curve(curves, of_role, thresholds), as_curve(curves, key, thresholds), n_bootstrap=n)
+            lag = lag_between(
+                as_curve(curves, of_role, thresholds),
+                as_curve(curves, key, thresholds),
+                n_bootstrap=n,
+            )
             by_pair.setdefault((task, role), {}).setdefault(
                 model, lag
             )  # of several seeds the first speaks for the size
             ratios = {
                 name: None if value is None else float(np.exp(value))
-                for name, value in (("ratio", lag.lag), ("ratio_low", lag.low), ("ratio_high", lag.high))
+                for name, value in (
+                    ("ratio", lag.lag),
+                    ("ratio_low", lag.low),
+                    ("ratio_high", lag.high),
+                )
             }
-            about = {"model": model, "seed": seed, "task": task, "role": role, "verdict": lag.verdict}
-            rows.append(about | ratios | {"same_checkpoints": lag.same_checkpoints, "note": lag.note})
+            about = {
+                "model": model,
+                "seed": seed,
+                "task": task,
+                "role": role,
+                "verdict": lag.verdict,
+            }
+            rows.append(
+                about | ratios | {"same_checkpoints": lag.same_checkpoints, "note": lag.note}
+            )
     together = []
     for (task, role), lags in by_pair.items():
         if len(lags) > 1:
@@ -123,7 +153,11 @@ def _lags(curves: Curves, thresholds: dict[str, float], n: int) -> tuple[pd.Data
             together.append({"task": task, "role": role} | said)
     table = pd.DataFrame(together)
     if len(table):
-        table.insert(table.columns.get_loc("p") + 1, "p_adjusted", benjamini_hochberg(table["p"].astype(float)))
+        table.insert(
+            table.columns.get_loc("p") + 1,
+            "p_adjusted",
+            benjamini_hochberg(table["p"].astype(float)),
+        )
     return pd.DataFrame(rows), table
 
 
@@ -135,7 +169,7 @@ def _changes(curves: Curves) -> pd.DataFrame:
             curve = as_curve(curves, key, {})
             why = curve.not_above_chance
             if why is not None and longest_run(np.array([not reason for reason in why]))[1] < 2:
-                continue  # a behaviour that is at no two neighbouring checkpoints above chance has no course
+                continue  # at no two neighbouring checkpoints above chance: it has no course
             about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
             found = change_points(curve.tokens, curve.values, kind="line")
             rows += [about | asdict(change) for change in found]
@@ -147,7 +181,9 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
     names = {field.name for field in fields(Emergence)}
     for _, row in emergence[emergence["status"] == "emerged"].iterrows() if len(emergence) else ():
         key = (row["model"], row["task"], row["quantity"], row["seed"])
-        if row["quantity"] == "circuit/found":  # steps of 0 and 1, which have no course after their rise
+        if (
+            row["quantity"] == "circuit/found"
+        ):  # steps of 0 and 1, which have no course after their rise
             continue
         known: dict[str, Any] = {
             name: None if pd.isna(value) else value for name, value in row.items() if name in names
@@ -157,12 +193,15 @@ def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
             curves, key, {}
         )  # a robust line looks at all pairs of checkpoints: no more of them than of the emergence
         found = stability(curve.tokens, curve.values, Emergence(**known), curve.not_above_chance)
-        rows.append(dict(zip(("model", "task", "quantity", "seed"), key, strict=True)) | asdict(found))
+        rows.append(
+            dict(zip(("model", "task", "quantity", "seed"), key, strict=True)) | asdict(found)
+        )
     return pd.DataFrame(rows)
 
 
 def _circuits(cell: CellData) -> list[dict[str, Any]]:
-    """How much a cell's circuits change from one checkpoint to the next that has one, and how far they are from the last one.
+    """How much a cell's circuits change from one checkpoint to the next that has one, and how far
+    they are from the last one.
 
     Pairs are those that have the circuits of all resamples.
     """
@@ -187,9 +226,15 @@ def _circuits(cell: CellData) -> list[dict[str, Any]]:
                 "compared": compared,
                 "measure": measure,
             }
-            rows.append(about | {"all_prompts": float(np.nanmean(known))} | asdict(set_stability(*between)))
+            rows.append(
+                about | {"all_prompts": float(np.nanmean(known))} | asdict(set_stability(*between))
+            )
             if (compared, measure) == (BEFORE, "edge_jaccard"):
-                sets = [set(cell.circuits[step].tolist()) for step in own["step"] if step in cell.circuits]
+                sets = [
+                    set(cell.circuits[step].tolist())
+                    for step in own["step"]
+                    if step in cell.circuits
+                ]
                 gains = asdict(turnover(sets))
                 rows[-1] |= {"turnover_n": gains.pop("n")} | gains
     return rows
@@ -202,7 +247,9 @@ def _metrics(curves: Curves, n: int) -> pd.DataFrame:
         other = (model, task, ACCURACY, seed)
         if len(curves.curve(*other)) < FEWEST:
             continue
-        found = compare_metrics(as_curve(curves, key, {}), as_curve(curves, other, {}), n_bootstrap=n)
+        found = compare_metrics(
+            as_curve(curves, key, {}), as_curve(curves, other, {}), n_bootstrap=n
+        )
         numbers = {name: getattr(found, name) for name in ("ratio", "ratio_low", "ratio_high")}
         about = {"model": model, "task": task, "seed": seed, "finding": found.finding}
         rows.append(about | numbers | {"warning": found.warning})

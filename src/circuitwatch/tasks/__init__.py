@@ -1,4 +1,7 @@
-"""Tasks: pairs of prompts whose behaviour, and circuit, is watched. Each is one generator that works with any tokenizer having its words as single tokens."""
+"""Tasks: pairs of prompts whose behaviour, and circuit, is watched.
+
+Each is one generator that works with any tokenizer having its words as single tokens.
+"""
 
 from __future__ import annotations
 
@@ -37,4 +40,6 @@ def build_prompts(
     """
     if task not in TASKS:
         raise UserError(f"task={task}: no such task; choose one of {', '.join(TASKS)}")
-    return TASKS[task](tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options)
+    return TASKS[task](
+        tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
+    )

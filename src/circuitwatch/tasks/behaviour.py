@@ -1,12 +1,13 @@
-"""What a model does on a task: the metric, and what the deciding word does to it; with bootstrap intervals over prompts.
+"""What a model does on a task: the metric, and what the deciding word does to it; with bootstrap
+intervals over prompts.
 
-The metric alone can't tell a behaviour from a taste. A model that ignores the deciding word and always
-prefers late years scores well above 0 in greater-than. So the *effect* stands beside it: the
+The metric alone can't tell a behaviour from a taste. A model that ignores the deciding word and
+always prefers late years scores well above 0 in greater-than. So the *effect* stands beside it: the
 metric on the clean prompt less that on its corrupted twin, paired by prompt, which is 0 for every
 model that ignores the word. A behaviour is above chance only if both intervals lie above 0.
 
-Accuracy is a thresholded metric and can jump where nothing jumped underneath (Schaeffer et al., arXiv 2304.15004), so a
-continuous one, the log-probability of the right answers, is measured too.
+Accuracy is a thresholded metric and can jump where nothing jumped underneath (Schaeffer et al.,
+arXiv 2304.15004), so a continuous one, the log-probability of the right answers, is measured too.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ interval against 0 alone one untrained model in a hundred had a behaviour.
 class Behaviour:
     """Means over prompts; low and high are the ends of their 95 % percentile bootstrap intervals.
 
-    metric: which one; value: its mean on the clean prompts; corrupted: on their twins; effect: their
-    difference. per_prompt has columns prompt, value, corrupted, correct, log_prob.
+    metric: which one; value: its mean on the clean prompts; corrupted: on their twins; effect:
+    their difference. per_prompt has columns prompt, value, corrupted, correct, log_prob.
     """
 
     metric: MetricKind
@@ -54,9 +55,13 @@ class Behaviour:
 
     @property
     def not_above_chance(self) -> str:
-        """Which interval does not lie above `LEAST`: `value`, `effect`, `value and effect`, or nothing."""
+        """Which interval does not lie above `LEAST`: `value`, `effect`, `value and effect`, or
+        nothing.
+        """
         least = LEAST[self.metric]
-        failing = [n for n, low in (("value", self.low), ("effect", self.effect_low)) if low <= least]
+        failing = [
+            n for n, low in (("value", self.low), ("effect", self.effect_low)) if low <= least
+        ]
         return " and ".join(failing)
 
     @property
@@ -65,14 +70,20 @@ class Behaviour:
         return not self.not_above_chance
 
 
-def signed_sum(logits: Tensor, metric: MetricKind, answer_ids: Tensor, answer_signs: Tensor) -> Tensor:
-    """The metric [prompt] from logits [prompt, d_vocab], answer ids [prompt, answer] and signs [prompt, answer]; differentiable."""
+def signed_sum(
+    logits: Tensor, metric: MetricKind, answer_ids: Tensor, answer_signs: Tensor
+) -> Tensor:
+    """The metric [prompt] from logits [prompt, d_vocab], answer ids [prompt, answer] and signs
+    [prompt, answer]; differentiable.
+    """
     values = logits.softmax(-1) if metric == "prob_diff" else logits
     return (values.gather(1, answer_ids) * answer_signs).sum(-1)
 
 
 def metric_per_prompt(logits: Tensor, prompts: PromptSet, indices: Tensor | None = None) -> Tensor:
-    """The metric [prompt] from logits [prompt, d_vocab] at the ends of the prompts with the given indices [prompt] (default: all)."""
+    """The metric [prompt] from logits [prompt, d_vocab] at the ends of the prompts with the given
+    indices [prompt] (default: all).
+    """
     ids, signs = prompts.answer_ids.to(logits.device), prompts.answer_signs.to(logits)
     if indices is not None:
         ids, signs = ids[indices], signs[indices]
@@ -81,12 +92,17 @@ def metric_per_prompt(logits: Tensor, prompts: PromptSet, indices: Tensor | None
 
 @dataclass(frozen=True)
 class TaskMetric:
-    """The metric of a task's prompts as circuits want it. A logit difference is read off the few tokens that it is about."""
+    """The metric of a task's prompts as circuits want it.
+
+    A logit difference is read off the few tokens that it is about.
+    """
 
     prompts: PromptSet
 
     def __call__(self, logits: Tensor, indices: Tensor) -> Tensor:
-        """The metric [row] from logits [row, d_vocab] at the ends of the prompts with the given indices [row]."""
+        """The metric [row] from logits [row, d_vocab] at the ends of the prompts with the given
+        indices [row].
+        """
         return metric_per_prompt(logits, self.prompts, indices)
 
     def of_stream(self, model: Transformer, stream: Tensor, indices: Tensor) -> Tensor:
@@ -94,13 +110,17 @@ class TaskMetric:
         if self.prompts.metric != "logit_diff":
             return self(model.unembed(stream), indices)
         ids, signs = self.prompts.answer_ids.to(stream.device), self.prompts.answer_signs.to(stream)
-        directions = torch.einsum("dpa,pa->pd", model.W_U[:, ids], signs)  # once a prompt, however many rows it has
+        directions = torch.einsum(
+            "dpa,pa->pd", model.W_U[:, ids], signs
+        )  # once a prompt, however many rows it has
         value = (model.final_norm(stream) * directions[indices]).sum(-1)
         return value if model.b_U is None else value + (model.b_U[ids] * signs).sum(-1)[indices]
 
 
 @torch.no_grad()
-def measure(clean: Tensor, corrupted: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int) -> Behaviour:
+def measure(
+    clean: Tensor, corrupted: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int
+) -> Behaviour:
     """Behaviour from logits [prompt, d_vocab] at the ends of all clean prompts and of their twins.
 
     A prompt is answered correctly if its metric is above 0.

@@ -1,6 +1,8 @@
-"""Gendered pronoun: "So Judy is such a good cook, isn't" → " she" (Mathwin et al., 2023; Tigges et al., arXiv 2407.10827).
+"""Gendered pronoun: "So Judy is such a good cook, isn't" → " she" (Mathwin et al., 2023; Tigges et
+al., arXiv 2407.10827).
 
-Metric: logit of the pronoun of the name's gender − logit of the other. Corruption: a name of the other gender. Half of the prompts have a female name.
+Metric: logit of the pronoun of the name's gender − logit of the other. Corruption: a name of the
+other gender. Half of the prompts have a female name.
 """
 
 from __future__ import annotations
@@ -8,7 +10,14 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from circuitwatch.lexicon import ADJECTIVES, FEMALE_NAMES, MALE_NAMES, PRONOUN_PATTERNS, ROLES, held_out
+from circuitwatch.lexicon import (
+    ADJECTIVES,
+    FEMALE_NAMES,
+    MALE_NAMES,
+    PRONOUN_PATTERNS,
+    ROLES,
+    held_out,
+)
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
 
 if TYPE_CHECKING:
@@ -26,8 +35,17 @@ def make_prompts(
     for usable, every in zip(names, (FEMALE_NAMES, MALE_NAMES), strict=True):
         require(len(usable), 5, len(every), "names of a gender", "gendered_pronoun")
     adjectives, roles = (list(single_tokens(tokenizer, words)) for words in (ADJECTIVES, ROLES))
-    require(min(len(adjectives), len(roles)), 3, len(ADJECTIVES), "adjectives or roles", "gendered_pronoun")
-    combinations = [[(name, role) for name in group for role in roles if held_out(name, role)] for group in names]
+    require(
+        min(len(adjectives), len(roles)),
+        3,
+        len(ADJECTIVES),
+        "adjectives or roles",
+        "gendered_pronoun",
+    )
+    combinations = [
+        [(name, role) for name in group for role in roles if held_out(name, role)]
+        for group in names
+    ]
     answers = [pronouns["she"], pronouns["he"]]
     drafts = []
     for i in range(n_prompts):
@@ -37,11 +55,22 @@ def make_prompts(
         pattern = PRONOUN_PATTERNS[i // 2 % len(PRONOUN_PATTERNS)]
         clean, spans = fill(pattern, {**words, "name": name})
         corrupted, _ = fill(pattern, {**words, "name": rng.choice(names[1 - gender])})
-        drafts.append(Draft(clean, corrupted, {"name": spans["name"]}, [answers[gender]], [answers[1 - gender]]))
+        drafts.append(
+            Draft(
+                clean, corrupted, {"name": spans["name"]}, [answers[gender]], [answers[1 - gender]]
+            )
+        )
     counts = {
         "female names": len(names[0]),
         "male names": len(names[1]),
         "adjectives": len(adjectives),
         "roles": len(roles),
     }
-    return assemble("gendered_pronoun", "logit_diff", drafts, tokenizer, prepend_bos=prepend_bos, lexicon_counts=counts)
+    return assemble(
+        "gendered_pronoun",
+        "logit_diff",
+        drafts,
+        tokenizer,
+        prepend_bos=prepend_bos,
+        lexicon_counts=counts,
+    )

@@ -1,7 +1,9 @@
-"""Greater-than: "The war lasted from the year 1732 to the year 17" → a two-digit token above 32 (Hanna et al., arXiv 2305.00586).
+"""Greater-than: "The war lasted from the year 1732 to the year 17" → a two-digit token above 32
+(Hanna et al., arXiv 2305.00586).
 
-Metric: Σ p(yy > 32) − Σ p(yy ≤ 32) over the two-digit tokens. Corruption: the start year ends in 01. Start years come in pairs yy, 98 − yy, for which a model
-that spreads its probability evenly over the years, or in any way symmetric about their middle, scores 0 on average.
+Metric: Σ p(yy > 32) − Σ p(yy ≤ 32) over the two-digit tokens. Corruption: the start year ends in
+01. Start years come in pairs yy, 98 − yy, for which a model that spreads its probability evenly
+over the years, or in any way symmetric about their middle, scores 0 on average.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ CORRUPTED_YEAR = 1
 
 
 def usable_years(tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], int]:
-    """Years (century, yy) that are two tokens, " cc" and "yy", with the id of the second; a year that is one token is left out."""
+    """Years (century, yy) that are two tokens, " cc" and "yy", with the id of the second; a year
+    that is one token is left out.
+    """
     centuries = {c: i for c in CENTURIES for i in single_tokens(tokenizer, [str(c)]).values()}
     years = {}
     for century, first in centuries.items():
@@ -41,9 +45,15 @@ def make_prompts(
     events = list(single_tokens(tokenizer, EVENTS))
     require(len(answers), 90, 100, "two-digit numbers", "greater_than")
     require(len(events), 3, len(EVENTS), "events", "greater_than")
-    starts: dict[int, list[int]] = {}  # yy → centuries, of the combinations that the nano corpus holds out
+    starts: dict[
+        int, list[int]
+    ] = {}  # yy → centuries, of the combinations that the nano corpus holds out
     for century, yy in years:
-        if FIRST <= yy <= LAST and held_out("year", str(century), str(yy)) and (century, CORRUPTED_YEAR) in years:
+        if (
+            FIRST <= yy <= LAST
+            and held_out("year", str(century), str(yy))
+            and (century, CORRUPTED_YEAR) in years
+        ):
             starts.setdefault(yy, []).append(century)
     mirrored = [yy for yy in starts if LAST + FIRST - yy in starts]
     require(len(mirrored), 20, LAST - FIRST + 1, "start years", "greater_than")
@@ -57,7 +67,25 @@ def make_prompts(
         clean, spans = fill(pattern, {**words, "year": f"{century}{start:02}"})
         corrupted, _ = fill(pattern, {**words, "year": f"{century}{CORRUPTED_YEAR:02}"})
         first, last = spans["year"]
-        right, wrong = ([token for yy, token in answers.items() if (yy > start) is above] for above in (True, False))
-        drafts.append(Draft(clean, corrupted, {"year": (first, last), "century": (first, first + 2)}, right, wrong))
+        right, wrong = (
+            [token for yy, token in answers.items() if (yy > start) is above]
+            for above in (True, False)
+        )
+        drafts.append(
+            Draft(
+                clean,
+                corrupted,
+                {"year": (first, last), "century": (first, first + 2)},
+                right,
+                wrong,
+            )
+        )
     counts = {"years": len(years), "two-digit tokens": len(answers), "events": len(events)}
-    return assemble("greater_than", "prob_diff", drafts, tokenizer, prepend_bos=prepend_bos, lexicon_counts=counts)
+    return assemble(
+        "greater_than",
+        "prob_diff",
+        drafts,
+        tokenizer,
+        prepend_bos=prepend_bos,
+        lexicon_counts=counts,
+    )

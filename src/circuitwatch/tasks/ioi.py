@@ -1,7 +1,9 @@
-"""Indirect object identification: "When Mary and John went to the store, John gave a drink to" → Mary (Wang et al., arXiv 2211.00593).
+"""Indirect object identification: "When Mary and John went to the store, John gave a drink to" →
+Mary (Wang et al., arXiv 2211.00593).
 
-Metric: logit of the indirect object (IO) − logit of the subject (S). Corruption `swap` repeats the other name (ABB → ABA), as in Tigges et
-al. (2407.10827); `abc` puts three other names. Both orders of the two names occur equally often. Name pairs are those that the nano corpus holds out.
+Metric: logit of the indirect object (IO) − logit of the subject (S). Corruption `swap` repeats the
+other name (ABB → ABA), as in Tigges et al. (2407.10827); `abc` puts three other names. Both orders
+of the two names occur equally often. Name pairs are those that the nano corpus holds out.
 """
 
 from __future__ import annotations
@@ -11,7 +13,14 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from circuitwatch.errors import UserError
-from circuitwatch.lexicon import FEMALE_NAMES, IOI_PATTERNS, MALE_NAMES, OBJECTS, PLACES, held_out_pair
+from circuitwatch.lexicon import (
+    FEMALE_NAMES,
+    IOI_PATTERNS,
+    MALE_NAMES,
+    OBJECTS,
+    PLACES,
+    held_out_pair,
+)
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
 
 if TYPE_CHECKING:
@@ -56,4 +65,6 @@ def make_prompts(
         marks = {"io": spans[io_field], "s1": spans[s1_field], "s2": spans["subject"]}
         drafts.append(Draft(clean, corrupted, marks, [names[io]], [names[subject]]))
     counts = {"names": len(names), "places": len(places), "objects": len(objects)}
-    return assemble("ioi", "logit_diff", drafts, tokenizer, prepend_bos=prepend_bos, lexicon_counts=counts)
+    return assemble(
+        "ioi", "logit_diff", drafts, tokenizer, prepend_bos=prepend_bos, lexicon_counts=counts
+    )

@@ -1,4 +1,6 @@
-"""Prompts as tensors: filling patterns, the single-token checks, and finding where the named words stand."""
+"""Prompts as tensors: filling patterns, the single-token checks, and finding where the named words
+stand.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ MetricKind = Literal["logit_diff", "prob_diff"]
 
 @dataclass(frozen=True)
 class Draft:
-    """One pair of prompts as text: the words to find (name → characters in the clean text), and the right and wrong answers as token ids."""
+    """One pair of prompts as text: the words to find (name → characters in the clean text), and the
+    right and wrong answers as token ids.
+    """
 
     clean: str
     corrupted: str
@@ -33,10 +37,12 @@ class Draft:
 class PromptSet:
     """A task's prompts for one tokenizer.
 
-    clean, corrupted: token ids [prompt, pos], right-padded (attention is causal, so padding changes nothing before it); a prompt
-    and its twin have the same length, lengths [prompt], and the metric is read at its last position.
-    answer_ids [prompt, answer] and answer_signs [prompt, answer]: +1 right, −1 wrong, 0 padding. The metric is Σ sign · logit (`logit_diff`) or
-    Σ sign · probability (`prob_diff`). positions: name → [prompt], where the named word stands. lexicon_counts: how many words this tokenizer could use.
+    clean, corrupted: token ids [prompt, pos], right-padded (attention is causal, so padding changes
+    nothing before it); a prompt and its twin have the same length, lengths [prompt], and the metric
+    is read at its last position. answer_ids [prompt, answer] and answer_signs [prompt, answer]: +1
+    right, −1 wrong, 0 padding. The metric is Σ sign · logit (`logit_diff`) or Σ sign · probability
+    (`prob_diff`). positions: name → [prompt], where the named word stands. lexicon_counts: how many
+    words this tokenizer could use.
     """
 
     task: str
@@ -53,7 +59,9 @@ class PromptSet:
 
 
 def fill(pattern: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
-    """A pattern's text with its {fields} filled, and the characters that each field came to stand at."""
+    """A pattern's text with its {fields} filled, and the characters that each field came to stand
+    at.
+    """
     text, spans = "", {}
     for literal, field, _, _ in Formatter().parse(pattern):
         text += literal
@@ -77,7 +85,8 @@ def require(count: int, needed: int, total: int, what: str, task: str) -> None:
     """Raise UserError unless `needed` words of a kind are usable."""
     if count < needed:
         raise UserError(
-            f"task={task}: only {count} of {total} {what} are single tokens in this model's tokenizer; at least {needed} are needed"
+            f"task={task}: only {count} of {total} {what} are single tokens in this model's "
+            f"tokenizer; at least {needed} are needed"
         )
 
 
@@ -90,22 +99,33 @@ def assemble(
     prepend_bos: bool,
     lexicon_counts: dict[str, int],
 ) -> PromptSet:
-    """Encode drafts. Raises UserError where the tokenizer lacks a word of a prompt, or gives a prompt and its twin different lengths."""
+    """Encode drafts.
+
+    Raises UserError where the tokenizer lacks a word of a prompt, or gives a prompt and its twin
+    different lengths.
+    """
     bos = [tokenizer.bos_token_id] if prepend_bos and tokenizer.bos_token_id is not None else []
     clean_rows, corrupted_rows, places = [], [], []
     for draft in drafts:
         encoded = tokenizer(draft.clean, add_special_tokens=False, return_offsets_mapping=True)
-        clean, corrupted = encoded["input_ids"], tokenizer(draft.corrupted, add_special_tokens=False)["input_ids"]
+        clean, corrupted = (
+            encoded["input_ids"],
+            tokenizer(draft.corrupted, add_special_tokens=False)["input_ids"],
+        )
         if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in clean + corrupted:
-            raise UserError(f"task={task}: this model's tokenizer does not know every word of {draft.clean!r}")
+            raise UserError(
+                f"task={task}: this model's tokenizer does not know every word of {draft.clean!r}"
+            )
         if len(clean) != len(corrupted):
             raise UserError(
-                f"task={task}: {draft.clean!r} and {draft.corrupted!r} differ in length with this model's tokenizer"
+                f"task={task}: {draft.clean!r} and {draft.corrupted!r} differ in length with "
+                f"this model's tokenizer"
             )
         last_characters = {name: end - 1 for name, (_, end) in draft.marks.items()}
         spans = encoded["offset_mapping"]
         place = {
-            name: len(bos) + next(i for i, (start, end) in enumerate(spans) if start <= character < end)
+            name: len(bos)
+            + next(i for i, (start, end) in enumerate(spans) if start <= character < end)
             for name, character in last_characters.items()
         }
         clean_rows.append(bos + clean)
@@ -120,7 +140,9 @@ def assemble(
         corrupted=_padded(corrupted_rows),
         lengths=torch.tensor([len(row) for row in clean_rows]),
         answer_ids=_padded([[*draft.right, *draft.wrong] for draft in drafts]),
-        answer_signs=_padded([[1.0] * len(draft.right) + [-1.0] * len(draft.wrong) for draft in drafts]),
+        answer_signs=_padded(
+            [[1.0] * len(draft.right) + [-1.0] * len(draft.wrong) for draft in drafts]
+        ),
         positions={name: torch.tensor([place[name] for place in places]) for name in places[0]},
         lexicon_counts=lexicon_counts,
     )

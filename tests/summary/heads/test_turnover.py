@@ -1,4 +1,6 @@
-"""Turnover of head roles on tables whose answer is plain to see, and against a naive loop over random ones."""
+"""Turnover of head roles on tables whose answer is plain to see, and against a naive loop over
+random ones.
+"""
 
 from __future__ import annotations
 
@@ -29,11 +31,15 @@ from circuitwatch.summary.tables import CellData
 def table(**heads: list[float]) -> pd.DataFrame:
     """Scores at steps 1, 2, 4, … with ten tokens a step: equal distances in log tokens."""
     steps = [2**k for k in range(len(next(iter(heads.values()))))]
-    index = pd.MultiIndex.from_tuples([(step, 10 * step) for step in steps], names=["step", "tokens"])
+    index = pd.MultiIndex.from_tuples(
+        [(step, 10 * step) for step in steps], names=["step", "tokens"]
+    )
     return pd.DataFrame(heads, index=index, dtype=float)
 
 
-HANDED_OVER = table(a=[0.1, 0.9, 0.9, 0.7, 0.1], b=[0.1, 0.1, 0.1, 0.6, 0.9], c=[0.0, 0.0, 0.2, 0.0, 0.0])
+HANDED_OVER = table(
+    a=[0.1, 0.9, 0.9, 0.7, 0.1], b=[0.1, 0.1, 0.1, 0.6, 0.9], c=[0.0, 0.0, 0.2, 0.0, 0.0]
+)
 
 
 def test_who_is_born_and_lost() -> None:
@@ -45,9 +51,11 @@ def test_who_is_born_and_lost() -> None:
     ]
 
 
-def test_a_head_that_is_there_from_the_start_is_not_called_born_and_one_that_returns_is_regained() -> None:
+def test_a_head_there_from_the_start_is_not_born_and_one_that_returns_is_regained() -> None:
     found = events(table(a=[0.8, 0.2, 0.8]), 0.5)
-    assert found["event"].tolist() == ["already", "lost", "regained"] and np.isnan(found["before"].iloc[0])
+    assert found["event"].tolist() == ["already", "lost", "regained"] and np.isnan(
+        found["before"].iloc[0]
+    )
 
 
 def test_wandering_about_the_threshold_is_no_turnover() -> None:
@@ -57,7 +65,9 @@ def test_wandering_about_the_threshold_is_no_turnover() -> None:
 
 
 def test_tenure() -> None:
-    """The role lives for four checkpoints, three equal steps in log tokens: a holds at three of them, b at two; half a step is shared at each end."""
+    """The role lives for four checkpoints, three equal steps in log tokens: a holds at three of
+    them, b at two; half a step is shared at each end.
+    """
     found = tenure(HANDED_OVER, 0.5).set_index("head")
     assert found.index.tolist() == ["a", "b"]
     assert found["first_tokens"].tolist() == [20, 80] and found["last_tokens"].tolist() == [80, 160]
@@ -72,9 +82,18 @@ def test_tenure() -> None:
 def test_a_handover_says_from_whom_to_whom_and_whether_the_old_one_still_holds() -> None:
     (found,) = handovers(HANDED_OVER, 0.5).to_dict("records")
     expected = {
-        "from": "a", "to": "b", "step_before": 8, "tokens_before": 80, "step_after": 16, "tokens_after": 160,
-        "from_before": 0.7, "from_after": 0.1, "to_before": 0.6, "to_after": 0.9, "old_still_holds": False,
-    }  # fmt: skip
+        "from": "a",
+        "to": "b",
+        "step_before": 8,
+        "tokens_before": 80,
+        "step_after": 16,
+        "tokens_after": 160,
+        "from_before": 0.7,
+        "from_after": 0.1,
+        "to_before": 0.6,
+        "to_after": 0.9,
+        "old_still_holds": False,
+    }
     assert found == expected
     overtaken = handovers(table(a=[0.7, 0.7], b=[0.6, 0.9]), 0.5)
     assert overtaken["to"].tolist() == ["b"] and overtaken["old_still_holds"].tolist() == [True]
@@ -100,26 +119,46 @@ def test_compensation_of_perfect_replacement_of_a_common_rise_and_of_nothing() -
     assert chance == pytest.approx(0.5)  # two equal moves: of four combinations of signs two cancel
     together = compensation(table(a=[0.6, 0.7, 0.8], b=[0.6, 0.7, 0.9]), 0.5)
     assert together[0] == pytest.approx(0)
-    for nothing in (table(a=[0.9, 0.1], b=[0.1, 0.1]), table(a=[0.9, 0.9], b=[0.8, 0.8]), table(a=[0.1, 0.2])):
+    for nothing in (
+        table(a=[0.9, 0.1], b=[0.1, 0.1]),
+        table(a=[0.9, 0.9], b=[0.8, 0.8]),
+        table(a=[0.1, 0.2]),
+    ):
         assert compensation(nothing, 0.5)[:2] == (None, None)
 
 
 def test_compensation_of_many_heads_that_move_at_random_is_that_by_chance() -> None:
-    """Heads that take independent steps: what a sample of signs gives, within the spread of 200 checkpoints (0.05 is more than three of it)."""
+    """Heads that take independent steps: what a sample of signs gives, within the spread of 200
+    checkpoints (0.05 is more than three of it).
+    """
     rng = np.random.default_rng(0)
     steps = rng.choice([-0.01, 0.01], size=(200, 14))
-    walk = pd.DataFrame(0.9 + np.cumsum(steps, axis=0), index=pd.MultiIndex.from_tuples([(i, i) for i in range(200)]))
+    walk = pd.DataFrame(
+        0.9 + np.cumsum(steps, axis=0),
+        index=pd.MultiIndex.from_tuples([(i, i) for i in range(200)]),
+    )
     walk.index.names = ["step", "tokens"]
     kept, chance, _ = compensation(walk, 0.5)
-    assert kept is not None and chance is not None and kept == pytest.approx(chance, abs=0.05) and chance > 0.7
+    assert (
+        kept is not None
+        and chance is not None
+        and kept == pytest.approx(chance, abs=0.05)
+        and chance > 0.7
+    )
 
 
 def test_rank_correlations_equal_scipys_and_are_missing_where_all_heads_are_alike() -> None:
     scores = table(a=[0.1, 0.9, 0.9], b=[0.1, 0.1, 0.5], c=[0.1, 0.3, 0.2], d=[0.1, 0.2, 0.7])
     found = rank_correlations(scores)
     expected = scipy.stats.spearmanr(scores.iloc[1], scores.iloc[2]).statistic
-    assert found["to_previous"].iloc[2] == pytest.approx(expected) == pytest.approx(found["to_last"].iloc[1])
-    assert found["to_previous"].isna().tolist() == [True, True, False] and found["to_last"].isna().tolist() == [
+    assert (
+        found["to_previous"].iloc[2]
+        == pytest.approx(expected)
+        == pytest.approx(found["to_last"].iloc[1])
+    )
+    assert found["to_previous"].isna().tolist() == [True, True, False] and found[
+        "to_last"
+    ].isna().tolist() == [
         True,
         False,
         True,
@@ -127,7 +166,9 @@ def test_rank_correlations_equal_scipys_and_are_missing_where_all_heads_are_alik
 
 
 def naive(values: list[list[float]], threshold: float) -> tuple[set, list, float | None]:
-    """Events (kind, checkpoint, head), handovers (checkpoint before, after, from, to) and compensation, one number at a time."""
+    """Events (kind, checkpoint, head), handovers (checkpoint before, after, from, to) and
+    compensation, one number at a time.
+    """
     n, heads = len(values), len(values[0])
     holds = [[False] * heads for _ in range(n)]
     found: set[tuple[str, int, int]] = set()
@@ -180,44 +221,83 @@ def test_a_naive_loop_agrees(seed: int) -> None:
         held = [name for name in scores if holding(scores, 0.5)[name].any()]
         start = int(np.flatnonzero(holding(scores, 0.5).any(axis=1))[0])
         change = np.diff(scores[held].to_numpy()[start:], axis=0)
-        every = [np.abs((np.abs(change) * signs).sum(axis=1)).sum() for signs in product([-1, 1], repeat=len(held))]
+        every = [
+            np.abs((np.abs(change) * signs).sum(axis=1)).sum()
+            for signs in product([-1, 1], repeat=len(held))
+        ]
         assert chance == pytest.approx(1 - np.mean(every) / np.abs(change).sum())
 
 
 def test_checks_are_kept_by_task_and_never_united() -> None:
     def rows(role: str, **columns: object) -> pd.DataFrame:
         return pd.DataFrame(
-            {"step": [8], "tokens": [80], "role": [role], "layer": [1], "head": [0], "score": [0.7], **columns}
+            {
+                "step": [8],
+                "tokens": [80],
+                "role": [role],
+                "layer": [1],
+                "head": [0],
+                "score": [0.7],
+                **columns,
+            }
         )
 
     checked = {"in_circuit": [True], "effect": [-0.2], "effect_on": ["logits"]}
-    probe = {"effect": [-0.3], "effect_on": ["induction keys"], "confirmed": [True], "sign": ["helps"]}
+    probe = {
+        "effect": [-0.3],
+        "effect_on": ["induction keys"],
+        "confirmed": [True],
+        "sign": ["helps"],
+    }
     of_task = {
         "agreement": [rows("induction"), rows("previous_token", **probe)],
-        "greater_than": [rows("induction", **checked, confirmed=[False]), rows("year_push").assign(head=-1)],
-        "ioi": [rows("induction", **checked, confirmed=[True], sign=["hurts"]), rows("copy_suppression")],
+        "greater_than": [
+            rows("induction", **checked, confirmed=[False]),
+            rows("year_push").assign(head=-1),
+        ],
+        "ioi": [
+            rows("induction", **checked, confirmed=[True], sign=["hurts"]),
+            rows("copy_suppression"),
+        ],
     }
 
     def cell(task: str, tables: list[pd.DataFrame]) -> CellData:
         header = {"model": {"name": "m", "params_total": 5}, "task": task, "seed": 0}
         curves = pd.DataFrame({"step": [8], "tokens": [80]})
-        return CellData(Path(), header, True, curves, pd.DataFrame(), roles=pd.concat(tables, ignore_index=True))
+        return CellData(
+            Path(), header, True, curves, pd.DataFrame(), roles=pd.concat(tables, ignore_index=True)
+        )
 
-    found = {h.role: h for h in role_histories([cell(task, tables) for task, tables in of_task.items()])}
+    found = {
+        h.role: h for h in role_histories([cell(task, tables) for task, tables in of_task.items()])
+    }
     assert set(found) == {
         "induction",
         "previous_token",
         "year_push",
     }  # copy suppression is held in no layer before the third
     induction = found["induction"]
-    assert induction.checked_at_end() == ["ioi", "greater_than"] and list(induction.scores) == ["a1.h0"]
-    assert induction.confirmed_at_end("ioi") == {"a1.h0": "hurts"} and induction.confirmed_at_end("greater_than") == {}
+    assert induction.checked_at_end() == ["ioi", "greater_than"] and list(induction.scores) == [
+        "a1.h0"
+    ]
+    assert (
+        induction.confirmed_at_end("ioi") == {"a1.h0": "hurts"}
+        and induction.confirmed_at_end("greater_than") == {}
+    )
     assert found["previous_token"].confirmed_at_end("repeated") == {"a1.h0": "helps"}
     assert found["year_push"].checks == {} and list(found["year_push"].scores) == ["m1"]
     table = roles_table(list(found.values()), pd.DataFrame()).set_index("role")
     assert table.loc["induction", "confirmed_at_end"] == "ioi: a1.h0 hurts"
     assert table.loc["induction", "checked_at_end"] == "ioi greater_than"
     tenures = turnover_table(list(found.values())).set_index("role")
-    assert tenures.loc["induction", "confirmed_greater_than"] == 0 and tenures.loc["induction", "hurts_ioi"] == 1
-    assert tenures.loc["induction", "sign_ioi"] == "hurts" and tenures.loc["induction", "effect_ioi"] == -0.2
-    assert pd.isna(tenures.loc["year_push", "confirmed_ioi"])  # it can't be confirmed there, so it is not refuted
+    assert (
+        tenures.loc["induction", "confirmed_greater_than"] == 0
+        and tenures.loc["induction", "hurts_ioi"] == 1
+    )
+    assert (
+        tenures.loc["induction", "sign_ioi"] == "hurts"
+        and tenures.loc["induction", "effect_ioi"] == -0.2
+    )
+    assert pd.isna(
+        tenures.loc["year_push", "confirmed_ioi"]
+    )  # it can't be confirmed there, so it is not refuted

@@ -12,8 +12,18 @@ from circuitwatch.summary.report.emergence_words import emergence_findings, emer
 from circuitwatch.summary.report.findings import findings, order_of
 
 
-def row(status: str, tokens: float | None = None, low: float | None = None, high: float | None = None) -> pd.Series:
-    return pd.Series({"status": status, "tokens": tokens, "tokens_low": low, "tokens_high": high, "last_tokens": 100.0})
+def row(
+    status: str, tokens: float | None = None, low: float | None = None, high: float | None = None
+) -> pd.Series:
+    return pd.Series(
+        {
+            "status": status,
+            "tokens": tokens,
+            "tokens_low": low,
+            "tokens_high": high,
+            "last_tokens": 100.0,
+        }
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,32 +52,47 @@ def test_which_came_first(first: pd.Series, second: pd.Series, lag: str | None, 
 
 
 def test_sentences_and_table_say_the_same(result: SummaryResult) -> None:
-    """What the sentence on induction and IOI says is the verdict of the table of lags, with its interval."""
+    """What the sentence on induction and IOI says is the verdict of the table of lags, with its
+    interval.
+    """
     lags = result.comparisons.lags
-    own = lags[(lags["model"] == "nano-400k") & (lags["task"] == "ioi") & (lags["role"] == "induction")].iloc[0]
+    own = lags[
+        (lags["model"] == "nano-400k") & (lags["task"] == "ioi") & (lags["role"] == "induction")
+    ].iloc[0]
     said = next(
-        f.sentences for f in findings(result.emergence, result.heads, result.comparisons) if f.model == "nano-400k"
+        f.sentences
+        for f in findings(result.emergence, result.heads, result.comparisons)
+        if f.model == "nano-400k"
     )
     assert own["verdict"] == "before"
-    assert f"IOI took {own['ratio']:.2f} [{own['ratio_low']:.2f}, {own['ratio_high']:.2f}] times as many" in said[0]
+    assert (
+        f"IOI took {own['ratio']:.2f} [{own['ratio_low']:.2f}, {own['ratio_high']:.2f}] "
+        f"times as many" in said[0]
+    )
 
 
 def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     said = {
-        finding.model: finding.sentences for finding in findings(result.emergence, result.heads, result.comparisons)
+        finding.model: finding.sentences
+        for finding in findings(result.emergence, result.heads, result.comparisons)
     }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
     assert "Induction emerged before IOI (induction at 42" in large
     assert (
-        "induction (ioi) ✓ a1.h2 helps; induction (greater_than) by score alone a1.h2; S-inhibition (ioi) ✓ a1.h0 helps"
-        in large
+        "induction (ioi) ✓ a1.h2 helps; induction (greater_than) by score alone a1.h2; "
+        "S-inhibition (ioi) ✓ a1.h0 helps" in large
     )
     assert (
         "duplicate token (ioi) ✓ a0.h3 helps, by score alone a0.h0;" in large
     )  # a0.h0 looks like its role and does nothing
-    assert "negative name mover (ioi) ✓ a1.h2 hurts" in large and "previous token (repeated) ✓ a0.h1 helps" in large
+    assert (
+        "negative name mover (ioi) ✓ a1.h2 hurts" in large
+        and "previous token (repeated) ✓ a0.h1 helps" in large
+    )
     assert "Held by no head there: negative name mover." in small
-    assert "heads without any role have 0.3" in large and "strongest a1.h0 −0.27, a0.h0 +0.21" in large
+    assert (
+        "heads without any role have 0.3" in large and "strongest a1.h0 −0.27, a0.h0 +0.21" in large
+    )
     assert "changed once (induction 1); a head lost a role twice and regained one once." in large
     assert "B stays" in large and "C stays" in large and "D falls" in large
     assert "IOI never emerged by 1.01M tokens" in small
@@ -79,17 +104,29 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
 def test_the_report_has_them_first(result: SummaryResult) -> None:
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
     titles = [title for title in page.split("<h2")[1:]]
-    assert "What was run" in titles[0] and "Answers" in titles[1] and "Induction emerged before IOI" in titles[1]
+    assert (
+        "What was run" in titles[0]
+        and "Answers" in titles[1]
+        and "Induction emerged before IOI" in titles[1]
+    )
     for title in (
-        "Head roles over tokens", "Which heads, when", "Does the algorithm stay", "Circuits of one checkpoint on another", "The circuit", "Data",
-    ):  # fmt: skip
+        "Head roles over tokens",
+        "Which heads, when",
+        "Does the algorithm stay",
+        "Circuits of one checkpoint on another",
+        "The circuit",
+        "Data",
+    ):
         assert sum(f">{title}</h2>" in part for part in titles) == 1, title
 
 
 def test_when_behaviours_emerge_in_words(result: SummaryResult) -> None:
     said = dict(emergence_findings(result.emergence, result.scaling))
     assert set(said) == {"IOI", "Greater than", "Gendered pronoun", "Agreement"}
-    assert "It emerged in 1 of 2 models: nano-400k at" in said["IOI"] and "Too few sizes for a trend." in said["IOI"]
+    assert (
+        "It emerged in 1 of 2 models: nano-400k at" in said["IOI"]
+        and "Too few sizes for a trend." in said["IOI"]
+    )
     assert "It emerged in 2 of 2 models" in said["Gendered pronoun"]
     for _, row in result.emergence.iterrows():
         sentence = emergence_sentence(row)

@@ -1,4 +1,6 @@
-"""The report as a person meets it: opened from disk in a browser without a network, with the pointer, with the keyboard, on a phone."""
+"""The report as a person meets it: opened from disk in a browser without a network, with the
+pointer, with the keyboard, on a phone.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,23 @@ from circuitwatch.summary import SummaryResult
 from circuitwatch.summary.report.data import as_json
 from support.sweeps import GRAPH
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 ARGUMENTS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here to open the report with")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium here to open the report with"
+)
 
 
 class Opened:
@@ -33,7 +45,12 @@ class Opened:
         self.page = page
         self.errors: list[str] = []
         self.requests: list[str] = []
-        page.on("console", lambda said: self.errors.append(said.text) if said.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda said: (
+                self.errors.append(said.text) if said.type in ("error", "warning") else None
+            ),
+        )
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
         page.goto(report.as_uri())
@@ -51,7 +68,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
         context = driver.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"), executable_path=CHROMIUM, args=ARGUMENTS, accept_downloads=True
+            tmp_path_factory.mktemp("profile"),
+            executable_path=CHROMIUM,
+            args=ARGUMENTS,
+            accept_downloads=True,
         )
         yield context
         context.close()
@@ -71,7 +91,9 @@ def opened(browser: Any, result: SummaryResult) -> Iterator[Opened]:
 
 def set_range(opened: Opened, selector: str, place: int) -> None:
     opened.page.locator(selector).evaluate(
-        "(range, place) => { range.value = place; range.dispatchEvent(new Event('input', { bubbles: true })); }", place
+        "(range, place) => { range.value = place; range.dispatchEvent(new Event('input', { "
+        "bubbles: true })); }",
+        place,
     )
 
 
@@ -84,19 +106,31 @@ def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
     assert len(points.split()) == 27
     drawn = opened.page.locator("svg").evaluate_all("all => all.map(svg => svg.outerHTML).join()")
     assert "NaN" not in drawn and "undefined" not in drawn and "Infinity" not in drawn
-    assert opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 7  # one was never there
-    assert opened.count("#timeline .held") > 10
-    assert opened.count("#panels-behaviour .effect") == opened.count("#panels-behaviour .curve") == 8
     assert (
-        opened.count("#panels-algorithm .cutoffs") == opened.count("#panels-algorithm .interval") == 3
+        opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 7
+    )  # one was never there
+    assert opened.count("#timeline .held") > 10
+    assert (
+        opened.count("#panels-behaviour .effect") == opened.count("#panels-behaviour .curve") == 8
+    )
+    assert (
+        opened.count("#panels-algorithm .cutoffs")
+        == opened.count("#panels-algorithm .interval")
+        == 3
     )  # B, C and D of one model
     assert opened.count("#transfer .square") > 500
     rows = opened.count("tbody tr")
     assert rows > len(result.emergence)
 
 
-def test_the_circuit_is_that_of_the_record_at_every_checkpoint(opened: Opened, sweep_folder: Path) -> None:
-    (cell,) = [c for c in find_cells(sweep_folder) if c.header["task"] == "ioi" and c.header["model"]["name"] == "nano-400k"]  # fmt: skip
+def test_the_circuit_is_that_of_the_record_at_every_checkpoint(
+    opened: Opened, sweep_folder: Path
+) -> None:
+    (cell,) = [
+        c
+        for c in find_cells(sweep_folder)
+        if c.header["task"] == "ioi" and c.header["model"]["name"] == "nano-400k"
+    ]
     assert "nano-400k, IOI" in opened.text("#choose-circuit option:checked")
     seen = 0
     for place, record in enumerate(cell.records()):
@@ -109,7 +143,9 @@ def test_the_circuit_is_that_of_the_record_at_every_checkpoint(opened: Opened, s
             assert edges == 0 and titles == [] and "not above chance" in opened.text("#say-circuit")
             continue
         senders, receivers = record.mask.nonzero()
-        nodes = {GRAPH.senders[i] for i in senders} | {GRAPH.receivers[i].split("<")[0] for i in receivers}
+        nodes = {GRAPH.senders[i] for i in senders} | {
+            GRAPH.receivers[i].split("<")[0] for i in receivers
+        }
         assert edges == record.mask.sum() and set(titles) == nodes
         assert f"step {record.step}" in opened.text("#at-circuit")
         seen += 1
@@ -121,7 +157,9 @@ def test_the_slider_answers_to_the_keyboard(opened: Opened) -> None:
     opened.page.locator("#step-circuit").focus()
     opened.page.keyboard.press("ArrowLeft")
     assert opened.text("#at-circuit") != before
-    assert opened.text("#moment-said").split()[0] == opened.text("#at-circuit").split()[0]  # one checkpoint everywhere
+    assert (
+        opened.text("#moment-said").split()[0] == opened.text("#at-circuit").split()[0]
+    )  # one checkpoint everywhere
 
 
 def test_filters_by_size_and_task(opened: Opened) -> None:
@@ -131,7 +169,9 @@ def test_filters_by_size_and_task(opened: Opened) -> None:
     assert opened.count(small) == 0 and opened.count("#panels-behaviour .curve") == 4
     opened.page.get_by_label("agreement", exact=True).focus()
     opened.page.keyboard.press("Space")
-    assert opened.count("#panels-behaviour .panel") == 3 and opened.count("#panels-roles .panel") == 9
+    assert (
+        opened.count("#panels-behaviour .panel") == 3 and opened.count("#panels-roles .panel") == 9
+    )
     opened.page.get_by_label("nano-100k", exact=True).check()
     opened.page.get_by_label("agreement", exact=True).check()
     assert opened.count(small) == 4
@@ -154,16 +194,21 @@ def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> Non
             "all => all.map(one => +one.getAttribute('x1'))"
         )
         assert len(marks) == opened.count(f"#panels-{section} .panel") and min(marks) > 0, section
-    behaviour = opened.page.locator("#panels-behaviour .mark line").evaluate_all("all => all.map(one => one.getAttribute('x1'))")  # fmt: skip
+    behaviour = opened.page.locator("#panels-behaviour .mark line").evaluate_all(
+        "all => all.map(one => one.getAttribute('x1'))"
+    )
     assert len(set(behaviour)) == 1  # the panels have the same axis
     assert opened.text("#at-circuit").split()[0] == said.split()[0]
 
 
 def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
     set_range(opened, "#moment", 26)
-    assert re.search(r"\(effect [\d.]+\)", opened.text("#panels-behaviour .panel >> nth=3 >> .readout"))
     assert re.search(
-        r"[\d.]+ \([\d.]+ to [\d.]+ over cut-offs\)", opened.text("#panels-algorithm .panel >> nth=0 >> .readout")
+        r"\(effect [\d.]+\)", opened.text("#panels-behaviour .panel >> nth=3 >> .readout")
+    )
+    assert re.search(
+        r"[\d.]+ \([\d.]+ to [\d.]+ over cut-offs\)",
+        opened.text("#panels-algorithm .panel >> nth=0 >> .readout"),
     )
     opened.page.locator("#choose-timeline").select_option("nano-400k")
     names = opened.page.locator("#timeline svg text").all_text_contents()
@@ -173,9 +218,13 @@ def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
         "induction (greater_than)",
         "previous token (repeated)",
     } <= set(names)
-    opened.page.locator("#timeline svg text", has_text="negative name mover (ioi)").scroll_into_view_if_needed()
+    opened.page.locator(
+        "#timeline svg text", has_text="negative name mover (ioi)"
+    ).scroll_into_view_if_needed()
     box = opened.page.locator("#timeline svg").bounding_box()
-    at = opened.page.locator("#timeline svg text", has_text="negative name mover (ioi)").bounding_box()
+    at = opened.page.locator(
+        "#timeline svg text", has_text="negative name mover (ioi)"
+    ).bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] - 14, at["y"] + at["height"] + 10)
     assert "negative name mover (ioi) a1.h2: " in opened.text("#timeline .readout")
     assert "holds the role, confirmed: hurts" in opened.text("#timeline .readout")
@@ -186,10 +235,14 @@ def test_the_data_can_be_had(opened: Opened, result: SummaryResult, tmp_path: Pa
         with opened.page.expect_download() as download:
             opened.page.locator(f'a[data-file="{name}"]').click()
         download.value.save_as(tmp_path / f"{name}.csv")
-    assert pd.read_csv(tmp_path / "emergence.csv").equals(pd.read_csv(result.folder / "emergence.csv"))
+    assert pd.read_csv(tmp_path / "emergence.csv").equals(
+        pd.read_csv(result.folder / "emergence.csv")
+    )
     curves = pd.read_csv(tmp_path / "curves.csv")
     ioi = curves.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'")
-    final = result.emergence.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'")["final"]
+    final = result.emergence.query(
+        "model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'"
+    )["final"]
     assert len(ioi) == 27 and ioi["value"].iloc[-1] == pytest.approx(final.iloc[0], rel=1e-3)
 
 
@@ -197,21 +250,29 @@ def test_tables_are_sorted_by_their_heads(opened: Opened) -> None:
     table = opened.page.locator("h3:text('Every curve') ~ .scroll table").first
     table.locator("th button", has_text="tokens").first.focus()
     opened.page.keyboard.press("Enter")
-    shown = table.locator("td:nth-child(5)").evaluate_all("all => all.map(cell => cell.dataset.value)")
+    shown = table.locator("td:nth-child(5)").evaluate_all(
+        "all => all.map(cell => cell.dataset.value)"
+    )
     numbers = [float(text) for text in shown if text]
     assert numbers == sorted(numbers) and len(numbers) > 3 and "" not in shown[: len(numbers)]
 
 
 def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened) -> None:
     opened.page.set_viewport_size({"width": 390, "height": 844})
-    opened.page.wait_for_function("document.querySelector('#panels-behaviour svg').clientWidth < 390")
+    opened.page.wait_for_function(
+        "document.querySelector('#panels-behaviour svg').clientWidth < 390"
+    )
     for summary in opened.page.locator("summary").all():
         summary.click()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
-    smallest = opened.page.locator("#panels-behaviour svg text").first.evaluate("t => t.getBoundingClientRect().height")
+    smallest = opened.page.locator("#panels-behaviour svg text").first.evaluate(
+        "t => t.getBoundingClientRect().height"
+    )
     assert smallest >= 10
 
 
 def test_what_names_hold_cannot_end_the_script() -> None:
     name = "</script><script>alert(1)</script>"
-    assert "<" not in as_json({"name": name}) and json.loads(as_json({"name": name})) == {"name": name}
+    assert "<" not in as_json({"name": name}) and json.loads(as_json({"name": name})) == {
+        "name": name
+    }

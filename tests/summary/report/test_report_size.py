@@ -1,4 +1,6 @@
-"""The report of a large sweep, eight sizes × four tasks × 154 checkpoints, stays below its bound, and its circuits can be read back."""
+"""The report of a large sweep, eight sizes × four tasks × 154 checkpoints, stays below its bound,
+and its circuits can be read back.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +26,39 @@ from circuitwatch.summary.together import Comparisons
 from support.sweeps import TASKS
 
 SHAPES = {  # layers, heads, parameters of Pythia's models
-    "pythia-70m": (6, 8, 70e6), "pythia-160m": (12, 12, 162e6), "pythia-410m": (24, 16, 405e6), "pythia-1b": (16, 8, 1.0e9),
-    "pythia-1.4b": (24, 16, 1.4e9), "pythia-2.8b": (32, 32, 2.8e9), "pythia-6.9b": (32, 32, 6.9e9), "pythia-12b": (36, 40, 12e9),
-}  # fmt: skip
+    "pythia-70m": (6, 8, 70e6),
+    "pythia-160m": (12, 12, 162e6),
+    "pythia-410m": (24, 16, 405e6),
+    "pythia-1b": (16, 8, 1.0e9),
+    "pythia-1.4b": (24, 16, 1.4e9),
+    "pythia-2.8b": (32, 32, 2.8e9),
+    "pythia-6.9b": (32, 32, 6.9e9),
+    "pythia-12b": (36, 40, 12e9),
+}
 STEPS = [0, *(2**k for k in range(10)), *range(1000, 144_000, 1000)]
 TOKENS = np.array(STEPS) * 2_097_152
 SCALARS = (
-    "behaviour/value", "behaviour/accuracy", "behaviour/log_prob", "circuit/edges", "circuit/edges_share", "circuit/nodes", "circuit/faithfulness",
-    "circuit/recovery", "overlap/node_jaccard", "overlap/edge_jaccard", "overlap/weighted_edge_jaccard", "algorithm/B", "algorithm/C", "algorithm/D",
-)  # fmt: skip
+    "behaviour/value",
+    "behaviour/accuracy",
+    "behaviour/log_prob",
+    "circuit/edges",
+    "circuit/edges_share",
+    "circuit/nodes",
+    "circuit/faithfulness",
+    "circuit/recovery",
+    "overlap/node_jaccard",
+    "overlap/edge_jaccard",
+    "overlap/weighted_edge_jaccard",
+    "algorithm/B",
+    "algorithm/C",
+    "algorithm/D",
+)
 
 
 def made_up(model: str, task: str, rng: np.random.Generator) -> CellData:
-    """A cell whose circuits have up to 2,000 edges, a quarter of which are replaced from each checkpoint to the next."""
+    """A cell whose circuits have up to 2,000 edges, a quarter of which are replaced from each
+    checkpoint to the next.
+    """
     layers, heads, params = SHAPES[model]
     n_receivers, n_senders = layers * (3 * heads + 1) + 1, 1 + layers * (heads + 1)
     circuits, strengths = {}, {}
@@ -49,7 +71,11 @@ def made_up(model: str, task: str, rng: np.random.Generator) -> CellData:
         circuits[step], strengths[step] = edges, rng.exponential(size=edges.size).astype(np.float32)
     rise = 1 / (1 + np.exp(-2 * (np.log(np.maximum(TOKENS, 1e6)) - np.log(5e9))))
     curves = pd.DataFrame(
-        {"step": STEPS, "tokens": TOKENS, **{name: rise + rng.normal(0, 0.02, len(STEPS)) for name in SCALARS}}
+        {
+            "step": STEPS,
+            "tokens": TOKENS,
+            **{name: rise + rng.normal(0, 0.02, len(STEPS)) for name in SCALARS},
+        }
     )
     about = {
         "name": model,
@@ -124,16 +150,27 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
         for role in ROLES:
             index = pd.MultiIndex.from_arrays([STEPS, TOKENS], names=["step", "tokens"])
             scores = pd.DataFrame(
-                rng.uniform(size=(len(STEPS), 12)), index=index, columns=[f"a3.h{k}" for k in range(12)]
+                rng.uniform(size=(len(STEPS), 12)),
+                index=index,
+                columns=[f"a3.h{k}" for k in range(12)],
             )
             checked = scores.rename_axis(columns="node").stack().rename("score").reset_index()
-            known = dict.fromkeys(CHECKS, pd.NA) | {"sign": "helps", "confirmed": checked["score"] > 0.6}
+            known = dict.fromkeys(CHECKS, pd.NA) | {
+                "sign": "helps",
+                "confirmed": checked["score"] > 0.6,
+            }
             checked = checked.assign(**known)
-            histories.append(RoleHistory(model, 0, role, 0.5, scores, {"ioi": checked.astype(CHECKS)}))
+            histories.append(
+                RoleHistory(model, 0, role, 0.5, scores, {"ioi": checked.astype(CHECKS)})
+            )
     chosen = TOKENS[10::3]
-    grid = pd.MultiIndex.from_product([SHAPES, TASKS, chosen, chosen], names=["model", "task", "circuit_tokens", "model_tokens"])  # fmt: skip
+    grid = pd.MultiIndex.from_product(
+        [SHAPES, TASKS, chosen, chosen], names=["model", "task", "circuit_tokens", "model_tokens"]
+    )
     transfer = pd.DataFrame(index=grid).reset_index()
-    transfer = transfer.assign(seed=0, circuit_task=transfer["task"], faithfulness=rng.normal(size=len(transfer)))
+    transfer = transfer.assign(
+        seed=0, circuit_task=transfer["task"], faithfulness=rng.normal(size=len(transfer))
+    )
     heads = replace(
         head_tables([], emergence),
         histories=histories,
@@ -142,14 +179,25 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
     )
     none = pd.DataFrame()
     found = Findings(
-        "large", curves, cells, emergence, scaling_rows(curves, emergence), cells_table(cells), none, heads,
-        Comparisons(none, none, none, none, none, none), [], {"emergence": emergence, **heads.files()},
-    )  # fmt: skip
+        "large",
+        curves,
+        cells,
+        emergence,
+        scaling_rows(curves, emergence),
+        cells_table(cells),
+        none,
+        heads,
+        Comparisons(none, none, none, none, none, none),
+        [],
+        {"emergence": emergence, **heads.files()},
+    )
     write_report(tmp_path / "report.html", found)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert len(page.encode()) <= MOST_BYTES == 5_000_000
     assert len(page.encode()) > 2_000_000  # it has all that it was given, not a part
-    assert re.search(r"circuit graphs draw the (300|150|75|40|20) strongest edges of \d+ larger circuits", page)
+    assert re.search(
+        r"circuit graphs draw the (300|150|75|40|20) strongest edges of \d+ larger circuits", page
+    )
 
 
 def decode(blob: str, lines: list[dict]) -> list[list[tuple[set[int], set[int]]]]:
@@ -191,12 +239,16 @@ def test_circuits_can_be_read_back(cells: list[CellData]) -> None:
             strength = cell.strengths.get(step, np.empty(0))
             assert edges == set(every[np.argsort(-strength, kind="stable")[:300]].tolist())
             assert len(nodes) <= 1 + 6 * 9 + 1 and (len(nodes) > 0) == (count > 0)
-    assert notes == [f"circuit graphs draw the 300 strongest edges of {2 * len(STEPS[11:])} larger circuits"]
+    assert notes == [
+        f"circuit graphs draw the 300 strongest edges of {2 * len(STEPS[11:])} larger circuits"
+    ]
     tight = circuits_blob(few, list(SHAPES), room=20_000)
     assert len(tight[1]) < len(blob) / 3 and "20 strongest" in tight[2][0]
 
 
-@pytest.mark.parametrize("value", [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 4_000_000_000])
+@pytest.mark.parametrize(
+    "value", [0, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 4_000_000_000]
+)
 def test_varints(value: int) -> None:
     expected, left = b"", value
     while True:
@@ -204,4 +256,7 @@ def test_varints(value: int) -> None:
         left //= 128
         if not left:
             break
-    assert varints(np.array([value])) == expected and varints(np.array([value, 5])) == expected + b"\x05"
+    assert (
+        varints(np.array([value])) == expected
+        and varints(np.array([value, 5])) == expected + b"\x05"
+    )

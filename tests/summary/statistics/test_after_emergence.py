@@ -15,11 +15,17 @@ X = np.log(TOKENS)
 
 def curve(noise: float, drift: float = 0.0, seed: int = 0) -> np.ndarray:
     late = np.maximum(X - np.log(6e9), 0)
-    return 2 * expit((X - np.log(3e9)) / 0.3) + drift * late + np.random.default_rng(seed).normal(0, noise, X.size)
+    return (
+        2 * expit((X - np.log(3e9)) / 0.3)
+        + drift * late
+        + np.random.default_rng(seed).normal(0, noise, X.size)
+    )
 
 
 def test_spread_drift_and_falls_are_in_units_of_the_rise() -> None:
-    """Spread 0.1 on a rise of 2 is 0.05 of it; a standard deviation from some 35 checkpoints is known to 12 % (one sigma)."""
+    """Spread 0.1 on a rise of 2 is 0.05 of it; a standard deviation from some 35 checkpoints is
+    known to 12 % (one sigma).
+    """
     found = stability(TOKENS, curve(0.1), fit_emergence(TOKENS, curve(0.1), threshold=1.0))
     assert found.status == "measured" and found.n > 20
     assert found.spread == pytest.approx(0.05, rel=0.35) and found.below == 0
@@ -48,8 +54,12 @@ def test_overlap_lies_between_chance_and_the_noise_ceiling() -> None:
     assert set_stability([0.8, 0.8], [0.8, 0.8]).stability == pytest.approx(1)
     assert set_stability([0.5, np.nan], [0.8, 0.8]).n == 1 and set_stability([np.nan]).n == 0
     assert set_stability([0.5, 0.6]).stability is None
-    assert set_stability([0.5, 0.5], [0.2, 0.2], [0.3, 0.3]).stability is None  # a ceiling below chance
-    assert set_stability([1.0, 1.0], [1.0, 1.0], [1 - 1e-16, 1 - 1e-16]).stability is None  # no room between them
+    assert (
+        set_stability([0.5, 0.5], [0.2, 0.2], [0.3, 0.3]).stability is None
+    )  # a ceiling below chance
+    assert (
+        set_stability([1.0, 1.0], [1.0, 1.0], [1 - 1e-16, 1 - 1e-16]).stability is None
+    )  # no room between them
     with pytest.raises(ValueError, match="length"):
         set_stability([0.5], [0.8, 0.8])
 

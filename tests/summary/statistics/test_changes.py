@@ -43,14 +43,22 @@ def test_the_cut_is_the_best_of_all(kind: str, seed: int) -> None:
 
 @pytest.mark.parametrize("kind", ["level", "line"])
 def test_noise_has_no_changes(kind: str) -> None:
-    """At most 5 % of white-noise curves, of three lengths; the bound would be missed by chance once in 1000."""
+    """At most 5 % of white-noise curves, of three lengths; the bound would be missed by chance once
+    in 1000.
+    """
     rng = np.random.default_rng(0)
-    hits = [bool(change_points(TOKENS[:n], rng.normal(0, 1, n), kind=kind)) for n in (20, 30, 40) for _ in range(100)]
+    hits = [
+        bool(change_points(TOKENS[:n], rng.normal(0, 1, n), kind=kind))
+        for n in (20, 30, 40)
+        for _ in range(100)
+    ]
     assert sum(hits) <= binom.isf(1e-3, len(hits), 0.05)
 
 
 def test_a_jump_is_found_between_its_checkpoints_and_its_interval_covers() -> None:
-    """Jumps of twice the noise: intervals (95 %) hold the true place in 200 curves as often as the binomial distribution allows."""
+    """Jumps of twice the noise: intervals (95 %) hold the true place in 200 curves as often as the
+    binomial distribution allows.
+    """
     found = covered = 0
     for seed in range(200):
         rng = np.random.default_rng(seed)
@@ -70,7 +78,9 @@ def test_a_kink_is_a_change_of_the_line_not_many_levels() -> None:
     noise = np.random.default_rng(1).normal(0, 0.05, 40)
     (kink,) = change_points(TOKENS, np.maximum(X - X[20], 0) + noise, kind="line")
     assert kink.low <= TOKENS[20] <= kink.high
-    assert kink.slope_before == pytest.approx(0, abs=0.03) and kink.slope_after == pytest.approx(1, abs=0.03)
+    assert kink.slope_before == pytest.approx(0, abs=0.03) and kink.slope_after == pytest.approx(
+        1, abs=0.03
+    )
 
 
 def test_short_and_constant_curves_have_none() -> None:
@@ -86,4 +96,7 @@ def test_published_induction_jumps_between_steps_512_and_1000() -> None:
     table = pd.read_csv(PUBLISHED).query("quantity == 'induction_score_max'").sort_values("step")
     for model, curve in table.groupby("model"):
         changes = change_points(curve["step"] * 2_097_152, curve["value"])
-        assert any(c.tokens_before == 512 * 2_097_152 and c.tokens_after == 1000 * 2_097_152 for c in changes), model
+        assert any(
+            c.tokens_before == 512 * 2_097_152 and c.tokens_after == 1000 * 2_097_152
+            for c in changes
+        ), model

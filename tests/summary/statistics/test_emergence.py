@@ -12,11 +12,15 @@ from circuitwatch.summary.statistics.crossings import noise, plainly_crossed
 from circuitwatch.summary.statistics.emergence import fit_emergence
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data"
-TOKENS = np.array([0, *(1008 * 2**k for k in range(8)), *range(150_000, 1_050_000, 50_000)], dtype=float)
+TOKENS = np.array(
+    [0, *(1008 * 2**k for k in range(8)), *range(150_000, 1_050_000, 50_000)], dtype=float
+)
 
 
 def sigmoid(middle: float, width: float = 0.2, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    return low + (high - low) / (1 + np.exp(-(np.log(np.maximum(TOKENS, 500)) - np.log(middle)) / width))
+    return low + (high - low) / (
+        1 + np.exp(-(np.log(np.maximum(TOKENS, 500)) - np.log(middle)) / width)
+    )
 
 
 def published(name: str) -> pd.DataFrame:
@@ -53,7 +57,9 @@ def test_a_rise_and_fall_is_transient() -> None:
 
 
 def test_a_steady_slope_has_no_moment() -> None:
-    slope = np.log(np.maximum(TOKENS, 500)) / 20 + np.random.default_rng(1).normal(0, 0.01, TOKENS.size)
+    slope = np.log(np.maximum(TOKENS, 500)) / 20 + np.random.default_rng(1).normal(
+        0, 0.01, TOKENS.size
+    )
     assert fit_emergence(TOKENS, slope - slope[0]).status == "ambiguous"
 
 
@@ -78,11 +84,16 @@ def test_published_ioi_of_pythia_70m_never_reaches_one() -> None:
     )
     found = fit_emergence(table["step"] * 2_097_152, table["value"], threshold=1.0)
     assert found.status == "never" and found.tokens is None
-    assert fit_emergence(table["step"] * 2_097_152, table["value"], threshold=0.5).status == "transient"
+    assert (
+        fit_emergence(table["step"] * 2_097_152, table["value"], threshold=0.5).status
+        == "transient"
+    )
 
 
 def test_published_lambada_thresholds() -> None:
-    """Accuracy 0.3: 160m at 27e9 tokens, 410m at 9.0e9, the 1b and larger ones at 5.7 to 6.3e9, 70m never."""
+    """Accuracy 0.3: 160m at 27e9 tokens, 410m at 9.0e9, the 1b and larger ones at 5.7 to 6.3e9, 70m
+    never.
+    """
     table = (
         published("pythia_lm_eval.csv")
         .query("task == 'lambada_openai' and metric == 'acc' and shots == 0")
@@ -98,7 +109,9 @@ def test_published_lambada_thresholds() -> None:
     assert fit_emergence(smallest["tokens"], smallest["value"], threshold=0.3).status == "never"
 
 
-@pytest.mark.parametrize(("model", "tokens"), [("160m", 9.75e9), ("410m", 8.74e9), ("1.4b", 5.09e9), ("2.8b", 5.17e9)])
+@pytest.mark.parametrize(
+    ("model", "tokens"), [("160m", 9.75e9), ("410m", 8.74e9), ("1.4b", 5.09e9), ("2.8b", 5.17e9)]
+)
 def test_published_ioi_crosses_one_within_a_checkpoint_interval(model: str, tokens: float) -> None:
     """Checkpoints are 1000 steps apart there, 2.1e9 tokens."""
     table = published("circuits_over_time.csv").query(
@@ -107,12 +120,18 @@ def test_published_ioi_crosses_one_within_a_checkpoint_interval(model: str, toke
     table = table.sort_values("step")
     found = fit_emergence(table["step"] * 2_097_152, table["value"], threshold=1.0)
     assert found.status == "emerged"
-    assert found.tokens == pytest.approx(tokens, abs=2.1e9) and found.crossing == pytest.approx(tokens, rel=0.01)
+    assert found.tokens == pytest.approx(tokens, abs=2.1e9) and found.crossing == pytest.approx(
+        tokens, rel=0.01
+    )
     assert found.low <= tokens <= found.high
 
 
 def test_published_induction_is_an_interval_between_steps_512_and_1000() -> None:
-    table = published("circuits_over_time.csv").query("quantity == 'induction_score_max'").sort_values("step")
+    table = (
+        published("circuits_over_time.csv")
+        .query("quantity == 'induction_score_max'")
+        .sort_values("step")
+    )
     for model, curve in table.groupby("model"):
         found = fit_emergence(curve["step"] * 2_097_152, curve["value"], threshold=0.5)
         assert found.interval == "checkpoints", model
@@ -121,7 +140,9 @@ def test_published_induction_is_an_interval_between_steps_512_and_1000() -> None
 
 
 def test_standard_errors_widen_the_interval() -> None:
-    """Which prompts were asked shifts the whole curve: with standard errors of 0.1 on a slope of 1.25 per log token, by some 0.05 at least."""
+    """Which prompts were asked shifts the whole curve: with standard errors of 0.1 on a slope of
+    1.25 per log token, by some 0.05 at least.
+    """
     values = sigmoid(4e5) + np.random.default_rng(0).normal(0, 0.005, TOKENS.size)
     bare = fit_emergence(TOKENS, values, threshold=0.5)
     known = fit_emergence(TOKENS, values, threshold=0.5, stderr=np.full(TOKENS.size, 0.1))
@@ -131,43 +152,63 @@ def test_standard_errors_widen_the_interval() -> None:
 def test_a_plateau_that_is_not_reached_leaves_the_end_open() -> None:
     """Half of a rise is known only once its end is: the last checkpoint has 30 % of it."""
     x = np.log(np.maximum(TOKENS, 500))
-    values = 1 / (1 + np.exp(-(x - x[-1] - 0.4) / 0.5)) + np.random.default_rng(0).normal(0, 0.01, TOKENS.size)
+    values = 1 / (1 + np.exp(-(x - x[-1] - 0.4) / 0.5)) + np.random.default_rng(0).normal(
+        0, 0.01, TOKENS.size
+    )
     found = fit_emergence(TOKENS, values)
     assert found.high is None or found.status != "emerged"
 
 
 @pytest.mark.parametrize("n", range(4, 13))
 def test_a_clean_rise_is_never_called_none(n: int) -> None:
-    """From nine checkpoints on a rise of eighty times its noise is found; fewer are too few to say, which is not "never"."""
+    """From nine checkpoints on a rise of eighty times its noise is found; fewer are too few to say,
+    which is not "never".
+    """
     for seed in range(20):
         tokens = np.geomspace(1e6, 1e9, n)
         values = 0.1 + 0.8 / (1 + np.exp(-(np.log(tokens) - np.log(4e7)) / 0.3))
-        found = fit_emergence(tokens, values + np.random.default_rng(seed).normal(0, 0.01, n), n_bootstrap=50)
+        found = fit_emergence(
+            tokens, values + np.random.default_rng(seed).normal(0, 0.01, n), n_bootstrap=50
+        )
         assert found.status == ("ambiguous" if n < 9 else "emerged"), (n, seed, found.note)
         assert "too few" in found.note or n >= 9
 
 
 def test_an_estimate_beside_the_crossing_seen_says_so() -> None:
-    """IOI of Pythia-2.8b: a quick rise and slow growth after it, so that half of the fitted rise lies beyond the two checkpoints where the values cross."""
+    """IOI of Pythia-2.8b: a quick rise and slow growth after it, so that half of the fitted rise
+    lies beyond the two checkpoints where the values cross.
+    """
     table = published("circuits_over_time.csv").query(
         "model == 'pythia-2.8b' and task == 'ioi' and quantity == 'logit_diff'"
     )
     own = table.sort_values("step")
     found = fit_emergence(own["step"] * 2_097_152, own["value"])
-    assert found.status == "emerged" and found.tokens is not None and found.crossing_high is not None
+    assert (
+        found.status == "emerged" and found.tokens is not None and found.crossing_high is not None
+    )
     assert found.tokens > found.crossing_high
     assert "the values themselves cross at 7" in found.note
 
 
 def test_published_copy_suppression_emerges_where_it_crosses() -> None:
-    """CSPA of Pythia-160m passes 0.10 between steps 2000 and 3000, for good; a straight line in log tokens fits as well as a rise, which is no veto."""
+    """CSPA of Pythia-160m passes 0.10 between steps 2000 and 3000, for good; a straight line in log
+    tokens fits as well as a rise, which is no veto.
+    """
     table = published("circuits_over_time.csv")
-    table = table[(table["model"] == "pythia-160m") & table["quantity"].str.startswith("cspa_score")]
+    table = table[
+        (table["model"] == "pythia-160m") & table["quantity"].str.startswith("cspa_score")
+    ]
     strongest = table.groupby("step")["value"].max()
-    for curve in (strongest, table[table["quantity"] == "cspa_score_L8H9"].set_index("step")["value"].sort_index()):
+    for curve in (
+        strongest,
+        table[table["quantity"] == "cspa_score_L8H9"].set_index("step")["value"].sort_index(),
+    ):
         found = fit_emergence(curve.index.to_numpy() * 2_097_152, curve.to_numpy(), threshold=0.10)
         assert found.status == "emerged"
-        assert found.crossing == pytest.approx(6e9, rel=0.02) and found.crossing_low < found.tokens < 7e9
+        assert (
+            found.crossing == pytest.approx(6e9, rel=0.02)
+            and found.crossing_low < found.tokens < 7e9
+        )
         assert found.low <= 6e9 <= found.high
 
 
@@ -199,8 +240,9 @@ def test_what_a_plain_crossing_is(values: list[float], plain: bool) -> None:
 
 @pytest.mark.parametrize("alike", [0.0, 0.5])
 def test_noise_about_a_threshold_does_not_cross_it_plainly(alike: float) -> None:
-    """1000 flat curves at the threshold and one deviation beside it, checkpoints independent or alike: at most 2 % cross it plainly,
-    the target of `benchmarks.simulated` for curves with nothing to find."""
+    """1000 flat curves at the threshold and one deviation beside it, checkpoints independent or
+    alike: at most 2 % cross it plainly, the target of `benchmarks.simulated` for curves with
+    nothing to find."""
     rng = np.random.default_rng(3)
     for n in (12, 43):
         noise_of = rng.normal(0, 1, (1000, n))

@@ -1,7 +1,9 @@
-"""A small version of the study of `benchmarks.simulated`: intervals cover a known truth, flat curves don't emerge, slopes are unbiased.
+"""A small version of the study of `benchmarks.simulated`: intervals cover a known truth, flat
+curves don't emerge, slopes are unbiased.
 
-Tolerances follow from the numbers of runs: each bound is where a method that meets its target (95 % covered, 2 % emerged) would fail with a
-probability below 1 in 1000, by the binomial distribution. The study itself has 600 curves a condition.
+Tolerances follow from the numbers of runs: each bound is where a method that meets its target (95 %
+covered, 2 % emerged) would fail with a probability below 1 in 1000, by the binomial distribution.
+The study itself has 600 curves a condition.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ def test_intervals_cover_the_truth(condition: str) -> None:
     got = run(COVERED[condition], RUNS, seed=50_000)
     assert got.emerged >= 0.9 * RUNS
     assert got.covered >= binom.ppf(CHANCE, got.emerged, 0.95)
-    # Not by being endless: an interval is at most 2.5 times as wide as the errors of the estimates make necessary.
+    # Not by being endless: an interval is at most 2.5 times as wide as the errors of the estimates
+    # make necessary.
     assert got.width < {"12": 1.3}.get(condition[:2], 0.5)
 
 
@@ -39,7 +42,8 @@ def test_where_checkpoints_hide_the_rise_the_interval_is_theirs() -> None:
 
 
 @pytest.mark.parametrize(
-    "condition", ["flat", "flat, 12 checkpoints, values only", "wandering", "straight line", "rises and falls"]
+    "condition",
+    ["flat", "flat, 12 checkpoints, values only", "wandering", "straight line", "rises and falls"],
 )
 def test_what_does_not_rise_to_stay_has_not_emerged(condition: str) -> None:
     got = run(EMPTY[condition], RUNS, seed=50_000)
@@ -55,7 +59,9 @@ def test_censored_moments_are_not_numbers() -> None:
 
 
 def test_the_slope_is_unbiased_with_censored_sizes() -> None:
-    """Within three Monte-Carlo errors of −0.5 over 100 suites, while taking the bound for a value is off by more than ten."""
+    """Within three Monte-Carlo errors of −0.5 over 100 suites, while taking the bound for a value
+    is off by more than ten.
+    """
     got = run_suites(100, last=8e9, seed=50_000)
     assert got.fitted >= 95 and got.censored > 1
     assert abs(got.bias) < 3 * got.error

@@ -16,8 +16,17 @@ TOKENS = np.geomspace(1e8, 1e11, 30)
 X = np.log(TOKENS)
 
 
-def risen(at: float, *, width: float = 0.3, seed: int = 0, noise: float = 0.03, tokens: np.ndarray = TOKENS) -> Curve:
-    values = expit((np.log(tokens) - np.log(at)) / width) + np.random.default_rng(seed).normal(0, noise, tokens.size)
+def risen(
+    at: float,
+    *,
+    width: float = 0.3,
+    seed: int = 0,
+    noise: float = 0.03,
+    tokens: np.ndarray = TOKENS,
+) -> Curve:
+    values = expit((np.log(tokens) - np.log(at)) / width) + np.random.default_rng(seed).normal(
+        0, noise, tokens.size
+    )
     return Curve(tokens, values, threshold=0.5)
 
 
@@ -30,14 +39,19 @@ def test_order_sign_and_size() -> None:
 
 
 def test_intervals_of_lags_cover_and_equal_moments_have_no_order() -> None:
-    """120 pairs, true lags 0 and 0.4: coverage of 95 % and at most 5 % wrong orders, by the binomial distribution at 1 in 1000."""
+    """120 pairs, true lags 0 and 0.4: coverage of 95 % and at most 5 % wrong orders, by the
+    binomial distribution at 1 in 1000.
+    """
     covered = wrong = 0
     for k in range(120):
         true = 0.4 * (k % 2)
         middle = float(np.exp(np.random.default_rng(k).uniform(np.log(1e9), np.log(1e10))))
         first, second = risen(middle, seed=2 * k + 1), risen(middle * np.exp(true), seed=2 * k + 2)
         lag = lag_between(first, second, n_bootstrap=100, seed=k)
-        low, high = (-np.inf if lag.low is None else lag.low), (np.inf if lag.high is None else lag.high)
+        low, high = (
+            (-np.inf if lag.low is None else lag.low),
+            (np.inf if lag.high is None else lag.high),
+        )
         covered += low <= true <= high
         wrong += lag.verdict == "after" or (lag.verdict == "before" and true == 0)
     assert covered >= binom.ppf(1e-3, 120, 0.95)
@@ -45,14 +59,18 @@ def test_intervals_of_lags_cover_and_equal_moments_have_no_order() -> None:
 
 
 def test_shared_prompts_make_the_lag_sharper() -> None:
-    """Both curves wait for the same prompts: what delays a prompt delays both, so the paired interval is clearly narrower."""
+    """Both curves wait for the same prompts: what delays a prompt delays both, so the paired
+    interval is clearly narrower.
+    """
     rng = np.random.default_rng(0)
     delay = rng.normal(0, 1.0, 40)
     first, second = (
         pd.DataFrame(expit((X[:, None] - np.log(at) - delay) / 0.3) + rng.normal(0, 0.03, (30, 40)))
         for at in (3e9, 4.5e9)
     )
-    one, two = (Curve(TOKENS, table.mean(axis=1), 0.5, per_prompt=table) for table in (first, second))
+    one, two = (
+        Curve(TOKENS, table.mean(axis=1), 0.5, per_prompt=table) for table in (first, second)
+    )
     paired = lag_between(one, two)
     apart = lag_between(one, replace(two, per_prompt=second.rename(columns=lambda k: f"other {k}")))
     assert paired.paired and not apart.paired
@@ -64,7 +82,8 @@ def test_checkpoints_too_sparse_to_tell() -> None:
     sparse = np.geomspace(1e8, 1e11, 9)
     # Both rise between the fifth and the sixth checkpoint, however clearly one does it first.
     lag = lag_between(
-        risen(3.4e9, width=0.05, noise=0.0, tokens=sparse), risen(6e9, width=0.05, noise=0.0, tokens=sparse)
+        risen(3.4e9, width=0.05, noise=0.0, tokens=sparse),
+        risen(6e9, width=0.05, noise=0.0, tokens=sparse),
     )
     assert lag.same_checkpoints and lag.verdict == "cannot be told" and "sparse" in lag.note
     assert lag.low is not None and lag.low < 0 < lag.high
@@ -78,11 +97,16 @@ def test_what_never_came_came_after() -> None:
     assert lag_between(flat, risen(1e9)).verdict == "after"
     assert lag_between(flat, flat).verdict == "cannot be told"
     there = Curve(TOKENS, np.full(30, 0.9), threshold=0.5)
-    assert lag_between(there, risen(1e9)).verdict == "before" and lag_between(risen(1e9), there).verdict == "after"
+    assert (
+        lag_between(there, risen(1e9)).verdict == "before"
+        and lag_between(risen(1e9), there).verdict == "after"
+    )
 
 
 def test_sizes_together() -> None:
-    lags: list[Lag] = [lag_between(risen(1e9, seed=k), risen(4e9, seed=k + 50), n_bootstrap=50) for k in range(6)]
+    lags: list[Lag] = [
+        lag_between(risen(1e9, seed=k), risen(4e9, seed=k + 50), n_bootstrap=50) for k in range(6)
+    ]
     together = agreement(lags, ("induction", "IOI"))
     assert (together.before, together.after, together.untold) == (6, 0, 0)
     # Six of six heads or six of six tails: two of the 64 outcomes.

@@ -1,4 +1,7 @@
-"""A jump that the metric makes, as Schaeffer et al. (2304.15004) describe it, against one of the model's own."""
+"""A jump that the metric makes, as Schaeffer et al.
+
+(2304.15004) describe it, against one of the model's own.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ X = np.log(TOKENS)
 
 
 def metrics(log_prob: np.ndarray, *, cut: float, seed: int = 0) -> tuple[Curve, Curve]:
-    """A log-probability, and whether it passes a cut (as the right answer passes the runner-up), for 100 prompts."""
+    """A log-probability, and whether it passes a cut (as the right answer passes the runner-up),
+    for 100 prompts.
+    """
     rng = np.random.default_rng(seed)
     smooth = log_prob[:, None] + rng.normal(0, 0.1, 100) + rng.normal(0, 0.1, (X.size, 100))
     right = (smooth > cut).astype(float)
@@ -28,7 +33,10 @@ def metrics(log_prob: np.ndarray, *, cut: float, seed: int = 0) -> tuple[Curve, 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_jump_made_by_the_metric_is_warned_of(seed: int) -> None:
     found = compare_metrics(*metrics(-3 + 3 * expit((X - np.log(3e9)) / 1.1), cut=-1.5, seed=seed))
-    assert found.finding == "only the thresholded one jumps" and "thresholded metric alone" in found.warning
+    assert (
+        found.finding == "only the thresholded one jumps"
+        and "thresholded metric alone" in found.warning
+    )
     assert found.width_continuous == pytest.approx(2 * np.log(9) * 1.1, rel=0.25)
     assert found.ratio_low < found.ratio < found.ratio_high < 0.5
 

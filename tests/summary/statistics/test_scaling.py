@@ -14,7 +14,14 @@ import scipy.special
 import scipy.stats
 
 from circuitwatch.summary.statistics.comparisons import holm
-from circuitwatch.summary.statistics.scaling import Kind, _tobit, censored_line, correlation, find_knee, trend
+from circuitwatch.summary.statistics.scaling import (
+    Kind,
+    _tobit,
+    censored_line,
+    correlation,
+    find_knee,
+    trend,
+)
 from support.simulated import simulate_suite
 
 DATA = Path(__file__).parents[4] / "shared" / "data" / "circuits_over_time.csv"
@@ -44,7 +51,9 @@ def test_correlations_equal_scipys() -> None:
 
 
 def test_a_censored_size_bends_the_line_only_as_far_as_it_must() -> None:
-    """A size that has not learnt by its bound: the slope lies between leaving it out and taking the bound for the value."""
+    """A size that has not learnt by its bound: the slope lies between leaving it out and taking the
+    bound for the value.
+    """
     values = 1e12 * SIZES**-0.5
     values[0] *= 0.5
     censored = trend(SIZES, values, ["later", *["observed"] * 5])
@@ -55,10 +64,15 @@ def test_a_censored_size_bends_the_line_only_as_far_as_it_must() -> None:
 
 def test_where_more_scale_no_longer_helps() -> None:
     sizes = np.geomspace(1e7, 1e10, 10)
-    values = np.exp(-np.minimum(np.log(sizes), np.log(3e8)) + 40) * np.exp(np.random.default_rng(0).normal(0, 0.02, 10))
+    values = np.exp(-np.minimum(np.log(sizes), np.log(3e8)) + 40) * np.exp(
+        np.random.default_rng(0).normal(0, 0.02, 10)
+    )
     found = trend(sizes, values)
     assert found.knee_status == "levels off" and found.knee == pytest.approx(3e8, rel=0.3)
-    assert trend(sizes, 1e9 * sizes**-0.5 * np.exp(np.random.default_rng(0).normal(0, 0.02, 10))).knee is None
+    assert (
+        trend(sizes, 1e9 * sizes**-0.5 * np.exp(np.random.default_rng(0).normal(0, 0.02, 10))).knee
+        is None
+    )
 
 
 def test_two_sizes_say_nothing() -> None:
@@ -67,7 +81,9 @@ def test_two_sizes_say_nothing() -> None:
 
 
 def test_published_correlations_of_circuit_and_model_size() -> None:
-    """With the right parameter counts, as opposed to the 14e9 and 28e9 that the published analysis took for 1.4b and 2.8b."""
+    """With the right parameter counts, as opposed to the 14e9 and 28e9 that the published analysis
+    took for 1.4b and 2.8b.
+    """
     if not DATA.exists():
         pytest.skip("the published data are not here")
     table = pd.read_csv(DATA)
@@ -105,7 +121,10 @@ def test_permutation_p_against_counting_one_by_one_and_scipy(n: int) -> None:
     assert r == pytest.approx(scipy.stats.pearsonr(x, y).statistic)
     assert p == pytest.approx(np.mean([one >= abs(r) - 1e-9 for one in every]))
     oracle = scipy.stats.permutation_test(
-        (y,), lambda v: abs(scipy.stats.spearmanr(x, v).statistic), permutation_type="pairings", alternative="greater"
+        (y,),
+        lambda v: abs(scipy.stats.spearmanr(x, v).statistic),
+        permutation_type="pairings",
+        alternative="greater",
     )
     found = trend(np.exp(x), np.exp(y))
     assert found.spearman == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
@@ -118,24 +137,35 @@ def test_intervals_without_censoring_are_students() -> None:
     _, slope, low, high = censored_line(x, y, np.array(["observed"] * 6, dtype=object))
     oracle = scipy.stats.linregress(x, y)
     margin = scipy.stats.t.ppf(0.975, 4) * oracle.stderr
-    assert (slope, low, high) == pytest.approx((oracle.slope, oracle.slope - margin, oracle.slope + margin), rel=1e-6)
+    assert (slope, low, high) == pytest.approx(
+        (oracle.slope, oracle.slope - margin, oracle.slope + margin), rel=1e-6
+    )
 
 
-def negative_log_likelihood(inverse_spread: float, line: np.ndarray, y: np.ndarray, kind: np.ndarray) -> np.ndarray:
+def negative_log_likelihood(
+    inverse_spread: float, line: np.ndarray, y: np.ndarray, kind: np.ndarray
+) -> np.ndarray:
     """[point] of y around the line, both in units of the spread."""
     u = inverse_spread * y - line
     observed = 0.5 * u**2 - np.log(inverse_spread)
-    return np.where(kind == "observed", observed, -scipy.special.log_ndtr(np.where(kind == "later", -u, u)))
+    return np.where(
+        kind == "observed", observed, -scipy.special.log_ndtr(np.where(kind == "later", -u, u))
+    )
 
 
-def minimum(loss: Callable[[np.ndarray], float], start: list[float]) -> scipy.optimize.OptimizeResult:
+def minimum(
+    loss: Callable[[np.ndarray], float], start: list[float]
+) -> scipy.optimize.OptimizeResult:
     options = {"xatol": 1e-6, "fatol": 1e-9, "maxiter": 1000}
     return scipy.optimize.minimize(loss, start, method="Nelder-Mead", options=options)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 5])
 def test_the_censored_line_is_where_a_general_minimiser_finds_it(seed: int) -> None:
-    """With Nelder–Mead, and the information by finite differences. At both ends of the interval the likelihood ratio is the critical value."""
+    """With Nelder–Mead, and the information by finite differences.
+
+    At both ends of the interval the likelihood ratio is the critical value.
+    """
     suite = simulate_suite(seed, last=1e10, first=2e9)
     kind = np.array(suite.kinds, dtype=object)
     z, y = np.log(suite.params / 1e9), np.log(suite.values / 4e9)
@@ -148,7 +178,10 @@ def test_the_censored_line_is_where_a_general_minimiser_finds_it(seed: int) -> N
             return np.inf
         steps = 1e-3 * np.eye(3)
         information = [
-            [(loss(v + p + q) - loss(v + p - q) - loss(v - p + q) + loss(v - p - q)) / 4e-6 for q in steps]
+            [
+                (loss(v + p + q) - loss(v + p - q) - loss(v - p + q) + loss(v - p - q)) / 4e-6
+                for q in steps
+            ]
             for p in steps
         ]
         return loss(v) - 0.5 * np.linalg.slogdet(np.array(information))[1] - 0.5 * np.log(v[0])
@@ -156,7 +189,10 @@ def test_the_censored_line_is_where_a_general_minimiser_finds_it(seed: int) -> N
     def ratio_and_critical(slope: float) -> tuple[float, float]:
         at_slope = minimum(lambda v: loss(np.array([v[0], v[1], v[0] * slope])), [4.0, 0.0])
         inverse_spread, line = at_slope.x[0], at_slope.x[1] + at_slope.x[0] * slope * z
-        down, here, up = (negative_log_likelihood(inverse_spread, line + d, y, kind).sum() for d in (-1e-3, 0.0, 1e-3))
+        down, here, up = (
+            negative_log_likelihood(inverse_spread, line + d, y, kind).sum()
+            for d in (-1e-3, 0.0, 1e-3)
+        )
         points = (down - 2 * here + up) / 1e-6
         student = scipy.stats.t.ppf(0.975, points - 2)
         return at_slope.fun - likeliest.fun, points / 2 * np.log(1 + student**2 / (points - 2))
@@ -172,9 +208,11 @@ def test_the_censored_line_is_where_a_general_minimiser_finds_it(seed: int) -> N
 
 
 def test_slopes_are_unbiased_with_sizes_censored_at_both_ends() -> None:
-    """500 suites of twelve sizes, against least squares on the moments of all sizes, which takes away the chance that both share.
+    """500 suites of twelve sizes, against least squares on the moments of all sizes, which takes
+    away the chance that both share.
 
-    The mean difference has a Monte-Carlo error of 0.003; three of these are allowed. Maximum likelihood is off by more, and the same suites show it.
+    The mean difference has a Monte-Carlo error of 0.003; three of these are allowed. Maximum
+    likelihood is off by more, and the same suites show it.
     """
     penalised, likeliest = [], []
     for seed in range(900_000, 900_500):
@@ -199,8 +237,12 @@ def test_slopes_are_unbiased_with_sizes_censored_at_both_ends() -> None:
         ([-0.3, 0, 0, 0, 0.2, 0.3], ["later", *["observed"] * 3, *["earlier"] * 2]),
     ],
 )
-def test_points_on_a_line_and_bounds_that_agree_with_it(moved: list[float], kinds: list[Kind]) -> None:
-    """However many sizes are censored, and however few are not, the line is that of the points, and the interval next to nothing."""
+def test_points_on_a_line_and_bounds_that_agree_with_it(
+    moved: list[float], kinds: list[Kind]
+) -> None:
+    """However many sizes are censored, and however few are not, the line is that of the points, and
+    the interval next to nothing.
+    """
     found = trend(SIZES, 1e12 * SIZES**-0.5 * np.exp(moved), kinds)
     assert found.slope == pytest.approx(-0.5, abs=1e-5)
     assert (found.slope_low, found.slope_high) == pytest.approx((-0.5, -0.5), abs=1e-3)
@@ -216,7 +258,9 @@ def test_the_estimate_lies_in_its_interval_whatever_is_censored() -> None:
         hidden = rng.permutation(n)[: rng.integers(0, n - 2)]
         kind[hidden] = rng.choice(["later", "earlier"], hidden.size)
         _, slope, low, high = censored_line(x, y, kind)
-        assert np.isfinite(slope) and (low is None or low < slope) and (high is None or slope < high)
+        assert (
+            np.isfinite(slope) and (low is None or low < slope) and (high is None or slope < high)
+        )
 
 
 def test_the_knee_is_the_best_of_a_fine_grid() -> None:
@@ -224,7 +268,10 @@ def test_the_knee_is_the_best_of_a_fine_grid() -> None:
     x = np.linspace(0, 10, 9)
     y = -np.minimum(x, 4.3) + rng.normal(0, 0.1, 9)
     knee, status = find_knee(x, y)
-    costs = {k: float(np.polyfit(np.minimum(x, k), y, 1, full=True)[1][0]) for k in np.linspace(x[1], x[-2], 2001)}
+    costs = {
+        k: float(np.polyfit(np.minimum(x, k), y, 1, full=True)[1][0])
+        for k in np.linspace(x[1], x[-2], 2001)
+    }
     assert status == "levels off" and knee == pytest.approx(min(costs, key=costs.get), abs=0.05)
 
 
@@ -240,4 +287,6 @@ def test_holm_against_the_step_down_test() -> None:
                     break
                 rejected[k] = True
             np.testing.assert_array_equal(holm(p) <= level, rejected)
-    assert holm([0.01, np.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04]) and np.isnan(holm([np.nan])[0])
+    assert holm([0.01, np.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04]) and np.isnan(
+        holm([np.nan])[0]
+    )

@@ -1,4 +1,6 @@
-"""Whether the algorithm stays, and whether circuits transfer: on the made-up sweep, whose answers are known, and on hand-made tables."""
+"""Whether the algorithm stays, and whether circuits transfer: on the made-up sweep, whose answers
+are known, and on hand-made tables.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ import pytest
 from circuitwatch.records import find_cells
 from circuitwatch.summary.heads.algorithm import MIN_TREND, algorithm_table
 from circuitwatch.summary.heads.bands import bands_table
-from circuitwatch.summary.heads.transfer import matrix, mean_jaccard, read_transfer, specificity_table, transfer_table
+from circuitwatch.summary.heads.transfer import (
+    matrix,
+    mean_jaccard,
+    read_transfer,
+    specificity_table,
+    transfer_table,
+)
 from circuitwatch.summary.tables import CellData, read_cell
 from support.sweeps import faithfulness
 
@@ -20,9 +28,19 @@ from support.sweeps import faithfulness
 def cell(task: str, bands: dict[float, list] | None = None, **columns: list) -> CellData:
     """bands: of the measure D, cut-off → values."""
     n = len(next(iter(columns.values())))
-    curves = pd.DataFrame({"step": range(1, n + 1), "tokens": [10 * 2**k for k in range(n)], **columns})
+    curves = pd.DataFrame(
+        {"step": range(1, n + 1), "tokens": [10 * 2**k for k in range(n)], **columns}
+    )
     rows = [
-        {"step": k + 1, "tokens": 10 * 2**k, "measure": "D", "cutoff": c, "value": v, "low": v - 0.1, "high": v + 0.1}
+        {
+            "step": k + 1,
+            "tokens": 10 * 2**k,
+            "measure": "D",
+            "cutoff": c,
+            "value": v,
+            "low": v - 0.1,
+            "high": v + 0.1,
+        }
         for c, values in (bands or {}).items()
         for k, v in enumerate(values)
     ]
@@ -38,7 +56,10 @@ def test_range_trend_and_reason() -> None:
     above = [True, False, *[True] * 6]
     values = [0.9, np.nan, 0.2, 0.4, 0.5, np.nan, 0.7, 0.6]
     reasons = [None, None, None, None, None, "no name mover", None, None]
-    data = cell("ioi", **{"behaviour/above_chance": above, "algorithm/B": values, "algorithm/B_left_out": reasons})
+    data = cell(
+        "ioi",
+        **{"behaviour/above_chance": above, "algorithm/B": values, "algorithm/B_left_out": reasons},
+    )
     rows = table_of(data).set_index("quantity")
     found = rows.loc["B"]  # the first checkpoint is above chance by itself, and does not count
     assert (
@@ -79,7 +100,9 @@ def test_heads_that_no_role_explains_are_those_of_the_last_checkpoint() -> None:
 )
 def test_verdicts(values: list[float], verdict: str) -> None:
     bands = {c: [v + shift for v in values] for c, shift in ((0.1, 0.1), (0.5, 0.0), (0.9, -0.1))}
-    data = cell("ioi", bands, **{"behaviour/above_chance": [True] * len(values), "algorithm/D": values})
+    data = cell(
+        "ioi", bands, **{"behaviour/above_chance": [True] * len(values), "algorithm/D": values}
+    )
     found = table_of(data).set_index("quantity").loc["D"]
     assert found["verdict"] == verdict and pd.isna(found["trend"]) == (len(values) < MIN_TREND)
 
@@ -96,7 +119,9 @@ def test_the_made_up_sweeps_d_falls_and_the_others_stay(cells: list[CellData]) -
     )  # noise of 0.015 over half a decade
     assert rows.loc[("nano-400k", "ioi", "C"), "why_missing"] == "no name mover in the circuit"
     unexplained = rows.index.get_level_values("quantity").str.startswith("unexplained")
-    assert set(rows[~unexplained].drop([("nano-400k", "ioi", "D")]).loc["nano-400k", "verdict"]) == {"stays"}
+    assert set(
+        rows[~unexplained].drop([("nano-400k", "ioi", "D")]).loc["nano-400k", "verdict"]
+    ) == {"stays"}
     assert set(rows[unexplained]["verdict"]) == {""}
     assert rows.loc[("nano-400k", "ioi", "unexplained"), "heads"] == "a1.h0 -0.27, a0.h0 +0.21"
     assert rows.loc[("nano-100k", "ioi", "B"), "verdict"] == "missing"
@@ -112,9 +137,9 @@ def test_transfer_over_checkpoints(sweep_folder: Path, cells: list[CellData]) ->
     later = [faithfulness(a, b) for a, b in combinations(tokens, 2)]
     earlier = [faithfulness(b, a) for a, b in combinations(tokens, 2)]
     assert found["circuits"] == len(tokens) and found["own"] == pytest.approx(0.85)
-    assert found["earlier_on_later"] == pytest.approx(np.mean(later)) and found["later_on_earlier"] == pytest.approx(
-        np.mean(earlier)
-    )
+    assert found["earlier_on_later"] == pytest.approx(np.mean(later)) and found[
+        "later_on_earlier"
+    ] == pytest.approx(np.mean(earlier))
     square = matrix(own)
     assert square.index.tolist() == tokens and square.loc[tokens[0], tokens[-1]] == pytest.approx(
         faithfulness(tokens[0], tokens[-1])
@@ -123,7 +148,9 @@ def test_transfer_over_checkpoints(sweep_folder: Path, cells: list[CellData]) ->
 
 def test_mean_jaccard_is_that_of_the_masks(sweep_folder: Path) -> None:
     (found,) = [
-        c for c in find_cells(sweep_folder) if c.header["model"]["name"] == "nano-400k" and c.header["task"] == "ioi"
+        c
+        for c in find_cells(sweep_folder)
+        if c.header["model"]["name"] == "nano-400k" and c.header["task"] == "ioi"
     ]
     masks = {record.step: record.mask for record in found.records() if record.mask is not None}
     expected = [(a & b).sum() / (a | b).sum() for a, b in combinations(masks.values(), 2)]
@@ -132,7 +159,9 @@ def test_mean_jaccard_is_that_of_the_masks(sweep_folder: Path) -> None:
 
 
 def test_specificity(sweep_folder: Path, cells: list[CellData]) -> None:
-    """A cell that stopped half-way has no circuit at the others' last checkpoint: then there is no common one, and only the mean is left."""
+    """A cell that stopped half-way has no circuit at the others' last checkpoint: then there is no
+    common one, and only the mean is left.
+    """
     rows = specificity_table(read_transfer(sweep_folder, cells))
     done = rows[rows["model"] == "nano-100k"]
     assert len(done) == 9 and set(done["last_tokens"]) == {1_008_000}

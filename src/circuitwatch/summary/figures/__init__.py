@@ -1,1 +1,3 @@
-"""The figures, one file each kind; `drawing` says which there are, `shared` what they have in common."""
+"""The figures, one file each kind; `drawing` says which there are, `shared` what they have in
+common.
+"""

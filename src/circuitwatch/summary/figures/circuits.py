@@ -1,6 +1,8 @@
-"""The circuit itself, drawn by layer from the input (below) to the logits (above), at any checkpoint.
+"""The circuit itself, drawn by layer from the input (below) to the logits (above), at any
+checkpoint.
 
-Circles are attention heads, squares MLPs; hollow ones are not in the circuit. The colour of an edge says which input of its receiver it enters.
+Circles are attention heads, squares MLPs; hollow ones are not in the circuit. The colour of an edge
+says which input of its receiver it enters.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ LANE = 0.26
 
 
 def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure | None:
-    """One panel a cell: its circuit at a step, by default the last that has one; none where no cell has."""
+    """One panel a cell: its circuit at a step, by default the last that has one; none where no cell
+    has.
+    """
     chosen = [(cell, _step_of(cell, step)) for cell in cells if is_laid_out(cell)]
     there = [(cell, at) for cell, at in chosen if at is not None]
     if not there:
@@ -36,7 +40,9 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
     rows = -(-len(there) // columns)
     layers = max(int(cell.header["model"]["n_layers"]) for cell, _ in there)
     lane = min(LANE, 4.0 / (layers + 2))
-    figure = Figure(figsize=(COLUMN, rows * ((layers + 2) * lane + 0.45) + 0.3), layout="constrained")
+    figure = Figure(
+        figsize=(COLUMN, rows * ((layers + 2) * lane + 0.45) + 0.3), layout="constrained"
+    )
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axis in axes[len(there) :]:
         axis.set_axis_off()
@@ -44,8 +50,15 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
         draw_circuit(axis, cell, at)
     handles = [Line2D([], [], color=colour, lw=1.2) for colour in INPUTS.values()]
     figure.legend(
-        handles, list(INPUTS), loc="outside upper center", ncols=4, fontsize=TEXT, frameon=False, handlelength=1.2, columnspacing=0.9
-    )  # fmt: skip
+        handles,
+        list(INPUTS),
+        loc="outside upper center",
+        ncols=4,
+        fontsize=TEXT,
+        frameon=False,
+        handlelength=1.2,
+        columnspacing=0.9,
+    )
     return figure
 
 
@@ -65,12 +78,20 @@ def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     curve = np.linspace(0, 1, 12)[:, None]
     bend = np.where(np.abs(x[targets] - x[senders]) < 1e-9, 0.35, 0.15 * (x[targets] - x[senders]))
     middle = (x[senders] + x[targets]) / 2 + bend
-    paths_x = (1 - curve) ** 2 * x[senders] + 2 * curve * (1 - curve) * middle + curve**2 * x[targets]
+    paths_x = (
+        (1 - curve) ** 2 * x[senders] + 2 * curve * (1 - curve) * middle + curve**2 * x[targets]
+    )
     paths_y = (1 - curve) * y[senders] + curve * y[targets]
     colours = np.array(list(INPUTS.values()))[kinds]
     lines = np.stack([paths_x.T, paths_y.T], axis=-1)
     axis.add_collection(
-        LineCollection(list(lines), colors=list(colours), lw=0.8 if len(edges) <= 80 else 0.4, alpha=0.6, zorder=1)
+        LineCollection(
+            list(lines),
+            colors=list(colours),
+            lw=0.8 if len(edges) <= 80 else 0.4,
+            alpha=0.6,
+            zorder=1,
+        )
     )
     within = np.isin(np.arange(x.size), nodes)
     square = np.arange(x.size) % (heads + 1) == 0  # the input and each layer's MLP
@@ -79,14 +100,35 @@ def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     for marker, kind in (("o", ~square), ("s", square)):
         for inside, face, edge in ((False, "#ffffff", "#bbbbbb"), (True, "#222222", "#222222")):
             one = kind & (within == inside)
-            axis.scatter(x[one], y[one], marker=marker, s=size, c=face, edgecolors=edge, linewidths=0.5, zorder=2)
+            axis.scatter(
+                x[one],
+                y[one],
+                marker=marker,
+                s=size,
+                c=face,
+                edgecolors=edge,
+                linewidths=0.5,
+                zorder=2,
+            )
     for place, words in ((0, "input"), (x.size - 1, "logits")):
-        axis.annotate(words, (x[place], y[place]), (4, 0), textcoords="offset points", va="center", fontsize=TEXT - 0.5)
+        axis.annotate(
+            words,
+            (x[place], y[place]),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=TEXT - 0.5,
+        )
     if heads <= 8:
         for place in np.flatnonzero(within)[1:-1]:
             name = f"m{int(y[place])}" if square[place] else f"h{int(x[place])}"
             axis.annotate(
-                name, (x[place], y[place]), (2.5, 2.5), textcoords="offset points", fontsize=TEXT - 1.5, color="#333333"
+                name,
+                (x[place], y[place]),
+                (2.5, 2.5),
+                textcoords="offset points",
+                fontsize=TEXT - 1.5,
+                color="#333333",
             )
     axis.set_yticks(range(0, layers, 1 if layers <= 8 else 4))
     axis.set_ylabel("layer", fontsize=TEXT)

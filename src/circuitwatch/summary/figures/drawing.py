@@ -1,4 +1,6 @@
-"""Which figures there are: those of cells, those of curves from elsewhere, and those of the tables; each only where there is something to draw."""
+"""Which figures there are: those of cells, those of curves from elsewhere, and those of the tables;
+each only where there is something to draw.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,9 @@ def draw_figures(
 ) -> dict[str, Figure]:
     """The figures that there is something for, by name; cells in order.
 
-    behaviour, roles, roles_by_size, timeline, circuits, overlaps, algorithm, transfer; circuit (the largest model's last ones, by layer); emergence and
-    emergence_roles (against model size), circuit_sizes (against model size); curves_<quantity> of other sources.
+    behaviour, roles, roles_by_size, timeline, circuits, overlaps, algorithm, transfer; circuit (the
+    largest model's last ones, by layer); emergence and emergence_roles (against model size),
+    circuit_sizes (against model size); curves_<quantity> of other sources.
     """
     with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is one
         return _drawn(curves, cells, emergence, scaling, heads, [] if notes is None else notes)
@@ -66,7 +69,9 @@ def _drawn(
         drawn["overlaps"] = overlaps_figure(cells)
         largest = models_in_order(list(cells))[-1]
         seed = min(cell.seed for cell in cells if cell.model == largest)
-        drawn["circuit"] = circuit_figure([cell for cell in cells if (cell.model, cell.seed) == (largest, seed)])
+        drawn["circuit"] = circuit_figure(
+            [cell for cell in cells if (cell.model, cell.seed) == (largest, seed)]
+        )
     if len(heads.algorithm):
         drawn["algorithm"] = algorithm_figure(cells, emergence, heads.bands)
     if len(heads.transfer):
@@ -75,15 +80,23 @@ def _drawn(
         asked = list(dict.fromkeys(emergence["quantity"]))
         drawn["emergence"] = emergence_figure(emergence, scaling, "behaviour/value")
         for quantity in [q for q in asked if not q.startswith(OURS)][:MOST_FIGURES]:
-            drawn[_free(f"emergence_{_file(quantity)}", drawn)] = emergence_figure(emergence, scaling, quantity)
-    drawn["circuit_sizes"] = circuit_sizes_figure(_mean_sizes(curves, "circuit/nodes"), scaling, "circuit/nodes")
+            drawn[_free(f"emergence_{_file(quantity)}", drawn)] = emergence_figure(
+                emergence, scaling, quantity
+            )
+    drawn["circuit_sizes"] = circuit_sizes_figure(
+        _mean_sizes(curves, "circuit/nodes"), scaling, "circuit/nodes"
+    )
     drawn |= _of_others(curves, notes, has_cells=bool(cells))
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _mean_sizes(curves: Curves, quantity: str) -> pd.DataFrame:
     table = curves.table[(curves.table["quantity"] == quantity) & curves.table["tokens"].notna()]
-    return table.groupby(["model", "params", "task", "seed"], sort=False, dropna=False)["value"].mean().reset_index()
+    return (
+        table.groupby(["model", "params", "task", "seed"], sort=False, dropna=False)["value"]
+        .mean()
+        .reset_index()
+    )
 
 
 def _of_others(curves: Curves, notes: list[str], *, has_cells: bool) -> dict[str, Figure]:
@@ -98,12 +111,18 @@ def _of_others(curves: Curves, notes: list[str], *, has_cells: bool) -> dict[str
         tasks = sorted(models.index[:MOST_PANELS])
         if len(drawn) == MOST_FIGURES:
             notes.append(
-                f"figures of curves from elsewhere show the first {MOST_FIGURES} quantities; the report has all"
+                f"figures of curves from elsewhere show the first {MOST_FIGURES} quantities; "
+                f"the report has all"
             )
             break
         if len(models) > MOST_PANELS:
-            notes.append(f"the figure of {quantity} shows {MOST_PANELS} of {len(models)} tasks; the report has all")
-        drawn[_free(f"curves_{_file(str(quantity))}", drawn)] = curves_figure(curves, str(quantity), tasks)
+            notes.append(
+                f"the figure of {quantity} shows {MOST_PANELS} of {len(models)} tasks; the "
+                f"report has all"
+            )
+        drawn[_free(f"curves_{_file(str(quantity))}", drawn)] = curves_figure(
+            curves, str(quantity), tasks
+        )
     return drawn
 
 
@@ -115,4 +134,6 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 def _file(quantity: str) -> str:
     """A quantity as part of a file's name."""
-    return "".join(character if character.isalnum() or character in "-_." else "_" for character in quantity)
+    return "".join(
+        character if character.isalnum() or character in "-_." else "_" for character in quantity
+    )

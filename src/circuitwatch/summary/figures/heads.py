@@ -1,4 +1,6 @@
-"""Figures of head roles: their curves beside the behaviour that they serve, and which heads hold them when."""
+"""Figures of head roles: their curves beside the behaviour that they serve, and which heads hold
+them when.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,13 @@ from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.heads.histories import ROLES, SERVES, RoleHistory
 from circuitwatch.summary.heads.holders import confirmed_holders
 from circuitwatch.summary.heads.turnover import holding, tenure
-from circuitwatch.summary.tables import CellData, role_curves, role_names, role_threshold, without_duplicates
+from circuitwatch.summary.tables import (
+    CellData,
+    role_curves,
+    role_names,
+    role_threshold,
+    without_duplicates,
+)
 
 STYLES: dict[str, tuple[str, Any]] = {
     "previous_token": ("#0072b2", "-"),
@@ -47,7 +55,9 @@ STYLES: dict[str, tuple[str, Any]] = {
     "year_attention": ("#0072b2", (0, (1, 1))),
     "year_push": ("#e69f00", (0, (1, 1))),
 }
-"""Colour (of Okabe and Ito's palette, which people with colour-blindness can tell apart) and line of each role."""
+"""Colour (of Okabe and Ito's palette, which people with colour-blindness can tell apart) and line
+of each role.
+"""
 PLAIN = ("#777777", (0, (3, 1)))
 BEHAVIOUR_NAME = "behaviour ÷ max."
 BEHAVIOUR: dict[str, Any] = {"color": "#000000", "ls": (0, (4, 2)), "lw": 1.0}
@@ -66,10 +76,12 @@ HEIGHTS = (0.14, 0.5, 0.94)
 
 
 def roles_figure(cells: Sequence[CellData], histories: Sequence[RoleHistory] = ()) -> Figure:
-    """A row a model, a panel a task: the strongest head of each role that serves the task, and the task's behaviour as a share of its maximum.
+    """A row a model, a panel a task: the strongest head of each role that serves the task, and the
+    task's behaviour as a share of its maximum.
 
-    Without a task that has roles serving it, one panel a model with all roles. A thin line a seed where there are several. The legend says what the strongest
-    holder that was confirmed at the last checkpoint does there, in any of the models: helps, hurts.
+    Without a task that has roles serving it, one panel a model with all roles. A thin line a seed
+    where there are several. The legend says what the strongest holder that was confirmed at the
+    last checkpoint does there, in any of the models: helps, hurts.
     """
     curves = {key: table for key, table in role_curves(list(cells)).items() if len(table)}
     models = list(dict.fromkeys(model for model, _ in curves))
@@ -86,11 +98,19 @@ def roles_figure(cells: Sequence[CellData], histories: Sequence[RoleHistory] = (
             for table in own.values():
                 for role in SERVES[task] if task else ROLES:
                     handles |= _role_line(axis, table, role, thin)
-            shown = [_behaviour_line(axis, cell, thin) for cell in cells if (cell.model, cell.task) == (model, task)]
-            handles |= dict.fromkeys([BEHAVIOUR_NAME] if any(shown) else [], Line2D([], [], **BEHAVIOUR))
+            shown = [
+                _behaviour_line(axis, cell, thin)
+                for cell in cells
+                if (cell.model, cell.task) == (model, task)
+            ]
+            handles |= dict.fromkeys(
+                [BEHAVIOUR_NAME] if any(shown) else [], Line2D([], [], **BEHAVIOUR)
+            )
             title = f"{model}, {in_words(task)}" if task else model
             finish(axis, title if any(shown) or not task else f"{title}\n(never above chance)", "")
-            lowest = min([lowest, *(float(np.min(line.get_ydata())) for line in shown if line is not None)])
+            lowest = min(
+                [lowest, *(float(np.min(line.get_ydata())) for line in shown if line is not None)]
+            )
             marked = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
             handles |= {DUPLICATES: marked[DUPLICATES]} if DUPLICATES in marked else {}
             axis.set_xlabel("training tokens" if row == len(models) - 1 else "", fontsize=TEXT)
@@ -101,13 +121,22 @@ def roles_figure(cells: Sequence[CellData], histories: Sequence[RoleHistory] = (
     signs = _signs(histories)
     labels = [f"{name} ({signs[name]})" if name in signs else name for name in names]
     figure.legend(
-        [handles[name] for name in names], labels, loc="outside upper center", ncols=2, handlelength=1.4, columnspacing=0.8, fontsize=TEXT - 0.5, frameon=False
-    )  # fmt: skip
+        [handles[name] for name in names],
+        labels,
+        loc="outside upper center",
+        ncols=2,
+        handlelength=1.4,
+        columnspacing=0.8,
+        fontsize=TEXT - 0.5,
+        frameon=False,
+    )
     return figure
 
 
 def _signs(histories: Sequence[RoleHistory]) -> dict[str, str]:
-    """Role in words → what its strongest confirmed holder at the last checkpoint does, each sign that occurs once."""
+    """Role in words → what its strongest confirmed holder at the last checkpoint does, each sign
+    that occurs once.
+    """
     found: dict[str, dict[str, None]] = {}
     for history in histories:
         for task in history.checks:
@@ -117,7 +146,9 @@ def _signs(histories: Sequence[RoleHistory]) -> dict[str, str]:
 
 
 def role_sizes_figure(cells: Sequence[CellData], roles: Sequence[str]) -> Figure:
-    """One panel a role: its strongest head's score by model size, and as a dotted line the score from which the role is held."""
+    """One panel a role: its strongest head's score by model size, and as a dotted line the score
+    from which the role is held.
+    """
     figure, axes = panels(len(roles), 2)
     curves = role_curves(list(cells))
     shade = colours(list(dict.fromkeys(model for model, _ in curves)))
@@ -126,17 +157,26 @@ def role_sizes_figure(cells: Sequence[CellData], roles: Sequence[str]) -> Figure
         for (model, seed), table in curves.items():
             if role not in role_names(table):
                 continue
-            x, own = shown_tokens(table["tokens"]), without_duplicates(table).dropna(subset=[f"roles/{role}/max"])
-            words = label(next(cell for cell in cells if (cell.model, cell.seed) == (model, seed)), cells)
+            x, own = (
+                shown_tokens(table["tokens"]),
+                without_duplicates(table).dropna(subset=[f"roles/{role}/max"]),
+            )
+            words = label(
+                next(cell for cell in cells if (cell.model, cell.seed) == (model, seed)), cells
+            )
             style = line_style(len(own))
-            axis.plot(x[own.index], own[f"roles/{role}/max"], color=shade[model], label=words, **style)
+            axis.plot(
+                x[own.index], own[f"roles/{role}/max"], color=shade[model], label=words, **style
+            )
         axis.set_ylim(-0.04, 1.04)
         finish(axis, in_words(role), "strongest head")
     return with_legend(figure, *axes)
 
 
 def states(history: RoleHistory, held: pd.DataFrame, task: str | None) -> pd.DataFrame:
-    """What each head is at each checkpoint, in the shape of `scores`: 0 not a holder, 1 a holder by its score, 2 confirmed in a task and helps, 3 and hurts."""
+    """What each head is at each checkpoint, in the shape of `scores`: 0 not a holder, 1 a holder by
+    its score, 2 confirmed in a task and helps, 3 and hurts.
+    """
     found = held.astype(int)
     if task is None:
         return found
@@ -145,13 +185,17 @@ def states(history: RoleHistory, held: pd.DataFrame, task: str | None) -> pd.Dat
     return found + sure.astype(int) + (sure & hurts).astype(int)
 
 
-def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData], emergence: pd.DataFrame) -> Figure:
-    """Heads × tokens, one panel a model (seeds beside one another): a row for every head that ever holds a role, coloured by role, stronger with the score.
+def timeline_figure(
+    histories: Sequence[RoleHistory], cells: Sequence[CellData], emergence: pd.DataFrame
+) -> Figure:
+    """Heads × tokens, one panel a model (seeds beside one another): a row for every head that ever
+    holds a role, coloured by role, stronger with the score.
 
-    A full-height bar: it holds the role and the causal check confirms it in the task that is named; one with a white line through it hurts, the others help.
-    Half the height: it holds the role by its score alone. A thin line: it doesn't hold it. A role that was checked in several tasks stands once for
-    each. Dashed lines are the emergence of the behaviours. At most MOST_HEADS of a role, those that hold it longest, and MOST_SEEDS of a model; labels say
-    of how many.
+    A full-height bar: it holds the role and the causal check confirms it in the task that is named;
+    one with a white line through it hurts, the others help. Half the height: it holds the role by
+    its score alone. A thin line: it doesn't hold it. A role that was checked in several tasks
+    stands once for each. Dashed lines are the emergence of the behaviours. At most MOST_HEADS of a
+    role, those that hold it longest, and MOST_SEEDS of a model; labels say of how many.
     """
     rows = {key: _timeline_rows(own) for key, own in _by_model(histories).items()}
     rows = {key: of_model for key, of_model in rows.items() if of_model}
@@ -164,23 +208,30 @@ def timeline_figure(histories: Sequence[RoleHistory], cells: Sequence[CellData],
         seeds.setdefault(model, []).append(seed)
     columns = min(MOST_SEEDS, max(map(len, seeds.values())))
     lengths = [
-        max(sum(len(heads) + GAP for _, _, heads, _ in rows[model, seed]) for seed in own[:columns]) + 0.2
+        max(sum(len(heads) + GAP for _, _, heads, _ in rows[model, seed]) for seed in own[:columns])
+        + 0.2
         for model, own in seeds.items()
     ]
     width = COLUMN if columns == 1 else 2.8 * columns
-    figure = Figure(figsize=(width, sum(lengths) * ROW + 0.6 * len(seeds) + 0.75), layout="constrained")
+    figure = Figure(
+        figsize=(width, sum(lengths) * ROW + 0.6 * len(seeds) + 0.75), layout="constrained"
+    )
     figure.set_layout_engine("constrained", w_pad=0.04)
     last = list(seeds)[-1]
-    axes = figure.subplots(len(seeds), columns, squeeze=False, gridspec_kw={"height_ratios": lengths})
+    axes = figure.subplots(
+        len(seeds), columns, squeeze=False, gridspec_kw={"height_ratios": lengths}
+    )
     for (model, own), length, beside in zip(seeds.items(), lengths, axes, strict=True):
         for axis in beside[len(own) :]:
             axis.set_axis_off()
         for seed, axis in zip(own, beside, strict=False):
-            tokens = without_duplicates(role_curves([cell for cell in cells if cell.model == model])[model, seed])[
-                "tokens"
-            ]
+            tokens = without_duplicates(
+                role_curves([cell for cell in cells if cell.model == model])[model, seed]
+            )["tokens"]
             _draw_timeline(axis, rows[model, seed], tokens)
-            title = f"{model} seed {seed}" + (f" (of {len(own)} seeds)" if len(own) > columns else "")
+            title = f"{model} seed {seed}" + (
+                f" (of {len(own)} seeds)" if len(own) > columns else ""
+            )
             finish(axis, title if columns > 1 else model, "")
             axis.set_ylim(length - 0.5, -0.7)
             axis.grid(visible=False, axis="y")
@@ -235,8 +286,13 @@ def _role_line(axis: Axes, table: pd.DataFrame, role: str, thin: bool) -> dict[s
     if role not in role_names(table):
         return {}
     colour, dashes = STYLES.get(role, PLAIN)
-    x, own = shown_tokens(table["tokens"]), without_duplicates(table).dropna(subset=[f"roles/{role}/max"])
-    (line,) = axis.plot(x[own.index], own[f"roles/{role}/max"], color=colour, ls=dashes, lw=0.6 if thin else 1.1)
+    x, own = (
+        shown_tokens(table["tokens"]),
+        without_duplicates(table).dropna(subset=[f"roles/{role}/max"]),
+    )
+    (line,) = axis.plot(
+        x[own.index], own[f"roles/{role}/max"], color=colour, ls=dashes, lw=0.6 if thin else 1.1
+    )
     if not thin:
         line.set(**line_style(len(own)))
     mark_duplicates(axis, x, table, f"roles/{role}/max")
@@ -244,12 +300,16 @@ def _role_line(axis: Axes, table: pd.DataFrame, role: str, thin: bool) -> dict[s
 
 
 def _behaviour_line(axis: Axes, cell: CellData, thin: bool) -> Line2D | None:
-    """The behaviour as a share of its maximum; none where it is never above chance, so that noise is not blown up to full height."""
+    """The behaviour as a share of its maximum; none where it is never above chance, so that noise
+    is not blown up to full height.
+    """
     if above_chance_from(cell.curves).empty:
         return None
     x, own = shown_tokens(cell.curves["tokens"]), without_duplicates(cell.curves)
     values = own["behaviour/value"]
-    (line,) = axis.plot(x[own.index], values / values.max(), **BEHAVIOUR | ({"lw": 0.7} if thin else {}), zorder=1.9)
+    (line,) = axis.plot(
+        x[own.index], values / values.max(), **BEHAVIOUR | ({"lw": 0.7} if thin else {}), zorder=1.9
+    )
     return line
 
 
@@ -260,15 +320,23 @@ def _by_model(histories: Sequence[RoleHistory]) -> dict[tuple[str, int], list[Ro
     return found
 
 
-def _timeline_rows(histories: Sequence[RoleHistory]) -> list[tuple[RoleHistory, str | None, list[str], int]]:
-    """For each role that any head ever holds, and each task in which it was checked: its heads by when they first hold it, and how many are left out."""
+def _timeline_rows(
+    histories: Sequence[RoleHistory],
+) -> list[tuple[RoleHistory, str | None, list[str], int]]:
+    """For each role that any head ever holds, and each task in which it was checked: its heads by
+    when they first hold it, and how many are left out.
+    """
     found = []
     for history in histories:
         heads = tenure(history.scores, history.threshold)
         if len(heads):
-            shown = heads.loc[heads["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"]
+            shown = heads.loc[
+                heads["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"
+            ]
             for task in history.checks or (None,):
-                found.append((history, task, [str(head) for head in shown], len(heads) - len(shown)))
+                found.append(
+                    (history, task, [str(head) for head in shown], len(heads) - len(shown))
+                )
     return found
 
 
@@ -283,17 +351,29 @@ def _draw_timeline(
         colour, _ = STYLES.get(history.role, PLAIN)
         held = holding(history.scores, history.threshold)
         at = [places[count] for count in history.scores.index.get_level_values("tokens")]
-        label = in_words(history.role) + (f" ({task})" if task else "") + (f", {more} more" if more else "")
+        label = (
+            in_words(history.role)
+            + (f" ({task})" if task else "")
+            + (f", {more} more" if more else "")
+        )
         state = states(history, held, task)
         middle = y + (len(heads) - 1) / 2
         axis.annotate(
-            label, (1.01, middle), xycoords=("axes fraction", "data"), color=colour, fontsize=TEXT, va="center", fontweight="bold"
-        )  # fmt: skip
+            label,
+            (1.01, middle),
+            xycoords=("axes fraction", "data"),
+            color=colour,
+            fontsize=TEXT,
+            va="center",
+            fontweight="bold",
+        )
         for head in heads:
             for i, place in enumerate(at):
                 kind = int(state[head].iloc[i])
                 height = HEIGHTS[min(kind, 2)]
-                boxes.append(Rectangle((left[place], y - height / 2), right[place] - left[place], height))
+                boxes.append(
+                    Rectangle((left[place], y - height / 2), right[place] - left[place], height)
+                )
                 faces.append(_shade(colour, float(history.scores[head].iloc[i])))
                 if kind == 3:
                     through.append(((left[place], y), (right[place], y)))
@@ -302,7 +382,9 @@ def _draw_timeline(
             colours.append(colour)
             y += 1
         y += GAP
-    bars = PatchCollection(boxes, facecolors=faces, edgecolors="none", rasterized=len(boxes) > MOST_PATCHES)
+    bars = PatchCollection(
+        boxes, facecolors=faces, edgecolors="none", rasterized=len(boxes) > MOST_PATCHES
+    )
     axis.add_collection(bars)
     axis.add_collection(LineCollection(through, colors="#ffffff", lw=1.0))
     axis.set_xlim(left[0], right[-1])

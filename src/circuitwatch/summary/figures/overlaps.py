@@ -1,8 +1,10 @@
-"""Figures of circuits over training tokens: how large they are, and how much each shares with the one before and with the last (2407.10827, figure 5).
+"""Figures of circuits over training tokens: how large they are, and how much each shares with the
+one before and with the last (2407.10827, figure 5).
 
-Drawn is the overlap of circuits found from different resamples of the prompts, beside what these share within a checkpoint
-(the noise ceiling) and by chance: one kind of thing, so that the lines can be compared. Where the cells have no resamples it is the
-overlap of the circuits of all prompts, which has no ceiling.
+Drawn is the overlap of circuits found from different resamples of the prompts, beside what these
+share within a checkpoint (the noise ceiling) and by chance: one kind of thing, so that the lines
+can be compared. Where the cells have no resamples it is the overlap of the circuits of all prompts,
+which has no ceiling.
 """
 
 from __future__ import annotations
@@ -52,16 +54,22 @@ REFERENCES = {
 }
 """Style and words of what an overlap is compared with."""
 NEIGHBOURS = 5
-"""Checkpoints whose mean is drawn of what an overlap is compared with: the ceiling of a pair comes from two pairs of circuits only."""
+"""Checkpoints whose mean is drawn of what an overlap is compared with: the ceiling of a pair comes
+from two pairs of circuits only.
+"""
 
 
 def circuits_figure(cells: Sequence[CellData]) -> Figure:
-    """A row a task: the circuit's share of all edges, and the overlap of its edges with the circuit before."""
+    """A row a task: the circuit's share of all edges, and the overlap of its edges with the circuit
+    before.
+    """
     return _figure(cells, (SIZE, BEFORE))
 
 
 def overlaps_figure(cells: Sequence[CellData]) -> Figure:
-    """A row a task: the overlap of nodes with the circuit before, and that of edges with the last circuit."""
+    """A row a task: the overlap of nodes with the circuit before, and that of edges with the last
+    circuit.
+    """
     return _figure(cells, (NODES, LAST))
 
 
@@ -70,7 +78,9 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
     figure, axes = panels(len(columns) * len(tasks), len(columns))
     shade = colours(models_in_order(list(cells)))
     compared: set[str] = set()
-    for (task, shown), axis in zip([(task, shown) for task in tasks for shown in columns], axes, strict=True):
+    for (task, shown), axis in zip(
+        [(task, shown) for task in tasks for shown in columns], axes, strict=True
+    ):
         of_task = [cell for cell in cells if cell.task == task]
         shown = _like_with_like(shown, of_task)
         longest = max(len(cell.curve("circuit/edges")) for cell in of_task)
@@ -80,7 +90,13 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
             x = _on_axis_of(cell)(known["tokens"])
             own = without_duplicates(known)
             words = label(cell, cells)
-            axis.plot(x[own.index], own[shown.quantity], label=words, color=shade[cell.model], **line_style(longest))
+            axis.plot(
+                x[own.index],
+                own[shown.quantity],
+                label=words,
+                color=shade[cell.model],
+                **line_style(longest),
+            )
             mark_duplicates(axis, x, known, shown.quantity)
         axis.set_xlim(*_range(of_task))
         is_share = shown != SIZE
@@ -95,7 +111,9 @@ def _figure(cells: Sequence[CellData], columns: Sequence[Shown]) -> Figure:
 
 
 def _like_with_like(shown: Shown, cells: Sequence[CellData]) -> Shown:
-    """The overlap of different resamples in the place of that of all prompts, where every cell that has this one has it."""
+    """The overlap of different resamples in the place of that of all prompts, where every cell that
+    has this one has it.
+    """
     other = f"{shown.quantity}_resampled"
     having = [cell for cell in cells if len(_known(cell, shown.quantity))]
     if having and all(len(_known(cell, other)) for cell in having):
@@ -111,18 +129,31 @@ def _draw_references(axis: Axes, cell: CellData, quantity: str, colour: str) -> 
         if len(known):
             dashes, _ = REFERENCES[kind]
             smooth = known[name].rolling(NEIGHBOURS, center=True, min_periods=1).mean()
-            axis.plot(_on_axis_of(cell)(known["tokens"]), smooth, color=colour, lw=0.7, ls=dashes, alpha=0.75)
+            axis.plot(
+                _on_axis_of(cell)(known["tokens"]),
+                smooth,
+                color=colour,
+                lw=0.7,
+                ls=dashes,
+                alpha=0.75,
+            )
             drawn.add(kind)
     return drawn
 
 
 def _known(cell: CellData, name: str) -> pd.DataFrame:
     """The checkpoints of a cell that have a scalar."""
-    return cell.curves.dropna(subset=[name]) if name in cell.curves else pd.DataFrame({"tokens": [], name: []})
+    return (
+        cell.curves.dropna(subset=[name])
+        if name in cell.curves
+        else pd.DataFrame({"tokens": [], name: []})
+    )
 
 
 def _on_axis_of(cell: CellData) -> Callable[[pd.Series], pd.Series]:
-    """Where token counts of a cell are drawn, 0 in the place that the cell's first positive count gives it."""
+    """Where token counts of a cell are drawn, 0 in the place that the cell's first positive count
+    gives it.
+    """
     places = dict(zip(cell.curves["tokens"], shown_tokens(cell.curves["tokens"]), strict=True))
     return lambda tokens: tokens.map(places)
 

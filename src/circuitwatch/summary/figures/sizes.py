@@ -1,4 +1,6 @@
-"""Figures against model size: when something emerges, with intervals and limits, and how large its circuits are."""
+"""Figures against model size: when something emerges, with intervals and limits, and how large its
+circuits are.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from circuitwatch.summary.figures.shared import TEXT, colours, finish, in_words, panels, quantity_in_words
+from circuitwatch.summary.figures.shared import (
+    TEXT,
+    colours,
+    finish,
+    in_words,
+    panels,
+    quantity_in_words,
+)
 from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.units import format_tokens
 
@@ -19,14 +28,20 @@ MOST_PANELS = 12
 MEAN = "mean size over checkpoints with a circuit"
 
 
-def emergence_figure(emergence: pd.DataFrame, scaling: pd.DataFrame, quantity: str) -> Figure | None:
-    """One panel a task: tokens of emergence against parameters; none without a moment or a limit of two sizes.
+def emergence_figure(
+    emergence: pd.DataFrame, scaling: pd.DataFrame, quantity: str
+) -> Figure | None:
+    """One panel a task: tokens of emergence against parameters; none without a moment or a limit of
+    two sizes.
 
     A dot with its 95 % interval where it emerged; a hollow triangle for a limit, up: not by the
-    last checkpoint, down: there at the first; the dashed line is the trend that counts them as such.
+    last checkpoint, down: there at the first; the dashed line is the trend that counts them as
+    such.
     """
     rows = emergence[(emergence["quantity"] == quantity) & emergence["params_total"].notna()]
-    limits = rows["status"].isin(["emerged", "never"]) | ((rows["status"] == "already") & (rows["first_tokens"] > 0))
+    limits = rows["status"].isin(["emerged", "never"]) | (
+        (rows["status"] == "already") & (rows["first_tokens"] > 0)
+    )
     rows = rows[limits]
     sizes = rows.groupby("task")["model"].nunique().sort_values(ascending=False, kind="stable")
     tasks = sorted(sizes.index[:MOST_PANELS])
@@ -54,8 +69,13 @@ def emergence_figure(emergence: pd.DataFrame, scaling: pd.DataFrame, quantity: s
     return figure
 
 
-def circuit_sizes_figure(points: pd.DataFrame, scaling: pd.DataFrame, quantity: str) -> Figure | None:
-    """One panel a task: mean circuit size against parameters. points: model, params, task, seed, value. None for fewer than two sizes."""
+def circuit_sizes_figure(
+    points: pd.DataFrame, scaling: pd.DataFrame, quantity: str
+) -> Figure | None:
+    """One panel a task: mean circuit size against parameters.
+
+    points: model, params, task, seed, value. None for fewer than two sizes.
+    """
     known = points.dropna(subset=["params"])
     if known["params"].nunique() < 2:
         return None
@@ -64,34 +84,71 @@ def circuit_sizes_figure(points: pd.DataFrame, scaling: pd.DataFrame, quantity: 
     shade = colours(list(known.sort_values("params", kind="stable")["model"].unique()))
     for task, axis in zip(tasks, axes, strict=True):
         own = known[known["task"] == task]
-        axis.scatter(own["params"], own["value"], c=[shade[model] for model in own["model"]], s=14, zorder=3)
+        axis.scatter(
+            own["params"], own["value"], c=[shade[model] for model in own["model"]], s=14, zorder=3
+        )
         _trend_line(axis, scaling, task, quantity, MEAN, own["params"])
-        _finish_sizes(axis, in_words(task), f"mean {quantity.split('/')[-1].replace('edges_share', 'share of edges')}")
+        _finish_sizes(
+            axis,
+            in_words(task),
+            f"mean {quantity.split('/')[-1].replace('edges_share', 'share of edges')}",
+        )
     return figure
 
 
 def _trend_line(
-    axis: Axes, scaling: pd.DataFrame, task: str, quantity: str, of: str, params: pd.Series | Sequence[float]
+    axis: Axes,
+    scaling: pd.DataFrame,
+    task: str,
+    quantity: str,
+    of: str,
+    params: pd.Series | Sequence[float],
 ) -> None:
     """The fitted line, with its slope, where there is one."""
     if scaling.empty:
         return
-    found = scaling[(scaling["task"] == task) & (scaling["quantity"] == quantity) & (scaling["of"] == of)]
+    found = scaling[
+        (scaling["task"] == task) & (scaling["quantity"] == quantity) & (scaling["of"] == of)
+    ]
     if found.empty or found.iloc[0]["status"] != "fitted":
         return
     row = found.iloc[0]
     x = np.array([min(params), max(params)], dtype=float)
-    axis.plot(x, np.exp(row["intercept"] + row["slope"] * np.log(x)), color="#777777", lw=0.8, ls=(0, (4, 2)), zorder=1)
-    ends = [f"{row[name]:.2f}" if pd.notna(row[name]) else "?" for name in ("slope_low", "slope_high")]
+    axis.plot(
+        x,
+        np.exp(row["intercept"] + row["slope"] * np.log(x)),
+        color="#777777",
+        lw=0.8,
+        ls=(0, (4, 2)),
+        zorder=1,
+    )
+    ends = [
+        f"{row[name]:.2f}" if pd.notna(row[name]) else "?" for name in ("slope_low", "slope_high")
+    ]
     said = f"slope {row['slope']:.2f} [{ends[0]}, {ends[1]}]".replace("-", "−")
-    axis.text(0.98, 0.98, said, transform=axis.transAxes, ha="right", va="top", fontsize=TEXT - 0.5, color="#555555")
+    axis.text(
+        0.98,
+        0.98,
+        said,
+        transform=axis.transAxes,
+        ha="right",
+        va="top",
+        fontsize=TEXT - 0.5,
+        color="#555555",
+    )
 
 
 def _finish_sizes(axis: Axes, title: str, quantity: str) -> None:
     axis.margins(x=0.12, y=0.2)
     axis.set_yscale("log")
     low, high = axis.get_ylim()
-    between = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if high < 6 * low else (1.0, 2.0, 5.0) if high < 100 * low else (1.0,)
+    between = (
+        (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+        if high < 6 * low
+        else (1.0, 2.0, 5.0)
+        if high < 100 * low
+        else (1.0,)
+    )
     axis.yaxis.set_major_locator(LogLocator(subs=between, numticks=6))
     axis.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: format_tokens(value) if value >= 1000 else f"{value:.3g}")

@@ -1,4 +1,6 @@
-"""Figures of what stays: the algorithm's shares over tokens, and circuits of one checkpoint, or of one task, on another."""
+"""Figures of what stays: the algorithm's shares over tokens, and circuits of one checkpoint, or of
+one task, on another.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 
-from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE, finish, in_words, shown_tokens, token_ticks
+from circuitwatch.summary.figures.shared import (
+    COLUMN,
+    TEXT,
+    TITLE,
+    finish,
+    in_words,
+    shown_tokens,
+    token_ticks,
+)
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.heads.bands import BANDED, MEASURES, band_of
 from circuitwatch.summary.heads.transfer import over_checkpoints
@@ -37,11 +47,15 @@ MAP = "RdBu"
 MOST_TICKS = 4
 
 
-def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame, bands: pd.DataFrame) -> Figure:
-    """Above, the circuits that the measures are of; then a row a model, a column a task: the shares, and in grey when the behaviour emerges.
+def algorithm_figure(
+    cells: Sequence[CellData], emergence: pd.DataFrame, bands: pd.DataFrame
+) -> Figure:
+    """Above, the circuits that the measures are of; then a row a model, a column a task: the
+    shares, and in grey when the behaviour emerges.
 
-    Of B, C and D the shaded band is the least and the most over the roles' cut-offs, and bars are 95 % intervals; of the others the band is the interval.
-    A thin line a seed, without either, where there are several. A panel without numbers says why.
+    Of B, C and D the shaded band is the least and the most over the roles' cut-offs, and bars are
+    95 % intervals; of the others the band is the interval. A thin line a seed, without either,
+    where there are several. A panel without numbers says why.
     """
     models = models_in_order(list(cells))
     tasks = [task for task in MEASURES if any(cell.task == task for cell in cells)]
@@ -51,7 +65,10 @@ def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame, bands: 
     for column, task in enumerate(tasks):
         _draw_algorithm(figure.add_subplot(grid[0, column]), task)
     axes = np.array(
-        [[figure.add_subplot(grid[1 + row, column]) for column in range(columns)] for row in range(len(models))]
+        [
+            [figure.add_subplot(grid[1 + row, column]) for column in range(columns)]
+            for row in range(len(models))
+        ]
     )
     shown: dict[str, Any] = {}
     limits: list[list[float]] = [[0.0, 1.0] for _ in models]
@@ -66,7 +83,15 @@ def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame, bands: 
                 drawn += _measures(axis, cell, bands, shown, thin=len(own) > 1)
             ends += drawn
             if not drawn:
-                axis.text(0.5, 0.5, _why_empty(own), transform=axis.transAxes, ha="center", va="center", fontsize=TEXT)
+                axis.text(
+                    0.5,
+                    0.5,
+                    _why_empty(own),
+                    transform=axis.transAxes,
+                    ha="center",
+                    va="center",
+                    fontsize=TEXT,
+                )
             finish(axis, f"{model}, {in_words(task)}", "share" if column == 0 else "")
             axis.set_xlabel("training tokens" if row == len(models) - 1 else "", fontsize=TEXT)
             axis.tick_params(labelleft=column == 0)
@@ -83,63 +108,105 @@ def algorithm_figure(cells: Sequence[CellData], emergence: pd.DataFrame, bands: 
     names = sorted(shown, key=lambda name: order.index(name) if name in order else len(order))
     if names:
         figure.legend(
-            [shown[name] for name in names], names, loc="outside lower center", ncols=2, fontsize=TEXT, frameon=False,
-            handlelength=1.4, columnspacing=0.9,
-        )  # fmt: skip
+            [shown[name] for name in names],
+            names,
+            loc="outside lower center",
+            ncols=2,
+            fontsize=TEXT,
+            frameon=False,
+            handlelength=1.4,
+            columnspacing=0.9,
+        )
     return figure
 
 
 def _draw_algorithm(axis: Axes, task: str) -> None:
-    """The circuit of a task as boxes and arrows; each arrow is the path whose share a curve of that colour shows."""
+    """The circuit of a task as boxes and arrows; each arrow is the path whose share a curve of that
+    colour shows.
+    """
     steps: dict[str, tuple[list[str], list[str]]] = {
         "ioi": (["induction,\nduplicate", "S-inhib.", "name\nmovers", "logits"], ["D", "C", "B"]),
-        "greater_than": (["start\nyear", "year\nheads", "MLPs", "logits"], ["year_attention", "year_lens", "mlp_push"]),
+        "greater_than": (
+            ["start\nyear", "year\nheads", "MLPs", "logits"],
+            ["year_attention", "year_lens", "mlp_push"],
+        ),
     }
     boxes, arrows = steps[task]
     places = np.linspace(0.1, 0.9, len(boxes))
     for place, words in zip(places, boxes, strict=True):
         axis.text(
-            place, 0.3, words, ha="center", va="center", fontsize=TEXT - 1.5,
+            place,
+            0.3,
+            words,
+            ha="center",
+            va="center",
+            fontsize=TEXT - 1.5,
             bbox={"boxstyle": "round,pad=0.25", "fc": "#f2f2f2", "ec": "#999999", "lw": 0.5},
-        )  # fmt: skip
+        )
     for (left, right), name in zip(pairwise(places), arrows, strict=True):
         colour = MEASURE_STYLES[name][0]
         axis.annotate(
-            "", (right - 0.03, 0.62), (left + 0.03, 0.62), arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2}
+            "",
+            (right - 0.03, 0.62),
+            (left + 0.03, 0.62),
+            arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.2},
         )
-        words = {"year_attention": "attend", "year_lens": "say year", "mlp_push": "raise"}.get(name, name)
-        axis.text((left + right) / 2, 0.7, words, ha="center", va="bottom", fontsize=TEXT - 1, color=colour)
+        words = {"year_attention": "attend", "year_lens": "say year", "mlp_push": "raise"}.get(
+            name, name
+        )
+        axis.text(
+            (left + right) / 2,
+            0.7,
+            words,
+            ha="center",
+            va="bottom",
+            fontsize=TEXT - 1,
+            color=colour,
+        )
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)
     axis.set_axis_off()
     axis.set_title(in_words(task), loc="left", fontsize=TITLE, fontweight="bold", pad=1)
 
 
-def transfer_figure(transfer: pd.DataFrame, specificity: pd.DataFrame, cells: Sequence[CellData]) -> Figure:
-    """A row a model: for each task faithfulness by circuit's checkpoint (up) and model's checkpoint (right), then task × task.
+def transfer_figure(
+    transfer: pd.DataFrame, specificity: pd.DataFrame, cells: Sequence[CellData]
+) -> Figure:
+    """A row a model: for each task faithfulness by circuit's checkpoint (up) and model's checkpoint
+    (right), then task × task.
 
-    White is the corrupted behaviour, full blue the whole model's, red worse than corrupted; grey was not evaluated; dots are circuits on their own
-    checkpoint. Over several seeds each square is the median of those that have it.
+    White is the corrupted behaviour, full blue the whole model's, red worse than corrupted; grey
+    was not evaluated; dots are circuits on their own checkpoint. Over several seeds each square is
+    the median of those that have it.
     """
     models = [model for model in models_in_order(list(cells)) if model in set(transfer["model"])]
     tasks = sorted(over_checkpoints(transfer)["task"].unique())
     columns = len(tasks) + bool(len(specificity))
     figure = Figure(figsize=(2 * COLUMN, 1.75 * len(models) + 0.55), layout="constrained")
     widths = [1.0] * len(tasks) + [1.35] * bool(len(specificity))
-    axes = figure.subplots(len(models), columns, squeeze=False, gridspec_kw={"width_ratios": widths})
+    axes = figure.subplots(
+        len(models), columns, squeeze=False, gridspec_kw={"width_ratios": widths}
+    )
     picture: AxesImage | None = None
     for row, model in enumerate(models):
         for column, task in enumerate(tasks):
-            own = over_checkpoints(transfer[(transfer["model"] == model) & (transfer["task"] == task)])
+            own = over_checkpoints(
+                transfer[(transfer["model"] == model) & (transfer["task"] == task)]
+            )
             axis = axes[row, column]
             if own.empty:
                 axis.set_axis_off()
                 axis.set_title(
-                    f"{model}\n{in_words(task)}: no circuit", loc="left", fontsize=TITLE - 0.5, fontweight="bold"
+                    f"{model}\n{in_words(task)}: no circuit",
+                    loc="left",
+                    fontsize=TITLE - 0.5,
+                    fontweight="bold",
                 )
                 continue
             picture = _matrix(axis, own)
-            axis.set_title(f"{model}\n{in_words(task)}", loc="left", fontsize=TITLE - 0.5, fontweight="bold")
+            axis.set_title(
+                f"{model}\n{in_words(task)}", loc="left", fontsize=TITLE - 0.5, fontweight="bold"
+            )
             axis.set_xlabel("model at (tokens)", fontsize=TEXT)
             axis.set_ylabel("circuit of (tokens)" if column == 0 else "", fontsize=TEXT)
         if len(specificity):
@@ -149,13 +216,17 @@ def transfer_figure(transfer: pd.DataFrame, specificity: pd.DataFrame, cells: Se
                 f"{model}\ntasks, {_when(own)}", loc="left", fontsize=TITLE - 0.5, fontweight="bold"
             )
     if picture is not None:
-        bar = figure.colorbar(picture, ax=axes, extend="both", location="bottom", shrink=0.5, pad=0.03, aspect=40)
+        bar = figure.colorbar(
+            picture, ax=axes, extend="both", location="bottom", shrink=0.5, pad=0.03, aspect=40
+        )
         bar.set_label("faithfulness (0: corrupted, 1: whole model)", fontsize=TEXT)
         bar.ax.tick_params(labelsize=TEXT)
     return figure
 
 
-def _measures(axis: Axes, cell: CellData, bands: pd.DataFrame, shown: dict[str, Any], *, thin: bool) -> list[float]:
+def _measures(
+    axis: Axes, cell: CellData, bands: pd.DataFrame, shown: dict[str, Any], *, thin: bool
+) -> list[float]:
     """Draw a cell's shares; returns where they begin and end."""
     there = above_chance_from(cell.curves)
     x = pd.Series(shown_tokens(cell.curves["tokens"]).to_numpy(), index=cell.curves["step"])
@@ -171,7 +242,9 @@ def _measures(axis: Axes, cell: CellData, bands: pd.DataFrame, shown: dict[str, 
             "lw": 0.6 if thin else 1.0,
             "ls": "-" if name in MEASURES[cell.task] else (0, (4, 2)),
         }
-        (line,) = axis.plot(at, known["value"], marker=None if thin or len(known) > 60 else marker, ms=2, **style)
+        (line,) = axis.plot(
+            at, known["value"], marker=None if thin or len(known) > 60 else marker, ms=2, **style
+        )
         if not thin and name in BANDED:
             axis.fill_between(at, known["least"], known["most"], color=colour, alpha=0.18, lw=0)
             axis.vlines(at, known["low"], known["high"], color=colour, lw=0.5, alpha=0.7)
@@ -182,8 +255,12 @@ def _measures(axis: Axes, cell: CellData, bands: pd.DataFrame, shown: dict[str, 
     return ends
 
 
-def _emergence_band(axis: Axes, emergence: pd.DataFrame, cell: CellData, shown: dict[str, Any]) -> list[float]:
-    """The moment of a behaviour's emergence as a line and its interval as a band; returns their ends."""
+def _emergence_band(
+    axis: Axes, emergence: pd.DataFrame, cell: CellData, shown: dict[str, Any]
+) -> list[float]:
+    """The moment of a behaviour's emergence as a line and its interval as a band; returns their
+    ends.
+    """
     found = emergence[
         (emergence["model"] == cell.model)
         & (emergence["seed"] == cell.seed)
@@ -212,15 +289,23 @@ def _why_empty(cells: Sequence[CellData]) -> str:
 
 def _matrix(axis: Axes, own: pd.DataFrame) -> AxesImage:
     """Faithfulness [circuit, model], one square a checkpoint, the earliest at the bottom left."""
-    table = own.pivot_table(index="circuit_tokens", columns="model_tokens", values="faithfulness", aggfunc="median")
+    table = own.pivot_table(
+        index="circuit_tokens", columns="model_tokens", values="faithfulness", aggfunc="median"
+    )
     picture = _squares(axis, table.to_numpy(dtype=float), origin="lower")
     for at, place in ((table.columns, axis.set_xticks), (table.index, axis.set_yticks)):
-        chosen = np.unique(np.linspace(0, len(at) - 1, min(MOST_TICKS, len(at))).round().astype(int))
+        chosen = np.unique(
+            np.linspace(0, len(at) - 1, min(MOST_TICKS, len(at))).round().astype(int)
+        )
         place(chosen, [format_tokens(at[i]) or "0" for i in chosen], fontsize=TEXT - 1)
     axis.tick_params(axis="x", rotation=45)
     on_its_own = table.index.intersection(table.columns)
     axis.scatter(
-        table.columns.get_indexer(on_its_own), table.index.get_indexer(on_its_own), s=2.5, color="#000000", lw=0
+        table.columns.get_indexer(on_its_own),
+        table.index.get_indexer(on_its_own),
+        s=2.5,
+        color="#000000",
+        lw=0,
     )
     return picture
 
@@ -228,7 +313,9 @@ def _matrix(axis: Axes, own: pd.DataFrame) -> AxesImage:
 def _task_table(axis: Axes, own: pd.DataFrame) -> None:
     """Faithfulness [circuit's task, prompts' task], with its numbers."""
     values = "last" if own["last"].notna().any() else "mean"
-    table = own.pivot_table(index="circuit_task", columns="task", values=values, aggfunc="median", dropna=False)
+    table = own.pivot_table(
+        index="circuit_task", columns="task", values=values, aggfunc="median", dropna=False
+    )
     numbers = table.to_numpy(dtype=float)
     _squares(axis, numbers, origin="upper")
     for (row, column), value in np.ndenumerate(numbers):
@@ -243,8 +330,12 @@ def _task_table(axis: Axes, own: pd.DataFrame) -> None:
                 fontsize=TEXT - 1.5,
                 color="#ffffff" if dark else "#000000",
             )
-    axis.set_xticks(range(len(table.columns)), [in_words(name) for name in table.columns], fontsize=TEXT - 1)
-    axis.set_yticks(range(len(table.index)), [in_words(name) for name in table.index], fontsize=TEXT - 1)
+    axis.set_xticks(
+        range(len(table.columns)), [in_words(name) for name in table.columns], fontsize=TEXT - 1
+    )
+    axis.set_yticks(
+        range(len(table.index)), [in_words(name) for name in table.index], fontsize=TEXT - 1
+    )
     axis.tick_params(axis="x", rotation=45)
     for text in axis.get_xticklabels():
         text.set(ha="right", rotation_mode="anchor")
@@ -260,7 +351,12 @@ def _when(own: pd.DataFrame) -> str:
 def _squares(axis: Axes, values: Any, origin: Any) -> AxesImage:
     colours = matplotlib.colormaps[MAP].with_extremes(bad="#cccccc")
     picture = axis.imshow(
-        np.ma.masked_invalid(values), origin=origin, cmap=colours, norm=CenteredNorm(0, halfrange=1), aspect="auto", interpolation="nearest"
-    )  # fmt: skip
+        np.ma.masked_invalid(values),
+        origin=origin,
+        cmap=colours,
+        norm=CenteredNorm(0, halfrange=1),
+        aspect="auto",
+        interpolation="nearest",
+    )
     axis.spines[:].set_visible(False)
     return picture

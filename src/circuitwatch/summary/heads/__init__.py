@@ -1,1 +1,3 @@
-"""From the records of heads to tables: who holds a role when, whether the algorithm stays, and what circuits do elsewhere."""
+"""From the records of heads to tables: who holds a role when, whether the algorithm stays, and what
+circuits do elsewhere.
+"""

@@ -1,9 +1,12 @@
-"""Whether the algorithm stays while heads change: the shares that stand for it, over the checkpoints at which the behaviour is there.
+"""Whether the algorithm stays while heads change: the shares that stand for it, over the
+checkpoints at which the behaviour is there.
 
-IOI (Tigges et al., 2407.10827, figure 4): B, C and D, the shares of the path-patching effects on the logits, on the name movers' queries, and on the
-S-inhibition heads' keys and values that come from the heads whose roles say so. Greater-than (Hanna et al., 2305.00586): attention to the start year, what
-its logit lens says, and how the MLPs push later years. The paper reads stability off the curves; here it is a range and a trend, and what is said of B, C and
-D is said only if it holds at every cut-off of the roles (`bands`).
+IOI (Tigges et al., 2407.10827, figure 4): B, C and D, the shares of the path-patching effects on
+the logits, on the name movers' queries, and on the S-inhibition heads' keys and values that come
+from the heads whose roles say so. Greater-than (Hanna et al., 2305.00586): attention to the start
+year, what its logit lens says, and how the MLPs push later years. The paper reads stability off the
+curves; here it is a range and a trend, and what is said of B, C and D is said only if it holds at
+every cut-off of the roles (`bands`).
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from circuitwatch.summary.tables import CellData, in_order, without_duplicates
 MEANING = {
     "B": "B: of the effect on the logits, from name movers, negative ones and copy suppression",
     "C": "C: of the effect on name-mover queries, from S-inhibition heads",
-    "D": "D: of the effect on S-inhibition keys and values, from induction and duplicate-token heads",
+    "D": "D: of the effect on S-inhibition keys and values, from induction and "
+    "duplicate-token heads",
     "year_attention": "attention of the circuit's heads to the start year",
     "year_lens": "heads' logit lens: weight on the start year",
     "mlp_push": "MLPs: later years raised above earlier ones",
@@ -30,7 +34,9 @@ MEANING = {
     "unexplained_sure": "unexplained, of heads whose effect is sure",
 }
 MIN_TREND = 5
-"""Below five checkpoints no order of values is rarer than one in twenty (two of 4! are as extreme as a steady rise): no 95 % interval is bounded."""
+"""Below five checkpoints no order of values is rarer than one in twenty (two of 4! are as extreme
+as a steady rise): no 95 % interval is bounded.
+"""
 STAYS = 0.2
 """A measure stays whose values all lie within this range: a fifth of the scale from 0 to 1."""
 SPREAD = ["mean", "min", "max", "first", "last", "trend"]
@@ -42,14 +48,18 @@ UNCHECKED = "not checked over cut-offs"
 
 
 def algorithm_table(cells: list[CellData], bands: pd.DataFrame) -> pd.DataFrame:
-    """One row a (model, seed, task, quantity) for every measure that the cells' tasks have; none at all if no record of the sweep has any.
+    """One row a (model, seed, task, quantity) for every measure that the cells' tasks have; none at
+    all if no record of the sweep has any.
 
-    Over the checkpoints from the first of two neighbours on that are both above chance, where the number exists. Columns: model, seed, task, quantity (B, …),
-    n, mean, min, max, first, last; trend, trend_low, trend_high (Theil and Sen's slope per tenfold of tokens, 95 % interval; missing below five checkpoints);
-    verdict (`stays`: all within 0.2 of one another; `rises` or `falls`: the trend's interval leaves out 0; `varies without a trend`; `too few checkpoints`;
-    `missing`; of B, C and D `depends on the cut-off` where not every cut-off gives the same; none for what no role explains), verdicts (each cut-off's);
-    band_min, band_max (over cut-offs and checkpoints); missing_at (checkpoints above chance without the number), why_missing (their commonest reason); heads
-    (the strongest that no role explains, at the last checkpoint).
+    Over the checkpoints from the first of two neighbours on that are both above chance, where the
+    number exists. Columns: model, seed, task, quantity (B, …), n, mean, min, max, first, last;
+    trend, trend_low, trend_high (Theil and Sen's slope per tenfold of tokens, 95 % interval;
+    missing below five checkpoints); verdict (`stays`: all within 0.2 of one another; `rises` or
+    `falls`: the trend's interval leaves out 0; `varies without a trend`; `too few checkpoints`;
+    `missing`; of B, C and D `depends on the cut-off` where not every cut-off gives the same; none
+    for what no role explains), verdicts (each cut-off's); band_min, band_max (over cut-offs and
+    checkpoints); missing_at (checkpoints above chance without the number), why_missing (their
+    commonest reason); heads (the strongest that no role explains, at the last checkpoint).
 
     bands: as `bands.bands_table` makes it.
     """
@@ -65,7 +75,9 @@ def algorithm_table(cells: list[CellData], bands: pd.DataFrame) -> pd.DataFrame:
 
 
 def above_chance_from(curves: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a cell's curves from the first of two neighbouring checkpoints above chance on; none of them if there are no such two."""
+    """The rows of a cell's curves from the first of two neighbouring checkpoints above chance on;
+    none of them if there are no such two.
+    """
     own = without_duplicates(curves)
     if "behaviour/above_chance" not in own:
         return own.iloc[:0]
@@ -81,12 +93,18 @@ def _row(cell: CellData, name: str, bands: pd.DataFrame) -> dict[str, Any]:
     values = pd.Series(band["value"].to_numpy(dtype=float), index=there.index)
     known = values.dropna()
     reasons = (
-        there.loc[values.isna(), f"{key}_left_out"].dropna() if f"{key}_left_out" in there else pd.Series(dtype=str)
+        there.loc[values.isna(), f"{key}_left_out"].dropna()
+        if f"{key}_left_out" in there
+        else pd.Series(dtype=str)
     )
     row: dict[str, Any] = {"quantity": name, "n": len(known)}
-    row |= {end: float(getattr(known, end)()) if len(known) else None for end in ("mean", "min", "max")}
+    row |= {
+        end: float(getattr(known, end)()) if len(known) else None for end in ("mean", "min", "max")
+    }
     row |= (
-        {"first": float(known.iloc[0]), "last": float(known.iloc[-1])} if len(known) else {"first": None, "last": None}
+        {"first": float(known.iloc[0]), "last": float(known.iloc[-1])}
+        if len(known)
+        else {"first": None, "last": None}
     )
     why = str(reasons.mode().iloc[0]) if len(reasons) else ""
     if there.empty:
@@ -103,14 +121,20 @@ def _row(cell: CellData, name: str, bands: pd.DataFrame) -> dict[str, Any]:
     elif name in UNEXPLAINED and verdict != "missing":
         verdict = ""  # it hangs on the default cut-offs alone
         # At the checkpoint of `last`: where no such head is sure the record names none.
-        heads = there.get("algorithm/unexplained_heads", pd.Series(dtype=object)).reindex(known.index[-1:]).dropna()
+        heads = (
+            there.get("algorithm/unexplained_heads", pd.Series(dtype=object))
+            .reindex(known.index[-1:])
+            .dropna()
+        )
         row["heads"] = str(heads.iloc[0]) if len(heads) else ""
     row |= {"verdict": verdict, "verdicts": said_by_cutoff(each)}
     return row | {"missing_at": int(values.isna().sum()), "why_missing": why}
 
 
 def over_cutoffs(default: str, each: Mapping[float, str]) -> str:
-    """The verdict that the default cut-offs give if every cut-off gives the same; else that it depends on them, or that none was looked at."""
+    """The verdict that the default cut-offs give if every cut-off gives the same; else that it
+    depends on them, or that none was looked at.
+    """
     if default in ("missing", "too few checkpoints"):
         return default
     if not each:
@@ -133,7 +157,9 @@ def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _judge(tokens: pd.Series, values: pd.Series) -> tuple[str, float | None, float | None, float | None]:
+def _judge(
+    tokens: pd.Series, values: pd.Series
+) -> tuple[str, float | None, float | None, float | None]:
     """The verdict on some values, missing ones left out, and their trend with its interval."""
     known = values.dropna()
     slope, low, high = _trend(tokens[known.index], known)
@@ -143,11 +169,18 @@ def _judge(tokens: pd.Series, values: pd.Series) -> tuple[str, float | None, flo
         return "too few checkpoints", slope, low, high
     if known.max() - known.min() <= STAYS:
         return "stays", slope, low, high
-    return "rises" if low > 0 else "falls" if high < 0 else "varies without a trend", slope, low, high
+    return (
+        "rises" if low > 0 else "falls" if high < 0 else "varies without a trend",
+        slope,
+        low,
+        high,
+    )
 
 
 def _trend(tokens: pd.Series, values: pd.Series) -> tuple[float | None, float | None, float | None]:
     if len(values) < MIN_TREND:
         return None, None, None
-    slope, _, low, high = theilslopes(values.to_numpy(), log_tokens(tokens.to_numpy()) / np.log(10), alpha=0.95)
+    slope, _, low, high = theilslopes(
+        values.to_numpy(), log_tokens(tokens.to_numpy()) / np.log(10), alpha=0.95
+    )
     return float(slope), float(low), float(high)

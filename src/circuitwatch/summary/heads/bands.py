@@ -1,8 +1,11 @@
-"""The algorithm's shares at every cut-off of the roles, so that nothing is said of them that hangs on where one threshold lies.
+"""The algorithm's shares at every cut-off of the roles, so that nothing is said of them that hangs
+on where one threshold lies.
 
-A record measures each share from its checkpoint's own scores: at the roles' thresholds, and B, C and D also with one cut-off for all roles (0.1, 0.2 … 0.9).
-Heads whose scores wander about a cut-off would come and go without having changed, so B is counted anew here, from the recorded direct effects on the logits,
-with the hysteresis that holders have (`turnover.holding`). C and D are joint effects, which can't be put together from single ones: they stay as recorded.
+A record measures each share from its checkpoint's own scores: at the roles' thresholds, and B, C
+and D also with one cut-off for all roles (0.1, 0.2 … 0.9). Heads whose scores wander about a
+cut-off would come and go without having changed, so B is counted anew here, from the recorded
+direct effects on the logits, with the hysteresis that holders have (`turnover.holding`). C and D
+are joint effects, which can't be put together from single ones: they stay as recorded.
 """
 
 from __future__ import annotations
@@ -23,23 +26,32 @@ BANDED = ("B", "C", "D")
 UNEXPLAINED = ("unexplained", "unexplained_sure")
 COLUMNS = ["model", "seed", "task", "step", "tokens", "quantity", "cutoff", "value", "low", "high"]
 SAME = 1e-6
-"""A share counted anew that is no further from the recorded one is the same, and keeps its interval."""
+"""A share counted anew that is no further from the recorded one is the same, and keeps its
+interval.
+"""
 
 
 def bands_table(cells: Sequence[CellData], histories: Sequence[RoleHistory]) -> pd.DataFrame:
     """The measures of the algorithm at every checkpoint and cut-off: columns COLUMNS, one row each.
 
-    cutoff is missing where every role has its own threshold. low and high (95 % over prompts) are missing where B was counted anew and differs from the record.
+    cutoff is missing where every role has its own threshold. low and high (95 % over prompts) are
+    missing where B was counted anew and differs from the record.
     """
     tables = []
     for cell in in_order(list(cells)):
         own = without_duplicates(cell.curves)
         parts = [_recorded(own, name) for name in (*MEASURES.get(cell.task, ()), *UNEXPLAINED)]
         if len(cell.bands):
-            banded = cell.bands[cell.bands["step"].isin(own["step"]) & cell.bands["measure"].isin(BANDED)]
+            banded = cell.bands[
+                cell.bands["step"].isin(own["step"]) & cell.bands["measure"].isin(BANDED)
+            ]
             parts.append(banded.rename(columns={"measure": "quantity"}))
         table = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-        movers = [h for h in histories if (h.model, h.seed) == (cell.model, cell.seed) and h.role in MOVER_ROLES]
+        movers = [
+            h
+            for h in histories
+            if (h.model, h.seed) == (cell.model, cell.seed) and h.role in MOVER_ROLES
+        ]
         table = _with_hysteresis(table, cell.direct, movers)
         tables.append(table.assign(model=cell.model, seed=cell.seed, task=cell.task))
     full = [table for table in tables if len(table)]
@@ -50,27 +62,38 @@ def bands_table(cells: Sequence[CellData], histories: Sequence[RoleHistory]) -> 
 
 
 def band_of(bands: pd.DataFrame, cell: CellData, quantity: str) -> pd.DataFrame:
-    """One measure of one cell: index step, columns tokens, value, low, high at the default cut-offs, and least and most over all cut-offs."""
+    """One measure of one cell: index step, columns tokens, value, low, high at the default
+    cut-offs, and least and most over all cut-offs.
+    """
     own = bands[
         (bands["model"] == cell.model)
         & (bands["seed"] == cell.seed)
         & (bands["task"] == cell.task)
         & (bands["quantity"] == quantity)
     ]
-    table = own[own["cutoff"].isna()].set_index("step")[["tokens", "value", "low", "high"]].sort_index()
+    table = (
+        own[own["cutoff"].isna()].set_index("step")[["tokens", "value", "low", "high"]].sort_index()
+    )
     over = own[own["cutoff"].notna()].groupby("step")["value"]
     return table.assign(least=over.min(), most=over.max())
 
 
 def by_cutoff(bands: pd.DataFrame, cell: CellData, quantity: str) -> dict[float, pd.Series]:
     """One measure of one cell at each cut-off, ascending: values indexed by step."""
-    own = bands[(bands["model"] == cell.model) & (bands["seed"] == cell.seed) & (bands["task"] == cell.task)]
+    own = bands[
+        (bands["model"] == cell.model) & (bands["seed"] == cell.seed) & (bands["task"] == cell.task)
+    ]
     own = own[(own["quantity"] == quantity) & own["cutoff"].notna()]
-    return {float(str(c)): rows.set_index("step")["value"].sort_index() for c, rows in own.groupby("cutoff")}
+    return {
+        float(str(c)): rows.set_index("step")["value"].sort_index()
+        for c, rows in own.groupby("cutoff")
+    }
 
 
 def share_of(effects: pd.DataFrame, held: pd.DataFrame) -> pd.Series:
-    """Σ |effect| over the heads that are held by Σ |effect| over all: indexed by step; effects and held are [step, head]."""
+    """Σ |effect| over the heads that are held by Σ |effect| over all: indexed by step; effects and
+    held are [step, head].
+    """
     sizes = effects.abs()
     counted = held.reindex(index=sizes.index, columns=sizes.columns, fill_value=False).astype(bool)
     total = sizes.sum(axis=1)
@@ -80,7 +103,9 @@ def share_of(effects: pd.DataFrame, held: pd.DataFrame) -> pd.Series:
 def _recorded(own: pd.DataFrame, name: str) -> pd.DataFrame:
     key = f"algorithm/{name}"
     if key not in own:
-        return pd.DataFrame(columns=["step", "tokens", "quantity", "cutoff", "value", "low", "high"])
+        return pd.DataFrame(
+            columns=["step", "tokens", "quantity", "cutoff", "value", "low", "high"]
+        )
     known = own.dropna(subset=[key])
     ends = {end: known.get(f"{key}_{end}", np.nan) for end in ("low", "high")}
     return pd.DataFrame(
@@ -95,7 +120,9 @@ def _recorded(own: pd.DataFrame, name: str) -> pd.DataFrame:
     )
 
 
-def _with_hysteresis(table: pd.DataFrame, direct: pd.DataFrame, movers: Sequence[RoleHistory]) -> pd.DataFrame:
+def _with_hysteresis(
+    table: pd.DataFrame, direct: pd.DataFrame, movers: Sequence[RoleHistory]
+) -> pd.DataFrame:
     """The table with B counted anew wherever the direct effects of the checkpoint are there."""
     of_b = table["quantity"] == "B"
     if not of_b.any() or direct.empty or not movers:
@@ -106,12 +133,16 @@ def _with_hysteresis(table: pd.DataFrame, direct: pd.DataFrame, movers: Sequence
     for cutoff in table.loc[of_b, "cutoff"].astype(float).unique():
         held: pd.DataFrame | None = None
         for history in movers:
-            one = holding(history.scores, history.threshold if np.isnan(cutoff) else cutoff).droplevel("tokens")
+            one = holding(
+                history.scores, history.threshold if np.isnan(cutoff) else cutoff
+            ).droplevel("tokens")
             one = one.reindex(index=effects.index, columns=effects.columns, fill_value=False)
             held = one if held is None else held | one
         assert held is not None
         shares = share_of(effects, held)
-        rows = table.index[of_b & (table["cutoff"].isna() if np.isnan(cutoff) else table["cutoff"] == cutoff)]
+        rows = table.index[
+            of_b & (table["cutoff"].isna() if np.isnan(cutoff) else table["cutoff"] == cutoff)
+        ]
         anew = table.loc[rows, "step"].map(shares)
         known = anew.notna()
         differs = rows[known & ((anew - table.loc[rows, "value"].astype(float)).abs() > SAME)]

@@ -1,15 +1,21 @@
-"""Circuits of one checkpoint imposed on the model at another, and circuits of one task on another's prompts.
+"""Circuits of one checkpoint imposed on the model at another, and circuits of one task on another's
+prompts.
 
-What the matrix of faithfulness, circuit's checkpoint × model's checkpoint, tells beside the Jaccard index of the circuits' edges (how alike they look):
+What the matrix of faithfulness, circuit's checkpoint × model's checkpoint, tells beside the Jaccard
+index of the circuits' edges (how alike they look):
 
 - high off the diagonal, high Jaccard: the same circuit all along;
-- high off the diagonal, low Jaccard: the circuits are interchangeable: other edges were chosen, but the old ones still do it;
-- low for earlier circuits on later models, while the behaviour is there: the old parts no longer do it;
+- high off the diagonal, low Jaccard: the circuits are interchangeable: other edges were chosen, but
+  the old ones still do it;
+- low for earlier circuits on later models, while the behaviour is there: the old parts no longer do
+  it;
 - low for later circuits on earlier models: the parts were not yet there.
 
-Low transfer alone can't tell a changed algorithm from an old one with new heads. Where the roles were handed over (`turnover`) and B, C and D stay
-(`algorithm`), the heads were renamed; where B, C and D move as well, the algorithm changed. A larger circuit transfers more easily, for whatever reason, so
-sizes stand beside. Following the question of Tigges et al. (2407.10827, sections 4 and 5); they compare circuits only by their edges.
+Low transfer alone can't tell a changed algorithm from an old one with new heads. Where the roles
+were handed over (`turnover`) and B, C and D stay (`algorithm`), the heads were renamed; where B, C
+and D move as well, the algorithm changed. A larger circuit transfers more easily, for whatever
+reason, so sizes stand beside. Following the question of Tigges et al. (2407.10827, sections 4 and
+5); they compare circuits only by their edges.
 """
 
 from __future__ import annotations
@@ -24,31 +30,40 @@ import pandas as pd
 from circuitwatch.summary.tables import CellData, in_order, is_duplicate
 
 COLUMNS = (
-    "task circuit_task circuit_step circuit_tokens model_step model_tokens edges value recovery faithfulness".split()
-)
+    "task circuit_task circuit_step circuit_tokens model_step model_tokens edges value "
+    "recovery faithfulness"
+).split()
 TRANSFER_SPREAD = ["own", "earlier_on_later", "later_on_earlier", "edge_jaccard"]
 SPECIFICITY_SPREAD = ["last", "mean"]
 """The numbers of the two tables whose spread over seeds is given."""
 
 
-def read_transfer(sweep: Path, cells: list[CellData], notes: list[str] | None = None) -> pd.DataFrame:
-    """All transfer files of a sweep's models, by step: model, seed, then the files' columns; without checkpoints that have the weights of another.
+def read_transfer(
+    sweep: Path, cells: list[CellData], notes: list[str] | None = None
+) -> pd.DataFrame:
+    """All transfer files of a sweep's models, by step: model, seed, then the files' columns;
+    without checkpoints that have the weights of another.
 
-    Only models and seeds that `cells` have, in their order. Empty, with the columns, where there is no file. One that is damaged is
-    left out, with a line in `notes`.
+    Only models and seeds that `cells` have, in their order. Empty, with the columns, where there is
+    no file. One that is damaged is left out, with a line in `notes`.
     """
     parts = []
     for model, seed in dict.fromkeys((cell.model, cell.seed) for cell in in_order(cells)):
         own = [cell for cell in cells if (cell.model, cell.seed) == (model, seed)]
-        copies = {step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]}
-        for path in sorted((sweep / model / "transfer" / f"seed{seed}").glob("step*.parquet"), key=_step):
+        copies = {
+            step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]
+        }
+        for path in sorted(
+            (sweep / model / "transfer" / f"seed{seed}").glob("step*.parquet"), key=_step
+        ):
             try:
                 table = pd.read_parquet(path)
             except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
                 if notes is not None:
                     again = "delete it and run circuitwatch transfer again"
                     notes.append(
-                        f"left out: {path}: damaged, it can't be read as Parquet ({type(error).__name__}); {again}"
+                        f"left out: {path}: damaged, it can't be read as Parquet "
+                        f"({type(error).__name__}); {again}"
                     )
                 continue
             table = table[~table["model_step"].isin(copies) & ~table["circuit_step"].isin(copies)]
@@ -69,26 +84,36 @@ def over_checkpoints(transfer: pd.DataFrame) -> pd.DataFrame:
 
 
 def across_tasks(transfer: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose circuit is of the checkpoint that it is imposed on: all tasks' circuits on all tasks' prompts."""
+    """The rows whose circuit is of the checkpoint that it is imposed on: all tasks' circuits on all
+    tasks' prompts.
+    """
     return transfer[transfer["circuit_step"] == transfer["model_step"]]
 
 
 def matrix(transfer: pd.DataFrame) -> pd.DataFrame:
-    """Faithfulness [circuit_tokens, model_tokens] of one model, seed and task; missing where it wasn't evaluated."""
+    """Faithfulness [circuit_tokens, model_tokens] of one model, seed and task; missing where it
+    wasn't evaluated.
+    """
     own = over_checkpoints(transfer)
-    return own.pivot(index="circuit_tokens", columns="model_tokens", values="faithfulness").astype(float)
+    return own.pivot(index="circuit_tokens", columns="model_tokens", values="faithfulness").astype(
+        float
+    )
 
 
 def transfer_table(transfer: pd.DataFrame, cells: list[CellData]) -> pd.DataFrame:
     """One row a (model, seed, task), over the checkpoints that have a circuit.
 
-    Columns: model, seed, task, circuits (how many checkpoints have one); own (mean faithfulness on the diagonal), earlier_on_later, later_on_earlier (means of
-    earlier circuits on later models and the other way round), earlier_on_later_median, later_on_earlier_median (a mean is easily carried away by one
-    checkpoint whose behaviour hardly differs from the corrupted one); edge_jaccard (mean over pairs of different checkpoints with a circuit; missing where
-    records have no masks), edges (mean size of the circuits).
+    Columns: model, seed, task, circuits (how many checkpoints have one); own (mean faithfulness on
+    the diagonal), earlier_on_later, later_on_earlier (means of earlier circuits on later models and
+    the other way round), earlier_on_later_median, later_on_earlier_median (a mean is easily carried
+    away by one checkpoint whose behaviour hardly differs from the corrupted one); edge_jaccard
+    (mean over pairs of different checkpoints with a circuit; missing where records have no masks),
+    edges (mean size of the circuits).
     """
     rows = []
-    for (model, seed, task), group in over_checkpoints(transfer).groupby(["model", "seed", "task"], sort=False):
+    for (model, seed, task), group in over_checkpoints(transfer).groupby(
+        ["model", "seed", "task"], sort=False
+    ):
         cell = next((c for c in cells if (c.model, c.seed, c.task) == (model, seed, task)), None)
         steps = set(group["circuit_step"])
         among = group[group["model_step"].isin(steps)]
@@ -101,7 +126,8 @@ def transfer_table(transfer: pd.DataFrame, cells: list[CellData]) -> pd.DataFram
         }
         row |= {name: _mean(values) for name, values in apart.items()}
         row |= {
-            f"{name}_median": float(v) if pd.notna(v := values.median()) else None for name, values in apart.items()
+            f"{name}_median": float(v) if pd.notna(v := values.median()) else None
+            for name, values in apart.items()
         }
         row["edge_jaccard"] = mean_jaccard(cell, steps) if cell else None
         row["edges"] = float(among.drop_duplicates("circuit_step")["edges"].mean())
@@ -110,7 +136,9 @@ def transfer_table(transfer: pd.DataFrame, cells: list[CellData]) -> pd.DataFram
 
 
 def mean_jaccard(cell: CellData, steps: set[int]) -> float | None:
-    """Mean Jaccard index of the edges of every two of a cell's circuits at these steps; none for fewer than two."""
+    """Mean Jaccard index of the edges of every two of a cell's circuits at these steps; none for
+    fewer than two.
+    """
     circuits = [cell.circuits[step] for step in sorted(steps) if step in cell.circuits]
     values = []
     for a, b in combinations(circuits, 2):
@@ -121,11 +149,13 @@ def mean_jaccard(cell: CellData, steps: set[int]) -> float | None:
 
 
 def specificity_table(transfer: pd.DataFrame) -> pd.DataFrame:
-    """One row a (model, seed, task whose prompts, task whose circuit), each circuit on the checkpoint that it is of.
+    """One row a (model, seed, task whose prompts, task whose circuit), each circuit on the
+    checkpoint that it is of.
 
-    Columns: model, seed, task, circuit_task; last, last_tokens (faithfulness at the last checkpoint at which every task that ever has a circuit has one;
-    missing if there is none); mean, checkpoints (over all checkpoints at which that circuit is there). A circuit is specific where it does its own task and
-    no other's.
+    Columns: model, seed, task, circuit_task; last, last_tokens (faithfulness at the last checkpoint
+    at which every task that ever has a circuit has one; missing if there is none); mean,
+    checkpoints (over all checkpoints at which that circuit is there). A circuit is specific where
+    it does its own task and no other's.
     """
     rows = []
     for (model, seed), group in across_tasks(transfer).groupby(["model", "seed"], sort=False):

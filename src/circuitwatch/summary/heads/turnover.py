@@ -1,7 +1,10 @@
-"""Which heads hold a role when: born, lost, regained; how long; who takes over from whom; and whether others make up for what one loses.
+"""Which heads hold a role when: born, lost, regained; how long; who takes over from whom; and
+whether others make up for what one loses.
 
-Tigges et al. (2407.10827, section 4) say that heads change roles during training while the algorithm stays, without a number for it; the measures here are
-our own. Each works on one role's `scores`: index (step, tokens), ascending, one column a head, no value missing (`histories.RoleHistory.scores`).
+Tigges et al. (2407.10827, section 4) say that heads change roles during training while the
+algorithm stays, without a number for it; the measures here are our own. Each works on one role's
+`scores`: index (step, tokens), ascending, one column a head, no value missing
+(`histories.RoleHistory.scores`).
 """
 
 from __future__ import annotations
@@ -16,12 +19,17 @@ from scipy.stats import spearmanr
 from circuitwatch.summary.statistics.logistic import log_tokens
 
 HYSTERESIS = 0.8
-"""A head that holds a role loses it only below this share of the threshold: scores are measured on a few dozen inputs, and one that wanders about the
-threshold would otherwise be born and lost again and again without having changed."""
+"""A head that holds a role loses it only below this share of the threshold: scores are measured on
+a few dozen inputs, and one that wanders about the threshold would otherwise be born and lost again
+and again without having changed."""
 LEAD = 0.05
-"""The strongest holder is replaced only by one ahead of it by at least this score: two equally strong heads do not take turns."""
+"""The strongest holder is replaced only by one ahead of it by at least this score: two equally
+strong heads do not take turns.
+"""
 SIGNS = 1024
-"""Combinations of signs that the compensation by chance is taken over: all where there are no more, else so many at random."""
+"""Combinations of signs that the compensation by chance is taken over: all where there are no more,
+else so many at random.
+"""
 
 Flags = NDArray[np.bool_]
 
@@ -29,7 +37,8 @@ Flags = NDArray[np.bool_]
 def holding(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Whether each head holds the role at each checkpoint: true or false, in the shape of `scores`.
 
-    A head holds the role from a score of at least `threshold` on, until its score is below HYSTERESIS × threshold.
+    A head holds the role from a score of at least `threshold` on, until its score is below
+    HYSTERESIS × threshold.
     """
     values = scores.to_numpy(dtype=float)
     held = np.zeros(values.shape, dtype=bool)
@@ -41,9 +50,11 @@ def holding(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def events(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """What happened to whom, by step: event, step, tokens, head, before, after (its scores at the checkpoint before and at this one).
+    """What happened to whom, by step: event, step, tokens, head, before, after (its scores at the
+    checkpoint before and at this one).
 
-    event: `already` (held at the first checkpoint; before is missing), `born` (held for the first time), `lost`, `regained`.
+    event: `already` (held at the first checkpoint; before is missing), `born` (held for the first
+    time), `lost`, `regained`.
     """
     held = holding(scores, threshold)
     rows = []
@@ -61,7 +72,9 @@ def events(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def lifetime(held: pd.DataFrame) -> slice:
-    """The checkpoints from the first to the last at which any head holds the role; empty if none ever does."""
+    """The checkpoints from the first to the last at which any head holds the role; empty if none
+    ever does.
+    """
     places = np.flatnonzero(held.to_numpy(dtype=bool).any(axis=1))
     return slice(int(places[0]), int(places[-1]) + 1) if places.size else slice(0, 0)
 
@@ -69,10 +82,13 @@ def lifetime(held: pd.DataFrame) -> slice:
 def tenure(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """One row a head that ever holds the role, by when it first does.
 
-    Columns: head; first_tokens, last_tokens (first and last checkpoint at which it holds it); checkpoints (number of them); spells (times in a row that it
-    holds it); share_checkpoints, share_log_tokens (of the role's lifetime, see `lifetime`, in checkpoints and in log tokens: the way from one checkpoint to
-    the next counts in full where it holds the role at both, by half where at one; missing where the role's lifetime is a single checkpoint); at_end (holds it
-    at the last checkpoint); best, best_tokens (its highest score and where); end (its score at the last checkpoint).
+    Columns: head; first_tokens, last_tokens (first and last checkpoint at which it holds it);
+    checkpoints (number of them); spells (times in a row that it holds it); share_checkpoints,
+    share_log_tokens (of the role's lifetime, see `lifetime`, in checkpoints and in log tokens: the
+    way from one checkpoint to the next counts in full where it holds the role at both, by half
+    where at one; missing where the role's lifetime is a single checkpoint); at_end (holds it at the
+    last checkpoint); best, best_tokens (its highest score and where); end (its score at the last
+    checkpoint).
     """
     held = holding(scores, threshold)
     alive = lifetime(held)
@@ -84,7 +100,11 @@ def tenure(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
         if not flags.any():
             continue
         within = flags[alive].astype(float)
-        share = (within[1:] + within[:-1]) @ steps_in_log / 2 / steps_in_log.sum() if steps_in_log.size else np.nan
+        share = (
+            (within[1:] + within[:-1]) @ steps_in_log / 2 / steps_in_log.sum()
+            if steps_in_log.size
+            else np.nan
+        )
         rows.append(
             {
                 "head": head,
@@ -100,15 +120,22 @@ def tenure(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
                 "end": float(values[-1]),
             }
         )
-    columns = "head first_tokens last_tokens checkpoints spells share_checkpoints share_log_tokens at_end best best_tokens end".split()
-    return pd.DataFrame(rows, columns=columns).sort_values("first_tokens", kind="stable", ignore_index=True)
+    columns = (
+        "head first_tokens last_tokens checkpoints spells share_checkpoints "
+        "share_log_tokens at_end best best_tokens end"
+    ).split()
+    return pd.DataFrame(rows, columns=columns).sort_values(
+        "first_tokens", kind="stable", ignore_index=True
+    )
 
 
 def strongest(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """The strongest holder at each checkpoint: index of `scores`; columns head (missing where nobody holds the role), score, total, share.
+    """The strongest holder at each checkpoint: index of `scores`; columns head (missing where
+    nobody holds the role), score, total, share.
 
-    The one before stays the strongest until it loses the role or another holder is ahead of it by LEAD. total: the sum of all heads' scores; share: how much
-    of it the highest score is, whether or not anybody holds the role; missing where the total is 0.
+    The one before stays the strongest until it loses the role or another holder is ahead of it by
+    LEAD. total: the sum of all heads' scores; share: how much of it the highest score is, whether
+    or not anybody holds the role; missing where the total is 0.
     """
     held, values = holding(scores, threshold).to_numpy(dtype=bool), scores.to_numpy(dtype=float)
     heads: list[str | None] = []
@@ -118,51 +145,75 @@ def strongest(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
         now: int | None = None
         if flags.any():
             best = int(np.where(flags, row, -np.inf).argmax())
-            now = place if place is not None and flags[place] and row[best] - row[place] < LEAD else best
+            now = (
+                place
+                if place is not None and flags[place] and row[best] - row[place] < LEAD
+                else best
+            )
             place = now
         heads.append(None if now is None else str(scores.columns[now]))
         known.append(np.nan if now is None else float(row[now]))
     total = values.sum(axis=1)
     with np.errstate(invalid="ignore"):
         share = np.where(total > 0, values.max(axis=1) / total, np.nan)
-    return pd.DataFrame({"head": heads, "score": known, "total": total, "share": share}, index=scores.index)
+    return pd.DataFrame(
+        {"head": heads, "score": known, "total": total, "share": share}, index=scores.index
+    )
 
 
 def handovers(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """When the strongest holder changes, among the checkpoints at which anybody holds the role: one row a change.
+    """When the strongest holder changes, among the checkpoints at which anybody holds the role: one
+    row a change.
 
-    Columns: from, to; step_before, tokens_before, step_after, tokens_after (the two checkpoints that it lies between); from_before, from_after, to_before,
-    to_after (scores of both at these two); old_still_holds (whether the old one holds the role at the later of them).
+    Columns: from, to; step_before, tokens_before, step_after, tokens_after (the two checkpoints
+    that it lies between); from_before, from_after, to_before, to_after (scores of both at these
+    two); old_still_holds (whether the old one holds the role at the later of them).
     """
     held = holding(scores, threshold)
     best = strongest(scores, threshold)["head"].dropna()
     rows = []
-    for (before, old), (after, new) in zip(list(best.items())[:-1], list(best.items())[1:], strict=True):
+    for (before, old), (after, new) in zip(
+        list(best.items())[:-1], list(best.items())[1:], strict=True
+    ):
         if old == new:
             continue
         row = {"from": old, "to": new, "step_before": before[0], "tokens_before": before[1]}
         row |= {"step_after": after[0], "tokens_after": after[1]}
         for name, head in (("from", old), ("to", new)):
-            row |= {f"{name}_before": scores.loc[before, head], f"{name}_after": scores.loc[after, head]}
+            row |= {
+                f"{name}_before": scores.loc[before, head],
+                f"{name}_after": scores.loc[after, head],
+            }
         rows.append(row | {"old_still_holds": bool(held.loc[after, old])})
-    columns = "from to step_before tokens_before step_after tokens_after from_before from_after to_before to_after old_still_holds"
+    columns = (
+        "from to step_before tokens_before step_after tokens_after from_before "
+        "from_after to_before to_after old_still_holds"
+    )
     return pd.DataFrame(rows, columns=columns.split())
 
 
-def compensation(scores: pd.DataFrame, threshold: float, *, seed: int = 0) -> tuple[float | None, float | None, float]:
-    """Whether the role's total stays while its holders change: (compensation, the same by chance, how much moved).
+def compensation(
+    scores: pd.DataFrame, threshold: float, *, seed: int = 0
+) -> tuple[float | None, float | None, float]:
+    """Whether the role's total stays while its holders change: (compensation, the same by chance,
+    how much moved).
 
-    Over the heads h that ever hold the role, and the checkpoints t from the one at which it is first held on,
+    Over the heads h that ever hold the role, and the checkpoints t from the one at which it is
+    first held on,
 
         compensation = 1 − Σ_t |Σ_h Δ_h,t| / Σ_t Σ_h |Δ_h,t|,   Δ_h,t = score_h,t − score_h,t−1,
 
-    between 0 (all move together, so nobody makes up for anybody) and 1 (what one head loses others gain). Heads that move up and down independently cancel
-    too; `by chance` is the mean of the same number over every combination of signs of the Δ (or 1024 drawn with `seed`), and only a compensation above it
-    says that heads replace one another. moved = Σ_t Σ_h |Δ_h,t|: where that is small against the threshold, it is noise that is compared and the number means
-    little. Fewer than two heads that ever hold the role, or nothing that moves: missing, None.
+    between 0 (all move together, so nobody makes up for anybody) and 1 (what one head loses others
+    gain). Heads that move up and down independently cancel too; `by chance` is the mean of the same
+    number over every combination of signs of the Δ (or 1024 drawn with `seed`), and only a
+    compensation above it says that heads replace one another. moved = Σ_t Σ_h |Δ_h,t|: where that
+    is small against the threshold, it is noise that is compared and the number means little. Fewer
+    than two heads that ever hold the role, or nothing that moves: missing, None.
     """
     held = holding(scores, threshold)
-    values = scores.to_numpy(dtype=float)[lifetime(held).start :, held.to_numpy(dtype=bool).any(axis=0)]
+    values = scores.to_numpy(dtype=float)[
+        lifetime(held).start :, held.to_numpy(dtype=bool).any(axis=0)
+    ]
     change = np.diff(values, axis=0)
     moved = float(np.abs(change).sum())
     if values.shape[1] < 2 or moved <= 1e-12:
@@ -179,9 +230,11 @@ def compensation(scores: pd.DataFrame, threshold: float, *, seed: int = 0) -> tu
 
 
 def rank_correlations(scores: pd.DataFrame) -> pd.DataFrame:
-    """Spearman's rank correlation of all heads' scores: index of `scores`; to_previous (the checkpoint before), to_last (the last one).
+    """Spearman's rank correlation of all heads' scores: index of `scores`; to_previous (the
+    checkpoint before), to_last (the last one).
 
-    Missing for the first checkpoint, for the last against itself, and where all heads of one of the two score the same.
+    Missing for the first checkpoint, for the last against itself, and where all heads of one of the
+    two score the same.
     """
     values = scores.to_numpy(dtype=float)
     n = len(values)

@@ -1,9 +1,11 @@
-"""Where curves come from: cells of a sweep, results of lm-evaluation-harness, tidy tables, runs of W&B, in any mix.
+"""Where curves come from: cells of a sweep, results of lm-evaluation-harness, tidy tables, runs of
+W&B, in any mix.
 
     circuitwatch summarize from=multirun/demo,evals/pythia-160m,mine.csv,wandb:me/project to=summary
 
-What a path is, is told by looking at it. A source that can't be used is a note and costs no other; only if nothing is left is there an error.
-No torch is imported here, and W&B only where a source asks for it.
+What a path is, is told by looking at it. A source that can't be used is a note and costs no other;
+only if nothing is left is there an error. No torch is imported here, and W&B only where a source
+asks for it.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ NEEDED = {"from", "to"}
 OPTIONS = {"columns", "tokens_per_step", "thresholds"}
 """What may be given beside from= and to=."""
 HINT = (
-    "give from=<path or wandb:entity/project>[,…] and to=<folder>; also columns=<ours>:<the file's>[,…], tokens_per_step=<number>, "
+    "give from=<path or wandb:entity/project>[,…] and to=<folder>; also columns=<ours>:<the "
+    "file's>[,…], tokens_per_step=<number>, "
     "thresholds=<task>/<quantity>:<level>[,…]"
 )
 LOOKED_AT = 20
@@ -44,8 +47,9 @@ LOOKED_AT = 20
 class Request:
     """What the command line asks for: sources, the folder to write to, and how to read.
 
-    columns: our column → the file's, for tidy tables. tokens_per_step: for sources that give steps. thresholds: a quantity, or task/quantity → the level
-    whose crossing is asked for instead of the half-rise.
+    columns: our column → the file's, for tidy tables. tokens_per_step: for sources that give steps.
+    thresholds: a quantity, or task/quantity → the level whose crossing is asked for instead of the
+    half-rise.
     """
 
     sources: tuple[str, ...]
@@ -57,21 +61,30 @@ class Request:
 
 @dataclass(frozen=True)
 class Sources:
-    """What was read: the curves of all sources together, and the cells among the sources, for what only records tell."""
+    """What was read: the curves of all sources together, and the cells among the sources, for what
+    only records tell.
+    """
 
     curves: Curves
     cells: tuple[Cell, ...] = ()
 
 
 def parse_request(given: Mapping[str, str]) -> Request:
-    """The request that some key=value arguments make. Raises UserError for a key or a value that can't be one."""
+    """The request that some key=value arguments make.
+
+    Raises UserError for a key or a value that can't be one.
+    """
     unknown = given.keys() - NEEDED - OPTIONS
     if unknown or not all(given.get(key) for key in NEEDED):
-        raise UserError(f"summarize {' '.join(f'{key}={value}' for key, value in given.items())}: {HINT}")
+        raise UserError(
+            f"summarize {' '.join(f'{key}={value}' for key, value in given.items())}: {HINT}"
+        )
     whole = given["from"]
     # A path may hold a comma.
     sources = (
-        [whole] if Path(whole).expanduser().exists() else [part.strip() for part in whole.split(",") if part.strip()]
+        [whole]
+        if Path(whole).expanduser().exists()
+        else [part.strip() for part in whole.split(",") if part.strip()]
     )
     if not sources:
         raise UserError(f"from={whole}: {HINT}")
@@ -79,21 +92,30 @@ def parse_request(given: Mapping[str, str]) -> Request:
         tuple(dict.fromkeys(sources)),
         Path(given["to"]).expanduser(),
         {ours: theirs for ours, theirs in _pairs("columns", given.get("columns", ""))},
-        _positive("tokens_per_step", given["tokens_per_step"]) if given.get("tokens_per_step") else None,
-        {name: _number("thresholds", name, level) for name, level in _pairs("thresholds", given.get("thresholds", ""))},
+        _positive("tokens_per_step", given["tokens_per_step"])
+        if given.get("tokens_per_step")
+        else None,
+        {
+            name: _number("thresholds", name, level)
+            for name, level in _pairs("thresholds", given.get("thresholds", ""))
+        },
     )
 
 
-def read_sources(request: Request, suites: Iterable[Suite] = (), *, prompts: bool = False) -> Sources:
+def read_sources(
+    request: Request, suites: Iterable[Suite] = (), *, prompts: bool = False
+) -> Sources:
     """Read every source of a request.
 
     Args:
         request: see `parse_request`.
-        suites: the registry, as `checkpoints.suites.read_suites` gives it: sizes, and tokens of a step.
+        suites: the registry, as `checkpoints.suites.read_suites` gives it: sizes, and tokens of a
+            step.
         prompts: read the cells' values per prompt too, for bootstrap intervals.
 
     Raises:
-        UserError: no source gave a value, and its one line has every source's reason; or `columns` names one that no table has.
+        UserError: no source gave a value, and its one line has every source's reason; or `columns`
+            names one that no table has.
     """
     _check_columns(request)
     registry = Registry(suites)
@@ -108,17 +130,24 @@ def read_sources(request: Request, suites: Iterable[Suite] = (), *, prompts: boo
         except UserError as error:
             notes.append(f"left out: {error}")
         except OSError as error:
-            notes.append(f"left out: {error.filename or source}: can't be read ({error.strerror or error})")
+            notes.append(
+                f"left out: {error.filename or source}: can't be read ({error.strerror or error})"
+            )
     curves = combine(parts)
     curves.notes.extend(notes)
     if curves.table.empty:
         reasons = [note.removeprefix("left out: ") for note in curves.notes]
-        raise UserError("nothing to summarise: " + "; ".join(reasons or ["no source holds a value"]))
+        raise UserError(
+            "nothing to summarise: " + "; ".join(reasons or ["no source holds a value"])
+        )
     return Sources(curves, tuple(cells))
 
 
 def kind_of(source: str) -> Kind:
-    """What a source is. Raises UserError, saying what was looked for, if it is nothing that can be read."""
+    """What a source is.
+
+    Raises UserError, saying what was looked for, if it is nothing that can be read.
+    """
     if source.startswith(WANDB):
         return "wandb"
     path = Path(source).expanduser()
@@ -130,19 +159,24 @@ def kind_of(source: str) -> Kind:
         if path.suffix == ".json":
             return "harness"
         raise UserError(
-            f"{source}: not a table ({', '.join(SUFFIXES)}) and not a result of lm-evaluation-harness (.json)"
+            f"{source}: not a table ({', '.join(SUFFIXES)}) and not a result of "
+            f"lm-evaluation-harness (.json)"
         )
     if has_cells(path):
         return "cells"
     if any(_is_result_file(file) for file in find_results(path)[:LOOKED_AT]):
         return "harness"
     raise UserError(
-        f"{source}: looked for cells of a sweep (<model>/<task>/seed<k>/cell.json) and for results of lm-evaluation-harness "
-        "(.json files with `results`, a folder a model), and found neither; tables are given as files"
+        f"{source}: looked for cells of a sweep (<model>/<task>/seed<k>/cell.json) and for "
+        f"results of lm-evaluation-harness "
+        "(.json files with `results`, a folder a model), and found neither; tables are given "
+        "as files"
     )
 
 
-def _read(source: str, request: Request, registry: Registry, prompts: bool) -> tuple[Curves, list[Cell]]:
+def _read(
+    source: str, request: Request, registry: Registry, prompts: bool
+) -> tuple[Curves, list[Cell]]:
     kind = kind_of(source)
     path = Path(source).expanduser()
     if kind == "cells":
@@ -169,7 +203,9 @@ def _is_result_file(path: Path) -> bool:
 
 
 def _check_columns(request: Request) -> None:
-    """A mapping serves all tables of a command, but one that serves none is a mistake that would else change nothing, in silence."""
+    """A mapping serves all tables of a command, but one that serves none is a mistake that would
+    else change nothing, in silence.
+    """
     tables: dict[str, list[str]] = {}
     unreadable: list[str] = []
     for source in request.sources if request.columns else ():
@@ -181,13 +217,17 @@ def _check_columns(request: Request) -> None:
     for ours, theirs in request.columns.items():
         if ours not in ALIASES:
             raise UserError(
-                f"columns={ours}:{theirs}: there is no column {ours} to give; there are {', '.join(ALIASES)}"
+                f"columns={ours}:{theirs}: there is no column {ours} to give; there are "
+                f"{', '.join(ALIASES)}"
             )
         if (tables or not unreadable) and not any(theirs in names for names in tables.values()):
-            there = [f"{Path(source).name} has {', '.join(names)}" for source, names in tables.items()]
+            there = [
+                f"{Path(source).name} has {', '.join(names)}" for source, names in tables.items()
+            ]
             have = "; ".join([*there, *unreadable])
             raise UserError(
-                f"columns={ours}:{theirs}: no table has a column {theirs}; {have or 'no source is a table'}"
+                f"columns={ours}:{theirs}: no table has a column {theirs}; "
+                f"{have or 'no source is a table'}"
             )
 
 
@@ -208,7 +248,9 @@ def _number(key: str, name: str, text: str) -> float:
     except ValueError as error:
         raise UserError(f"{key}={name}:{text}: {text} is no number") from error
     if not isfinite(value):
-        raise UserError(f"{key}={name}:{text}: {text} is no number that a curve can cross, such as 0.5")
+        raise UserError(
+            f"{key}={name}:{text}: {text} is no number that a curve can cross, such as 0.5"
+        )
     return value
 
 

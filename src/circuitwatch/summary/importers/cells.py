@@ -1,4 +1,7 @@
-"""Cells of a sweep (`records`): every scalar over the checkpoints. Of a record only `scalars.json` is read, and `prompts.parquet` if it is asked for."""
+"""Cells of a sweep (`records`): every scalar over the checkpoints.
+
+Of a record only `scalars.json` is read, and `prompts.parquet` if it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,24 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.records import DUPLICATE_OF, Cell
-from circuitwatch.summary.curves import COLUMNS, NORMAL_95, BehaviourKey, CurveKey, Curves, empty_table
+from circuitwatch.summary.curves import (
+    COLUMNS,
+    NORMAL_95,
+    BehaviourKey,
+    CurveKey,
+    Curves,
+    empty_table,
+)
 from circuitwatch.summary.tables import NO_TASK, tells
 
-PER_PROMPT = {"behaviour/value": "value", "behaviour/accuracy": "correct", "behaviour/effect": "effect"}
-"""Quantities that are means over prompts, and their columns in prompts.parquet (`effect` is that of `value` minus that of `corrupted`)."""
+PER_PROMPT = {
+    "behaviour/value": "value",
+    "behaviour/accuracy": "correct",
+    "behaviour/effect": "effect",
+}
+"""Quantities that are means over prompts, and their columns in prompts.parquet (`effect` is that of
+`value` minus that of `corrupted`).
+"""
 ABOVE_CHANCE, NOT_ABOVE = "behaviour/above_chance", "behaviour/not_above_chance"
 BOUNDS = ("low", "high")
 PLACES = ("cell.json", "seed*/cell.json", "*/seed*/cell.json", "*/*/seed*/cell.json")
@@ -39,10 +55,11 @@ def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
 
 
 def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
-    """Curves of cells: every number among their scalars, `circuit/found` (0 or 1), and with `prompts` the values per prompt.
+    """Curves of cells: every number among their scalars, `circuit/found` (0 or 1), and with
+    `prompts` the values per prompt.
 
-    Standard errors come from the scalars' 95 % intervals. Checkpoints with the weights of another are left out. What can't be read costs
-    its checkpoint, with a note.
+    Standard errors come from the scalars' 95 % intervals. Checkpoints with the weights of another
+    are left out. What can't be read costs its checkpoint, with a note.
     """
     tables: list[pd.DataFrame] = []
     notes: list[str] = []
@@ -51,9 +68,17 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
     not_above: dict[BehaviourKey, dict[float, str]] = {}
     tasks: dict[tuple[str, int], list[str]] = {}
     for cell in cells:
-        tasks.setdefault((str(cell.header["model"]["name"]), int(cell.header["seed"])), []).append(cell.header["task"])
-    for cell in sorted(cells, key=lambda c: (c.header["model"].get("params_total") or 0, str(c.folder))):
-        key = (str(cell.header["model"]["name"]), str(cell.header["task"]), int(cell.header["seed"]))
+        tasks.setdefault((str(cell.header["model"]["name"]), int(cell.header["seed"])), []).append(
+            cell.header["task"]
+        )
+    for cell in sorted(
+        cells, key=lambda c: (c.header["model"].get("params_total") or 0, str(c.folder))
+    ):
+        key = (
+            str(cell.header["model"]["name"]),
+            str(cell.header["task"]),
+            int(cell.header["seed"]),
+        )
         rows: list[dict[str, Any]] = []
         answers: dict[int, pd.DataFrame] = {}
         duplicates = 0
@@ -68,36 +93,51 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
                     not_above.setdefault(key, {})[float(about["tokens"])] = why
                 if prompts:
                     content = cell.contents(step, "prompts.parquet")["prompts.parquet"]
-                    read = pd.read_parquet(io.BytesIO(content), columns=["prompt", "value", "corrupted", "correct"])
+                    read = pd.read_parquet(
+                        io.BytesIO(content), columns=["prompt", "value", "corrupted", "correct"]
+                    )
                     answers[about["tokens"]] = read.assign(effect=read["value"] - read["corrupted"])
             except UserError as error:
                 notes.append(f"left out: {error}")
-        about_cell = f"{cell.header['model']['name']} {cell.header['task']} seed{cell.header['seed']}"
+        about_cell = (
+            f"{cell.header['model']['name']} {cell.header['task']} seed{cell.header['seed']}"
+        )
         if duplicates:
-            notes.append(f"{about_cell}: {duplicates} checkpoints have the weights of another: left out")
+            notes.append(
+                f"{about_cell}: {duplicates} checkpoints have the weights of another: left out"
+            )
         if not rows:
             notes.append(f"{about_cell}: no record that could be used")
             continue
         tables.append(pd.DataFrame(rows))
         by_prompt |= _by_prompt(cell, answers)
         heads = (cell.header["config"].get("heads") or {}).get("thresholds") or {}
-        thresholds |= {f"roles/{role}/max": float(level) for role, level in heads.items() if level is not None}
+        thresholds |= {
+            f"roles/{role}/max": float(level) for role, level in heads.items() if level is not None
+        }
     if not tables:
         return Curves(empty_table(), notes)
     table = pd.concat(tables, ignore_index=True)
-    # Several cells of a model record the same heads: the first is as good as the others, and no second opinion.
+    # Several cells of a model record the same heads: the first is as good as the others, and no
+    # second opinion.
     of_model = table["task"] == NO_TASK
     repeated = of_model & table.duplicated(["model", "seed", "task", "quantity", "tokens"])
     table = table[~repeated].reset_index(drop=True)
     texts = dict.fromkeys(("model", "task", "quantity", "source"), "str")
     numbers = dict.fromkeys(("params", "tokens", "step", "value", "stderr"), "float64")
     return Curves(
-        table[list(COLUMNS)].astype(texts | numbers | {"seed": "int64"}), notes, by_prompt, thresholds, not_above
+        table[list(COLUMNS)].astype(texts | numbers | {"seed": "int64"}),
+        notes,
+        by_prompt,
+        thresholds,
+        not_above,
     )
 
 
 def what_is_not_above(scalars: Mapping[str, Any]) -> str | None:
-    """What of a behaviour is not above chance at a checkpoint, empty where it is; none where its scalars don't say."""
+    """What of a behaviour is not above chance at a checkpoint, empty where it is; none where its
+    scalars don't say.
+    """
     above = scalars.get(ABOVE_CHANCE)
     if not isinstance(above, bool):
         return None
@@ -117,7 +157,9 @@ def _rows(cell: Cell, about: dict[str, Any], tasks: Sequence[str]) -> Iterator[d
         "source": cell.folder.resolve().parents[2].name,
     }
     numbers = {
-        name: value for name, value in scalars.items() if isinstance(value, int | float) and not isinstance(value, bool)
+        name: value
+        for name, value in scalars.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
     }
     if "circuit/status" in scalars:
         numbers["circuit/found"] = float(scalars["circuit/status"] == "found")
@@ -136,15 +178,22 @@ def _rows(cell: Cell, about: dict[str, Any], tasks: Sequence[str]) -> Iterator[d
 
 
 def _by_prompt(cell: Cell, answers: dict[int, pd.DataFrame]) -> dict[CurveKey, pd.DataFrame]:
-    """Values per prompt [checkpoint × prompt]; none unless every checkpoint has the same prompts."""
+    """Values per prompt [checkpoint × prompt]; none unless every checkpoint has the same
+    prompts.
+    """
     if not answers:
         return {}
-    stacked = pd.concat([table.assign(tokens=tokens) for tokens, table in answers.items()], ignore_index=True)
+    stacked = pd.concat(
+        [table.assign(tokens=tokens) for tokens, table in answers.items()], ignore_index=True
+    )
     found: dict[CurveKey, pd.DataFrame] = {}
     for quantity, column in PER_PROMPT.items():
         wide = stacked.pivot(index="tokens", columns="prompt", values=column).astype(float)
         if not wide.isna().to_numpy().any():
-            found[str(cell.header["model"]["name"]), str(cell.header["task"]), quantity, int(cell.header["seed"])] = (
-                wide
-            )
+            found[
+                str(cell.header["model"]["name"]),
+                str(cell.header["task"]),
+                quantity,
+                int(cell.header["seed"]),
+            ] = wide
     return found

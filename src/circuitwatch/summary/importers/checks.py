@@ -1,7 +1,9 @@
-"""From what a source says to `Curves`: sizes and tokens filled in from what is known, units checked, and what can't be used left out with a note.
+"""From what a source says to `Curves`: sizes and tokens filled in from what is known, units
+checked, and what can't be used left out with a note.
 
-Nothing is repaired in silence, and one bad curve costs no other: each check returns the rows it leaves out and one line that says so.
-All checks work on whole columns, so that a million rows take a second or two.
+Nothing is repaired in silence, and one bad curve costs no other: each check returns the rows it
+leaves out and one line that says so. All checks work on whole columns, so that a million rows take
+a second or two.
 """
 
 from __future__ import annotations
@@ -12,7 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from circuitwatch.summary.curves import COLUMNS, KEYS, Curves, curve_names, empty_table, look_up, named
+from circuitwatch.summary.curves import (
+    COLUMNS,
+    KEYS,
+    Curves,
+    curve_names,
+    empty_table,
+    look_up,
+    named,
+)
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.units_of_tokens import (
     LARGEST,
@@ -28,7 +38,9 @@ FEWEST_PARAMS = 1000.0
 
 @dataclass
 class Draft:
-    """Rows on their way into `Curves`, and the notes so far; every note begins with the source's name."""
+    """Rows on their way into `Curves`, and the notes so far; every note begins with the source's
+    name.
+    """
 
     rows: pd.DataFrame
     source: str
@@ -59,8 +71,11 @@ class Draft:
         return codes
 
 
-def complete(rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_step: float | None = None) -> Curves:
-    """Curves from rows with the columns model, task, quantity, value, and any of step, tokens, params, stderr, seed, tokens_per_step.
+def complete(
+    rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_step: float | None = None
+) -> Curves:
+    """Curves from rows with the columns model, task, quantity, value, and any of step, tokens,
+    params, stderr, seed, tokens_per_step.
 
     Args:
         rows: one row a value; numbers are float64, missing ones NaN.
@@ -69,7 +84,8 @@ def complete(rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_
         tokens_per_step: for all models of this source, before what the rows or the registry say.
 
     Returns:
-        the curves, not yet put together with others (`curves.combine`), so that a checkpoint may appear twice.
+        the curves, not yet put together with others (`curves.combine`), so that a checkpoint may
+        appear twice.
     """
     draft = Draft(rows.copy(), source)
     for name in ("step", "tokens", "params", "stderr", "tokens_per_step"):
@@ -81,7 +97,9 @@ def complete(rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_
     if lacking.any():
         draft.note(f"{int(lacking.sum())} rows without model, task or quantity left out")
         draft.rows = draft.rows[~lacking].reset_index(drop=True)
-    draft.rows = draft.rows.assign(**{name: draft.rows[name].astype("str") for name in ("model", "task", "quantity")})
+    draft.rows = draft.rows.assign(
+        **{name: draft.rows[name].astype("str") for name in ("model", "task", "quantity")}
+    )
     if draft.rows.empty:
         return Curves(empty_table(), draft.notes)
     _name_models(draft, registry)
@@ -93,7 +111,9 @@ def complete(rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_
     doubt_counts(draft, as_given)
     table = draft.rows.assign(source=source)
     table["source"] = table["source"].astype("str")
-    return Curves(table[list(COLUMNS)].astype({"seed": "int64", "step": float, "tokens": float}), draft.notes)
+    return Curves(
+        table[list(COLUMNS)].astype({"seed": "int64", "step": float, "tokens": float}), draft.notes
+    )
 
 
 def _name_models(draft: Draft, registry: Registry) -> None:
@@ -111,7 +131,8 @@ def _fill_params(draft: Draft, registry: Registry) -> None:
     if (odd := (given <= 0) | (given.abs() >= LARGEST)).any():
         numbers, models = given[odd].unique(), named(draft.rows.loc[odd, "model"])
         draft.note(
-            f"params of {models} is {named(f'{number:g}' for number in numbers)}, not a number of parameters such as 160M: taken as missing"
+            f"params of {models} is {named(f'{number:g}' for number in numbers)}, not a "
+            f"number of parameters such as 160M: taken as missing"
         )
         draft.rows["params"] = given.mask(odd)
     sizes: dict[str, float] = {}
@@ -119,27 +140,42 @@ def _fill_params(draft: Draft, registry: Registry) -> None:
         model, found = str(model), given.dropna().unique()
         known, size = registry.params(model), float(np.median(found)) if len(found) else np.nan
         if known is not None and len(found) and abs(size / known - 1) > TOLERANCE:
-            draft.note(f"{model} has {size:.4g} parameters there, {known:.4g} in the registry: the registry's are used")
+            draft.note(
+                f"{model} has {size:.4g} parameters there, {known:.4g} in the registry: the "
+                f"registry's are used"
+            )
             size = known
         elif known is None and size < FEWEST_PARAMS:
-            draft.note(f"params of {model} is {size:g}, not a number of parameters such as 160M: left out")
+            draft.note(
+                f"params of {model} is {size:g}, not a number of parameters such as 160M: left out"
+            )
             size = np.nan
         elif len(found) > 1:
-            draft.note(f"{model} has {len(found)} different numbers of parameters: their median {size:.4g} is used")
+            draft.note(
+                f"{model} has {len(found)} different numbers of parameters: their median "
+                f"{size:.4g} is used"
+            )
         sizes[model] = known if known is not None and np.isnan(size) else size
     draft.rows["params"] = look_up(draft.rows["model"], sizes)
 
 
 def _leave_out_values(draft: Draft) -> None:
-    """Values that are missing or infinite, or too large to be calculated with; and standard errors that are none."""
-    value, stderr = draft.rows["value"].to_numpy(dtype=float), draft.rows["stderr"].to_numpy(dtype=float)
+    """Values that are missing or infinite, or too large to be calculated with; and standard errors
+    that are none.
+    """
+    value, stderr = (
+        draft.rows["value"].to_numpy(dtype=float),
+        draft.rows["stderr"].to_numpy(dtype=float),
+    )
     if (wrong := (stderr < 0) | (stderr >= LARGEST)).any():
         draft.note(
-            f"stderr of {named(draft.names(wrong))} is negative or infinite ({int(wrong.sum())} times, such as {stderr[wrong][0]:g}): taken as missing"
+            f"stderr of {named(draft.names(wrong))} is negative or infinite "
+            f"({int(wrong.sum())} times, such as {stderr[wrong][0]:g}): taken as missing"
         )
         draft.rows = draft.rows.assign(stderr=np.where(wrong, np.nan, stderr))
     draft.drop(
-        np.isfinite(value) & (np.abs(value) > LARGEST), f"{{n}} values of {{curves}} are beyond ±{LARGEST:g}: left out"
+        np.isfinite(value) & (np.abs(value) > LARGEST),
+        f"{{n}} values of {{curves}} are beyond ±{LARGEST:g}: left out",
     )
     bad = ~np.isfinite(draft.rows["value"].to_numpy(dtype=float))
     if not bad.any():
@@ -152,21 +188,31 @@ def _leave_out_values(draft: Draft) -> None:
 
 
 def _leave_out_untimed(draft: Draft) -> None:
-    """Rows of no checkpoint, unless a curve is just one number, which is then a value of the model."""
+    """Rows of no checkpoint, unless a curve is just one number, which is then a value of the
+    model.
+    """
     t = draft.rows["tokens"].to_numpy(dtype=float)
     draft.drop(t < 0, "{n} values of {curves} have negative tokens: left out")
     untimed = draft.rows["tokens"].isna().to_numpy()
     if untimed.any():
         curve = draft.curve_ids()
         single = np.bincount(curve) == 1
-        draft.drop(untimed & ~single[curve], "{n} values of {curves} have neither step nor tokens: left out")
+        draft.drop(
+            untimed & ~single[curve],
+            "{n} values of {curves} have neither step nor tokens: left out",
+        )
         whole = int(draft.rows["tokens"].isna().sum())
         if whole:
-            draft.note(f"{whole} values have neither step nor tokens: each is taken as one of its model as a whole")
+            draft.note(
+                f"{whole} values have neither step nor tokens: each is taken as one of its "
+                f"model as a whole"
+            )
 
 
 def _leave_out_disorder(draft: Draft) -> None:
-    """Curves whose tokens fall while their steps rise; those that are merely not in order are sorted, and it is said."""
+    """Curves whose tokens fall while their steps rise; those that are merely not in order are
+    sorted, and it is said.
+    """
     rows = draft.rows
     curve, t = draft.curve_ids(), rows["tokens"].to_numpy(dtype=float)
     s = rows["step"].to_numpy(dtype=float)
@@ -188,4 +234,6 @@ def _leave_out_disorder(draft: Draft) -> None:
     if falls.any():
         which = np.unique(curve[order][1:][falls])
         names = curve_names(rows[np.isin(curve, which)])
-        draft.note(f"tokens of {len(names)} curves ({named(names)}) are not in ascending order: sorted")
+        draft.note(
+            f"tokens of {len(names)} curves ({named(names)}) are not in ascending order: sorted"
+        )

@@ -1,8 +1,10 @@
 """Result files of lm-evaluation-harness: a folder a model, a JSON file a checkpoint.
 
-Both ways in which its versions write are read. Earlier ones: `{"results": {task: {"acc": …, "acc_stderr": …}}, "config": …}`, in files named by hand,
-such as `160m_step1000.json`. Later ones: `{"results": {task: {"acc,none": …, "acc_stderr,none": …}}, …}`, in `results_<time>.json` below a folder named
-after the model. The checkpoint is told by the revision in `config.model_args`, else by the name of the file, its folder or the weights.
+Both ways in which its versions write are read. Earlier ones: `{"results": {task: {"acc": …,
+"acc_stderr": …}}, "config": …}`, in files named by hand, such as `160m_step1000.json`. Later ones:
+`{"results": {task: {"acc,none": …, "acc_stderr,none": …}}, …}`, in `results_<time>.json` below a
+folder named after the model. The checkpoint is told by the revision in `config.model_args`, else by
+the name of the file, its folder or the weights.
 """
 
 from __future__ import annotations
@@ -29,19 +31,29 @@ def is_result(content: Any) -> bool:
     """Whether some JSON is a result of the harness: metrics by task."""
     results = content.get("results") if isinstance(content, dict) else None
     return (
-        isinstance(results, dict) and bool(results) and all(isinstance(metrics, dict) for metrics in results.values())
+        isinstance(results, dict)
+        and bool(results)
+        and all(isinstance(metrics, dict) for metrics in results.values())
     )
 
 
 def find_results(folder: Path) -> list[Path]:
     """The JSON files below a folder, or the file itself."""
-    return [folder] if folder.is_file() else sorted(path for path in folder.rglob("*.json") if path.is_file())
+    return (
+        [folder]
+        if folder.is_file()
+        else sorted(path for path in folder.rglob("*.json") if path.is_file())
+    )
 
 
-def read_harness(folder: Path, *, registry: Registry, tokens_per_step: float | None = None) -> Curves:
-    """Curves of all results below a folder (or of one file); the quantity is the metric's name, with its filter unless that is `none`.
+def read_harness(
+    folder: Path, *, registry: Registry, tokens_per_step: float | None = None
+) -> Curves:
+    """Curves of all results below a folder (or of one file); the quantity is the metric's name,
+    with its filter unless that is `none`.
 
-    Tasks with examples in the prompt are called `<task> 5-shot`. Where a checkpoint was evaluated again the file that comes last by name counts.
+    Tasks with examples in the prompt are called `<task> 5-shot`. Where a checkpoint was evaluated
+    again the file that comes last by name counts.
 
     Raises:
         UserError: none of the files is a result of the harness.
@@ -63,7 +75,10 @@ def read_harness(folder: Path, *, registry: Registry, tokens_per_step: float | N
             notes.setdefault(about, []).append(path.name)
             continue
         rows += [about | row for row in _metrics(content)]
-    lines = [f"{source}: {len(files)} files left out ({named(files)}): {why}" for why, files in notes.items()]
+    lines = [
+        f"{source}: {len(files)} files left out ({named(files)}): {why}"
+        for why, files in notes.items()
+    ]
     if not rows:
         if lines:
             return Curves(empty_table(), lines)
@@ -74,14 +89,22 @@ def read_harness(folder: Path, *, registry: Registry, tokens_per_step: float | N
     if again.any():
         count = table.loc[again, ["model", "step"]].drop_duplicates().shape[0]
         lines.append(
-            f"{source}: {count} checkpoints were evaluated more than once: the file that is last by name counts"
+            f"{source}: {count} checkpoints were evaluated more than once: the file that is "
+            f"last by name counts"
         )
         table = table[~again]
-    curves = complete(table.drop(columns="file"), source=source, registry=registry, tokens_per_step=tokens_per_step)
+    curves = complete(
+        table.drop(columns="file"),
+        source=source,
+        registry=registry,
+        tokens_per_step=tokens_per_step,
+    )
     return Curves(curves.table, lines + curves.notes)
 
 
-def _about(path: Path, root: Path, content: dict[str, Any], registry: Registry) -> dict[str, Any] | str:
+def _about(
+    path: Path, root: Path, content: dict[str, Any], registry: Registry
+) -> dict[str, Any] | str:
     """Model, step, tokens and file of a result, or why it can't be used."""
     config = content.get("config") or {}
     if not isinstance(config, dict):
@@ -91,9 +114,12 @@ def _about(path: Path, root: Path, content: dict[str, Any], registry: Registry) 
     revision = str(arguments.get("revision") or config.get("model_revision") or "")
     inner = path.relative_to(root).parent.parts if path != root else ()
     folders = [*reversed(inner), root.name if path != root else path.parent.name]
-    model = next((name for given in [*folders, weights] if given and (name := registry.name_of(given))), None)
+    model = next(
+        (name for given in [*folders, weights] if given and (name := registry.name_of(given))), None
+    )
     if model is None:
-        # The folder of a model is the outermost one; a lone folder of results may be called anything.
+        # The folder of a model is the outermost one; a lone folder of results may be called
+        # anything.
         model = inner[0] if inner else (_last_part(weights) or folders[-1])
     step, tokens = registry.checkpoint(model, revision) if revision else (None, None)
     for text in (path.stem, weights, *folders):
@@ -109,7 +135,9 @@ def _about(path: Path, root: Path, content: dict[str, Any], registry: Registry) 
 
 
 def _last_part(weights: str) -> str:
-    """The name of some weights: of a path its end, of a model on the hub all of it, as another organisation's has the same end."""
+    """The name of some weights: of a path its end, of a model on the hub all of it, as another
+    organisation's has the same end.
+    """
     parts = weights.rstrip("/").split("/")
     return weights if len(parts) == 2 and parts[0] not in ("", ".", "~") else parts[-1]
 
@@ -131,7 +159,11 @@ def _metrics(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
         later = any("," in key for key in metrics)
         for key, value in metrics.items():
             metric, _, filtered = key.partition(",")
-            if metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
+            if (
+                metric.endswith("_stderr")
+                or isinstance(value, bool)
+                or not isinstance(value, int | float)
+            ):
                 continue
             if later and not filtered:  # a count of samples, not a metric
                 continue

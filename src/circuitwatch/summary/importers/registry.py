@@ -1,4 +1,6 @@
-"""What the registry of suites (conf/suites) knows about a model whose results come from elsewhere: its size, and the tokens of a step."""
+"""What the registry of suites (conf/suites) knows about a model whose results come from elsewhere:
+its size, and the tokens of a step.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,16 @@ class Registry:
             name: facts for suite in suites for name, facts in suite.models.items()
         }
         self._by_repository = {str(facts["hub_id"]): name for name, facts in self._models.items()}
-        self._by_repository |= {name.rsplit("/", 1)[-1]: model for name, model in self._by_repository.items()}
+        self._by_repository |= {
+            name.rsplit("/", 1)[-1]: model for name, model in self._by_repository.items()
+        }
 
     def name_of(self, given: str) -> str | None:
-        """The registry's name of a model given as `pythia-70m`, `EleutherAI/pythia-70m`, `EleutherAI__pythia-70m` or `pythia-v1.1-70m`; else none.
+        """The registry's name of a model given as `pythia-70m`, `EleutherAI/pythia-70m`,
+        `EleutherAI__pythia-70m` or `pythia-v1.1-70m`; else none.
 
-        The last part of a longer path counts, whatever its folders; of `mylab/pythia-70m` nothing is known.
+        The last part of a longer path counts, whatever its folders; of `mylab/pythia-70m` nothing
+        is known.
         """
         parts = re.split(r"/|__", given.strip().rstrip("/"))
         base = parts[-1]
@@ -36,10 +42,14 @@ class Registry:
         return None
 
     def _is_of(self, organisation: str, model: str) -> bool:
-        """Whether an organisation publishes a model; another's of the same name is another model. A path with one folder is taken for a name, too."""
+        """Whether an organisation publishes a model; another's of the same name is another model.
+
+        A path with one folder is taken for a name, too.
+        """
         return (
             organisation in ("", ".", "~")
-            or str(self._models[model]["hub_id"]).rpartition("/")[0].casefold() == organisation.casefold()
+            or str(self._models[model]["hub_id"]).rpartition("/")[0].casefold()
+            == organisation.casefold()
         )
 
     def params(self, model: str) -> float | None:
@@ -48,7 +58,9 @@ class Registry:
         return None if params is None else float(params)
 
     def tokens_per_step(self, model: str) -> float | None:
-        """Training tokens of one step; none if the registry doesn't know, or has but one state of the model."""
+        """Training tokens of one step; none if the registry doesn't know, or has but one state of
+        the model.
+        """
         facts = self._models.get(model, {})
         known = facts.get("tokens_per_step")
         return None if known is None or len(facts.get("steps") or [0, 0]) < 2 else float(known)
@@ -62,7 +74,11 @@ class Registry:
         facts = self._models.get(model, {})
         if facts and self.tokens_per_step(model) != facts.get("tokens_per_step"):
             return None, None
-        for found in checkpoints_named([revision], facts["revisions"], facts.get("tokens_per_step")) if facts else ():
+        for found in (
+            checkpoints_named([revision], facts["revisions"], facts.get("tokens_per_step"))
+            if facts
+            else ()
+        ):
             return float(found.step), float(found.tokens)
         match = STEP.search(revision)
         return (float(match[1]) if match else None), None

@@ -1,7 +1,9 @@
-"""A tidy table, CSV or Parquet, with one row a value: `model, params, step|tokens, task, quantity, value[, stderr, seed]`.
+"""A tidy table, CSV or Parquet, with one row a value: `model, params, step|tokens, task, quantity,
+value[, stderr, seed]`.
 
-Columns are found by these names or by the aliases that `ALIASES` lists, whatever their case, or as a mapping says. Numbers may be written as
-people write them, 1.2B tokens or 160M parameters. Only the columns that are used are read.
+Columns are found by these names or by the aliases that `ALIASES` lists, whatever their case, or as
+a mapping says. Numbers may be written as people write them, 1.2B tokens or 160M parameters. Only
+the columns that are used are read.
 """
 
 from __future__ import annotations
@@ -105,35 +107,46 @@ def read_tidy(
 
 
 def find_columns(path: Path, there: list[str], given: Mapping[str, str]) -> dict[str, str]:
-    """Our columns → the file's. Raises UserError naming what is missing and how to say what it is called."""
+    """Our columns → the file's.
+
+    Raises UserError naming what is missing and how to say what it is called.
+    """
     for ours, theirs in given.items():
         if ours not in ALIASES:
             raise UserError(
-                f"columns={ours}:{theirs}: there is no column {ours} to give; there are {', '.join(ALIASES)}"
+                f"columns={ours}:{theirs}: there is no column {ours} to give; there are "
+                f"{', '.join(ALIASES)}"
             )
     # One mapping serves all tables of a command, so what a table doesn't have is not asked of it.
     given = {ours: theirs for ours, theirs in given.items() if theirs in there}
     free = {name.strip().lower(): name for name in reversed(there) if name not in given.values()}
-    found = {ours: next((free[alias] for alias in aliases if alias in free), None) for ours, aliases in ALIASES.items()}
+    found = {
+        ours: next((free[alias] for alias in aliases if alias in free), None)
+        for ours, aliases in ALIASES.items()
+    }
     used = {ours: theirs for ours, theirs in found.items() if theirs is not None} | dict(given)
     missing = [name for name in NEEDED if name not in used]
     if "step" not in used and "tokens" not in used:
         missing.append("step or tokens")
     if missing and len(there) == 1:
         raise UserError(
-            f"{path}: its first line is one column, {there[0][:SHOWN]!r}, so no column {', '.join(missing)}; columns are separated by comma, semicolon or tab"
+            f"{path}: its first line is one column, {there[0][:SHOWN]!r}, so no column "
+            f"{', '.join(missing)}; columns are separated by comma, semicolon or tab"
         )
     if missing:
         raise UserError(
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(there)}; say which is which, such as columns={missing[0].split()[0]}:{there[-1]}"
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(there)}; say which "
+            f"is which, such as columns={missing[0].split()[0]}:{there[-1]}"
         )
     return used
 
 
 def to_numbers(column: pd.Series, *, decimal_comma: bool = False) -> tuple[pd.Series, list[str]]:
-    """Numbers of a column, such as 1.2B or 2e9tokens among them, as float64; and notes: what is no number, and where only some have a unit.
+    """Numbers of a column, such as 1.2B or 2e9tokens among them, as float64; and notes: what is no
+    number, and where only some have a unit.
 
-    With `decimal_comma`, 91,022 is a bit more than 91: files with semicolons between their columns come from where it is written so.
+    With `decimal_comma`, 91,022 is a bit more than 91: files with semicolons between their columns
+    come from where it is written so.
     """
     if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return column.astype("float64"), []
@@ -149,15 +162,23 @@ def to_numbers(column: pd.Series, *, decimal_comma: bool = False) -> tuple[pd.Se
             text.replace(",", ".") if decimal_comma and text.count(",") == 1 else text
         )
     notes = []
-    if decimal_comma and column.name in COUNTS and any(GROUPED.fullmatch(str(text).strip()) for text in texts):
+    if (
+        decimal_comma
+        and column.name in COUNTS
+        and any(GROUPED.fullmatch(str(text).strip()) for text in texts)
+    ):
         notes.append("a comma is read as the decimal sign, as semicolons separate the columns")
     if wrong.any():
         shown = named(repr(str(text)) for text in np.asarray(texts, dtype=object)[wrong[:-1]])
-        notes.append(f"{int(wrong[codes].sum())} entries are no numbers ({shown}): taken as missing")
+        notes.append(
+            f"{int(wrong[codes].sum())} entries are no numbers ({shown}): taken as missing"
+        )
     plain = ~units[codes] & np.isfinite(values[codes]) & (values[codes] != 0)
     if units.any() and plain.any():
         notes.append(
-            f"{int(units[codes].sum())} entries have a unit such as {str(texts[int(units.argmax())])!r}, {int(plain.sum())} have none and are taken as they are"
+            f"{int(units[codes].sum())} entries have a unit such as "
+            f"{str(texts[int(units.argmax())])!r}, {int(plain.sum())} have none and are "
+            f"taken as they are"
         )
     return pd.Series(values[codes], index=column.index), notes
 
@@ -188,7 +209,10 @@ def _number(text: str) -> tuple[float, bool, bool]:
 
 
 def _seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
-    """Seeds as integers; which rows have none that can be one; and notes. Where all are names, these are numbered in the order of the alphabet."""
+    """Seeds as integers; which rows have none that can be one; and notes.
+
+    Where all are names, these are numbered in the order of the alphabet.
+    """
     if pd.api.types.is_signed_integer_dtype(column) and not column.isna().any():
         return column.astype("int64"), np.zeros(len(column), dtype=bool), []
     numbers, _ = to_numbers(column)
@@ -196,7 +220,11 @@ def _seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
     if known.any() and not pd.api.types.is_numeric_dtype(column) and numbers[known].isna().all():
         codes, names = pd.factorize(column.astype("str"), sort=True)
         shown = named(f"{name} is {code}" for code, name in enumerate(names))
-        return pd.Series(codes, index=column.index), np.zeros(len(column), dtype=bool), [f"names are numbered: {shown}"]
+        return (
+            pd.Series(codes, index=column.index),
+            np.zeros(len(column), dtype=bool),
+            [f"names are numbered: {shown}"],
+        )
     whole = (numbers % 1 == 0) & (numbers.abs() < INT64)
     bad = (known & ~whole).to_numpy()
     notes = _left_out(column, bad, "whole numbers such as 0")
@@ -206,7 +234,9 @@ def _seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
 
 
 def _shots(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
-    """Numbers of examples in the prompt, also written as 5-shot, missing ones as 0; which rows have none that can be one; and notes."""
+    """Numbers of examples in the prompt, also written as 5-shot, missing ones as 0; which rows have
+    none that can be one; and notes.
+    """
     codes, entries = pd.factorize(column)
     texts = pd.Series([str(entry).strip() for entry in entries], dtype="str")
     known, _ = to_numbers(texts.str.replace(SHOTS, r"\1", regex=True))
@@ -214,30 +244,47 @@ def _shots(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
     empty = np.append(texts.str.lower().isin(MISSING).astype(bool), True)[codes]
     whole = (numbers % 1 == 0) & (numbers >= 0) & (numbers < MOST_SHOTS)
     bad = (~empty & ~whole).to_numpy()
-    return numbers.where(whole, 0).astype("int64"), bad, _left_out(column, bad, "whole numbers such as 5 or 5-shot")
+    return (
+        numbers.where(whole, 0).astype("int64"),
+        bad,
+        _left_out(column, bad, "whole numbers such as 5 or 5-shot"),
+    )
 
 
 def _left_out(column: pd.Series, bad: NDArray[np.bool_], right: str) -> list[str]:
-    """The line on rows whose entry can't be used, and so can't be told from those of another curve."""
+    """The line on rows whose entry can't be used, and so can't be told from those of another
+    curve.
+    """
     shown = named(repr(entry) for entry in column[bad].astype("str"))
     return [f"{int(bad.sum())} rows with {shown} left out: not {right}"] if bad.any() else []
 
 
 def columns_of(path: Path) -> list[str]:
-    """Names of a file's columns, without reading the rest. Raises UserError if there are none that can be told apart."""
+    """Names of a file's columns, without reading the rest.
+
+    Raises UserError if there are none that can be told apart.
+    """
     try:
         if path.suffix == ".parquet":
             # An index that pandas stored beside the columns is nobody's column.
-            names = [name for name in pa.parquet.read_schema(path).names if not name.startswith("__index_level_")]
+            names = [
+                name
+                for name in pa.parquet.read_schema(path).names
+                if not name.startswith("__index_level_")
+            ]
         else:
             if _start(path)[:2] in UTF_16:
                 raise UserError(f"{path}: is text in UTF-16; save it as UTF-8")
             with pa.csv.open_csv(path, parse_options=_parsing(path)) as reader:
                 names = list(reader.schema.names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read as a table ({' '.join(str(error).split())})") from error
+        raise UserError(
+            f"{path}: can't be read as a table ({' '.join(str(error).split())})"
+        ) from error
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError(f"{path}: more than one column is called {named(twice)}; give each a name of its own")
+        raise UserError(
+            f"{path}: more than one column is called {named(twice)}; give each a name of its own"
+        )
     return names
 
 
@@ -251,15 +298,22 @@ def _read(path: Path, names: list[str]) -> pa.Table:
             "strings_can_be_null": True,
         }
         try:
-            return pa.csv.read_csv(path, parse_options=_parsing(path), convert_options=pa.csv.ConvertOptions(**options))
+            return pa.csv.read_csv(
+                path, parse_options=_parsing(path), convert_options=pa.csv.ConvertOptions(**options)
+            )
         except pa.ArrowInvalid:
-            # Types are guessed from the first block: a column that is numbers there may hold 1.2B further down.
+            # Types are guessed from the first block: a column that is numbers there may hold 1.2B
+            # further down.
             texts = dict.fromkeys(names, pa.string())
             return pa.csv.read_csv(
-                path, parse_options=_parsing(path), convert_options=pa.csv.ConvertOptions(column_types=texts, **options)
+                path,
+                parse_options=_parsing(path),
+                convert_options=pa.csv.ConvertOptions(column_types=texts, **options),
             )
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read as a table ({' '.join(str(error).split())})") from error
+        raise UserError(
+            f"{path}: can't be read as a table ({' '.join(str(error).split())})"
+        ) from error
 
 
 def _parsing(path: Path) -> pa.csv.ParseOptions:
@@ -267,7 +321,10 @@ def _parsing(path: Path) -> pa.csv.ParseOptions:
 
 
 def _separator(path: Path) -> str:
-    """Which character separates the columns: the name says, or the first line. Empty where no character does."""
+    """Which character separates the columns: the name says, or the first line.
+
+    Empty where no character does.
+    """
     if path.suffix == ".parquet":
         return ""
     if ".tsv" in path.suffixes:

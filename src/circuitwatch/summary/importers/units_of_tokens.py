@@ -1,7 +1,9 @@
-"""Token counts of a source: from steps where it gives none, converted where they plainly are something else, and a line where they may not be counts.
+"""Token counts of a source: from steps where it gives none, converted where they plainly are
+something else, and a line where they may not be counts.
 
-Tokens are counts. A source may give them in billions, rounded, or as steps, and a curve over such numbers looks as good as a right one: so whatever
-can't be told is said, and what can't be right is left out.
+Tokens are counts. A source may give them in billions, rounded, or as steps, and a curve over such
+numbers looks as good as a right one: so whatever can't be told is said, and what can't be right is
+left out.
 """
 
 from __future__ import annotations
@@ -23,11 +25,17 @@ Array = NDArray[np.float64]
 TOLERANCE = 0.05
 """Relative difference up to which two token counts or sizes are the same, rounded differently."""
 OTHER_UNIT = 100.0
-"""Tokens per step that differ from the model's usual by this factor are in another unit; batches that grow stay far below it."""
+"""Tokens per step that differ from the model's usual by this factor are in another unit; batches
+that grow stay far below it.
+"""
 GAP = 1e4
-"""A curve without steps whose token counts jump by this factor, with several checkpoints on either side, mixes units."""
+"""A curve without steps whose token counts jump by this factor, with several checkpoints on either
+side, mixes units.
+"""
 FAR = 1e3
-"""Ends of two models, or the last token counts of a curve, that are so far apart may be in different units."""
+"""Ends of two models, or the last token counts of a curve, that are so far apart may be in
+different units.
+"""
 FEWEST_TOKENS = 1e4
 """A file whose largest token count is smaller hardly gives counts."""
 MOST_TOKENS = 1e16
@@ -39,9 +47,15 @@ RIGHT = "tokens are counts, such as 2.1e9 or 2.1B"
 
 
 def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[str]:
-    """Tokens of every row, in tokens, from steps where there are none. Returns the models whose tokens are used as they are, with no note."""
+    """Tokens of every row, in tokens, from steps where there are none.
+
+    Returns the models whose tokens are used as they are, with no note.
+    """
     rows = draft.rows
-    step, tokens = rows["step"].to_numpy(dtype=float, copy=True), rows["tokens"].to_numpy(dtype=float, copy=True)
+    step, tokens = (
+        rows["step"].to_numpy(dtype=float, copy=True),
+        rows["tokens"].to_numpy(dtype=float, copy=True),
+    )
     for numbers in (step, tokens):
         numbers[~(np.abs(numbers) < LARGEST)] = np.nan
     rates = rows["tokens_per_step"].to_numpy(dtype=float)
@@ -65,12 +79,15 @@ def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[
             timed = (s > 0) & (t > 0)
             ratio = t[timed] / s[timed]
             mixed[places[timed]] = (
-                np.abs(np.log(ratio / np.median(ratio))) > np.log(OTHER_UNIT) if ratio.size else False
+                np.abs(np.log(ratio / np.median(ratio))) > np.log(OTHER_UNIT)
+                if ratio.size
+                else False
             )
             rate = rate or (usual if usual > 1 + TOLERANCE else None)
         absent = np.isnan(t) & np.isfinite(s) & ~lost
         if rate is None:
-            # Step 0 is at 0 tokens whatever a step has, but a curve of that checkpoint alone is no use.
+            # Step 0 is at 0 tokens whatever a step has, but a curve of that checkpoint alone is no
+            # use.
             unknown[places] = absent & bool((absent & (s > 0)).any())
             t = np.where(absent & (s == 0), 0.0, t)
         else:
@@ -81,11 +98,13 @@ def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[
     draft.drop(draft.rows["_fewer"], "{n} values of {curves} left out: their tokens are no counts")
     draft.drop(
         draft.rows["_unknown"],
-        "{n} values of {curves} have a step but no tokens, and how many tokens a step has is not known: left out; give tokens_per_step=",
+        "{n} values of {curves} have a step but no tokens, and how many tokens a step has is "
+        "not known: left out; give tokens_per_step=",
     )
     draft.drop(
         draft.rows["_mixed"],
-        f"mixed units: {{n}} values of {{curves}} have tokens per step that are {OTHER_UNIT:g} times off the model's others: left out",
+        f"mixed units: {{n}} values of {{curves}} have tokens per step that are "
+        f"{OTHER_UNIT:g} times off the model's others: left out",
     )
     draft.rows = draft.rows.drop(columns=["_mixed", "_unknown", "_fewer"])
     return as_given
@@ -112,55 +131,80 @@ def leave_out_mixed(draft: Draft) -> None:
     factor = np.where(first, 1.0, np.r_[1.0, t[1:] / t[:-1]])
     jump = (factor >= GAP) & (below >= 2) & (length - below >= 2)
     bad = np.unique(curve[jump])
-    # One checkpoint after the first, or many, is how schedules begin; only a curve's end can't be far from what is before it.
-    for place in np.flatnonzero((factor > FAR) & (below >= 2) & (length - below <= 2) & ~np.isin(curve, bad))[:1]:
-        ends = np.unique(curve[(factor > FAR) & (below >= 2) & (length - below <= 2) & ~np.isin(curve, bad)])
+    # One checkpoint after the first, or many, is how schedules begin; only a curve's end can't be
+    # far from what is before it.
+    for place in np.flatnonzero(
+        (factor > FAR) & (below >= 2) & (length - below <= 2) & ~np.isin(curve, bad)
+    )[:1]:
+        ends = np.unique(
+            curve[(factor > FAR) & (below >= 2) & (length - below <= 2) & ~np.isin(curve, bad)]
+        )
         draft.note(
-            f"tokens of {named(draft.names(np.isin(every, ends)))} jump from {t[place - 1]:.4g} to {t[place]:.4g} at the end: one unit may not be "
+            f"tokens of {named(draft.names(np.isin(every, ends)))} jump from "
+            f"{t[place - 1]:.4g} to {t[place]:.4g} at the end: one unit may not be "
             f"the others' ({RIGHT}); used as they are"
         )
     draft.drop(
         np.isin(every, bad),
-        f"mixed units: tokens of {{curves}} jump by a factor above {GAP:g} ({{n}} values): left out; with a column `step` they could be told apart",
+        f"mixed units: tokens of {{curves}} jump by a factor above {GAP:g} ({{n}} values): "
+        f"left out; with a column `step` they could be told apart",
     )
 
 
 def doubt_counts(draft: Draft, as_given: Sequence[str]) -> None:
-    """Notes on tokens, of the models whose tokens are used as they are, that may be in millions or billions, or be steps."""
+    """Notes on tokens, of the models whose tokens are used as they are, that may be in millions or
+    billions, or be steps.
+    """
     over = draft.rows[draft.rows["tokens"] > 0]
     ends = over.groupby("model", sort=False)["tokens"].max()
     models = [model for model in as_given if model in ends.index]
     if not models:
         return
-    where = f"{RIGHT}; used as they are; if they are in another unit give counts, if they are steps columns=step:<the column> and tokens_per_step="
+    where = (
+        f"{RIGHT}; used as they are; if they are in another unit give counts, if they "
+        f"are steps columns=step:<the column> and tokens_per_step="
+    )
     t = over["tokens"].to_numpy(dtype=float)
     parts = over[(np.abs(t - np.rint(t)) > 1e-6 * t) & over["model"].isin(models).to_numpy()]
     broken = list(parts["model"].unique())
     if broken:
         draft.note(
-            f"tokens of {named(broken)} have fractions, such as {parts['tokens'].iloc[0]:.6g}, so may be no counts: {where}"
+            f"tokens of {named(broken)} have fractions, such as "
+            f"{parts['tokens'].iloc[0]:.6g}, so may be no counts: {where}"
         )
     whole = [model for model in models if model not in broken]
     if whole and ends.max() < FEWEST_TOKENS:
-        draft.note(f"tokens of {named(whole)} are at most {ends[whole].max():g}, so may be no counts: {where}")
+        draft.note(
+            f"tokens of {named(whole)} are at most {ends[whole].max():g}, so may be no "
+            f"counts: {where}"
+        )
     if ends[models].max() > MOST_TOKENS:
         many = [model for model in models if ends[model] > MOST_TOKENS]
-        draft.note(f"tokens of {named(many)} go up to {ends.max():.4g}, more than any model was trained on: {where}")
+        draft.note(
+            f"tokens of {named(many)} go up to {ends.max():.4g}, more than any model was "
+            f"trained on: {where}"
+        )
     low = [str(model) for model in ends.index[ends * FAR <= ends.max()]]
     if low and not {*models}.isdisjoint([*low, str(ends.idxmax())]):
         draft.note(
-            f"tokens of {named(low)} end at {ends.min():.4g}, of {ends.idxmax()} at {ends.max():.4g}: one of them may be in another unit; {where}"
+            f"tokens of {named(low)} end at {ends.min():.4g}, of {ends.idxmax()} at "
+            f"{ends.max():.4g}: one of them may be in another unit; {where}"
         )
 
 
-def _in_tokens(draft: Draft, model: str, s: Array, t: Array, usual: float, rate: float | None) -> Array:
-    """A model's tokens beside its steps, converted where they plainly are something else; NaN where they can't be counts."""
+def _in_tokens(
+    draft: Draft, model: str, s: Array, t: Array, usual: float, rate: float | None
+) -> Array:
+    """A model's tokens beside its steps, converted where they plainly are something else; NaN where
+    they can't be counts.
+    """
     from_steps = np.where(np.isfinite(s), s * (rate or np.nan), np.nan)
     if rate is not None and (rounded := _rounded(s, t, from_steps)):
         thousands, unit = rounded
         which = f"in {PREFIXES[thousands]}, " if thousands else ""
         draft.note(
-            f"tokens of {model} are {which}rounded to {unit:g} tokens: its steps with {rate:g} tokens a step are used"
+            f"tokens of {model} are {which}rounded to {unit:g} tokens: its steps with "
+            f"{rate:g} tokens a step are used"
         )
         return np.where(np.isfinite(s), from_steps, t * 1000.0**thousands)
     if rate is not None and abs(usual / rate - 1) <= TOLERANCE:
@@ -168,7 +212,8 @@ def _in_tokens(draft: Draft, model: str, s: Array, t: Array, usual: float, rate:
     if abs(usual - 1) < 1e-6:
         if rate is None:
             draft.note(
-                f"tokens of {model} equal its steps and are used as they are; tokens_per_step= would convert them"
+                f"tokens of {model} equal its steps and are used as they are; "
+                f"tokens_per_step= would convert them"
             )
             return t
         draft.note(f"tokens of {model} are its steps: converted with {rate:g} tokens a step")
@@ -185,7 +230,8 @@ def _in_tokens(draft: Draft, model: str, s: Array, t: Array, usual: float, rate:
         return np.full_like(t, np.nan)
     if rate is not None:
         draft.note(
-            f"steps and tokens of {model} disagree: {usual:.4g} tokens a step there, {rate:.4g} expected; its tokens are used"
+            f"steps and tokens of {model} disagree: {usual:.4g} tokens a step there, "
+            f"{rate:.4g} expected; its tokens are used"
         )
     return t
 
@@ -206,7 +252,9 @@ def _unit(t: Array) -> float:
 
 
 def _rounded(s: Array, t: Array, expected: Array) -> tuple[int, float] | None:
-    """(power of 1000 of the unit, what they are rounded to) of tokens that are the expected ones but for rounding, and badly rounded somewhere."""
+    """(power of 1000 of the unit, what they are rounded to) of tokens that are the expected ones
+    but for rounding, and badly rounded somewhere.
+    """
     here = (s > 0) & np.isfinite(t)
     for power in range(5):
         given, right = t[here] * 1000.0**power, expected[here]
@@ -218,7 +266,8 @@ def _rounded(s: Array, t: Array, expected: Array) -> tuple[int, float] | None:
 
 
 def _from_published(draft: Draft, model: str, t: Array, rate: float, steps: list[int]) -> Array:
-    """A known model's tokens without steps, converted where they are its published steps, or its tokens in thousands and more.
+    """A known model's tokens without steps, converted where they are its published steps, or its
+    tokens in thousands and more.
 
     Numbers below the tokens of one step that are neither are NaN: they are no counts of that model.
     """
@@ -241,13 +290,15 @@ def _from_published(draft: Draft, model: str, t: Array, rate: float, steps: list
         if bool((far <= np.maximum(TOLERANCE * counts, unit)[None]).any(axis=1).all()):
             exact = bool((far <= TOLERANCE * counts).any(axis=1).all())
             draft.note(
-                f"tokens of {model} are in {name}: converted" + ("" if exact else f"; rounded to {unit:g} tokens")
+                f"tokens of {model} are in {name}: converted"
+                + ("" if exact else f"; rounded to {unit:g} tokens")
             )
             return t * 1000.0**power
     if seen.max() >= rate:
         return t
     draft.note(
-        f"tokens of {model} are at most {seen.max():.4g}, but one of its steps has {rate:.4g} ({RIGHT}): left out; "
+        f"tokens of {model} are at most {seen.max():.4g}, but one of its steps has "
+        f"{rate:.4g} ({RIGHT}): left out; "
         "if they are steps, give columns=step:<the column>"
     )
     return np.where(np.isfinite(t), np.nan, t)

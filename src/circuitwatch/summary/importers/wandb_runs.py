@@ -1,8 +1,10 @@
-"""Runs of a Weights & Biases project, through its public API: what `tracking` logged, or any run that logs `tokens` or steps.
+"""Runs of a Weights & Biases project, through its public API: what `tracking` logged, or any run
+that logs `tokens` or steps.
 
-A run's configuration says what it is: `model` (a name, or a group with `name`), `task`, `seed`, and `model_facts.params_total` or `params`. Its history
-gives the values: every number beside `tokens`, or beside `step` where the tokens of a step are known. Runs that were logged offline are not on
-the server; summarise their cells instead, or sync them first.
+A run's configuration says what it is: `model` (a name, or a group with `name`), `task`, `seed`, and
+`model_facts.params_total` or `params`. Its history gives the values: every number beside `tokens`,
+or beside `step` where the tokens of a step are known. Runs that were logged offline are not on the
+server; summarise their cells instead, or sync them first.
 """
 
 from __future__ import annotations
@@ -30,9 +32,14 @@ AXES = ("tokens", "step")
 
 
 def connect() -> Any:
-    """W&B's API for the account of this machine. Raises UserError, in one line and without asking for a key, if there is none or no server."""
+    """W&B's API for the account of this machine.
+
+    Raises UserError, in one line and without asking for a key, if there is none or no server.
+    """
     if resolve_mode("auto") != "online":
-        raise UserError("wandb: no W&B account on this machine; set WANDB_API_KEY, or run `wandb login`")
+        raise UserError(
+            "wandb: no W&B account on this machine; set WANDB_API_KEY, or run `wandb login`"
+        )
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
@@ -47,14 +54,17 @@ def connect() -> Any:
 def _reach(url: str) -> None:
     """Raise OSError unless some server answers there, whatever it says.
 
-    W&B's own service process retries for long when there is none, and a program that started it may then hang at its end (0.31).
+    W&B's own service process retries for long when there is none, and a program that started it may
+    then hang at its end (0.31).
     """
     try:
         urllib.request.urlopen(url, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as answer:
         answer.close()
     except urllib.error.URLError as error:
-        raise OSError(f"{url} can't be reached: {getattr(error.reason, 'strerror', None) or error.reason}") from error
+        raise OSError(
+            f"{url} can't be reached: {getattr(error.reason, 'strerror', None) or error.reason}"
+        ) from error
 
 
 def read_runs(
@@ -67,7 +77,8 @@ def read_runs(
     """Curves of a project's runs.
 
     Args:
-        project: `entity/project`, or `entity/project/group` for the runs of one group (a sweep of ours).
+        project: `entity/project`, or `entity/project/group` for the runs of one group (a sweep of
+            ours).
         registry: sizes and tokens per step of known models.
         tokens_per_step: for runs that log steps and no tokens.
         api: makes the API object.
@@ -78,13 +89,17 @@ def read_runs(
     entity, _, rest = project.partition("/")
     name, _, group = rest.partition("/")
     if not entity or not name:
-        raise UserError(f"wandb:{project}: give wandb:<entity>/<project>, or wandb:<entity>/<project>/<group>")
+        raise UserError(
+            f"wandb:{project}: give wandb:<entity>/<project>, or wandb:<entity>/<project>/<group>"
+        )
     source, client = f"wandb:{project}", api()
     rows: list[dict[str, Any]] = []
     not_above: dict[BehaviourKey, dict[float, str]] = {}
     empty, failed, n_runs = [], {}, 0
     try:
-        for run in client.runs(f"{entity}/{name}", filters={"group": group} if group else None, lazy=False):
+        for run in client.runs(
+            f"{entity}/{name}", filters={"group": group} if group else None, lazy=False
+        ):
             n_runs += 1
             try:
                 history = list(run.scan_history())
@@ -95,34 +110,55 @@ def read_runs(
             rows += of_run
             if of_run and (chance := chance_of_run(history)):
                 of = of_run[0]["model"], about_run(run)["task"], of_run[0]["seed"]
-                not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(chance)
+                not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(
+                    chance
+                )
             if not of_run:
                 empty.append(str(run.name))
     except Exception as error:
         raise UserError(f"{source}: can't be read ({_reason(error)})") from error
     if not n_runs:
         raise UserError(f"{source}: no run there" + (f" of group {group}" if group else ""))
-    notes = [f"{source}: run {run}: history can't be read ({why}): left out" for run, why in failed.items()]
+    notes = [
+        f"{source}: run {run}: history can't be read ({why}): left out"
+        for run, why in failed.items()
+    ]
     if empty:
-        notes.append(f"{source}: {len(empty)} runs ({named(empty)}) log no number beside tokens or step: left out")
+        notes.append(
+            f"{source}: {len(empty)} runs ({named(empty)}) log no number beside tokens or "
+            f"step: left out"
+        )
     if not rows:
         return Curves(empty_table(), notes)
     table = pd.DataFrame(rows)
     of_model = table["task"] == NO_TASK
-    table = table[~(of_model & table.duplicated(["model", "seed", "task", "quantity", "tokens", "step"]))]
-    curves = complete(table.reset_index(drop=True), source=source, registry=registry, tokens_per_step=tokens_per_step)
+    table = table[
+        ~(of_model & table.duplicated(["model", "seed", "task", "quantity", "tokens", "step"]))
+    ]
+    curves = complete(
+        table.reset_index(drop=True),
+        source=source,
+        registry=registry,
+        tokens_per_step=tokens_per_step,
+    )
     return Curves(curves.table, notes + curves.notes, not_above_chance=not_above)
 
 
 def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a number of a run's history; rows of the history that have neither tokens nor step give none.
+    """One row a number of a run's history; rows of the history that have neither tokens nor step
+    give none.
 
-    A checkpoint that was logged twice, by a run that was resumed, has the values that were logged last.
+    A checkpoint that was logged twice, by a run that was resumed, has the values that were logged
+    last.
     """
     about = about_run(run)
     last: dict[tuple[str, float | None, float | None], dict[str, Any]] = {}
     for logged in history:
-        numbers = {key: float(v) for key, v in logged.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+        numbers = {
+            key: float(v)
+            for key, v in logged.items()
+            if isinstance(v, int | float) and not isinstance(v, bool)
+        }
         if isinstance(status := logged.get("circuit/status"), str):
             numbers["circuit/found"] = float(status == "found")
         tokens, step = (numbers.get(axis) for axis in AXES)
@@ -163,7 +199,9 @@ def about_run(run: Any) -> dict[str, Any]:
 
 
 def chance_of_run(history: Iterable[dict[str, Any]]) -> dict[float, str]:
-    """What of the behaviour is not above chance, by tokens, where the history says it (`importers.cells.what_is_not_above`); the last word on a count holds."""
+    """What of the behaviour is not above chance, by tokens, where the history says it
+    (`importers.cells.what_is_not_above`); the last word on a count holds.
+    """
     found = {}
     for logged in history:
         why, tokens = what_is_not_above(logged), logged.get("tokens")

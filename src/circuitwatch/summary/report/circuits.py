@@ -1,7 +1,8 @@
 """Circuits at every checkpoint, small enough to lie in the report's page.
 
-Circuits are the edges that enter or leave from one checkpoint to the next, as differences of their places, deflated; of a large circuit only the
-strongest edges are kept, and all nodes. `report.js` is the other half: it reads exactly this.
+Circuits are the edges that enter or leave from one checkpoint to the next, as differences of their
+places, deflated; of a large circuit only the strongest edges are kept, and all nodes. `report.js`
+is the other half: it reads exactly this.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ EDGES = (300, 150, 75, 40, 20)
 def circuits_blob(
     cells: Sequence[CellData], models: Sequence[str], room: int
 ) -> tuple[list[dict[str, Any]], str, list[str]]:
-    """Circuits of all cells at every checkpoint, in at most `room` characters where that can be done.
+    """Circuits of all cells at every checkpoint, in at most `room` characters where that can be
+    done.
 
-    Returns (a line a cell: m, t, seed, layers, heads, receivers, tokens, steps, edges [checkpoint]; base64 of the deflated stream; notes). For each cell and
-    checkpoint the stream has: how many nodes changed, the differences of their places; how many of the kept edges changed, and the differences of theirs.
+    Returns (a line a cell: m, t, seed, layers, heads, receivers, tokens, steps, edges [checkpoint];
+    base64 of the deflated stream; notes). For each cell and checkpoint the stream has: how many
+    nodes changed, the differences of their places; how many of the kept edges changed, and the
+    differences of theirs.
     """
     there = [cell for cell in cells if cell.circuits and is_laid_out(cell)]
     if not there:
@@ -42,7 +46,11 @@ def circuits_blob(
     lines: list[dict[str, Any]] = []
     notes: list[str] = []
     fits = float(EDGES[0])
-    for most, every in [(most, 1) for most in EDGES] + [(EDGES[-1], 2), (EDGES[-1], 4), (EDGES[-1], 16)]:
+    for most, every in [(most, 1) for most in EDGES] + [
+        (EDGES[-1], 2),
+        (EDGES[-1], 4),
+        (EDGES[-1], 16),
+    ]:
         if every == 1 and most > fits and most != EDGES[-1]:
             continue  # the last try says that this would not fit either
         packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -53,7 +61,11 @@ def circuits_blob(
             lines.append(line)
             thinned += cut
         blob = base64.b64encode(b"".join([*packed, packer.flush()])).decode()
-        notes = [f"circuit graphs draw the {most} strongest edges of {thinned} larger circuits"] if thinned else []
+        notes = (
+            [f"circuit graphs draw the {most} strongest edges of {thinned} larger circuits"]
+            if thinned
+            else []
+        )
         notes += [f"circuit graphs show every {every}th checkpoint"] if every > 1 else []
         if len(blob) <= room:
             break
@@ -63,7 +75,9 @@ def circuits_blob(
     return lines, blob, notes
 
 
-def _packed(cell: CellData, models: Sequence[str], most: int, every: int) -> tuple[dict[str, Any], bytes, int]:
+def _packed(
+    cell: CellData, models: Sequence[str], most: int, every: int
+) -> tuple[dict[str, Any], bytes, int]:
     """One cell's line and stream, and how many of its circuits have more edges than are kept."""
     layers, heads = int(cell.header["model"]["n_layers"]), int(cell.header["model"]["n_heads"])
     n_receivers = len(cell.header["graph"]["receivers"])
@@ -79,23 +93,40 @@ def _packed(cell: CellData, models: Sequence[str], most: int, every: int) -> tup
         if edges.size > most:
             cut += 1
             strength = cell.strengths.get(int(step))
-            picked = np.arange(most) if strength is None else np.argsort(-strength, kind="stable")[:most]
+            picked = (
+                np.arange(most) if strength is None else np.argsort(-strength, kind="stable")[:most]
+            )
             edges = np.sort(edges[picked])
         for now, before in ((nodes, nodes_before), (edges, edges_before)):
             changed = np.setxor1d(now, before, assume_unique=True)
             content.append(varints(np.concatenate([[changed.size], np.diff(changed, prepend=0)])))
         edges_before, nodes_before = edges, nodes
     line = {
-        "m": list(models).index(cell.model), "t": cell.task, "s": cell.seed, "layers": layers, "heads": heads, "receivers": n_receivers,
-        "tokens": [int(t) for t in known["tokens"]], "steps": [int(s) for s in known["step"]], "edges": counts, "most": most,
-        "status": _codes(known), "whole": cell.header["graph"].get("n_edges"),
-    }  # fmt: skip
+        "m": list(models).index(cell.model),
+        "t": cell.task,
+        "s": cell.seed,
+        "layers": layers,
+        "heads": heads,
+        "receivers": n_receivers,
+        "tokens": [int(t) for t in known["tokens"]],
+        "steps": [int(s) for s in known["step"]],
+        "edges": counts,
+        "most": most,
+        "status": _codes(known),
+        "whole": cell.header["graph"].get("n_edges"),
+    }
     return line, b"".join(content), cut
 
 
 def _codes(known: pd.DataFrame) -> list[Any]:
-    """Why a checkpoint has no circuit, or what is doubtful about the one it has: [the words, one number a checkpoint into them]."""
-    said = known["circuit/status"] if "circuit/status" in known else pd.Series("not recorded", index=known.index)
+    """Why a checkpoint has no circuit, or what is doubtful about the one it has: [the words, one
+    number a checkpoint into them].
+    """
+    said = (
+        known["circuit/status"]
+        if "circuit/status" in known
+        else pd.Series("not recorded", index=known.index)
+    )
     said = said.fillna("not recorded")
     for name, doubtful, words in FLAGS:
         if name in known:
@@ -105,7 +136,9 @@ def _codes(known: pd.DataFrame) -> list[Any]:
 
 
 def varints(values: NDArray[Any]) -> bytes:
-    """Numbers from 0 up as bytes of seven bits, the lowest first; the eighth says that more follow (LEB128)."""
+    """Numbers from 0 up as bytes of seven bits, the lowest first; the eighth says that more follow
+    (LEB128).
+    """
     left = np.asarray(values, dtype=np.uint64)
     parts = np.zeros((left.size, 5), dtype=np.uint8)
     lengths = np.ones(left.size, dtype=int)

@@ -1,7 +1,8 @@
-"""What the report's figures are drawn from, small enough to lie in the page: curves, heads' timelines, transfer (`circuits` has the circuits).
+"""What the report's figures are drawn from, small enough to lie in the page: curves, heads'
+timelines, transfer (`circuits` has the circuits).
 
-Curves are numbers of four digits over shared lists of token counts. A head's score at a checkpoint is one character. `report.js` is the other half: it
-reads exactly this.
+Curves are numbers of four digits over shared lists of token counts. A head's score at a checkpoint
+is one character. `report.js` is the other half: it reads exactly this.
 """
 
 from __future__ import annotations
@@ -44,21 +45,26 @@ CIRCUIT = {
     "overlap/edge_jaccard_mean": "edge Jaccard, exponentially weighted mean",
     "overlap/edge_jaccard_resampled": "edge Jaccard of other prompts to the checkpoint before",
     "overlap/node_jaccard_resampled": "node Jaccard of other prompts to the checkpoint before",
-    "overlap/weighted_edge_jaccard_resampled": "weighted edge Jaccard of other prompts to the checkpoint before",
+    "overlap/weighted_edge_jaccard_resampled": "weighted edge Jaccard of other prompts to "
+    "the checkpoint before",
     "overlap/edge_jaccard_final": "edge Jaccard to the last circuit",
     "overlap/node_jaccard_final": "node Jaccard to the last circuit",
     "overlap/weighted_edge_jaccard_final": "weighted edge Jaccard to the last circuit",
     "overlap/edge_jaccard_final_resampled": "edge Jaccard of other prompts to the last circuit",
     "overlap/node_jaccard_final_resampled": "node Jaccard of other prompts to the last circuit",
-    "overlap/weighted_edge_jaccard_final_resampled": "weighted edge Jaccard of other prompts to the last circuit",
+    "overlap/weighted_edge_jaccard_final_resampled": "weighted edge Jaccard of other prompts "
+    "to the last circuit",
 }
 REFERENCES = {
-    "ceiling": "noise ceiling: circuits of other prompts at the same checkpoint (mean of five neighbours)",
+    "ceiling": "noise ceiling: circuits of other prompts at the same checkpoint (mean of "
+    "five neighbours)",
     "chance": "circuits of these sizes by chance (mean of five neighbours)",
 }
 """What an overlap is compared with: dashed and dotted lines."""
 LEVELS = 23
-"""Steps of a head's score in the timeline; its four states (not held, held, confirmed and helps, and hurts) times this fit one printable character."""
+"""Steps of a head's score in the timeline; its four states (not held, held, confirmed and helps,
+and hurts) times this fit one printable character.
+"""
 FIRST_CHARACTER = 33
 MOST_CHECKPOINTS = 32
 """Checkpoints of a transfer matrix, along each side, that the report draws, evenly spread."""
@@ -67,7 +73,11 @@ MOST_POINTS = 200_000
 
 
 def report_data(
-    curves: Curves, cells: Sequence[CellData], emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
+    curves: Curves,
+    cells: Sequence[CellData],
+    emergence: pd.DataFrame,
+    scaling: pd.DataFrame,
+    heads: HeadTables,
 ) -> tuple[dict[str, Any], list[str]]:
     """Everything but the circuits, as JSON can hold it; and notes of what was thinned out."""
     models = [str(model) for model in curves.models]
@@ -86,7 +96,12 @@ def report_data(
     series, notes = _series(curves, models, axis, heads.bands)
     return {
         "models": [
-            {"name": m, "params": None if pd.isna(sizes[m]) else float(sizes[m]), "colour": shade[m]} for m in models
+            {
+                "name": m,
+                "params": None if pd.isna(sizes[m]) else float(sizes[m]),
+                "colour": shade[m],
+            }
+            for m in models
         ],
         "tasks": [{"name": t, "words": in_words(t)} for t in _tasks(curves)],
         "axes": axes,
@@ -103,7 +118,9 @@ def report_data(
 
 def as_json(data: Mapping[str, Any]) -> str:
     """JSON that can stand inside a script element."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
+    return json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace(
+        "<", "\\u003c"
+    )
 
 
 def number(value: Any, digits: int = 4) -> float | None:
@@ -121,7 +138,9 @@ def _tasks(curves: Curves) -> list[str]:
 def _is_shown(quantity: str) -> bool:
     if not quantity.startswith(OURS):
         return True
-    measures = {f"algorithm/{name}" for names in (*MEASURES.values(), UNEXPLAINED) for name in names}
+    measures = {
+        f"algorithm/{name}" for names in (*MEASURES.values(), UNEXPLAINED) for name in names
+    }
     compared = {name for overlap in CIRCUIT for name in references(overlap).values()}
     role = quantity.startswith("roles/") and quantity.endswith("/max")
     return role or any(quantity in names for names in (BEHAVIOUR, CIRCUIT, measures, compared))
@@ -131,29 +150,44 @@ def _series(
     curves: Curves, models: list[str], axis: Any, bands: pd.DataFrame
 ) -> tuple[list[dict[str, Any]], list[str]]:
     table = curves.table[curves.table["tokens"].notna()]
-    table = table[table["quantity"].map({q: _is_shown(str(q)) for q in table["quantity"].unique()}).astype(bool)]
+    table = table[
+        table["quantity"]
+        .map({q: _is_shown(str(q)) for q in table["quantity"].unique()})
+        .astype(bool)
+    ]
     keep = max(2, int(MOST_POINTS / max(len(table), 1) * 160)) if len(table) > MOST_POINTS else None
     made = []
-    for (model, task, quantity, seed), rows in table.groupby(["model", "task", "quantity", "seed"], sort=False):
+    for (model, task, quantity, seed), rows in table.groupby(
+        ["model", "task", "quantity", "seed"], sort=False
+    ):
         if keep is not None and len(rows) > keep:
             rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, keep).round().astype(int))]
         line: dict[str, Any] = {
-            "m": models.index(model), "t": task, "q": quantity, "s": int(seed), "a": axis(rows["tokens"].tolist()),
+            "m": models.index(model),
+            "t": task,
+            "q": quantity,
+            "s": int(seed),
+            "a": axis(rows["tokens"].tolist()),
             "y": [number(v) for v in rows["value"]],
-        }  # fmt: skip
-        if rows["stderr"].notna().all() and not str(quantity).startswith(("circuit/", "overlap/", "roles/")):
+        }
+        if rows["stderr"].notna().all() and not str(quantity).startswith(
+            ("circuit/", "overlap/", "roles/")
+        ):
             line["e"] = [number(v * NORMAL_95, 3) for v in rows["stderr"]]
         if str(quantity).startswith("algorithm/"):
             name = str(quantity).removeprefix("algorithm/")
             line |= _over_cutoffs(bands, (model, task, name, seed), rows["tokens"])
         made.append(line)
-    return made, [f"curves in the report are thinned to {keep} checkpoints"] if keep is not None else []
+    return made, [
+        f"curves in the report are thinned to {keep} checkpoints"
+    ] if keep is not None else []
 
 
 def _over_cutoffs(bands: pd.DataFrame, key: tuple[Any, ...], tokens: pd.Series) -> dict[str, Any]:
     """What a measure of the algorithm shows at some token counts instead of its curve.
 
-    y and e at the default cut-offs; lo and hi, the least and the most over all of them, where it has a band.
+    y and e at the default cut-offs; lo and hi, the least and the most over all of them, where it
+    has a band.
     """
     model, task, name, seed = key
     own = bands[(bands["model"] == model) & (bands["task"] == task) & (bands["quantity"] == name)]
@@ -164,7 +198,12 @@ def _over_cutoffs(bands: pd.DataFrame, key: tuple[Any, ...], tokens: pd.Series) 
     half = (default["high"] - default["low"]) / 2
     found = {"y": [number(v) for v in default["value"]], "e": [number(v, 3) for v in half]}
     if name in BANDED:
-        over = own[own["cutoff"].notna()].groupby("tokens")["value"].agg(["min", "max"]).reindex(tokens)
+        over = (
+            own[own["cutoff"].notna()]
+            .groupby("tokens")["value"]
+            .agg(["min", "max"])
+            .reindex(tokens)
+        )
         found |= {"lo": [number(v) for v in over["min"]], "hi": [number(v) for v in over["max"]]}
     return found
 
@@ -177,43 +216,83 @@ def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     def by_task(quantity: str, words: str) -> dict[str, Any]:
         tasks = sorted(task for q, task in of if q == quantity)
-        unit = "" if quantity in ("behaviour/value", "behaviour/effect") else words.split(" to the ")[0]
+        unit = (
+            ""
+            if quantity in ("behaviour/value", "behaviour/effect")
+            else words.split(" to the ")[0]
+        )
         share = quantity.startswith("overlap/") or quantity in ("behaviour/accuracy",)
         panels: list[dict[str, Any]] = [
-            {"t": t, "title": in_words(t), "unit": unit or metric_name(t), "series": of[quantity, t]} for t in tasks
+            {
+                "t": t,
+                "title": in_words(t),
+                "unit": unit or metric_name(t),
+                "series": of[quantity, t],
+            }
+            for t in tasks
         ]
         for panel in panels:
             for kind, name in references(quantity).items():
                 panel |= {kind: of[name, panel["t"]]} if (name, panel["t"]) in of else {}
             if quantity == "behaviour/value" and ("behaviour/effect", panel["t"]) in of:
                 panel["effect"] = of["behaviour/effect", panel["t"]]
-        said = [f"– – {EFFECT}; a behaviour is above chance only where the intervals of both lie above 0"]
+        said = [
+            f"– – {EFFECT}; a behaviour is above chance only where the intervals of both "
+            f"lie above 0"
+        ]
         said = said if any("effect" in panel for panel in panels) else []
         said += [
             f"{line} {REFERENCES[kind]}"
             for kind, line in (("ceiling", "– –"), ("chance", "· · ·"))
             if any(kind in panel for panel in panels)
         ]
-        return {"label": words, "range": [0, 1] if share else None, "panels": panels, "note": "; ".join(said)}
+        return {
+            "label": words,
+            "range": [0, 1] if share else None,
+            "panels": panels,
+            "note": "; ".join(said),
+        }
 
     made: list[dict[str, Any]] = []
     for name, wanted in (("behaviour", BEHAVIOUR), ("circuits", CIRCUIT)):
-        choices = [by_task(q, words) for q, words in wanted.items() if any(q == known for known, _ in of)]
+        choices = [
+            by_task(q, words) for q, words in wanted.items() if any(q == known for known, _ in of)
+        ]
         made.append({"id": name, "choices": choices})
     roles = sorted({q.split("/")[1] for q, _ in of if q.startswith("roles/")}, key=role_place)
     panels = [
-        {"t": None, "title": in_words(r), "unit": "strongest head", "series": of[f"roles/{r}/max", NO_TASK]}
+        {
+            "t": None,
+            "title": in_words(r),
+            "unit": "strongest head",
+            "series": of[f"roles/{r}/max", NO_TASK],
+        }
         for r in roles
         if (f"roles/{r}/max", NO_TASK) in of
     ]
-    made.append({"id": "roles", "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else []})
+    made.append(
+        {
+            "id": "roles",
+            "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else [],
+        }
+    )
     panels = [
-        {"t": t, "title": MEANING[name], "unit": f"share, {in_words(t)}", "series": of[f"algorithm/{name}", t]}
+        {
+            "t": t,
+            "title": MEANING[name],
+            "unit": f"share, {in_words(t)}",
+            "series": of[f"algorithm/{name}", t],
+        }
         for t, names in MEASURES.items()
         for name in (*names, *UNEXPLAINED)
         if (f"algorithm/{name}", t) in of
     ]
-    made.append({"id": "algorithm", "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else []})
+    made.append(
+        {
+            "id": "algorithm",
+            "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else [],
+        }
+    )
     others = dict.fromkeys(q for q, _ in of if not q.startswith(OURS))
     made.append({"id": "curves", "choices": [by_task(q, q.replace("_", " ")) for q in others]})
     return made
@@ -240,21 +319,28 @@ def _duplicates(cells: Sequence[CellData], models: list[str]) -> list[dict[str, 
 
 
 def _timeline(heads: HeadTables, models: list[str], axis: Any) -> list[dict[str, Any]]:
-    """A line a role of a model and seed: its heads, those that hold it longest, with one character a checkpoint."""
+    """A line a role of a model and seed: its heads, those that hold it longest, with one character
+    a checkpoint.
+    """
     lines = []
     for history in heads.histories:
         held_ever = tenure(history.scores, history.threshold)
         if held_ever.empty or history.model not in models:
             continue
-        names = held_ever.loc[held_ever["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"]
+        names = held_ever.loc[
+            held_ever["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"
+        ]
         held = holding(history.scores, history.threshold)
         for task in history.checks or (None,):
             state = states(history, held, task)
             rows = []
             for name in names:
-                level = (history.scores[name].clip(0, 1) * (LEVELS - 1)).round().astype(int).to_numpy()
+                level = (
+                    (history.scores[name].clip(0, 1) * (LEVELS - 1)).round().astype(int).to_numpy()
+                )
                 code = "".join(
-                    chr(FIRST_CHARACTER + int(s) * LEVELS + int(v)) for s, v in zip(state[name], level, strict=True)
+                    chr(FIRST_CHARACTER + int(s) * LEVELS + int(v))
+                    for s, v in zip(state[name], level, strict=True)
                 )
                 rows.append([str(name), code])
             lines.append(
@@ -272,14 +358,20 @@ def _timeline(heads: HeadTables, models: list[str], axis: Any) -> list[dict[str,
 
 
 def _transfer(transfer: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
-    """Faithfulness [circuit's checkpoint][model's] of each model and task, over seeds their median."""
+    """Faithfulness [circuit's checkpoint][model's] of each model and task, over seeds their
+    median.
+    """
     made = []
     own = over_checkpoints(transfer) if len(transfer) else transfer
     for (model, task), rows in own.groupby(["model", "task"], sort=False) if len(own) else ():
         if model not in models:
             continue
         table = rows.pivot_table(
-            index="circuit_tokens", columns="model_tokens", values="faithfulness", aggfunc="median", dropna=False
+            index="circuit_tokens",
+            columns="model_tokens",
+            values="faithfulness",
+            aggfunc="median",
+            dropna=False,
         )
         table = table.iloc[_spread(len(table)), _spread(table.shape[1])]
         made.append(
@@ -298,7 +390,9 @@ def _specificity(specificity: pd.DataFrame, models: list[str]) -> list[dict[str,
     made = []
     for model, rows in specificity.groupby("model", sort=False) if len(specificity) else ():
         value = "last" if rows["last"].notna().any() else "mean"
-        table = rows.pivot_table(index="circuit_task", columns="task", values=value, aggfunc="median", dropna=False)
+        table = rows.pivot_table(
+            index="circuit_task", columns="task", values=value, aggfunc="median", dropna=False
+        )
         made.append(
             {
                 "m": models.index(str(model)),
@@ -312,12 +406,24 @@ def _specificity(specificity: pd.DataFrame, models: list[str]) -> list[dict[str,
 
 
 def _emergence(emergence: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
-    names = {"tokens": "x", "tokens_low": "low", "tokens_high": "high", "first_tokens": "first", "last_tokens": "last"}
+    names = {
+        "tokens": "x",
+        "tokens_low": "low",
+        "tokens_high": "high",
+        "first_tokens": "first",
+        "last_tokens": "last",
+    }
     return [
-        {"m": models.index(row["model"]), "t": row["task"], "q": row["quantity"], "s": int(row["seed"]), "status": row["status"]}
+        {
+            "m": models.index(row["model"]),
+            "t": row["task"],
+            "q": row["quantity"],
+            "s": int(row["seed"]),
+            "status": row["status"],
+        }
         | {short: number(row[name]) for name, short in names.items()}
         for _, row in emergence.iterrows()
-    ]  # fmt: skip
+    ]
 
 
 def _trends(scaling: pd.DataFrame) -> list[dict[str, Any]]:
@@ -325,9 +431,14 @@ def _trends(scaling: pd.DataFrame) -> list[dict[str, Any]]:
         return []
     fitted = scaling[(scaling["of"] == "tokens of emergence") & (scaling["status"] == "fitted")]
     return [
-        {"t": row["task"], "q": row["quantity"], "slope": number(row["slope"]), "intercept": number(row["intercept"], 8)}
+        {
+            "t": row["task"],
+            "q": row["quantity"],
+            "slope": number(row["slope"]),
+            "intercept": number(row["intercept"], 8),
+        }
         for _, row in fitted.iterrows()
-    ]  # fmt: skip
+    ]
 
 
 def _spread(n: int) -> NDArray[np.intp]:

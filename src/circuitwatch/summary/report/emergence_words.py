@@ -1,4 +1,6 @@
-"""When behaviours emerge, in sentences: a row of the emergence table, and each task over the models and with their size."""
+"""When behaviours emerge, in sentences: a row of the emergence table, and each task over the models
+and with their size.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ def emergence_sentence(row: pd.Series) -> str:
         case "emerged":
             said = f"{what} emerged at {moment_of(row)}"
         case "already":
-            said = f"{what} was there at the first checkpoint ({format_tokens(row['first_tokens']) or '0'} tokens)"
+            said = (
+                f"{what} was there at the first checkpoint "
+                f"({format_tokens(row['first_tokens']) or '0'} tokens)"
+            )
         case "never":
             said = f"{what} never emerged by {format_tokens(row['last_tokens'])} tokens"
         case "transient":
@@ -41,9 +46,11 @@ def emergence_sentence(row: pd.Series) -> str:
 
 
 def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[tuple[str, str]]:
-    """For each task, in which models its behaviour emerged and when, and how that goes with size: (task in words, sentences).
+    """For each task, in which models its behaviour emerged and when, and how that goes with size:
+    (task in words, sentences).
 
-    Of curves from elsewhere those that several models have, at most MOST_CURVES; their names say the quantity too.
+    Of curves from elsewhere those that several models have, at most MOST_CURVES; their names say
+    the quantity too.
     """
     if emergence.empty:
         return []
@@ -51,12 +58,17 @@ def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[t
     others = [(t, q) for (t, q), n in sizes.items() if "/" not in q and t != NO_TASK and n > 1]
     asked = [(t, q) for t, q in sizes.index if q == "behaviour/value"] + others[:MOST_CURVES]
     return [
-        (begin(t) + ("" if "/" in q else f", {in_words(q)}"), _when_and_where(emergence, scaling, t, q))
+        (
+            begin(t) + ("" if "/" in q else f", {in_words(q)}"),
+            _when_and_where(emergence, scaling, t, q),
+        )
         for t, q in asked
     ]
 
 
-def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str) -> str:
+def _when_and_where(
+    emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str
+) -> str:
     rows = emergence[(emergence["task"] == task) & (emergence["quantity"] == quantity)]
     several = rows["seed"].nunique() > 1
     emerged = rows[rows["status"] == "emerged"]
@@ -64,9 +76,14 @@ def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, q
     if len(emerged):
         moments = [f"{_who(row, several)} at {moment_of(row)}" for _, row in emerged.iterrows()]
         what = "runs" if several else "models"
-        sentences.append(f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(moments, '; ')}.")
+        sentences.append(
+            f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(moments, '; ')}."
+        )
     for status, words in STATUS_WORDS.items():
-        who = [_who(row, several) + _chance(row) for _, row in rows[rows["status"] == status].iterrows()]
+        who = [
+            _who(row, several) + _chance(row)
+            for _, row in rows[rows["status"] == status].iterrows()
+        ]
         if who:
             sentences.append(f"{words[0].upper()}{words[1:]}: {listed(who)}.")
     return " ".join(sentences + _with_size(scaling, task, quantity))
@@ -75,14 +92,22 @@ def _when_and_where(emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, q
 def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
     if scaling.empty:
         return []
-    row = scaling[(scaling["task"] == task) & (scaling["quantity"] == quantity) & (scaling["of"] == "tokens of emergence")]  # fmt: skip
+    row = scaling[
+        (scaling["task"] == task)
+        & (scaling["quantity"] == quantity)
+        & (scaling["of"] == "tokens of emergence")
+    ]
     if row.empty or row.iloc[0]["status"] != "fitted":
         return ["Too few sizes for a trend." if len(row) else ""]
     trend = row.iloc[0]
-    low, high = (f"{trend[name]:.2f}" if pd.notna(trend[name]) else "unbounded" for name in ("slope_low", "slope_high"))
+    low, high = (
+        f"{trend[name]:.2f}" if pd.notna(trend[name]) else "unbounded"
+        for name in ("slope_low", "slope_high")
+    )
     power = f"{trend['slope']:.2f} [{low}, {high}]".replace("-", MINUS)
     return [
-        f"Tokens of emergence go with parameters to the power {power} over {trend['n_sizes']} sizes; {trend['knee_status']}."
+        f"Tokens of emergence go with parameters to the power {power} over "
+        f"{trend['n_sizes']} sizes; {trend['knee_status']}."
     ]
 
 
@@ -97,14 +122,20 @@ def _chance(row: pd.Series) -> str:
 
 
 def _interval(row: pd.Series) -> tuple[float, float]:
-    low, high = (float(row[name]) if pd.notna(row[name]) else None for name in ("tokens_low", "tokens_high"))
+    low, high = (
+        float(row[name]) if pd.notna(row[name]) else None for name in ("tokens_low", "tokens_high")
+    )
     return float(row["tokens"]) if low is None else low, float("inf") if high is None else high
 
 
 def moment_of(row: pd.Series) -> str:
     """When something emerged, with its interval, or why there is no moment."""
     if row["status"] != "emerged":
-        return f"no one moment, {row['status']}" if row["status"] != "already" else "the first checkpoint or before"
+        return (
+            f"no one moment, {row['status']}"
+            if row["status"] != "already"
+            else "the first checkpoint or before"
+        )
     low, high = _interval(row)
     end = format_tokens(high) if high < float("inf") else "beyond the last checkpoint"
     return f"{format_tokens(row['tokens'])} tokens [{format_tokens(low) or '0'} – {end}]"

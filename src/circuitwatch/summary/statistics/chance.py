@@ -1,8 +1,11 @@
-"""Which checkpoints of a behaviour's curve can count as risen: only those at which the behaviour is above chance.
+"""Which checkpoints of a behaviour's curve can count as risen: only those at which the behaviour is
+above chance.
 
-A metric alone says little: a model with a fixed taste for some answers raises it on prompts whose deciding word was exchanged as well. So a behaviour is
-above chance only where the intervals of both its value and its effect (clean − corrupted) lie above 0, and its curve has emerged only from such a
-checkpoint on. Curves of other things, or from elsewhere, come without a word on chance and are left as they are.
+A metric alone says little: a model with a fixed taste for some answers raises it on prompts whose
+deciding word was exchanged as well. So a behaviour is above chance only where the intervals of both
+its value and its effect (clean − corrupted) lie above 0, and its curve has emerged only from such a
+checkpoint on. Curves of other things, or from elsewhere, come without a word on chance and are left
+as they are.
 """
 
 from __future__ import annotations
@@ -26,29 +29,47 @@ WHAT_FAILS = {
 
 
 def counted(values: Array, counts: NDArray[np.bool_]) -> Array:
-    """Values [..., checkpoint] with −∞ where a checkpoint [checkpoint] can't count as risen, so that it lies below any level."""
+    """Values [..., checkpoint] with −∞ where a checkpoint [checkpoint] can't count as risen, so
+    that it lies below any level.
+    """
     return np.where(counts, values, -np.inf)
 
 
 def never_above(blank: Emergence, reasons: Sequence[str]) -> Emergence:
-    """`never`, and why: the commonest of the reasons [checkpoint] for which checkpoints can't count."""
+    """`never`, and why: the commonest of the reasons [checkpoint] for which checkpoints can't
+    count.
+    """
     why = Counter(reason for reason in reasons if reason).most_common(1)[0][0]
-    said = f"not above chance at any checkpoint that could count as risen: {WHAT_FAILS.get(why, why)}"
-    return replace(blank, status="never", tokens=None, crossing=None, crossing_low=None, crossing_high=None, note=said)
+    said = (
+        f"not above chance at any checkpoint that could count as risen: {WHAT_FAILS.get(why, why)}"
+    )
+    return replace(
+        blank,
+        status="never",
+        tokens=None,
+        crossing=None,
+        crossing_low=None,
+        crossing_high=None,
+        note=said,
+    )
 
 
 def gate(known: Emergence, t: Array, y: Array, reasons: Sequence[str]) -> tuple[Emergence, bool]:
-    """What is known of a curve from its values alone, once checkpoints that are not above chance no longer count.
+    """What is known of a curve from its values alone, once checkpoints that are not above chance no
+    longer count.
 
     Args:
         known: as the values say it.
         t: [checkpoint] tokens.
         y: [checkpoint] values.
-        reasons: [checkpoint] why the behaviour is not above chance (`value`, `effect`, `value and effect`); empty where it is.
+        reasons: [checkpoint] why the behaviour is not above chance (`value`, `effect`, `value and
+            effect`); empty where it is.
 
     Returns:
-        (the emergence, whether its moment is later than the values' own). `never` where fewer than two neighbouring checkpoints from the crossing on are
-        above chance (the last one alone leaves it open): one of many is above chance by chance. `ambiguous` where they are, but not steadily.
+        (the emergence, whether its moment is later than the values' own). `never` where fewer than
+        two neighbouring checkpoints from the crossing on are above chance (the last one alone
+        leaves it open): one of many is above chance by chance. `ambiguous` where they are, but not
+        steadily.
     """
     counts = np.array([not reason for reason in reasons], dtype=bool)
     first = 0 if known.status == "already" else _place(known, t)
@@ -59,11 +80,17 @@ def gate(known: Emergence, t: Array, y: Array, reasons: Sequence[str]) -> tuple[
         return never_above(known, list(reasons)[first:]), False
     if known.status not in ("emerged", "already"):
         return known, False
-    # A curve that was there at its first checkpoint need not have a level that means anything: chance alone decides.
+    # A curve that was there at its first checkpoint need not have a level that means anything:
+    # chance alone decides.
     level = known.level if known.rule == "threshold" or known.status == "emerged" else None
-    index = int(held_crossing(counted(np.zeros_like(y) if level is None else y, counts), level or 0.0))
+    index = int(
+        held_crossing(counted(np.zeros_like(y) if level is None else y, counts), level or 0.0)
+    )
     if index == y.size:
-        said = f"at its level, but above chance at {since.sum()} of {since.size} checkpoints since, not steadily"
+        said = (
+            f"at its level, but above chance at {since.sum()} of {since.size} checkpoints "
+            f"since, not steadily"
+        )
         return replace(known, status="ambiguous", note=said), False
     if index == first:
         return known, False
@@ -74,7 +101,8 @@ def gate(known: Emergence, t: Array, y: Array, reasons: Sequence[str]) -> tuple[
         crossing=float(np.sqrt(max(t[index - 1], 1.0) * t[index])),
         crossing_low=float(t[index - 1]),
         crossing_high=float(t[index]),
-        note="its value was there before it was above chance: the moment is that of the first checkpoint above chance",
+        note="its value was there before it was above chance: the moment is that of the "
+        "first checkpoint above chance",
     )
     return moved, True
 

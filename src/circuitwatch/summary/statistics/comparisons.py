@@ -1,7 +1,8 @@
 """Many quantities tested at once: p-values adjusted for their number.
 
-Among twenty quantities without any trend one has p < 0.05. *Holm* (1979) adjusts so that the chance of even one false finding among all of
-them stays below the level; *Benjamini–Hochberg* (1995) so that the expected share of false ones among the findings does.
+Among twenty quantities without any trend one has p < 0.05. *Holm* (1979) adjusts so that the chance
+of even one false finding among all of them stays below the level; *Benjamini–Hochberg* (1995) so
+that the expected share of false ones among the findings does.
 """
 
 from __future__ import annotations
@@ -17,17 +18,23 @@ Array = NDArray[np.float64]
 
 
 def holm(p: ArrayLike) -> Array:
-    """Holm's adjusted p [test]: the running maximum over ascending p of (number of tests left) · p, at most 1; missing ones (NaN) are no tests and stay so."""
+    """Holm's adjusted p [test]: the running maximum over ascending p of (number of tests left) · p,
+    at most 1; missing ones (NaN) are no tests and stay so.
+    """
     values = np.asarray(p, dtype=float)
     adjusted = np.full(values.shape, np.nan)
     known = np.flatnonzero(np.isfinite(values))
     order = known[np.argsort(values[known], kind="stable")]
-    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1.0)
+    adjusted[order] = np.minimum(
+        np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1.0
+    )
     return adjusted
 
 
 def benjamini_hochberg(p: ArrayLike) -> Array:
-    """Benjamini and Hochberg's adjusted p [test] (SciPy's `false_discovery_control`); missing ones (NaN) are no tests and stay so."""
+    """Benjamini and Hochberg's adjusted p [test] (SciPy's `false_discovery_control`); missing ones
+    (NaN) are no tests and stay so.
+    """
     values = np.asarray(p, dtype=float)
     adjusted, known = np.full(values.shape, np.nan), np.isfinite(values)
     if known.any():
@@ -35,8 +42,11 @@ def benjamini_hochberg(p: ArrayLike) -> Array:
     return adjusted
 
 
-def with_adjusted(table: pd.DataFrame, columns: Sequence[str] = ("spearman_p", "pearson_p")) -> pd.DataFrame:
-    """The table with `<column>_holm`, `<column>_bh` and `<column>_tests` (how many tests they are adjusted for) beside each column of p-values.
+def with_adjusted(
+    table: pd.DataFrame, columns: Sequence[str] = ("spearman_p", "pearson_p")
+) -> pd.DataFrame:
+    """The table with `<column>_holm`, `<column>_bh` and `<column>_tests` (how many tests they are
+    adjusted for) beside each column of p-values.
 
     Rows without a p-value are no tests and stay without.
     """

@@ -1,13 +1,16 @@
-"""When an ability or a role appears: the token count at which its curve rises, with an interval and a status.
+"""When an ability or a role appears: the token count at which its curve rises, with an interval and
+a status.
 
-Two answers stand beside each other. The fitted one: a robust logistic curve in log tokens (`logistic`), with a bootstrap interval (`resampling`).
-The model-free one: the first crossing that holds (`crossings`), between the two checkpoints around it. A curve for which a constant or
-a straight line does about as well (AICc; Hurvich and Tsai 1989) has not emerged at any one moment, and nothing is said about token counts
-outside of the checkpoints seen.
+Two answers stand beside each other. The fitted one: a robust logistic curve in log tokens
+(`logistic`), with a bootstrap interval (`resampling`). The model-free one: the first crossing that
+holds (`crossings`), between the two checkpoints around it. A curve for which a constant or a
+straight line does about as well (AICc; Hurvich and Tsai 1989) has not emerged at any one moment,
+and nothing is said about token counts outside of the checkpoints seen.
 
-What an interval is about: the trend of the curve for the population that the prompts were drawn from, through noise of two kinds at once: the
-choice of prompts, which shifts the whole curve, and fluctuations of single checkpoints. Where there are only values, it is about these very
-prompts. Neither covers what another training seed would give: that is the spread over seeds in the summary.
+What an interval is about: the trend of the curve for the population that the prompts were drawn
+from, through noise of two kinds at once: the choice of prompts, which shifts the whole curve, and
+fluctuations of single checkpoints. Where there are only values, it is about these very prompts.
+Neither covers what another training seed would give: that is the spread over seeds in the summary.
 `tests/benchmarks/simulated.py` measures how often the intervals cover a known truth.
 """
 
@@ -22,7 +25,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from circuitwatch.summary.statistics.chance import counted, gate, never_above
-from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, noise, plainly_crossed
+from circuitwatch.summary.statistics.crossings import (
+    CLEAR,
+    Array,
+    held_crossing,
+    noise,
+    plainly_crossed,
+)
 from circuitwatch.summary.statistics.logistic import (
     MIN_POINTS,
     RISE,
@@ -32,8 +41,19 @@ from circuitwatch.summary.statistics.logistic import (
     fit_logistic,
     log_tokens,
 )
-from circuitwatch.summary.statistics.moments import NO_SAMPLES, Moments, central_interval, resolved, sample_moments
-from circuitwatch.summary.statistics.status import Emergence, plainer_model, read_crossing, read_half_rise
+from circuitwatch.summary.statistics.moments import (
+    NO_SAMPLES,
+    Moments,
+    central_interval,
+    resolved,
+    sample_moments,
+)
+from circuitwatch.summary.statistics.status import (
+    Emergence,
+    plainer_model,
+    read_crossing,
+    read_half_rise,
+)
 from circuitwatch.units import format_tokens
 
 MIN_SUPPORT = 0.8
@@ -45,7 +65,7 @@ def fit_emergence(
     values: ArrayLike,
     *,
     threshold: float | None = None,
-    floor: float | None = None,
+    chance: float | None = None,
     per_prompt: pd.DataFrame | None = None,
     stderr: ArrayLike | None = None,
     not_above_chance: Sequence[str] | None = None,
@@ -58,10 +78,14 @@ def fit_emergence(
         tokens: [checkpoint] training tokens, rising strictly; the untrained model has 0.
         values: [checkpoint] the curve.
         threshold: an absolute level; none for the half-rise.
-        floor: for the half-rise: the level that the risen curve must clear to count as more than chance.
-        per_prompt: one row a checkpoint (same order), one column a prompt; its row means are the curve.
-        stderr: [checkpoint] standard errors of the values over prompts, for curves of which no more is known; not used beside `per_prompt`.
-        not_above_chance: [checkpoint] for a behaviour: what of it is not above chance there, empty where all is; see `chance`.
+        chance: for the half-rise: the level that the risen curve must clear to count as more than
+            chance.
+        per_prompt: one row a checkpoint (same order), one column a prompt; its row means are the
+            curve.
+        stderr: [checkpoint] standard errors of the values over prompts, for curves of which no more
+            is known; not used beside `per_prompt`.
+        not_above_chance: [checkpoint] for a behaviour: what of it is not above chance there, empty
+            where all is; see `chance`.
         n_bootstrap: bootstrap samples for the interval; 0 for none.
         seed: of the bootstrap.
 
@@ -69,13 +93,14 @@ def fit_emergence(
         status, estimates and intervals; see `Emergence`.
 
     Raises:
-        ValueError: lengths differ, tokens don't rise, fewer than two checkpoints, or a value is missing or not finite.
+        ValueError: lengths differ, tokens don't rise, fewer than two checkpoints, or a value is
+            missing or not finite.
     """
     return emergence_samples(
         tokens,
         values,
         threshold=threshold,
-        floor=floor,
+        chance=chance,
         per_prompt=per_prompt,
         stderr=stderr,
         not_above_chance=not_above_chance,
@@ -89,7 +114,7 @@ def emergence_samples(
     values: ArrayLike,
     *,
     threshold: float | None = None,
-    floor: float | None = None,
+    chance: float | None = None,
     per_prompt: pd.DataFrame | None = None,
     stderr: ArrayLike | None = None,
     not_above_chance: Sequence[str] | None = None,
@@ -99,17 +124,22 @@ def emergence_samples(
 ) -> tuple[Emergence, Moments]:
     """As `fit_emergence`, with the bootstrap samples, for comparisons of two curves.
 
-    Equal `seed` and number of prompts are equal draws of prompts; `noise_seed` is that of the fluctuations between checkpoints.
+    Equal `seed` and number of prompts are equal draws of prompts; `noise_seed` is that of the
+    fluctuations between checkpoints.
     """
     t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
     prompts = None if per_prompt is None else per_prompt.to_numpy(dtype=float)
     _check(t, y, prompts)
     x = log_tokens(t)
     rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
-    blank = Emergence("never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold)
+    blank = Emergence(
+        "never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold
+    )
     reasons = [""] * y.size if not_above_chance is None else list(not_above_chance)
     if len(reasons) != y.size:
-        raise ValueError(f"{len(reasons)} checkpoints are said to be above chance or not, of {y.size}")
+        raise ValueError(
+            f"{len(reasons)} checkpoints are said to be above chance or not, of {y.size}"
+        )
     counts = np.array([not reason for reason in reasons], dtype=bool)
     if not counts.any():
         return never_above(blank, reasons), NO_SAMPLES
@@ -121,7 +151,9 @@ def emergence_samples(
     sigma = noise(y, errors)
     if y.size < MIN_POINTS:
         if threshold is None:
-            few = replace(blank, status="ambiguous", note=f"too few checkpoints for a fit (n={y.size})")
+            few = replace(
+                blank, status="ambiguous", note=f"too few checkpoints for a fit (n={y.size})"
+            )
             return few, NO_SAMPLES
         known, _ = gate(read_crossing(blank, t, x, y, threshold, sigma), t, y, reasons)
         if known.status != "emerged":
@@ -132,7 +164,9 @@ def emergence_samples(
             low=known.crossing_low,
             high=known.crossing_high,
             interval="checkpoints",
-            note="; ".join(filter(None, [known.note, f"too few checkpoints for a fit (n={y.size})"])),
+            note="; ".join(
+                filter(None, [known.note, f"too few checkpoints for a fit (n={y.size})"])
+            ),
         ), NO_SAMPLES
     fit = fit_logistic(x, y)
     level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
@@ -152,16 +186,22 @@ def emergence_samples(
         aicc_linear=_finite(fit.aicc_linear),
     )
     if threshold is None:
-        known = read_half_rise(blank, t, x, y, fit, around.upper, floor, sigma)
+        known = read_half_rise(blank, t, x, y, fit, around.upper, chance, sigma)
     else:
         known = read_crossing(blank, t, x, y, threshold, sigma)
         plainer = plainer_model(fit)
         if known.status == "emerged" and plainer and not plainly_crossed(y, threshold, sigma):
-            known = replace(known, status="ambiguous", note=f"crosses, but a {plainer} fits as well as a rise (AICc)")
+            known = replace(
+                known,
+                status="ambiguous",
+                note=f"crosses, but a {plainer} fits as well as a rise (AICc)",
+            )
     known, moved = gate(known, t, y, reasons)
     if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
         known = replace(
-            known, status="ambiguous", note=f"the crossing holds in only {support:.0%} of bootstrap samples"
+            known,
+            status="ambiguous",
+            note=f"the crossing holds in only {support:.0%} of bootstrap samples",
         )
     if known.status != "emerged":
         return known, around
@@ -181,15 +221,20 @@ def _with_estimate(
 ) -> Emergence:
     """Add the estimate and its interval to a curve that has emerged.
 
-    The estimate is where the fitted curve passes the level, and the interval the bootstrap's, unless the curve misses the values around the observed
-    crossing by more than noise (its shape doesn't suit the data) or the rise is hidden between two checkpoints; then the estimate
-    is the observed crossing, and the interval covers both checkpoints around it too.
+    The estimate is where the fitted curve passes the level, and the interval the bootstrap's,
+    unless the curve misses the values around the observed crossing by more than noise (its shape
+    doesn't suit the data) or the rise is hidden between two checkpoints; then the estimate is the
+    observed crossing, and the interval covers both checkpoints around it too.
     """
     assert known.crossing is not None and known.level is not None
     index = int(np.flatnonzero(t == known.crossing_high)[0])
     fitted = float(crossing(fit.parameters, known.level))
     misses = moved or not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
-    hidden = moved or float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0]) > 0
+    hidden = (
+        moved
+        or float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0])
+        > 0
+    )
     low, high = central_interval(around.left, around.right)
     if misses:
         low, high = central_interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
@@ -200,13 +245,17 @@ def _with_estimate(
         kind = "both"
     if kind != "fit":
         low, high = min(low, x[index - 1]), max(high, x[index])
-    estimate = seen if kind == "checkpoints" or (kind == "both" and known.rule == "threshold") else fitted
+    estimate = (
+        seen if kind == "checkpoints" or (kind == "both" and known.rule == "threshold") else fitted
+    )
     low, high = min(low, estimate), max(high, estimate)
     beside = not x[index - 1] <= estimate <= x[index]
     notes = [
         known.note,
         "the fitted curve misses the values around the crossing" if misses and not moved else "",
-        "the fitted and the observed crossing differ by more than the fit's error" if kind == "both" else "",
+        "the fitted and the observed crossing differ by more than the fit's error"
+        if kind == "both"
+        else "",
         f"the values themselves cross at {format_tokens(known.crossing)} tokens"
         if beside and kind != "checkpoints"
         else "",
@@ -225,16 +274,21 @@ def _with_estimate(
 
 
 def _misses(x: Array, y: Array, fit: LogisticFit, at: float, sigma: float) -> bool:
-    """Whether the curve is further from the values around log tokens `at` than noise allows: two of the four nearest checkpoints, so not an odd one."""
+    """Whether the curve is further from the values around log tokens `at` than noise allows: two of
+    the four nearest checkpoints, so not an odd one.
+    """
     index = int(np.searchsorted(x, at))
     near = slice(max(index - 2, 0), index + 2)
-    return float(np.sort(np.abs(curve(fit.parameters, x[near]) - y[near]))[-2]) > CLEAR * max(sigma, fit.scale)
+    return float(np.sort(np.abs(curve(fit.parameters, x[near]) - y[near]))[-2]) > CLEAR * max(
+        sigma, fit.scale
+    )
 
 
 def _check(t: Array, y: Array, prompts: Array | None) -> None:
     if t.ndim != 1 or t.shape != y.shape or y.size < 2:
         raise ValueError(
-            f"tokens and values must be two curves of equal length (at least 2), not {t.shape} and {y.shape}"
+            f"tokens and values must be two curves of equal length (at least 2), not "
+            f"{t.shape} and {y.shape}"
         )
     if not (np.isfinite(t).all() and np.isfinite(y).all()) or (np.diff(t) <= 0).any() or t[0] < 0:
         raise ValueError("tokens must rise strictly from 0 or more, and every value must be finite")

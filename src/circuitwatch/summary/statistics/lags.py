@@ -1,10 +1,13 @@
-"""What comes first: the lag between two curves' emergence, its interval and a verdict; and over sizes, how many of them say so.
+"""What comes first: the lag between two curves' emergence, its interval and a verdict; and over
+sizes, how many of them say so.
 
-The lag is log(tokens of the second) − log(tokens of the first): positive where the first came before. Its interval comes from bootstrap
-samples of both curves: with the same prompts in each sample where both curves are of the same prompts (a paired bootstrap; Efron and
-Tibshirani 1993, chapter 8), else independent ones. A rise that is hidden between two checkpoints is an interval in each sample, so the lag
-is one too. The model-free answer stands beside it: where the checkpoints around the two crossings overlap, the order within them was not
-seen, and the verdict is that checkpoints are too sparse to tell, whatever a fitted curve says.
+The lag is log(tokens of the second) − log(tokens of the first): positive where the first came
+before. Its interval comes from bootstrap samples of both curves: with the same prompts in each
+sample where both curves are of the same prompts (a paired bootstrap; Efron and Tibshirani 1993,
+chapter 8), else independent ones. A rise that is hidden between two checkpoints is an interval in
+each sample, so the lag is one too. The model-free answer stands beside it: where the checkpoints
+around the two crossings overlap, the order within them was not seen, and the verdict is that
+checkpoints are too sparse to tell, whatever a fitted curve says.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ class Curve:
     tokens: ArrayLike
     values: ArrayLike
     threshold: float | None = None
-    floor: float | None = None
+    chance: float | None = None
     per_prompt: pd.DataFrame | None = None
     stderr: ArrayLike | None = None
     not_above_chance: Sequence[str] | None = None
@@ -43,10 +46,13 @@ class Lag:
     """Which of two curves emerged first.
 
     Attributes:
-        verdict: `before`: the first curve emerged before the second; `after`; `cannot be told` (the note says why).
-        lag: log(tokens of the second / tokens of the first), in natural logs: 0.69 is twice as many tokens; missing where one has no moment.
+        verdict: `before`: the first curve emerged before the second; `after`; `cannot be told` (the
+            note says why).
+        lag: log(tokens of the second / tokens of the first), in natural logs: 0.69 is twice as many
+            tokens; missing where one has no moment.
         low, high: 95 % interval; an end is missing where the data don't bound it.
-        same_checkpoints: whether the pairs of checkpoints around the two crossings overlap; missing where one has no crossing.
+        same_checkpoints: whether the pairs of checkpoints around the two crossings overlap; missing
+            where one has no crossing.
         paired: whether the two curves were resampled over the same prompts.
         first, second: the two moments.
         note: why there is no verdict, or what a bound rests on.
@@ -69,10 +75,12 @@ class Agreement:
 
     Attributes:
         before, after, untold: number of sizes with each verdict.
-        p: two-sided exact sign test of the estimated lags' signs (Dixon and Mood 1946), over the sizes with a lag other than 0 and with crossings
-            between different checkpoints; missing without one.
+        p: two-sided exact sign test of the estimated lags' signs (Dixon and Mood 1946), over the
+            sizes with a lag other than 0 and with crossings between different checkpoints; missing
+            without one.
         n: sizes in that test.
-        smallest_p: the smallest p that n sizes can give: with fewer than six, no agreement is significant at 0.05.
+        smallest_p: the smallest p that n sizes can give: with fewer than six, no agreement is
+            significant at 0.05.
         text: the result in words.
     """
 
@@ -88,13 +96,20 @@ class Agreement:
 def lag_between(first: Curve, second: Curve, *, n_bootstrap: int = 200, seed: int = 0) -> Lag:
     """Lag from the first curve's emergence to the second's; see `Lag`.
 
-    Curves count as of the same prompts where both have values per prompt under the same column names.
+    Curves count as of the same prompts where both have values per prompt under the same column
+    names.
     """
     paired = _same_prompts(first.per_prompt, second.per_prompt)
-    # Prompts are drawn first from each curve's own generator, so that equal seeds and numbers of prompts are equal draws.
-    a, ours = emergence_samples(**vars(first), n_bootstrap=n_bootstrap, seed=seed, noise_seed=2 * seed + 1)
+    # Prompts are drawn first from each curve's own generator, so that equal seeds and numbers of
+    # prompts are equal draws.
+    a, ours = emergence_samples(
+        **vars(first), n_bootstrap=n_bootstrap, seed=seed, noise_seed=2 * seed + 1
+    )
     b, theirs = emergence_samples(
-        **vars(second), n_bootstrap=n_bootstrap, seed=seed if paired else seed + 7919, noise_seed=2 * seed + 2
+        **vars(second),
+        n_bootstrap=n_bootstrap,
+        seed=seed if paired else seed + 7919,
+        noise_seed=2 * seed + 2,
     )
     sure = _without_both(a, b, paired)
     if sure is not None:
@@ -108,21 +123,37 @@ def lag_between(first: Curve, second: Curve, *, n_bootstrap: int = 200, seed: in
     verdict: Verdict = "before" if low > 0 else "after" if high < 0 else "cannot be told"
     note = "" if verdict != "cannot be told" else "the interval of the lag holds 0"
     if overlap:
-        verdict, note = "cannot be told", "checkpoints are too sparse: both crossings lie between the same ones"
+        verdict, note = (
+            "cannot be told",
+            "checkpoints are too sparse: both crossings lie between the same ones",
+        )
     return Lag(verdict, lag, _finite(low), _finite(high), overlap, paired, a, b, note)
 
 
-def agreement(lags: Sequence[Lag], names: tuple[str, str] = ("the first", "the second")) -> Agreement:
+def agreement(
+    lags: Sequence[Lag], names: tuple[str, str] = ("the first", "the second")
+) -> Agreement:
     """Whether one thing comes before another at every size; see `Agreement`."""
-    counts = {v: sum(lag.verdict == v for lag in lags) for v in ("before", "after", "cannot be told")}
+    counts = {
+        v: sum(lag.verdict == v for lag in lags) for v in ("before", "after", "cannot be told")
+    }
     signs = [np.sign(lag.lag) for lag in lags if lag.lag and not lag.same_checkpoints]
     n, positive = len(signs), int(sum(sign > 0 for sign in signs))
     p = float(binomtest(positive, n, 0.5).pvalue) if n else None
-    text = f"{names[0]} before {names[1]} at {counts['before']} of {len(lags)} sizes, after at {counts['after']}"
+    text = (
+        f"{names[0]} before {names[1]} at {counts['before']} of {len(lags)} sizes, after "
+        f"at {counts['after']}"
+    )
     text += f", cannot be told at {counts['cannot be told']}" if counts["cannot be told"] else ""
     text += f"; sign test p = {p:.3g}, {n} sizes" if p is not None else "; no size for a sign test"
     return Agreement(
-        counts["before"], counts["after"], counts["cannot be told"], p, n, min(1.0, 2 * 0.5**n) if n else None, text
+        counts["before"],
+        counts["after"],
+        counts["cannot be told"],
+        p,
+        n,
+        min(1.0, 2 * 0.5**n) if n else None,
+        text,
     )
 
 
@@ -132,13 +163,23 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
         return None
     verdict: Verdict = "cannot be told"
     note, low, high = f"no moment: {a.status}, {b.status}", None, None
-    if a.status == "emerged" and b.status == "never" and a.high is not None and a.high < b.last_tokens:
+    if (
+        a.status == "emerged"
+        and b.status == "never"
+        and a.high is not None
+        and a.high < b.last_tokens
+    ):
         verdict, low, note = (
             "before",
             float(np.log(b.last_tokens / a.high)),
             "the second was not seen by its last checkpoint",
         )
-    elif b.status == "emerged" and a.status == "never" and b.high is not None and b.high < a.last_tokens:
+    elif (
+        b.status == "emerged"
+        and a.status == "never"
+        and b.high is not None
+        and b.high < a.last_tokens
+    ):
         verdict, high, note = (
             "after",
             float(np.log(b.high / a.last_tokens)),
@@ -154,15 +195,21 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
 
 
 def _difference(a: Emergence, b: Emergence, ours: Moments, theirs: Moments) -> tuple[float, float]:
-    """95 % interval of the lag: the samples' where both intervals come from the fits, else from the intervals of the two moments."""
+    """95 % interval of the lag: the samples' where both intervals come from the fits, else from the
+    intervals of the two moments.
+    """
     if a.interval == b.interval == "fit" and ours.left.size:
         n = ours.left.size
         tail = max(int((n + 1) * (1 - COVERAGE) / 2 + 1e-9) - 1, 0)
         with np.errstate(invalid="ignore"):
             left, right = theirs.left - ours.right, theirs.right - ours.left
-        left, right = np.where(np.isnan(left), -np.inf, left), np.where(np.isnan(right), np.inf, right)
+        left, right = (
+            np.where(np.isnan(left), -np.inf, left),
+            np.where(np.isnan(right), np.inf, right),
+        )
         return float(np.sort(left)[tail]), float(np.sort(right)[-tail - 1])
-    # The ends of two 95 % intervals against each other: wider than needed, but they may be brackets, which have no distribution.
+    # The ends of two 95 % intervals against each other: wider than needed, but they may be
+    # brackets, which have no distribution.
     low = -np.inf if a.high is None or not b.low else np.log(b.low / a.high)
     high = np.inf if b.high is None or not a.low else np.log(b.high / a.low)
     return float(low), float(high)

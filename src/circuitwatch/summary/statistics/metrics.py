@@ -1,11 +1,14 @@
-"""Continuous and thresholded metrics of one task side by side, to tell whether a jump is the model's or the metric's.
+"""Continuous and thresholded metrics of one task side by side, to tell whether a jump is the
+model's or the metric's.
 
-A metric that counts only right or wrong answers (accuracy, exact match) can jump where the probability of the right answer grows
-smoothly: the jump is then made by the threshold (Schaeffer, Miranda and Koyejo 2023, arXiv 2304.15004). Both curves are fitted, and the widths of
-their rises, from 10 % to 90 % in natural-log tokens (2 · log 9 · w), are compared by a bootstrap over the same prompts where both have values
-per prompt. A threshold makes every rise shorter, also a jump of the model's own, so that the thresholded metric jumps alone only where its rise
-takes less than half of the other's and the other takes more than tenfold tokens, both clearly (95 %); or where the other grows as a
-straight line and has no moment at all.
+A metric that counts only right or wrong answers (accuracy, exact match) can jump where the
+probability of the right answer grows smoothly: the jump is then made by the threshold (Schaeffer,
+Miranda and Koyejo 2023, arXiv 2304.15004). Both curves are fitted, and the widths of their rises,
+from 10 % to 90 % in natural-log tokens (2 · log 9 · w), are compared by a bootstrap over the same
+prompts where both have values per prompt. A threshold makes every rise shorter, also a jump of the
+model's own, so that the thresholded metric jumps alone only where its rise takes less than half of
+the other's and the other takes more than tenfold tokens, both clearly (95 %); or where the other
+grows as a straight line and has no moment at all.
 """
 
 from __future__ import annotations
@@ -21,11 +24,17 @@ from circuitwatch.summary.statistics.logistic import RISE
 from circuitwatch.summary.statistics.status import Emergence
 
 SHARPER = 0.5
-"""The thresholded metric is sharper where its rise takes less than this share of the continuous one's."""
+"""The thresholded metric is sharper where its rise takes less than this share of the continuous
+one's.
+"""
 JUMP = float(np.log(10))
 """A rise from 10 % to 90 % within tenfold tokens is a jump."""
 Finding = Literal[
-    "alike", "only the thresholded one jumps", "only the continuous one rises", "neither rises", "cannot be told"
+    "alike",
+    "only the thresholded one jumps",
+    "only the continuous one rises",
+    "neither rises",
+    "cannot be told",
 ]
 
 
@@ -36,8 +45,10 @@ class MetricComparison:
     Attributes:
         finding: what they say together.
         warning: a sentence for the reader where only the thresholded metric jumps, else empty.
-        width_continuous, width_thresholded: from 10 % to 90 % of the rise, in natural-log tokens; missing where there is no rise.
-        ratio: thresholded over continuous width, with its 95 % interval ratio_low, ratio_high; missing where there is none.
+        width_continuous, width_thresholded: from 10 % to 90 % of the rise, in natural-log tokens;
+            missing where there is no rise.
+        ratio: thresholded over continuous width, with its 95 % interval ratio_low, ratio_high;
+            missing where there is none.
         continuous, thresholded: the two moments (half-rise).
     """
 
@@ -55,16 +66,23 @@ class MetricComparison:
 def compare_metrics(
     continuous: Curve, thresholded: Curve, *, n_bootstrap: int = 200, seed: int = 0
 ) -> MetricComparison:
-    """Compare the half-rises of a continuous metric (log-probability, logit difference) and a thresholded one (accuracy); thresholds are ignored."""
+    """Compare the half-rises of a continuous metric (log-probability, logit difference) and a
+    thresholded one (accuracy); thresholds are ignored.
+    """
     found, widths = [], []
     for curve, noise_seed in ((continuous, 2 * seed + 1), (thresholded, 2 * seed + 2)):
         options = vars(curve) | {"threshold": None}
-        known, samples = emergence_samples(**options, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed)
+        known, samples = emergence_samples(
+            **options, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
+        )
         found.append(known)
         widths.append(2 * RISE * samples.width)
     smooth, sharp = found
     rose = [known.status == "emerged" for known in found]
-    width = [2 * RISE * known.width if ok and known.width else None for ok, known in zip(rose, found, strict=True)]
+    width = [
+        2 * RISE * known.width if ok and known.width else None
+        for ok, known in zip(rose, found, strict=True)
+    ]
     ratio = low = high = None
     if width[0] and width[1]:
         ratio = width[1] / width[0]
@@ -75,7 +93,9 @@ def compare_metrics(
         steady = smooth.status == "ambiguous" and "straight line" in smooth.note
         finding = "only the thresholded one jumps" if steady else "cannot be told"
     elif not any(rose):
-        finding = "neither rises" if {smooth.status, sharp.status} <= {"never"} else "cannot be told"
+        finding = (
+            "neither rises" if {smooth.status, sharp.status} <= {"never"} else "cannot be told"
+        )
     elif not rose[1]:
         finding = "only the continuous one rises" if sharp.status == "never" else "cannot be told"
     elif ratio is not None and low is not None and high is not None:
@@ -87,6 +107,9 @@ def compare_metrics(
         finding = "cannot be told"
     warning = ""
     if finding == "only the thresholded one jumps":
-        course = "grows steadily" if not rose[0] else f"takes {width[0] / width[1]:.1f} times as long in log tokens"  # type: ignore[operator]
+        course = "grows steadily"
+        if rose[0]:
+            times = width[0] / width[1]  # type: ignore[operator]
+            course = f"takes {times:.1f} times as long in log tokens"
         warning = f"the jump is in the thresholded metric alone: the continuous one {course}"
     return MetricComparison(finding, warning, width[0], width[1], ratio, low, high, smooth, sharp)

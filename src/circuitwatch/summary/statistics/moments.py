@@ -1,6 +1,7 @@
 """Bootstrap samples of the moment at which a curve passes a level, and their central interval.
 
-Where the whole rise lies between two checkpoints its moment is that gap, in every sample, and the interval is one of intervals.
+Where the whole rise lies between two checkpoints its moment is that gap, in every sample, and the
+interval is one of intervals.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitwatch.summary.statistics.crossings import Array
-from circuitwatch.summary.statistics.logistic import RISE, LogisticFit, crossing, curve, pinned, refit
+from circuitwatch.summary.statistics.logistic import (
+    RISE,
+    LogisticFit,
+    crossing,
+    curve,
+    pinned,
+    refit,
+)
 from circuitwatch.summary.statistics.resampling import checkpoint_noise, prompt_shifts
 
 COVERAGE = 0.95
@@ -25,8 +33,9 @@ class Moments:
         levels: the level asked for in each [sample].
         upper: upper level of the refitted curves [sample].
         width: their width in natural-log tokens [sample].
-        left, right: where the refitted curve passes the level, as an interval of log tokens [sample]: a point, or the gap between checkpoints that hides
-            the rise; infinite where it doesn't pass, or where a level of the half-rise isn't known.
+        left, right: where the refitted curve passes the level, as an interval of log tokens
+            [sample]: a point, or the gap between checkpoints that hides the rise; infinite where it
+            doesn't pass, or where a level of the half-rise isn't known.
     """
 
     curves: Array
@@ -67,7 +76,9 @@ def sample_moments(
     rng = np.random.default_rng(seed)
     shifts = np.zeros((n, y.size)) if prompts is None else prompt_shifts(prompts, n, rng)
     rng = np.random.default_rng([seed, 1] if noise_seed is None else noise_seed)
-    noise = checkpoint_noise(x, y, fit, n, rng, prompts=prompts, stderr=None if prompts is not None else stderr)
+    noise = checkpoint_noise(
+        x, y, fit, n, rng, prompts=prompts, stderr=None if prompts is not None else stderr
+    )
     samples = curve(fit.parameters, x) + shifts + noise
     refitted = refit(x, samples, fit)
     levels = refitted[:, :2].mean(axis=1) if threshold is None else np.full(n, threshold)
@@ -82,7 +93,9 @@ def sample_moments(
 
 
 def central_interval(left: Array, right: Array) -> tuple[float, float]:
-    """Central interval of samples that are intervals [sample] themselves; empty (inf, -inf) without samples."""
+    """Central interval of samples that are intervals [sample] themselves; empty (inf, -inf) without
+    samples.
+    """
     if not left.size:
         return np.inf, -np.inf
     tail = max(int((left.size + 1) * (1 - COVERAGE) / 2 + 1e-9) - 1, 0)
@@ -90,7 +103,9 @@ def central_interval(left: Array, right: Array) -> tuple[float, float]:
 
 
 def resolved(parameters: Array, x50: Array, x: Array) -> tuple[Array, Array]:
-    """Each fit's crossing [fit] as an interval of log tokens: a point, or the gap between checkpoints that hides the rise."""
+    """Each fit's crossing [fit] as an interval of log tokens: a point, or the gap between
+    checkpoints that hides the rise.
+    """
     half = RISE * np.exp(parameters[:, 3, None])
     seen = (np.abs(x - parameters[:, 2, None]) <= half).sum(axis=1)
     gap = np.clip(np.searchsorted(x, x50, side="right") - 1, 0, x.size - 2)

@@ -1,10 +1,12 @@
 """How something changes with model size: the moment of emergence, the size of a circuit.
 
-The trend is a straight line between logarithms, log y = a + b · log(params) + normal noise, fitted by likelihood with censored points as
-such (Tobin 1958, Olsen 1978): a model that has `never` shown the ability by its last checkpoint says "later than that", one that `already` had it at its
-first checkpoint says "earlier". A penalty (Firth 1993) takes away the bias that maximum likelihood has with few observed sizes. The interval
-is that of the likelihood ratio, with a critical value that makes it Student's t interval when nothing is censored. Suites have
-few sizes, so p-values of correlations come from all permutations.
+The trend is a straight line between logarithms, log y = a + b · log(params) + normal noise, fitted
+by likelihood with censored points as such (Tobin 1958, Olsen 1978): a model that has `never` shown
+the ability by its last checkpoint says "later than that", one that `already` had it at its first
+checkpoint says "earlier". A penalty (Firth 1993) takes away the bias that maximum likelihood has
+with few observed sizes. The interval is that of the likelihood ratio, with a critical value that
+makes it Student's t interval when nothing is censored. Suites have few sizes, so p-values of
+correlations come from all permutations.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ Kind = Literal["observed", "later", "earlier"]
 MIN_SIZES = 3
 """A line through two points always fits: from three observed sizes on there is something to say."""
 MIN_SIZES_KNEE = 6
-"""AICc of a line with a knee (three parameters and a scale) is defined from six observed sizes on."""
+"""AICc of a line with a knee (three parameters and a scale) is defined from six observed sizes on.
+"""
 MOST_PERMUTED = 8
 """Up to this many points all permutations are counted (40,320); above, a sample of 20,000."""
 
@@ -38,15 +41,19 @@ class Trend:
 
     Attributes:
         status: `fitted`, or why nothing was.
-        n_sizes, n_observed, n_censored: sizes used in the fit; those with a value; those known only as later or earlier.
-        slope: change of log y for a change of log params by one: -1 means that a model twice as large needs half as much.
+        n_sizes, n_observed, n_censored: sizes used in the fit; those with a value; those known only
+            as later or earlier.
+        slope: change of log y for a change of log params by one: -1 means that a model twice as
+            large needs half as much.
         slope_low, slope_high: 95 % interval; an end is missing where the data don't bound it.
         intercept: log y at one parameter (natural logarithms).
-        spearman, spearman_p: rank correlation and exact two-sided p; a censored size ranks beyond all the observed ones where
-            its bound allows that, and is left out else.
-        pearson, pearson_p: correlation of the observed values on the scale that the caller chose, and exact two-sided p.
+        spearman, spearman_p: rank correlation and exact two-sided p; a censored size ranks beyond
+            all the observed ones where its bound allows that, and is left out else.
+        pearson, pearson_p: correlation of the observed values on the scale that the caller chose,
+            and exact two-sided p.
         knee: parameters beyond which y changes no more; missing where a straight line does as well.
-        knee_status: `levels off`, `no knee: a straight line fits as well`, or why none was looked for.
+        knee_status: `levels off`, `no knee: a straight line fits as well`, or why none was looked
+            for.
     """
 
     status: str
@@ -78,8 +85,10 @@ def trend(
     Args:
         params: [size] parameters of each model, positive.
         values: [size] what is described, positive: the value, or for a censored size its bound.
-        kinds: [size] `observed`, `later` (above its bound) or `earlier` (below it); all observed by default.
-        pearson_in_logs: correlate logarithms; otherwise the numbers themselves, as the paper does for circuit sizes.
+        kinds: [size] `observed`, `later` (above its bound) or `earlier` (below it); all observed by
+            default.
+        pearson_in_logs: correlate logarithms; otherwise the numbers themselves, as the paper does
+            for circuit sizes.
         seed: of the sampled permutations where there are too many to count.
 
     Returns:
@@ -88,7 +97,9 @@ def trend(
     p, y = np.asarray(params, dtype=float), np.asarray(values, dtype=float)
     kind = np.array(kinds if kinds is not None else ["observed"] * p.size, dtype=object)
     if not p.shape == y.shape == kind.shape:
-        raise ValueError(f"params, values and kinds differ in length: {p.size}, {y.size}, {kind.size}")
+        raise ValueError(
+            f"params, values and kinds differ in length: {p.size}, {y.size}, {kind.size}"
+        )
     if (p <= 0).any() or (y <= 0).any():
         raise ValueError("params and values must be positive")
     seen = kind == "observed"
@@ -127,7 +138,9 @@ def trend(
 
 
 def correlation(x: Array, y: Array, *, seed: int = 0) -> tuple[float | None, float | None]:
-    """Pearson's r of x and y, both [point], and its two-sided permutation p (exact for few points); none where one is constant."""
+    """Pearson's r of x and y, both [point], and its two-sided permutation p (exact for few points);
+    none where one is constant.
+    """
     a, b = x - x.mean(), y - y.mean()
     norms = float(np.sqrt((a**2).sum() * (b**2).sum()))
     if norms <= 1e-12 * max(1.0, float(np.abs(x).max() * np.abs(y).max())):
@@ -149,23 +162,29 @@ def _orders(n: int) -> NDArray[np.intp]:
     return np.array(list(permutations(range(n))), dtype=np.intp)
 
 
-def censored_line(x: Array, y: Array, kind: NDArray[np.object_]) -> tuple[float, float, float | None, float | None]:
+def censored_line(
+    x: Array, y: Array, kind: NDArray[np.object_]
+) -> tuple[float, float, float | None, float | None]:
     """Line y = a + b·x + normal noise with censored points; returns (a, b, low of b, high of b).
 
-    The line is where the penalised likelihood is highest, see `_tobit`; without censored points, that of least squares. The interval holds the
-    slopes that the likelihood ratio doesn't reject at 5 %. Its critical value is that of Student's t test with as many points as the
-    line rests on if that slope is true: an observed point counts as one, a censored one as its share of the information
-    that it would have given. If censored points counted nothing there, intervals would be too wide (98 % with censored points at both ends).
+    The line is where the penalised likelihood is highest, see `_tobit`; without censored points,
+    that of least squares. The interval holds the slopes that the likelihood ratio doesn't reject at
+    5 %. Its critical value is that of Student's t test with as many points as the line rests on if
+    that slope is true: an observed point counts as one, a censored one as its share of the
+    information that it would have given. If censored points counted nothing there, intervals would
+    be too wide (98 % with censored points at both ends).
 
     Args:
         x: [point] log parameters.
         y: [point] log values or bounds.
-        kind: [point] `observed`, `later` or `earlier`; at least three observed points with different x.
+        kind: [point] `observed`, `later` or `earlier`; at least three observed points with
+            different x.
     """
     centre, unit = x.mean(), x.std()
     z = (x - centre) / unit
     design = np.stack([np.ones_like(z), z], axis=1)
-    # Points exactly on a line have no finite likelihood; the floor is far below any precision of the data.
+    # Points exactly on a line have no finite likelihood; the floor is far below any precision of
+    # the data.
     smallest_spread = 1e-6 * max(1.0, float(np.abs(y).max()))
     smallest, likeliest, _ = _tobit(design, y, kind, smallest_spread)
     scaled = _tobit(design, y, kind, smallest_spread, penalised=True)[1]
@@ -174,14 +193,20 @@ def censored_line(x: Array, y: Array, kind: NDArray[np.object_]) -> tuple[float,
     def excess(slope: float) -> float:
         value, _, points = _tobit(design[:, :1], y - slope * z, kind, smallest_spread)
         freedom = points - 2
-        return value - smallest - 0.5 * points * math.log1p(float(stdtrit(freedom, 0.975)) ** 2 / freedom)
+        return (
+            value
+            - smallest
+            - 0.5 * points * math.log1p(float(stdtrit(freedom, 0.975)) ** 2 / freedom)
+        )
 
     def end(direction: int) -> float | None:
         start = float(likeliest[2] / likeliest[0])
         reach = max(1 / float(likeliest[0]), 1e-9) * 4
         for _ in range(12):
             if excess(start + direction * reach) > 0:
-                return float(brentq(excess, start, start + direction * reach, xtol=1e-9)) / float(unit)
+                return float(brentq(excess, start, start + direction * reach, xtol=1e-9)) / float(
+                    unit
+                )
             reach *= 2.5
         return None
 
@@ -189,16 +214,25 @@ def censored_line(x: Array, y: Array, kind: NDArray[np.object_]) -> tuple[float,
 
 
 def _tobit(
-    design: Array, y: Array, kind: NDArray[np.object_], smallest_spread: float, *, penalised: bool = False
+    design: Array,
+    y: Array,
+    kind: NDArray[np.object_],
+    smallest_spread: float,
+    *,
+    penalised: bool = False,
 ) -> tuple[float, Array, float]:
-    """Fit y = design · β + normal noise with censored points: the smallest loss, [1/σ, β/σ] there, and how many points the line rests on.
+    """Fit y = design · β + normal noise with censored points: the smallest loss, [1/σ, β/σ] there,
+    and how many points the line rests on.
 
-    The loss is the negative log-likelihood. In these parameters it has a single minimum (Olsen 1978), so Newton's method with halved steps
-    finds it from anywhere. But maximum likelihood makes lines too steep: with few points, chance that makes the line steep also hides more of
-    it. The bias is of order 1/n (Cox and Snell 1968). A penalty of ½ log |information| in these parameters (Jeffreys' prior; Firth 1993)
-    takes most of it away. We use the observed information, as the expected one needs bounds for observed points too, and
-    ½ log(1/σ) beside it: this keeps σ where likelihood has it when nothing is censored, so that only censored points speak. A few
-    thousandths are left of a bias of up to −0.02 (`benchmarks.simulated`), as with the formula of Cox and Snell and known bounds.
+    The loss is the negative log-likelihood. In these parameters it has a single minimum (Olsen
+    1978), so Newton's method with halved steps finds it from anywhere. But maximum likelihood makes
+    lines too steep: with few points, chance that makes the line steep also hides more of it. The
+    bias is of order 1/n (Cox and Snell 1968). A penalty of ½ log |information| in these parameters
+    (Jeffreys' prior; Firth 1993) takes most of it away. We use the observed information, as the
+    expected one needs bounds for observed points too, and ½ log(1/σ) beside it: this keeps σ where
+    likelihood has it when nothing is censored, so that only censored points speak. A few
+    thousandths are left of a bias of up to −0.02 (`benchmarks.simulated`), as with the formula of
+    Cox and Snell and known bounds.
     """
     seen, later = kind == "observed", kind == "later"
     n = int(seen.sum())
@@ -216,15 +250,21 @@ def _tobit(
         hazard = math.sqrt(2 / math.pi) / erfcx(side / math.sqrt(2))
         first = np.where(seen, u, np.where(later, hazard, -hazard))
         second = np.where(seen, 1.0, hazard * (hazard - side))
-        loss = -n * np.log(v[0] / spread) + 0.5 * (u[seen] ** 2).sum() - log_ndtr(-side[~seen]).sum()
+        loss = (
+            -n * np.log(v[0] / spread) + 0.5 * (u[seen] ** 2).sum() - log_ndtr(-side[~seen]).sum()
+        )
         gradient, information = columns.T @ first, (columns.T * second) @ columns
         gradient[0] -= n / v[0]
         information[0, 0] += n / v[0] ** 2
         if penalised:
-            third = np.where(seen, 0.0, np.where(later, 1, -1) * (second * (2 * hazard - side) - hazard))
+            third = np.where(
+                seen, 0.0, np.where(later, 1, -1) * (second * (2 * hazard - side) - hazard)
+            )
             inverse = np.linalg.inv(information)
             loss -= 0.5 * (np.linalg.slogdet(information)[1] + np.log(v[0]))
-            gradient -= 0.5 * columns.T @ (third * np.einsum("ij,jk,ik->i", columns, inverse, columns))
+            gradient -= (
+                0.5 * columns.T @ (third * np.einsum("ij,jk,ik->i", columns, inverse, columns))
+            )
             gradient[0] += n * inverse[0, 0] / v[0] ** 3 - 0.5 / v[0]
         return float(loss), gradient, information, float(second.sum())
 
@@ -235,7 +275,9 @@ def _tobit(
         free = np.ones(v.size, dtype=bool)
         free[0] = not (v[0] >= highest and gradient[0] < 0)
         step = np.zeros_like(v)
-        step[free] = -np.linalg.lstsq(information[np.ix_(free, free)], gradient[free], rcond=None)[0]
+        step[free] = -np.linalg.lstsq(information[np.ix_(free, free)], gradient[free], rcond=None)[
+            0
+        ]
         size = 1.0 if v[0] + step[0] > 0 else -0.9 * v[0] / step[0]
         for _ in range(40):
             trial = v + size * step
@@ -254,14 +296,16 @@ def _tobit(
 
 
 def find_knee(x: Array, y: Array) -> tuple[float | None, str]:
-    """Where y stops changing with x: a line up to a knee and level beyond it, against a straight line, by AICc.
+    """Where y stops changing with x: a line up to a knee and level beyond it, against a straight
+    line, by AICc.
 
     Args:
         x: [point] log parameters.
         y: [point] log values.
 
     Returns:
-        (the knee on the x axis, or none; a status in words). The knee lies between the second and the last but one size.
+        (the knee on the x axis, or none; a status in words). The knee lies between the second and
+        the last but one size.
     """
     sizes = np.unique(x)
     if sizes.size < MIN_SIZES_KNEE:
@@ -285,6 +329,12 @@ def _aicc(cost: float, n: int, k: int) -> float:
 
 
 def _rankable(y: Array, kind: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Points whose place in the order is known: observed ones, and bounds beyond all of the observed."""
+    """Points whose place in the order is known: observed ones, and bounds beyond all of the
+    observed.
+    """
     seen = y[kind == "observed"]
-    return (kind == "observed") | ((kind == "later") & (y >= seen.max())) | ((kind == "earlier") & (y <= seen.min()))
+    return (
+        (kind == "observed")
+        | ((kind == "later") & (y >= seen.max()))
+        | ((kind == "earlier") & (y <= seen.min()))
+    )

@@ -1,13 +1,16 @@
-"""Whether what emerged stays: how much a curve still moves after its emergence, and whether a circuit or the heads of a role stay the same.
+"""Whether what emerged stays: how much a curve still moves after its emergence, and whether a
+circuit or the heads of a role stay the same.
 
-A curve's movement is looked at from the end of its rise on (the fitted curve's 90 % point, or the observed crossing) and in units of the rise.
-The spread is that about a robust line in log tokens (Theil 1950, Sen 1968), so that steady further growth isn't instability.
-Overlap of sets over time says nothing by itself: two circuits of one checkpoint, found from resamples A and B of the prompts,
-differ too, and random circuits of these sizes share some edges. So A's circuit at one checkpoint is compared with B's at
-the other, and stability is where that overlap lies between chance and the noise ceiling, the overlap of A's and B's within
-each of the two: (J_observed − J_random) / (J_ceiling − J_random), 1 where the sets differ no more from one checkpoint to the
-other than from one sample of prompts to another, 0 where they share no more than chance. Circuits of the same prompts must
-not be put there: where nothing changed they would share all, and come out above 1.
+A curve's movement is looked at from the end of its rise on (the fitted curve's 90 % point, or the
+observed crossing) and in units of the rise. The spread is that about a robust line in log tokens
+(Theil 1950, Sen 1968), so that steady further growth isn't instability. Overlap of sets over time
+says nothing by itself: two circuits of one checkpoint, found from resamples A and B of the prompts,
+differ too, and random circuits of these sizes share some edges. So A's circuit at one checkpoint is
+compared with B's at the other, and stability is where that overlap lies between chance and the
+noise ceiling, the overlap of A's and B's within each of the two: (J_observed − J_random) /
+(J_ceiling − J_random), 1 where the sets differ no more from one checkpoint to the other than from
+one sample of prompts to another, 0 where they share no more than chance. Circuits of the same
+prompts must not be put there: where nothing changed they would share all, and come out above 1.
 """
 
 from __future__ import annotations
@@ -26,21 +29,26 @@ from circuitwatch.summary.statistics.status import Emergence
 MIN_AFTER = 3
 """Checkpoints after emergence from which on a line and a spread about it can be had."""
 NO_ROOM = 1e-9
-"""A ceiling above chance by rounding only, as of circuits that have every node: nothing lies between them."""
+"""A ceiling above chance by rounding only, as of circuits that have every node: nothing lies
+between them.
+"""
 
 
 @dataclass(frozen=True)
 class Stability:
-    """How steady a curve is after its emergence; what can't be said is missing, and `status` says why.
+    """How steady a curve is after its emergence; what can't be said is missing, and `status` says
+    why.
 
     Attributes:
         status: `measured`, or why not.
         n: checkpoints after the emergence.
         spread: standard deviation about the robust line, as a share of the rise.
-        variance: of the values themselves, as a share of the squared rise (the drift is part of it).
+        variance: of the values themselves, as a share of the squared rise (the drift is part of
+            it).
         drift: slope of the robust line, shares of the rise per tenfold tokens.
         largest_fall: largest loss from the highest value so far, as a share of the rise.
-        below: share of the checkpoints below the level of emergence; of a behaviour also those at which it is not above chance.
+        below: share of the checkpoints below the level of emergence; of a behaviour also those at
+            which it is not above chance.
     """
 
     status: str
@@ -54,15 +62,20 @@ class Stability:
 
 @dataclass(frozen=True)
 class SetStability:
-    """How much a set found from samples of prompts (the edges of a circuit) changes between two checkpoints, over pairs of these.
+    """How much a set found from samples of prompts (the edges of a circuit) changes between two
+    checkpoints, over pairs of these.
 
     Attributes:
         n: pairs of checkpoints.
-        jaccard: mean overlap across the two checkpoints of a pair, one resample's set at the one with another's at the other.
-        ceiling: mean overlap of different resamples' sets within a checkpoint; missing where not measured.
+        jaccard: mean overlap across the two checkpoints of a pair, one resample's set at the one
+            with another's at the other.
+        ceiling: mean overlap of different resamples' sets within a checkpoint; missing where not
+            measured.
         chance: mean of what random sets of these sizes give; missing where not measured.
-        stability: (jaccard − chance) / (ceiling − chance), chance 0 where not measured; missing without a ceiling above chance.
-        low, high: 95 % interval of `stability` over the pairs (bootstrap): of these resamples, not of others.
+        stability: (jaccard − chance) / (ceiling − chance), chance 0 where not measured; missing
+            without a ceiling above chance.
+        low, high: 95 % interval of `stability` over the pairs (bootstrap): of these resamples, not
+            of others.
     """
 
     n: int
@@ -81,7 +94,8 @@ class Turnover:
     Attributes:
         n: pairs of consecutive checkpoints.
         gained, lost: mean numbers of members per pair.
-        kept: mean share of members that are still there at the next checkpoint; missing where there never was one.
+        kept: mean share of members that are still there at the next checkpoint; missing where there
+            never was one.
         ever, always: members at any checkpoint, and at all of them.
     """
 
@@ -94,9 +108,14 @@ class Turnover:
 
 
 def stability(
-    tokens: ArrayLike, values: ArrayLike, emergence: Emergence, not_above_chance: Sequence[str] | None = None
+    tokens: ArrayLike,
+    values: ArrayLike,
+    emergence: Emergence,
+    not_above_chance: Sequence[str] | None = None,
 ) -> Stability:
-    """How steady a curve [checkpoint] is after its emergence, in units of its rise; `not_above_chance` is as `emergence` has it."""
+    """How steady a curve [checkpoint] is after its emergence, in units of its rise;
+    `not_above_chance` is as `emergence` has it.
+    """
     t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
     if emergence.status != "emerged" or emergence.tokens is None:
         return Stability(f"no moment of emergence ({emergence.status})", 0)
@@ -135,7 +154,9 @@ def set_stability(
     n_bootstrap: int = 1000,
     seed: int = 0,
 ) -> SetStability:
-    """Where overlaps across two checkpoints [pair] lie between chance and the noise ceiling; missing pairs (NaN) are left out."""
+    """Where overlaps across two checkpoints [pair] lie between chance and the noise ceiling;
+    missing pairs (NaN) are left out.
+    """
     j = np.asarray(jaccard, dtype=float)
     known = np.isfinite(j)
     columns = [j]
@@ -144,7 +165,8 @@ def set_stability(
             columns.append(np.asarray(other, dtype=float))
             if columns[-1].shape != j.shape:
                 raise ValueError(
-                    f"overlaps and what they are compared with differ in length: {j.size}, {columns[-1].size}"
+                    f"overlaps and what they are compared with differ in length: {j.size}, "
+                    f"{columns[-1].size}"
                 )
             known &= np.isfinite(columns[-1])
     n = int(known.sum())
@@ -180,7 +202,9 @@ def set_stability(
 
 
 def turnover(sets: Sequence[Collection[object]]) -> Turnover:
-    """Gains and losses of a set over consecutive checkpoints; the caller leaves out those before the emergence."""
+    """Gains and losses of a set over consecutive checkpoints; the caller leaves out those before
+    the emergence.
+    """
     members = [frozenset(one) for one in sets]
     pairs = list(pairwise(members))
     kept = [len(a & b) / len(a) for a, b in pairs if a]

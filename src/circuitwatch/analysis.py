@@ -1,8 +1,10 @@
-"""One checkpoint, from weights to record: heads, behaviour, edge scores, the circuit, what its heads do, and how far it differs from the one before.
+"""One checkpoint, from weights to record: heads, behaviour, edge scores, the circuit, what its
+heads do, and how far it differs from the one before.
 
-The overlap with the last circuit stands beside what circuits of these sizes would share by chance, and its exponentially
-weighted mean over checkpoints. Circuits of resampled prompts, the same at every checkpoint of a cell, are compared across
-checkpoints and within one (the noise ceiling). What all this is called in the record is in `named`.
+The overlap with the last circuit stands beside what circuits of these sizes would share by chance,
+and its exponentially weighted mean over checkpoints. Circuits of resampled prompts, the same at
+every checkpoint of a cell, are compared across checkpoints and within one (the noise ceiling). What
+all this is called in the record is in `scalars`.
 """
 
 from __future__ import annotations
@@ -27,12 +29,17 @@ from circuitwatch.circuits.memory import Plan, plan, with_smaller_batches
 from circuitwatch.circuits.overlap import Circuit
 from circuitwatch.circuits.prompts import Metric, Prepared
 from circuitwatch.circuits.quadrature import most_points_at_once
-from circuitwatch.circuits.resampling import bootstrap_weights, circuits_of_resamples, interval_of_mean
-from circuitwatch.circuits.search import Found, denominator, smallest_circuit
+from circuitwatch.circuits.resampling import (
+    bootstrap_weights,
+    circuits_of_resamples,
+    interval_of_mean,
+)
+from circuitwatch.circuits.search import SearchResult, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
-from circuitwatch.named import (
+from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Scalar
+from circuitwatch.scalars import (
     as_recorded,
     circuit_scalars,
     curve_rows,
@@ -40,7 +47,6 @@ from circuitwatch.named import (
     role_scalars,
     score_scalars,
 )
-from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Scalar
 from circuitwatch.tasks import PromptSet
 from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.transformer import Transformer
@@ -68,17 +74,21 @@ class Subject:
 
 @dataclass(frozen=True)
 class Parts:
-    """What was found with the prompts. There is no `found` where the behaviour is not above chance, and no circuit in it where none reached the threshold."""
+    """What was found with the prompts.
+
+    There is no `found` where the behaviour is not above chance, and no circuit in it where none
+    reached the threshold.
+    """
 
     behaviour: Behaviour
     findings: Findings
     scalars: dict[str, Scalar]
-    found: Found | None = None
+    found: SearchResult | None = None
     scores: Scores | None = None
     resampled: Sequence[Circuit | None] = ()
 
 
-def examine(
+def analyse_checkpoint(
     checkpoint: Checkpoint,
     folder: Path,
     subject: Subject,
@@ -86,7 +96,9 @@ def examine(
     say: Say,
     duplicate_of: str | None = None,
 ) -> CheckpointRecord:
-    """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record before it that has a circuit."""
+    """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record
+    before it that has a circuit.
+    """
     config = subject.config
     say("loading")
     prefixes: list[str] = []
@@ -99,7 +111,9 @@ def examine(
     )
     say("heads")
     roles = role_scores(model, subject.probes)
-    planned = planned_for(model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit))
+    planned = planned_for(
+        model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit)
+    )
     parts = with_smaller_batches(
         lambda size: behaviour_circuit_and_parts(
             Prepared(model, subject.prompts, batch_size=size),
@@ -129,7 +143,9 @@ def examine(
     found, patching, bands = parts.found, parts.findings.patching, parts.findings.bands
     mask = found.mask if found else None
     if mask is not None and parts.scores is not None:
-        scalars |= overlap_scalars(graph_of(model), Circuit(mask, parts.scores), parts.resampled, previous)
+        scalars |= overlap_scalars(
+            graph_of(model), Circuit(mask, parts.scores), parts.resampled, previous
+        )
     return CheckpointRecord(
         checkpoint.step,
         checkpoint.tokens,
@@ -137,7 +153,9 @@ def examine(
         scalars
         | parts.findings.scalars
         | role_scalars(
-            curve_rows(graph_of(model), parts.findings.roles, mask, config.heads.curves), roles.left_out, model.n_layers
+            curve_rows(graph_of(model), parts.findings.roles, mask, config.heads.curves),
+            roles.left_out,
+            model.n_layers,
         ),
         parts.behaviour.per_prompt,
         parts.findings.roles,
@@ -150,43 +168,77 @@ def examine(
     )
 
 
-def planned_for(model: Transformer, prompts: PromptSet, config: CircuitConfig, *, steps: int) -> Plan:
-    """How many prompts at a time, within the memory that the configuration allows; steps: of integrated gradients, taken together."""
+def planned_for(
+    model: Transformer, prompts: PromptSet, config: CircuitConfig, *, steps: int
+) -> Plan:
+    """How many prompts at a time, within the memory that the configuration allows; steps: of
+    integrated gradients, taken together.
+    """
     budget = parse_size(config.memory, "circuit.memory") if config.memory else None
     return plan(model, prompts, steps=steps, budget=budget, batch_size=config.batch_size)
 
 
 def steps_at_once(config: CircuitConfig) -> int:
     """Steps of integrated gradients whose gradients are held together; 1 where none are taken."""
-    return most_points_at_once(config.ig_steps, config.ig_max_steps) if config.method == "eap-ig" else 1
+    return (
+        most_points_at_once(config.ig_steps, config.ig_max_steps)
+        if config.method == "eap-ig"
+        else 1
+    )
 
 
 def behaviour_circuit_and_parts(
     prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say
 ) -> Parts:
-    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in it."""
+    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in
+    it.
+    """
     say("behaviour")
     logits, corrupted_logits = prepared.end_logits()
-    behaviour = measure(logits, corrupted_logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed)
+    behaviour = measure(
+        logits, corrupted_logits, prompts, n_bootstrap=config.n_bootstrap, seed=config.seed
+    )
     values = {name: value for name, value in asdict(behaviour).items() if isinstance(value, float)}
     scalars: dict[str, Scalar] = {f"behaviour/{name}": value for name, value in values.items()}
     scalars["behaviour/above_chance"] = behaviour.above_chance
     if not behaviour.above_chance:
         scalars["behaviour/not_above_chance"] = behaviour.not_above_chance
         findings = unconfirmed(
-            prepared, prompts, roles.table, config.heads, n_bootstrap=config.n_bootstrap, seed=config.seed
+            prepared,
+            prompts,
+            roles.table,
+            config.heads,
+            n_bootstrap=config.n_bootstrap,
+            seed=config.seed,
         )
         return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
     clean, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
     found, scored, resampled = find_circuits(
-        prepared, prompts, config.circuit, clean, corrupted, reuse, say, seed=config.seed,
+        prepared,
+        prompts,
+        config.circuit,
+        clean,
+        corrupted,
+        reuse,
+        say,
+        seed=config.seed,
         n_bootstrap=config.n_bootstrap,
-    )  # fmt: skip
+    )
     graph = graph_of(prepared.model)
-    nodes = None if found.mask is None else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]
+    nodes = (
+        None
+        if found.mask is None
+        else [graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(found.mask))]
+    )
     say("path patching")
     findings = confirm_roles(
-        prepared, prompts, roles.table, nodes, config.heads, n_bootstrap=config.n_bootstrap, seed=config.seed
+        prepared,
+        prompts,
+        roles.table,
+        nodes,
+        config.heads,
+        n_bootstrap=config.n_bootstrap,
+        seed=config.seed,
     )
     scalars |= circuit_scalars(graph, found) | score_scalars(scored)
     return Parts(behaviour, findings, scalars, found, scored.scores[0], resampled)
@@ -203,21 +255,31 @@ def find_circuits(
     *,
     seed: int,
     n_bootstrap: int = 1000,
-) -> tuple[Found, Scored, list[Circuit | None]]:
-    """Score the edges and search the smallest circuit, and those of resampled prompts; model, corrupted: [prompt] the full model's metric.
+) -> tuple[SearchResult, Scored, list[Circuit | None]]:
+    """Score the edges and search the smallest circuit, and those of resampled prompts; model,
+    corrupted: [prompt] the full model's metric.
 
     seed: of the resamples, the same at every checkpoint of a cell, so that circuits of one resample
-    can be compared over checkpoints. n_bootstrap: for the interval of what the criterion divides by.
+    can be compared over checkpoints. n_bootstrap: for the interval of what the criterion divides
+    by.
 
-    Returns what was found, the scores (the first set is that of all prompts), and the circuit of each
-    resample; none is looked for where all prompts have none.
+    Returns what was found, the scores (the first set is that of all prompts), and the circuit of
+    each resample; none is looked for where all prompts have none.
     """
     say("scoring edges")
     metric = TaskMetric(prompts)
-    drawn = bootstrap_weights(len(model), config.resamples, seed) if config.resamples else np.empty((0, len(model)))
-    scored = score_edges(prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn]))
+    drawn = (
+        bootstrap_weights(len(model), config.resamples, seed)
+        if config.resamples
+        else np.empty((0, len(model)))
+    )
+    scored = score_edges(
+        prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn])
+    )
     evaluator = CircuitEvaluator(prepared, metric, reuse=reuse)
-    how: dict[str, Any] = {name: getattr(config, name) for name in ("threshold", "criterion", "search")}
+    how: dict[str, Any] = {
+        name: getattr(config, name) for name in ("threshold", "criterion", "search")
+    }
     found = smallest_circuit(
         evaluator.graph,
         scored.scores[0],
@@ -225,7 +287,10 @@ def find_circuits(
         model=float(model.mean()),
         corrupted=float(corrupted.mean()),
         **how,
-        interval=interval_of_mean(denominator(model, corrupted, config.criterion), n_bootstrap=n_bootstrap),  # type: ignore[arg-type]
+        interval=interval_of_mean(
+            denominator(model, corrupted, config.criterion),  # type: ignore[arg-type]
+            n_bootstrap=n_bootstrap,
+        ),
         on_evaluation=lambda n: say(f"circuit {n}"),
     )
     if found.mask is None:
@@ -243,8 +308,12 @@ def find_circuits(
     return found, scored, resampled
 
 
-def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig, weights: Array) -> Scored:
-    """Edge scores [set, sender, receiver] by the configured method, under each set of weights [set, prompt]."""
+def score_edges(
+    prepared: Prepared, metric: Metric, config: CircuitConfig, weights: Array
+) -> Scored:
+    """Edge scores [set, sender, receiver] by the configured method, under each set of weights [set,
+    prompt].
+    """
     if config.method == "exact":
         return Scored(weighted_exact_edge_scores(prepared, metric, weights))
     if config.method == "eap":
@@ -256,7 +325,11 @@ def score_edges(prepared: Prepared, metric: Metric, config: CircuitConfig, weigh
 
 def torch_device(name: str) -> str:
     """The device meant; `auto` is a GPU if there is one."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if name == "auto":
         return next(device for device, there in available.items() if there)
     if not available[name]:
