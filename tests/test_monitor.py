@@ -21,6 +21,7 @@ from scipy.stats import spearmanr
 
 from circuitwatch.analysis import NOT_ABOVE_CHANCE, Subject, analyse_checkpoint
 from circuitwatch.app import main
+from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.circuits.attribution import edge_scores, graph_of
@@ -42,7 +43,6 @@ from circuitwatch.monitor import prompts_of, watch_cell
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.summary.statistics.stability import set_stability
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import metric_per_prompt
 
 TASK = "gendered_pronoun"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +228,20 @@ def test_tables_and_finding(tmp_path: Path) -> None:
         "log_prob",
     ]
     assert [found.folder for found in find_cells(tmp_path)] == [folder]
+
+
+def test_a_cell_of_the_format_before_is_read_by_todays_names_but_not_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    written = record(128)
+    old = {"circuit/edges_asked": 7, "behaviour/value": 1.0}
+    curve = pd.DataFrame({"edges_asked": [7], "edges": [5], "value": [1.0]})
+    cell.write(replace(written, scalars=old, curve=curve))
+    header = json.loads((tmp_path / "cell.json").read_text())
+    (tmp_path / "cell.json").write_text(json.dumps(header | {"format": 3}))
+    read = Cell.open(tmp_path).read(128)
+    assert read.scalars == {"circuit/edges_before_pruning": 7, "behaviour/value": 1.0}
+    assert read.curve is not None and next(iter(read.curve)) == "edges_before_pruning"
+    with pytest.raises(UserError, match=r"format 3 is of an earlier version; .* choose another"):
+        Cell.create(tmp_path, HEADER)

@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 import circuitwatch.transfer
 from circuitwatch.app import main
+from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.checkpoints.schedule import Checkpoint
@@ -38,7 +39,6 @@ from circuitwatch.config import (
 from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import metric_per_prompt
 from circuitwatch.transfer import evenly
 from support.textbook import Textbook
 

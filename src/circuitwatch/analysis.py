@@ -20,6 +20,7 @@ import pandas as pd
 import torch
 
 from circuitwatch.algorithms import Findings, check_previous_tokens, confirm_roles, unconfirmed
+from circuitwatch.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
@@ -48,7 +49,6 @@ from circuitwatch.scalars import (
     score_scalars,
 )
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 

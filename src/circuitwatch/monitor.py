@@ -30,12 +30,13 @@ from circuitwatch.checkpoints.stream import HubSource
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts, with_thresholds
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
-from circuitwatch.tasks import PromptSet, build_prompts
+from circuitwatch.tasks import PromptSet, build_prompts, task_called
 from circuitwatch.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def open_source(config: Config) -> Source:
 def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
     """The prompts of a cell."""
     task = config.task
-    options = {"corruption": task.corruption} if task.name == "ioi" else {}
+    options = {name: getattr(task, name) for name in task_called(task.name).options}
     return build_prompts(
         task.name,
         tokenizer,
@@ -269,6 +270,9 @@ def header(
         "model": {"name": config.model.name, **facts},
         "task": config.task.name,
         "seed": config.seed,
+        "facts": with_thresholds(Facts.of_installation(), asdict(config.heads.thresholds)).of_cell(
+            config.task.name
+        ),
         "schedule": [
             {"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints
         ],

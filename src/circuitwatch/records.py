@@ -38,7 +38,12 @@ from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
 
-FORMAT = 3
+FORMAT = 4
+READ_TOO = (3,)
+"""Earlier formats that can still be read, but not gone on with; see `in_this_format`."""
+RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
+RENAMED = {f"circuit/{old}": f"circuit/{new}" for old, new in RENAMED_COLUMNS.items()}
+"""What columns of curves, and scalars, were called in format 3."""
 Scalar = float | int | str | bool
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
@@ -119,6 +124,7 @@ class Cell:
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
             if path.exists():
+                _require_this_format(path)
                 _require_same(cls.open(folder).header, header, folder)
             for leftover in (folder / "checkpoints").glob("*.partial"):
                 shutil.rmtree(leftover)
@@ -136,7 +142,7 @@ class Cell:
         if not path.is_file():
             raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
         header = _read_json(path)
-        if header.get("format") != FORMAT:
+        if header.get("format") not in (FORMAT, *READ_TOO):
             raise UserError(
                 f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads"
             )
@@ -250,8 +256,13 @@ class Cell:
             for name, content in files.items()
             if name.endswith(".parquet")
         }
+        about = json.loads(files["scalars.json"])
+        if self.header["format"] != FORMAT:
+            about["scalars"] = in_this_format(about["scalars"])
+            if "curve" in tables:
+                tables["curve"] = tables["curve"].rename(columns=RENAMED_COLUMNS)
         return CheckpointRecord(
-            **json.loads(files["scalars.json"]),
+            **about,
             prompts=tables["prompts"],
             roles=tables["roles"],
             curve=tables.get("curve"),
@@ -327,6 +338,11 @@ class Cell:
         return self.folder / "checkpoints" / f"step{step:06}"
 
 
+def in_this_format(scalars: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Scalars of an earlier format by the names that they have now."""
+    return {RENAMED.get(name, name): value for name, value in scalars.items()}
+
+
 def find_cells(sweep: Path) -> list[Cell]:
     """All cells of a sweep's folder, by path."""
     return [Cell.open(path.parent) for path in sorted(sweep.glob("*/*/seed*/cell.json"))]
@@ -349,6 +365,15 @@ def _resamples_of(arrays: dict[str, np.ndarray]) -> tuple[Edges | None, ...]:
         Edges(arrays[f"places{which}"], arrays[f"scores{which}"]) if found else None
         for which, found in enumerate(arrays.get("found", ()))
     )
+
+
+def _require_this_format(path: Path) -> None:
+    found = _read_json(path).get("format")
+    if found in READ_TOO:
+        raise UserError(
+            f"{path}: format {found} is of an earlier version; `circuitwatch summarize` reads it, "
+            f"but no run can go on with it: choose another sweep= name or delete {path.parent}"
+        )
 
 
 def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:

@@ -40,6 +40,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 
 from circuitwatch.analysis import planned_for, torch_device
+from circuitwatch.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.checkpoints.loading import (
     DamagedWeights,
     load_model,
@@ -58,7 +59,6 @@ from circuitwatch.monitor import HOPELESS, open_source, prompts_of, say_at
 from circuitwatch.progress import STYLE, CellProgress, wide_console
 from circuitwatch.records import DUPLICATE_OF, Cell, Scalar, find_cells, sync
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.transformer import Transformer
 
 Mask = npt.NDArray[np.bool_]

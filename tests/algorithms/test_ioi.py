@@ -14,10 +14,10 @@ from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
 from circuitwatch.algorithms.confirming import check, with_causes
 from circuitwatch.algorithms.effects import Effects
 from circuitwatch.algorithms.ioi import inhibiting
+from circuitwatch.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.circuits.patching import Patched, PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
-from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.transformer import Transformer
 from support.built_ioi import ioi_model, ioi_prompts
 

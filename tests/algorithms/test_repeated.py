@@ -10,12 +10,12 @@ import torch
 
 from circuitwatch.algorithms import Findings, check_previous_tokens
 from circuitwatch.algorithms.confirming import with_causes
+from circuitwatch.behaviour import TaskMetric
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.attention import attention_scores, repeated_pairs, repeated_segments
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import TaskMetric
 from circuitwatch.transformer import Transformer
 from support.built import (
     Space,

@@ -32,6 +32,7 @@ from benchmarks.opponents import SHAPES
 from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.analysis import find_circuits, steps_at_once
+from circuitwatch.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import Scored, graph_of
 from circuitwatch.circuits.memory import plan
@@ -42,7 +43,6 @@ from circuitwatch.circuits.search import SearchResult
 from circuitwatch.config import CircuitConfig, HeadsConfig
 from circuitwatch.heads.roles import role_probes, role_scores
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import TaskMetric, metric_per_prompt
 from support.tokenizers import tokenizer_named
 
 MEASURED = ("pythia-70m", "pythia-160m", "pythia-410m", "pythia-1.4b")

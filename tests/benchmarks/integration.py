@@ -26,12 +26,13 @@ from rich.table import Table
 
 from benchmarks.measuring import one_thread, seconds, tune_allocator
 from benchmarks.opponents import SMALL, Duel, metric
+from circuitwatch.behaviour import TaskMetric
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import Scored, weighted_edge_scores
 from circuitwatch.circuits.prompts import Metric, Prepared
+from circuitwatch.nano.check import TASKS
 from circuitwatch.nano.training import ensure_trained
-from circuitwatch.tasks import TASKS, build_prompts
-from circuitwatch.tasks.behaviour import TaskMetric
+from circuitwatch.tasks import build_prompts
 
 CACHE = Path(os.environ.get("CIRCUITWATCH_CACHE", "~/.cache/circuitwatch")).expanduser()
 REAL = CACHE / "real" / "SmolLM2-135M-Instruct" / "step1"

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.measuring import one_thread
+from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.hub import Repository
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.checkpoints.schedule import Checkpoint
@@ -24,7 +25,6 @@ from circuitwatch.circuits.attribution import edge_scores
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import CheckpointsConfig, ModelConfig
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import metric_per_prompt
 from support.hub import running_hub
 from support.pythias import write_pythia
 

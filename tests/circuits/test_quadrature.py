@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from circuitwatch.behaviour import TaskMetric
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.circuits.attribution import edge_scores, weighted_edge_scores
 from circuitwatch.circuits.prompts import Metric, Prepared
@@ -26,7 +27,6 @@ from circuitwatch.circuits.quadrature import (
 from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import TaskMetric
 from support.models import Case, logit_difference
 
 NEVER = 1e-12

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from circuitwatch.behaviour import TaskMetric
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.records import CheckpointRecord
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import TaskMetric
 
 pytestmark = pytest.mark.e2e
 

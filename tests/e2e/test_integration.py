@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from circuitwatch.behaviour import TaskMetric
 from circuitwatch.circuits.attribution import Scored, weighted_edge_scores
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import TaskMetric
 
 pytestmark = pytest.mark.e2e
 

@@ -14,12 +14,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from circuitwatch.behaviour import measure
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import measure
 from circuitwatch.transformer import Transformer
 from support import smollm
 

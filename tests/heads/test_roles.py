@@ -28,7 +28,7 @@ from circuitwatch.heads.roles import (
 )
 from circuitwatch.heads.successor import Succession
 from circuitwatch.lexicon import FEMALE_NAMES, MALE_NAMES
-from circuitwatch.tasks import TASKS
+from circuitwatch.nano.check import TASKS
 from circuitwatch.transformer import MLP, Transformer
 from support import naive_roles as naive
 from support.built import BUILT, RANDOM_HEAD, roles_model

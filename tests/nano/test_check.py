@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from circuitwatch.behaviour import measure
 from circuitwatch.nano import check as module
 from circuitwatch.nano.check import Learnt, check, expected_years, main, slope_on_start, start_years
 from circuitwatch.nano.model import SIZES, NanoSize
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import measure
 
 TOKENIZER = build_tokenizer()
 YEAR_TOKENS = torch.tensor(TOKENIZER.convert_tokens_to_ids([f"{yy:02}" for yy in range(100)]))

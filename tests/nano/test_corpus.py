@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from circuitwatch import lexicon
+from circuitwatch.nano.check import TASKS
 from circuitwatch.nano.corpus import CORPUS_VERSION, LONGEST_RANGE, MIXTURE, Corpus
 from circuitwatch.nano.vocabulary import build_tokenizer, vocabulary
-from circuitwatch.tasks import TASKS, build_prompts
+from circuitwatch.tasks import build_prompts
 
 TOKENIZER = build_tokenizer()
 

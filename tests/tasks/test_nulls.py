@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
+from circuitwatch.behaviour import Behaviour, measure
 from circuitwatch.lexicon import nano_names
+from circuitwatch.nano.check import TASKS
 from circuitwatch.nano.model import SIZES, build_model
-from circuitwatch.tasks import TASKS, PromptSet, build_prompts
-from circuitwatch.tasks.behaviour import Behaviour, measure
+from circuitwatch.tasks import PromptSet, build_prompts
 from support.tokenizers import tokenizer_named
 
 SEEDS = range(200)

@@ -9,7 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from circuitwatch.errors import UserError
 from circuitwatch.lexicon import FEMALE_NAMES, held_out, held_out_pair
-from circuitwatch.tasks import TASKS, PromptSet, build_prompts
+from circuitwatch.nano.check import TASKS
+from circuitwatch.tasks import PromptSet, build_prompts
 from support.tokenizers import tokenizer_named
 
 N = 48

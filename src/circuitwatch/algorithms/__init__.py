@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import numpy as np
 import pandas as pd
 
-from circuitwatch.algorithms import greater_than, ioi
+from circuitwatch import catalogue
 from circuitwatch.algorithms.causes import Case, Findings
 from circuitwatch.algorithms.confirming import with_causes
 from circuitwatch.algorithms.repeated import check_previous_tokens
 from circuitwatch.algorithms.shares import unexplained
+from circuitwatch.behaviour import TaskMetric
+from circuitwatch.catalogue import Algorithm
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.checks import LOGITS
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import TaskMetric
 
 __all__ = ["Findings", "check_previous_tokens", "confirm_roles", "unconfirmed"]
 
@@ -43,15 +43,13 @@ def confirm_roles(
     """
     case = _case(prepared, prompts, nodes, heads, n_bootstrap=n_bootstrap, seed=seed)
     findings = Findings(with_causes(roles, case.nodes))
-    direct = case.direct_effects(
-        [*case.every_head, *(case.every_mlp if prompts.task == "greater_than" else [])]
-    )
+    algorithm = algorithm_of(prompts)
+    with_mlps = algorithm is not None and algorithm.patches_mlps
+    direct = case.direct_effects([*case.every_head, *(case.every_mlp if with_mlps else [])])
     findings.patching.append(direct.table())
     case.check(findings.roles, direct, LOGITS)
-    if prompts.task == "ioi":
-        ioi.inspect(case, findings, direct)
-    elif prompts.task == "greater_than":
-        greater_than.inspect(case, findings, direct)
+    if algorithm is not None:
+        algorithm.inspect(case, findings, direct)
     unexplained(case, findings, direct)
     return findings
 
@@ -68,19 +66,17 @@ def unconfirmed(
     """What is known where the behaviour is not above chance: what can be seen, with nothing
     patched. What an S-inhibition head would inhibit is not there.
     """
-    case, findings = (
-        _case(prepared, prompts, None, heads, n_bootstrap=n_bootstrap, seed=seed),
-        Findings(with_causes(roles, None)),
-    )
-    if prompts.task == "ioi":
-        ioi.add_inhibition(
-            findings, np.zeros((len(case.every_head), 0)), case.model.n_heads, None, case.weights
-        )
-    elif prompts.task == "greater_than":
-        findings.roles = pd.concat(
-            [findings.roles, greater_than.observed_rows(case)], ignore_index=True
-        )
+    case = _case(prepared, prompts, None, heads, n_bootstrap=n_bootstrap, seed=seed)
+    findings = Findings(with_causes(roles, None))
+    if (algorithm := algorithm_of(prompts)) is not None:
+        algorithm.observe(case, findings)
     return findings
+
+
+def algorithm_of(prompts: PromptSet) -> Algorithm | None:
+    """What is known of how models do the task of these prompts."""
+    task = catalogue.tasks().get(prompts.task)
+    return None if task is None else task.algorithm
 
 
 def _case(

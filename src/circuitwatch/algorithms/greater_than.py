@@ -38,7 +38,7 @@ def inspect(case: Case, findings: Findings, direct: Effects) -> None:
 
     direct: every head's and MLP's effect on the logits.
     """
-    attention, pushes, ranks = observe(case)
+    attention, pushes, ranks = observed_parts(case)
     findings.roles = pd.concat(
         [findings.roles, role_rows(case, attention, pushes)], ignore_index=True
     )
@@ -66,7 +66,7 @@ def inspect(case: Case, findings: Findings, direct: Effects) -> None:
     )
 
 
-def observe(case: Case) -> tuple[Tensor, Tensor, Tensor]:
+def observed_parts(case: Case) -> tuple[Tensor, Tensor, Tensor]:
     """Attention to the start year [head, prompt], what MLPs add for the years above it [layer,
     prompt], and ranks of it in heads' lens [head, prompt].
     """
@@ -81,10 +81,12 @@ def observe(case: Case) -> tuple[Tensor, Tensor, Tensor]:
     )
 
 
-def observed_rows(case: Case) -> pd.DataFrame:
-    """Rows of the role table where nothing is patched."""
-    attention, pushes, _ = observe(case)
-    return role_rows(case, attention, pushes)
+def observe(case: Case, findings: Findings) -> None:
+    """Add the rows of the role table that can be seen where nothing is patched."""
+    attention, pushes, _ = observed_parts(case)
+    findings.roles = pd.concat(
+        [findings.roles, role_rows(case, attention, pushes)], ignore_index=True
+    )
 
 
 def written_at_end(case: Case) -> tuple[Tensor, Tensor]:

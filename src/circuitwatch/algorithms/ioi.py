@@ -36,7 +36,8 @@ from circuitwatch.algorithms.causes import Case, Findings
 from circuitwatch.algorithms.confirming import HELPS, scored_rows, signs
 from circuitwatch.algorithms.effects import Array, Effects
 from circuitwatch.circuits.patching import Patched, Sent
-from circuitwatch.heads.checks import INHIBITION_INPUTS, MOVER_QUERIES, MOVER_ROLES
+from circuitwatch.heads.checks import INHIBITION_INPUTS, MOVER_QUERIES
+from circuitwatch.tasks.ioi import MOVER_ROLES
 
 SOURCE_ROLES = ("induction", "duplicate_token")
 NO_NAMES = "this model's tokenizer lacks the names that name movers are measured on"
@@ -67,6 +68,15 @@ def inspect(case: Case, findings: Findings, direct: Effects) -> None:
         return
     inspect_queries(case, findings, movers)
     inspect_inhibition(case, findings)
+
+
+def observe(case: Case, findings: Findings) -> None:
+    """What is known where the behaviour is not above chance: without name movers that help there
+    is nothing to inhibit.
+    """
+    add_inhibition(
+        findings, np.zeros((len(case.every_head), 0)), case.model.n_heads, None, case.weights
+    )
 
 
 def helping(case: Case, heads: Sequence[str], direct: Effects) -> list[str]:

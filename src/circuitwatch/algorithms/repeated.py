@@ -20,6 +20,7 @@ import torch
 from circuitwatch.algorithms.causes import Findings
 from circuitwatch.algorithms.confirming import check, holders
 from circuitwatch.algorithms.effects import Effects, mean_with_interval
+from circuitwatch.behaviour import TaskMetric
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
@@ -27,7 +28,6 @@ from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.checks import INDUCTION_KEYS as KEYS
 from circuitwatch.heads.checks import REPEATED, roles_checked
 from circuitwatch.tasks import PromptSet
-from circuitwatch.tasks.behaviour import TaskMetric
 from circuitwatch.transformer import Transformer
 
 BATCH = 16

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from circuitwatch.behaviour import Behaviour, measure
 from circuitwatch.checkpoints.folder import list_checkpoints
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
@@ -34,10 +35,11 @@ from circuitwatch.heads.attention import attention_scores
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.monitor import trained_suite
 from circuitwatch.nano.model import nano_size
-from circuitwatch.tasks import TASKS, PromptSet, build_prompts
-from circuitwatch.tasks.behaviour import Behaviour, measure
+from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.tasks.greater_than import usable_years
 
+TASKS = ("ioi", "greater_than", "gendered_pronoun", "agreement")
+"""What the nano corpus teaches."""
 LEAST_SLOPE = 0.5
 N_PROMPTS = 128
 """Prompts of each task; their start years, pairs of names and combinations of words are held out of

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from circuitwatch.facts import Facts
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
 
 KEYS = ("model", "task", "quantity", "seed")
@@ -56,6 +57,7 @@ class Curves:
         prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens),
             one column a prompt.
         thresholds: for some quantities the level that counts, as the source says.
+        cell_facts: what the cells among the sources say of tasks, roles and quantities.
         not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not
             above chance there (`value`, `effect`, `value and effect`); empty where it is.
     """
@@ -65,6 +67,12 @@ class Curves:
     prompts: Mapping[CurveKey, pd.DataFrame] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     not_above_chance: Mapping[BehaviourKey, Mapping[float, str]] = field(default_factory=dict)
+    cell_facts: Facts | None = None
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What is known of its tasks, roles, quantities: as cells say, else this installation."""
+        return self.cell_facts or Facts.of_installation()
 
     def chance_of(self, key: CurveKey, tokens: pd.Series) -> list[str] | None:
         """What of a behaviour is not above chance at some token counts, empty where it is; none for
@@ -156,7 +164,9 @@ def combine(parts: Sequence[Curves]) -> Curves:
     for part in parts:
         for behaviour, known in part.not_above_chance.items():
             not_above.setdefault(behaviour, {}).update(known)
-    return Curves(table, notes, prompts, thresholds, not_above)
+    said = [part.cell_facts for part in parts if part.cell_facts is not None]
+    facts = Facts.together(said) if said else None
+    return Curves(table, notes, prompts, thresholds, not_above, facts)
 
 
 def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS as ON_LOGITS
 from circuitwatch.heads.checks import teller
 from circuitwatch.records import DUPLICATE_OF, Cell, Edges
@@ -61,6 +63,11 @@ class CellData:
     resamples: dict[int, tuple[Edges | None, ...]] = field(default_factory=dict)
     direct: pd.DataFrame = field(default_factory=pd.DataFrame)
     bands: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the cell says of its task, roles and quantities."""
+        return Facts.of_headers([self.header])
 
     @property
     def model(self) -> str:

@@ -1,32 +1,34 @@
-"""Tasks: pairs of prompts whose behaviour, and circuit, is watched.
-
-Each is one generator that works with any tokenizer having its words as single tokens.
+"""Tasks: pairs of prompts whose behaviour, and circuit, is watched. Each is one file: a generator
+that works with any tokenizer having its words as single tokens, and what
+there is to know of the task
+(`catalogue.Task`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from circuitwatch import catalogue
+from circuitwatch.catalogue import Task
 from circuitwatch.errors import UserError
-from circuitwatch.tasks import agreement, gendered_pronoun, greater_than, ioi
 from circuitwatch.tasks.prompts import PromptSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-TASKS: dict[str, Callable[..., PromptSet]] = {
-    "ioi": ioi.make_prompts,
-    "greater_than": greater_than.make_prompts,
-    "gendered_pronoun": gendered_pronoun.make_prompts,
-    "agreement": agreement.make_prompts,
-}
+__all__ = ["PromptSet", "build_prompts", "task_called"]
 
-__all__ = ["TASKS", "PromptSet", "build_prompts"]
+
+def task_called(name: str) -> Task:
+    """The task of that name. Raises UserError if there is none."""
+    known = catalogue.tasks()
+    if name not in known:
+        raise UserError(f"task={name}: no such task; choose one of {', '.join(known)}")
+    return known[name]
 
 
 def build_prompts(
-    task: str,
+    task: str | Task,
     tokenizer: PreTrainedTokenizerBase,
     *,
     n_prompts: int,
@@ -38,8 +40,7 @@ def build_prompts(
 
     Raises UserError for an unknown task, or a tokenizer that lacks too many of the task's words.
     """
-    if task not in TASKS:
-        raise UserError(f"task={task}: no such task; choose one of {', '.join(TASKS)}")
-    return TASKS[task](
+    chosen = task_called(task) if isinstance(task, str) else task
+    return chosen.make_prompts(
         tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from circuitwatch.catalogue import Task
 from circuitwatch.lexicon import ADJECTIVES, AGREEMENT_PATTERNS, NOUNS, PAST_VERBS, VERBS, held_out
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
 
@@ -75,3 +76,12 @@ def make_prompts(
     return assemble(
         "agreement", "prob_diff", drafts, tokenizer, prepend_bos=prepend_bos, lexicon_counts=counts
     )
+
+
+TASK = Task(
+    name="agreement",
+    words="agreement",
+    metric="prob_diff",
+    make_prompts=make_prompts,
+    place=40,
+)

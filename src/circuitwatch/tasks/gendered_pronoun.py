@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from circuitwatch.catalogue import Task
 from circuitwatch.lexicon import (
     ADJECTIVES,
     FEMALE_NAMES,
@@ -74,3 +75,12 @@ def make_prompts(
         prepend_bos=prepend_bos,
         lexicon_counts=counts,
     )
+
+
+TASK = Task(
+    name="gendered_pronoun",
+    words="gendered pronoun",
+    metric="logit_diff",
+    make_prompts=make_prompts,
+    place=30,
+)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from circuitwatch.catalogue import Algorithm, Quantity, Task, later
 from circuitwatch.lexicon import CENTURIES, EVENTS, GREATER_THAN_PATTERNS, held_out
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
 
@@ -89,3 +90,60 @@ def make_prompts(
         prepend_bos=prepend_bos,
         lexicon_counts=counts,
     )
+
+
+def _measure(name: str, words: str, label: str, colour: str, marker: str, place: int) -> Quantity:
+    key = f"algorithm/{name}"
+    return Quantity(
+        key=key,
+        words=words,
+        unit="share",
+        range=(0, 1),
+        panel="algorithm",
+        interval=(f"{key}_low", f"{key}_high"),
+        colour=colour,
+        marker=marker,
+        label=label,
+        place=place,
+    )
+
+
+TASK = Task(
+    name="greater_than",
+    words="greater than",
+    metric="prob_diff",
+    make_prompts=make_prompts,
+    roles=("successor", "induction", "year_attention", "year_push"),
+    algorithm=Algorithm(
+        quantities=(
+            _measure(
+                "year_attention",
+                "attention of the circuit's heads to the start year",
+                "attention to the start year",
+                "#cc79a7",
+                "o",
+                430,
+            ),
+            _measure(
+                "year_lens",
+                "heads' logit lens: weight on the start year",
+                "logit lens at the start year",
+                "#56b4e9",
+                "s",
+                440,
+            ),
+            _measure(
+                "mlp_push",
+                "MLPs: later years raised above earlier ones",
+                "MLPs raise later years",
+                "#d55e00",
+                "^",
+                450,
+            ),
+        ),
+        inspect=later("circuitwatch.algorithms.greater_than:inspect"),
+        observe=later("circuitwatch.algorithms.greater_than:observe"),
+        patches_mlps=True,
+    ),
+    place=20,
+)

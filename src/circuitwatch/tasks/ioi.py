@@ -12,6 +12,7 @@ import random
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
+from circuitwatch.catalogue import Algorithm, Quantity, Task, later
 from circuitwatch.errors import UserError
 from circuitwatch.lexicon import (
     FEMALE_NAMES,
@@ -26,6 +27,8 @@ from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+MOVER_ROLES = ("name_mover", "negative_name_mover", "copy_suppression")
+"""Roles of heads that raise or lower the answer by themselves: B counts their holders."""
 Corruption = Literal["swap", "abc"]
 
 
@@ -68,3 +71,72 @@ def make_prompts(
     return assemble(
         "ioi", "logit_diff", drafts, tokenizer, prepend_bos=prepend_bos, lexicon_counts=counts
     )
+
+
+def _share(name: str, words: str, label: str, colour: str, marker: str, place: int) -> Quantity:
+    key = f"algorithm/{name}"
+    return Quantity(
+        key=key,
+        words=words,
+        unit="share",
+        range=(0, 1),
+        panel="algorithm",
+        interval=(f"{key}_low", f"{key}_high"),
+        over_cutoffs=True,
+        roles=MOVER_ROLES if name == "B" else (),
+        colour=colour,
+        marker=marker,
+        label=label,
+        place=place,
+    )
+
+
+TASK = Task(
+    name="ioi",
+    words="IOI",
+    metric="logit_diff",
+    make_prompts=make_prompts,
+    options=("corruption",),
+    roles=(
+        "previous_token",
+        "duplicate_token",
+        "induction",
+        "s_inhibition",
+        "name_mover",
+        "negative_name_mover",
+        "copy_suppression",
+    ),
+    algorithm=Algorithm(
+        quantities=(
+            _share(
+                "B",
+                "B: of the effect on the logits, from name movers, negative ones "
+                "and copy suppression",
+                "B: name movers → logits",
+                "#0072b2",
+                "o",
+                400,
+            ),
+            _share(
+                "C",
+                "C: of the effect on name-mover queries, from S-inhibition heads",
+                "C: S-inhib. → name movers",
+                "#e69f00",
+                "s",
+                410,
+            ),
+            _share(
+                "D",
+                "D: of the effect on S-inhibition keys and values, from induction "
+                "and duplicate-token heads",
+                "D: induction, dupl. → S-inhib.",
+                "#009e73",
+                "^",
+                420,
+            ),
+        ),
+        inspect=later("circuitwatch.algorithms.ioi:inspect"),
+        observe=later("circuitwatch.algorithms.ioi:observe"),
+    ),
+    place=10,
+)

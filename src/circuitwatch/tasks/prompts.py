@@ -7,17 +7,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
+from circuitwatch.catalogue import MetricKind
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
-
-MetricKind = Literal["logit_diff", "prob_diff"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +101,8 @@ def assemble(
     Raises UserError where the tokenizer lacks a word of a prompt, or gives a prompt and its twin
     different lengths.
     """
+    import torch  # here, as the catalogue is read without it
+
     bos = [tokenizer.bos_token_id] if prepend_bos and tokenizer.bos_token_id is not None else []
     clean_rows, corrupted_rows, places = [], [], []
     for draft in drafts:
@@ -150,4 +149,6 @@ def assemble(
 
 def _padded(rows: Sequence[Sequence[float]]) -> Tensor:
     """Rows of unequal lengths as one tensor, filled up with 0 on the right."""
+    import torch
+
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True)

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts
 from circuitwatch.records import DUPLICATE_OF, Cell
 from circuitwatch.summary.curves import (
     COLUMNS,
@@ -131,6 +132,7 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
         by_prompt,
         thresholds,
         not_above,
+        Facts.of_headers([cell.header for cell in cells]),
     )
 
 

@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 import torch
 
+from circuitwatch.behaviour import measure, metric_per_prompt
 from circuitwatch.tasks import build_prompts
-from circuitwatch.tasks.behaviour import measure, metric_per_prompt
 from support.tokenizers import tokenizer_named
 
 

@@ -1,0 +1,212 @@
+"""What a cell says of its task, roles and quantities: the part of the catalogue that can be written
+down, kept in `cell.json`, so that a summary needs no import of the package that made it.
+
+Sources that say nothing (cells of earlier versions, tables of others) are read with what this
+installation knows; what nobody knows gets its own name for words. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from circuitwatch import catalogue
+from circuitwatch.catalogue import METRICS, Metric, Quantity, Role, Task
+
+FALLING = re.compile(
+    r"(^|[/_ ,])"
+    r"(ppl|perplexity|loss|nll|cross[_ -]?entropy|xent|bits_per_byte|brier|brier_score)"
+    r"($|[/_ ,])"
+)
+"""Names of others' quantities that fall as a model learns."""
+FUNCTIONS = ("make_prompts", "algorithm", "probe", "score", "measure")
+"""What of an object in the catalogue can't be written down."""
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What of a `catalogue.Task` can be written down; unit and metric_words follow from its metric.
+    variant: which of several ways of making its prompts this was, empty for the one there is.
+    """
+
+    name: str
+    words: str
+    metric: str = ""
+    unit: str = ""
+    metric_words: str = ""
+    chance: float = 0.0
+    roles: tuple[str, ...] = ()
+    quantities: tuple[str, ...] = ()
+    variant: str = ""
+    place: int = catalogue.LAST_PLACE
+
+    @classmethod
+    def of(cls, task: Task, variant: str = "") -> TaskFacts:
+        """Those of a task; quantities: keys of what its algorithm measures."""
+        metric = METRICS[task.metric]
+        measured = () if task.algorithm is None else task.algorithm.quantities
+        return cls(
+            name=task.name,
+            words=task.words,
+            metric=task.metric,
+            unit=metric.unit,
+            metric_words=metric.words,
+            chance=task.chance,
+            roles=task.roles,
+            quantities=tuple(quantity.key for quantity in measured),
+            variant=variant,
+            place=task.place,
+        )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of tasks, roles and quantities, by name; the roles and quantities in order."""
+
+    tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+
+    @classmethod
+    def of_installation(cls, task: TaskFacts | None = None) -> Facts:
+        """All that this installation knows, with a task that may be in no catalogue."""
+        known = {name: TaskFacts.of(item) for name, item in catalogue.tasks().items()}
+        if task is not None:
+            known[task.name] = task
+        return cls(known, catalogue.roles(), catalogue.quantities())
+
+    @classmethod
+    def of_headers(cls, headers: Sequence[Mapping[str, Any]]) -> Facts:
+        """What the headers of cells say, the first that says anything of a name; what none says,
+        as this installation has it.
+        """
+        said: dict[str, dict[str, Any]] = {"tasks": {}, "roles": {}, "quantities": {}}
+        for header in headers:
+            for kind, items in (header.get("facts") or {}).items():
+                for name, item in items.items():
+                    said[kind].setdefault(name, item)
+        here = with_thresholds(cls.of_installation(), _thresholds(headers))
+        return cls(
+            _in_order({**here.tasks, **_read(said["tasks"], TaskFacts)}),
+            _in_order({**here.roles, **_read(said["roles"], Role)}),
+            _in_order({**here.quantities, **_read(said["quantities"], Quantity)}),
+        )
+
+    @classmethod
+    def together(cls, parts: Iterable[Facts]) -> Facts:
+        """What several say; of one name the first is believed."""
+        tasks: dict[str, TaskFacts] = {}
+        roles: dict[str, Role] = {}
+        quantities: dict[str, Quantity] = {}
+        for part in parts:
+            tasks, roles = {**part.tasks, **tasks}, {**part.roles, **roles}
+            quantities = {**part.quantities, **quantities}
+        return cls(_in_order(tasks), _in_order(roles), _in_order(quantities))
+
+    def of_cell(self, task: str) -> dict[str, Any]:
+        """As `cell.json` keeps it: one task, all roles and quantities."""
+        return {
+            "tasks": {task: _written(self.tasks[task])},
+            "roles": {name: _written(role) for name, role in self.roles.items()},
+            "quantities": {key: _written(q) for key, q in self.quantities.items()},
+        }
+
+    def task(self, name: str) -> TaskFacts:
+        """Of one task; one that nobody knows has its name for words."""
+        return self.tasks.get(name) or TaskFacts(name, plain(name))
+
+    def role(self, name: str) -> Role:
+        """Of one role; one that nobody knows has its name for words, and half as threshold."""
+        unknown = Role(name, plain(name), "", 0.5, "")
+        return self.roles.get(name) or unknown
+
+    def quantity(self, key: str) -> Quantity:
+        """Of one quantity; one that nobody knows has its name for words, and rises by half."""
+        if key in self.quantities:
+            return self.quantities[key]
+        if (role := re.fullmatch(r"roles/([^/]+)/max", key)) is not None:
+            return self.role(role[1]).quantity
+        return Quantity(
+            key,
+            plain(key),
+            rise=catalogue.HALF_RISE,
+            falls=bool(FALLING.search(key)),
+            panel="curves",
+        )
+
+    def words(self, name: str) -> str:
+        """What a person calls a task, a role or a quantity, whichever has that name."""
+        for known in (self.tasks, self.roles, self.quantities):
+            if name in known:
+                return str(known[name].words)
+        return self.quantity(name).words
+
+    def unit(self, key: str, task: str) -> str:
+        """What a quantity of a task is measured in, for an axis: of a behaviour the metric."""
+        unit = self.quantity(key).unit
+        return self.task(task).metric_words or "metric" if unit == "task" else unit
+
+
+def metric_of(facts: TaskFacts) -> Metric | None:
+    """The metric of a task, if it is one that this version knows."""
+    return METRICS.get(facts.metric)  # type: ignore[call-overload]
+
+
+def plain(name: str) -> str:
+    """A name that nobody explains, as it is read."""
+    return name.replace("_", " ")
+
+
+def with_thresholds(facts: Facts, thresholds: Mapping[str, float]) -> Facts:
+    """The same with the thresholds that a configuration gives the roles, and their curves."""
+    roles = {
+        name: replace(role, threshold=float(thresholds.get(name, role.threshold)))
+        for name, role in facts.roles.items()
+    }
+    curves = {role.quantity.key: role.quantity for role in roles.values()}
+    return replace(facts, roles=roles, quantities={**facts.quantities, **curves})
+
+
+def _thresholds(headers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Role → the threshold that the first configuration gives which has one: cells made before
+    there were facts say no more of a role.
+    """
+    found: dict[str, float] = {}
+    for header in headers:
+        heads = (header.get("config") or {}).get("heads") or {}
+        for role, level in (heads.get("thresholds") or {}).items():
+            if level is not None:
+                found.setdefault(role, float(level))
+    return found
+
+
+def _written(item: Any) -> dict[str, Any]:
+    """An object's fields that can be written down and aren't what they are by default."""
+    known = {f.name: getattr(item, f.name) for f in fields(item) if f.name not in FUNCTIONS}
+    blank = {f.name: f.default for f in fields(item)}
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value
+        for name, value in known.items()
+        if value != blank[name] and not (isinstance(value, Mapping) and not value)
+    }
+
+
+def _read(items: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Objects from what `_written` gave; what a later version added is passed over."""
+    known = {f.name for f in fields(kind)}
+    return {
+        name: kind(
+            **{
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in item.items()
+                if key in known
+            }
+        )
+        for name, item in items.items()
+    }
+
+
+def _in_order(items: dict[str, Any]) -> dict[str, Any]:
+    return dict(sorted(items.items(), key=lambda item: (item[1].place, item[0])))
