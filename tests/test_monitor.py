@@ -20,7 +20,6 @@ from safetensors.torch import load_file, save_file
 from scipy.stats import spearmanr
 
 from circuitwatch.analysis import NOT_ABOVE_CHANCE, Subject, analyse_checkpoint
-from circuitwatch.app import main
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer
 from circuitwatch.checkpoints.schedule import Checkpoint
@@ -29,6 +28,7 @@ from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
 from circuitwatch.circuits.exchange import read
 from circuitwatch.circuits.overlap import MEASURES, jaccard
 from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.cli import main
 from circuitwatch.config import (
     CircuitConfig,
     Config,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.app import main
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.graph import Graph
+from circuitwatch.cli import main
 from circuitwatch.heads.checks import teller
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.scalars import curve_rows, role_scalars

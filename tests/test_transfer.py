@@ -18,7 +18,6 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import circuitwatch.transfer
-from circuitwatch.app import main
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
@@ -27,6 +26,7 @@ from circuitwatch.checkpoints.source import NotFetched, Say
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Prepared
+from circuitwatch.cli import main
 from circuitwatch.config import (
     Config,
     HeadsConfig,

@@ -1,6 +1,6 @@
 """`python -m circuitwatch`, the same as the console script."""
 
-from circuitwatch.app import main
+from circuitwatch.cli import main
 
 if __name__ == "__main__":
     main()

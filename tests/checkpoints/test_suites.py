@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from transformers import GPT2Config, GPTNeoXConfig, OlmoConfig
 
-from circuitwatch.app import conf_dir
 from circuitwatch.checkpoints.loading import model_facts
 from circuitwatch.checkpoints.suites import (
     can_be_named,
@@ -17,6 +16,7 @@ from circuitwatch.checkpoints.suites import (
     read_suite,
     read_suites,
 )
+from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 
 MODELS = {

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.app import main
+from circuitwatch.cli import main
 
 STEPS = np.array([0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600])
 TOKENS = STEPS * 1000.0
@@ -170,7 +170,7 @@ def test_a_mistake_in_the_command_is_one_line(
 def test_it_starts_without_torch(tmp_path: Path) -> None:
     GOOD[0].to_csv(tmp_path / "a.csv", index=False)
     code = (
-        "import sys; from circuitwatch.app import main; main(['summarize', 'from=a.csv', "
+        "import sys; from circuitwatch.cli import main; main(['summarize', 'from=a.csv', "
         "'to=out']); "
         "assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
     )

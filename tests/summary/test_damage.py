@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.app import main
+from circuitwatch.cli import main
 from circuitwatch.errors import UserError
 from circuitwatch.summary import summarize
 from circuitwatch.summary.output import MARK, replaced_folder

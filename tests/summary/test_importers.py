@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.app import conf_dir
 from circuitwatch.checkpoints.suites import read_suites
+from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 from circuitwatch.records import find_cells
 from circuitwatch.summary.curve_tables import LONGEST, emergence_rows, evenly, scaling_rows

@@ -235,7 +235,7 @@ def test_a_cell_of_one_record_and_a_sweep_without_cells(tmp_path: Path) -> None:
 
 def test_the_summary_imports_no_torch() -> None:
     code = (
-        "import sys, circuitwatch.summary, circuitwatch.app; assert not {'torch', "
+        "import sys, circuitwatch.summary, circuitwatch.cli; assert not {'torch', "
         "'transformers', 'wandb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

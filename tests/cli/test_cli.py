@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from circuitwatch.app import conf_dir
+from circuitwatch.cli.choices import conf_dir
 from circuitwatch.config import RoleThresholds
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 MISTAKES = {
     "model=nothing": "model=nothing: no such model; choose one of folder, hub, nano-",
     "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; choose one of "
@@ -180,8 +180,8 @@ def test_the_wheel_brings_the_configuration(tmp_path: Path) -> None:
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(tmp_path / "site")
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from circuitwatch.app import "
-        "conf_dir; print(conf_dir())"
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        "from circuitwatch.cli.choices import conf_dir; print(conf_dir())"
     )
     found = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "site")],

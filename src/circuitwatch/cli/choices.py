@@ -1,0 +1,35 @@
+"""What there is to choose from: the YAML groups of conf/, and the suites of published models."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from circuitwatch.checkpoints.suites import Suite, read_suites
+
+
+def conf_dir() -> Path:
+    """The configuration groups: the installed package's own, else the repository's."""
+    package = Path(__file__).parents[1]
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parents[1] / "conf"
+
+
+def choices_of(group: str) -> list[str]:
+    """The names that a configuration group offers, those of suites not among them."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def suites(arguments: Sequence[str] = ()) -> list[Suite]:
+    """The suites of this program, and those below folders that the arguments give with
+    --config-dir.
+    """
+    flags = ("--config-dir", "-cd")
+    folders = [
+        argument.split("=", 1)[1]
+        for argument in arguments
+        if argument.startswith(tuple(f"{flag}=" for flag in flags))
+    ]
+    folders += [after for flag, after in itertools.pairwise(arguments) if flag in flags]
+    return read_suites([conf_dir(), *(Path(folder) for folder in folders)])

@@ -1,0 +1,111 @@
+"""The commands that Hydra composes a configuration for: `watch`, `train`, `doctor`."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from circuitwatch.checkpoints.suites import Suite
+from circuitwatch.cli.choices import choices_of, conf_dir, suites
+from circuitwatch.config import BOUNDS, Config, register, validate
+from circuitwatch.errors import UserError
+
+
+def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
+    """Compose the configuration and act on it, or on each of a sweep's; what a user can mend
+    becomes a UserError.
+
+    In a sweep the other cells go on when one fails, and the error at the end names all that failed.
+    """
+    # Let errors through to us instead of a traceback and exit code 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.errors import HydraException
+    from hydra.types import RunMode
+    from omegaconf.errors import OmegaConfBaseException
+
+    failed: list[str] = []
+
+    def job(cell: object) -> None:
+        hydra_config = HydraConfig.get()
+        try:
+            action(validate(cell))
+        except UserError as error:
+            _remove_empty(Path(hydra_config.runtime.output_dir))
+            if "BasicLauncher" not in hydra_config.launcher._target_:
+                raise  # in another process or on another machine; its launcher passes it on
+            failed.append(str(error))
+            if hydra_config.mode == RunMode.MULTIRUN:
+                failed[-1] = f"{hydra_config.job.override_dirname}: {error}"
+                print(
+                    f"circuitwatch: error: {failed[-1]}; going on with the other cells",
+                    file=sys.stderr,
+                )
+
+    choosable = suites(arguments)
+    register(choosable)
+    overrides = [argument.partition("=") for argument in arguments]
+    sys.argv = [
+        "circuitwatch",
+        *(BOUNDS.get(key, key) + equals + value for key, equals, value in overrides),
+    ]
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error, choosable)) from error
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or 'out'}: can't be used ({error.strerror or error})"
+        ) from error
+    if len(failed) > 1:
+        raise UserError(f"{len(failed)} cells failed: " + "; ".join(failed))
+    if failed:
+        raise UserError(failed[0])
+
+
+def one_line(error: BaseException, suites: Sequence[Suite]) -> str:
+    """What is wrong, and what there is to choose from, of Hydra's several lines."""
+    text = str(error) or str(error.__cause__)
+    lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
+    if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
+        group, name = missing.groups()
+        offered = choices_of(group)
+        nearest = ""
+        if group == "model":
+            near = difflib.get_close_matches(
+                name, [model for suite in suites for model in suite.models], n=3
+            )
+            offered += [
+                f"a model of the suites {', '.join(suite.name for suite in suites)} "
+                f"(circuitwatch --help lists them)"
+            ]
+            nearest = f"{' or '.join(near)}; or " if near else ""
+        return f"{group}={name}: no such {group}; choose one of {nearest}{', '.join(offered)}"
+    if unknown := re.search(r"Key '([^']+)' (?:not in|is not in struct)", lines[0]) or re.search(
+        r"Could not override '([^']+)'", lines[0]
+    ):
+        return f"{unknown[1]}: no such option; circuitwatch --help lists them"
+    if wrong := re.search(r"Error merging override (\S+)", lines[0]):
+        return f"{wrong.group(1)}: {str(error.__cause__).splitlines()[0]}"
+    key = next(
+        (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""
+    )
+    return f"{key}: {lines[0]}" if key else lines[0]
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder that Hydra made for a cell that did not start, and those of its task, model
+    and sweep if they are empty too.
+    """
+    for candidate in (folder, *folder.parents[:3]):
+        if candidate == Path.cwd():
+            return
+        try:
+            candidate.rmdir()
+        except OSError:
+            return

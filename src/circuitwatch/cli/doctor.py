@@ -1,0 +1,43 @@
+"""`circuitwatch doctor`: which checkpoints of a model are missing, and which are duplicates."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from circuitwatch.cli.command import Command
+
+if TYPE_CHECKING:
+    from circuitwatch.config import Config
+
+
+def doctor(arguments: list[str]) -> None:
+    """Compare the weights' hashes of the checkpoints that the configuration chooses."""
+    from circuitwatch.cli.composing import with_hydra
+
+    with_hydra([*arguments, "hydra.run.dir=."], _audit_one)
+
+
+def _audit_one(config: Config) -> None:
+    from circuitwatch.checkpoints.audit import audit_table
+    from circuitwatch.checkpoints.schedule import select
+    from circuitwatch.monitor import open_source
+    from circuitwatch.progress import CellProgress, wide_console
+
+    model = config.model
+    source = open_source(config)
+    checkpoints = select(source.available(), **asdict(config.schedule))
+    with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
+        audit = source.audit(checkpoints, progress.at)
+    size = f", {model.params_total:,} parameters" if model.params_total else ""
+    repository = f" ({model.hub_id}{size})" if model.hub_id else ""
+    wide_console().print(audit_table(f"{model.name}{repository}", checkpoints, audit))
+
+
+COMMAND = Command(
+    doctor,
+    {
+        "doctor model=<model> [schedule=…]": "hashes of a model's checkpoints: which are missing, "
+        "which are duplicates; downloads no weights",
+    },
+)

@@ -1,0 +1,128 @@
+"""What `circuitwatch --help` prints: the commands, the choices, and every option with its
+meaning.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import re
+import textwrap
+
+from circuitwatch import __version__, config
+from circuitwatch.cli.choices import choices_of, suites
+from circuitwatch.cli.command import COMMANDS, load
+
+WIDTH = 120
+HELP = """\
+circuitwatch {version}: when does an ability emerge in training, which circuit computes it, and does
+that stay?
+
+{commands}
+  circuitwatch --help | --version
+
+Examples
+  circuitwatch model=nano-400k task=ioi
+  circuitwatch -m model=nano-200k,nano-400k task=ioi,greater_than sweep=mine
+  circuitwatch -m experiment=demo
+  circuitwatch -m model=pythia-70m,pythia-160m,pythia-160m-seed3 task=ioi schedule=sparse \\
+               schedule.to=100B checkpoints.disk=10GiB
+  circuitwatch model=folder model.path=runs/mine model.name=mine model.tokens_per_step=524288 \\
+               task=ioi
+  circuitwatch -m model=nano-200k,nano-400k hydra/launcher=joblib        (or submitit_slurm, ray)
+
+Choices
+{choices}
+Options
+{options}
+A cell that is done is skipped, and one that was killed goes on where it stopped: run the same
+command again. Without a W&B account nothing leaves this machine (tracking=off: W&B is not used at
+all). Add --cfg job to see the resolved configuration.
+"""
+
+
+def help_text() -> str:
+    """The whole help."""
+    return HELP.format(
+        version=__version__, commands=_commands(), choices=_choices(), options=_options()
+    )
+
+
+def _commands() -> str:
+    """How each command is called, and what it does."""
+    usages = [usage for name in COMMANDS for usage in load(name).usage.items()]
+    return "\n".join(_filled(f"  circuitwatch {usage}", words, 48) for usage, words in usages)
+
+
+def _choices() -> str:
+    """What each configuration group offers, and the suites."""
+    lines = [
+        _filled(f"  {group}=", " | ".join(choices_of(group)), 14)
+        for group in ("model", "task", "schedule", "circuit", "tracking", "experiment")
+    ]
+    lines.append("Suites, each model of which is a choice of model=")
+    for suite in suites():
+        lines.append(f"  {suite.name}: {suite.about}")
+        lines.append(_filled("", ", ".join(folded(list(suite.models))), 4))
+    return "\n".join(lines) + "\n"
+
+
+def _options() -> str:
+    """Every option, one a line."""
+    groups = {"": config.Config} | {
+        f"{part}.": getattr(config, f"{part.capitalize()}Config")
+        for part in ("model", "task", "schedule", "checkpoints", "circuit", "heads", "tracking")
+    }
+    groups["heads.thresholds."] = config.RoleThresholds
+    options = ""
+    for prefix, kind in groups.items():
+        body = ast.parse(inspect.getsource(kind)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        documented = {
+            before.target.id: " ".join(str(after.value.value).split())
+            for before, after in zip(body.body, body.body[1:], strict=False)
+            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        }
+        for field in dataclasses.fields(kind):
+            if field.name in documented:
+                options += f"  {prefix}{field.name}".ljust(26) + f" {documented[field.name]}\n"
+    return options
+
+
+def _filled(name: str, words: str, indent: int) -> str:
+    """A name, and beside it, from a column on, words that are wrapped there."""
+    return textwrap.fill(
+        words,
+        WIDTH,
+        initial_indent=name.ljust(indent) if len(name) < indent else f"{name}  ",
+        subsequent_indent=" " * indent,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def folded(names: list[str]) -> list[str]:
+    """Names of models, a model's variants behind it in brackets."""
+    variants_of: dict[str, list[str]] = {}
+    for name in names:
+        base = next((base for base in variants_of if name.startswith(f"{base}-")), None)
+        if base is None:
+            variants_of[name] = []
+        else:
+            variants_of[base].append(name.removeprefix(base))
+    numbered = re.compile(r"(.*\D)(\d+)$")
+    for variants in variants_of.values():
+        groups = [
+            list(group)
+            for _, group in itertools.groupby(variants, lambda name: numbered.sub(r"\1", name))
+        ]
+        variants[:] = [
+            f"{g[0]}…{g[-1].rsplit('seed', 1)[-1]}" if len(g) > 2 else g[0] for g in groups
+        ]
+    return [
+        f"{base}[{'|'.join(variants)}]" if variants else base
+        for base, variants in variants_of.items()
+    ]

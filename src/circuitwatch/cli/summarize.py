@@ -1,0 +1,51 @@
+"""`circuitwatch summarize`: emergence, scaling, figures and the report, of a sweep or of others'
+results.
+"""
+
+from __future__ import annotations
+
+from circuitwatch.cli.command import Command
+
+
+def summarize(arguments: list[str]) -> None:
+    """Summarise a sweep (sweep=…), or any mix of sources (from=… to=…)."""
+    from circuitwatch import summary
+    from circuitwatch.cli.choices import suites
+    from circuitwatch.cli.given import files_that, given, sweep_folder
+    from circuitwatch.summary import importers
+
+    if any(argument.startswith(("from=", "to=")) for argument in arguments):
+        values = given(
+            "summarize",
+            arguments,
+            needed={"from", "to"},
+            optional=importers.OPTIONS,
+            hint=importers.HINT,
+        )
+        request = importers.parse_request(values)
+        with files_that(request.to, "written"):
+            summary.print_summary(summary.summarize_sources(request, suites()))
+        return
+    hint = (
+        "give sweep=<name>, and out=<folder> if it is not multirun; or "
+        "from=<path>[,…] and to=<folder>"
+    )
+    values = given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
+    folder = sweep_folder(values)
+    with files_that(folder, "written"):
+        summary.print_summary(summary.summarize(folder))
+
+
+COMMAND = Command(
+    summarize,
+    {
+        "summarize sweep=<name>": "emergence table, scaling, figures and report.html of a sweep  "
+        "[out=multirun]",
+        "summarize from=<source>[,…] to=<folder>": "the same of any mix of sources: cells, results "
+        "of lm-evaluation-harness, tidy tables (CSV, TSV, Parquet: model, params, step or tokens, "
+        "task, quantity, value[, stderr, seed]), wandb:<entity>/<project>  "
+        "[columns=<ours>:<the file's>,…] [tokens_per_step=<number>] "
+        "[thresholds=<task>/<quantity>:<level>,…]",
+    },
+    when_interrupted="nothing was changed",
+)

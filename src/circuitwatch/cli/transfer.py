@@ -1,0 +1,37 @@
+"""`circuitwatch transfer`: a sweep's circuits at other checkpoints, and on other tasks' prompts."""
+
+from __future__ import annotations
+
+from circuitwatch.cli.command import Command
+from circuitwatch.errors import UserError
+
+
+def transfer(arguments: list[str]) -> None:
+    """Impose the circuits of a sweep (sweep=…)."""
+    from circuitwatch.cli.given import files_that, given, sweep_folder
+
+    hint = (
+        "give sweep=<name>, and out=<folder> if it is not multirun, checkpoints=<number> if not 12"
+    )
+    optional = {"out", "checkpoints"}
+    values = given("transfer", arguments, needed={"sweep"}, optional=optional, hint=hint)
+    at_most = values.get("checkpoints", "12")
+    if not at_most.isdecimal() or int(at_most) < 2:
+        raise UserError(
+            f"checkpoints={at_most}: give a whole number of at least 2, the first and the last"
+        )
+    folder = sweep_folder(values)
+    from circuitwatch import transfer
+
+    with files_that(folder, "used"):
+        transfer.transfer(folder, checkpoints=int(at_most))
+
+
+COMMAND = Command(
+    transfer,
+    {
+        "transfer sweep=<name>": "circuits of each checkpoint imposed on the model at the others, "
+        "and on the other tasks' prompts: what is kept  [out=multirun] [checkpoints=12, at most, "
+        "of each model]",
+    },
+)

@@ -1,0 +1,33 @@
+"""`circuitwatch [watch]`: watch one cell, or with -m a sweep over cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from circuitwatch.cli.command import Command
+
+if TYPE_CHECKING:
+    from circuitwatch.config import Config
+
+
+def watch(arguments: list[str]) -> None:
+    """Watch what the configuration says."""
+    from circuitwatch.cli.composing import with_hydra
+
+    with_hydra(arguments, _watch_one)
+
+
+def _watch_one(config: Config) -> None:
+    from circuitwatch.config import cell_folder
+    from circuitwatch.monitor import watch_cell
+
+    watch_cell(config, cell_folder(config))
+
+
+COMMAND = Command(
+    watch,
+    {
+        "[watch] [-m] [key=value ...]": "watch one cell (model × task), or with -m sweep over "
+        "lists of values",
+    },
+)
