@@ -414,7 +414,7 @@ def _help() -> str:
     import dataclasses
     import inspect
 
-    from circuitwatch import config
+    from circuitwatch import catalogue, config
 
     choices = ""
     for group in ("model", "task", "schedule", "circuit", "tracking", "experiment"):
@@ -440,7 +440,6 @@ def _help() -> str:
         f"{part}.": getattr(config, f"{part.capitalize()}Config")
         for part in ("model", "task", "schedule", "checkpoints", "circuit", "heads", "tracking")
     }
-    groups["heads.thresholds."] = config.RoleThresholds
     options = ""
     for prefix, kind in groups.items():
         body = ast.parse(inspect.getsource(kind)).body[0]
@@ -454,6 +453,10 @@ def _help() -> str:
         for field in dataclasses.fields(kind):
             if field.name in documented:
                 options += f"  {prefix}{field.name}".ljust(26) + f" {documented[field.name]}\n"
+                if f"{prefix}{field.name}" == "heads.thresholds":
+                    for role in catalogue.roles().values():
+                        name = f"  heads.thresholds.{role.name}".ljust(26)
+                        options += f"{name} {role.threshold:g}: {role.source}\n"
     return HELP.format(version=__version__, choices=choices, options=options)
 
 
