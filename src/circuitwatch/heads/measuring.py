@@ -43,11 +43,15 @@ class Score:
     @classmethod
     def of(cls, found: Score | Tensor | float, inputs: Inputs) -> Score:
         """What a role or a quantity gives: a score, or values of units [..., unit], whose mean it
-        is and whose bootstrap gives the interval; or one number, which has none.
+        is and whose bootstrap gives the interval; or one number, which has none. All NaN where any
+        value is no finite number.
         """
         if isinstance(found, Score):
             return found
         values = np.atleast_1d(torch.as_tensor(found).detach().double().cpu().numpy())
+        if not np.isfinite(values).all():
+            nothing = np.full(values.shape[:-1], np.nan)
+            return cls(nothing, nothing, nothing)
         low, high = bootstrap_interval(values, n_bootstrap=inputs.n_bootstrap, seed=inputs.seed)
         return cls(np.asarray(values.mean(-1)), low, high)
 
