@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -88,6 +89,22 @@ def test_every_checkpoint_has_its_record(cell: Cell, trained_suite: Path) -> Non
         assert (
             scores.shape[0] == 4 and scores.to_numpy().min() >= 0 and scores.to_numpy().max() <= 1
         )
+
+
+def test_what_is_measured_of_the_model_is_recorded(cell: Cell) -> None:
+    """Whatever the behaviour: loss and in-context learning with their intervals, attention sinks.
+    (On text of all families the loss of a model that has seen two of them does not fall.)
+    """
+    first, last = cell.read(0).scalars, cell.read(300).scalars
+    assert first["circuit/status"] == NOT_ABOVE_CHANCE
+    for scalars in (first, last):
+        for key in ("text/loss", "text/in_context_learning"):
+            assert scalars[f"{key}_low"] <= scalars[key] <= scalars[f"{key}_high"]
+        assert 0 <= scalars["roles/attention_sink/max"] <= 1
+    vocabulary = len(load_tokenizer(Path(cell.header["config"]["model"]["path"]) / "step300"))
+    assert first["text/loss"] == pytest.approx(np.log(vocabulary), rel=0.1)
+    assert last["text/loss"] != first["text/loss"]
+    assert cell.header["facts"]["quantities"]["text/loss"]["unit"] == "nats"
 
 
 def test_nothing_is_searched_before_there_is_behaviour(cell: Cell) -> None:
@@ -415,7 +432,7 @@ def test_nothing_but_damaged_weights(trained_suite: Path, tmp_path: Path) -> Non
 def test_the_longest_input_of_a_cell_decides_how_many_tokens_are_compared(
     trained_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Segments, prompts and texts in turn are the longest."""
+    """Segments, prompts, texts for heads and texts for the loss in turn are the longest."""
     asked = []
 
     def load(folder: Path, *, check_length: int, **options: object) -> None:
@@ -425,13 +442,14 @@ def test_the_longest_input_of_a_cell_decides_how_many_tokens_are_compared(
     monkeypatch.setattr("circuitwatch.analysis.load_model", load)
     for number, heads in enumerate(
         (
-            HeadsConfig(length=20, n_sequences=2, n_prompts=4),
-            HeadsConfig(length=2, n_sequences=2, n_prompts=4, text_length=8),
-            HeadsConfig(length=2, n_sequences=2, n_prompts=4, text_length=30),
+            HeadsConfig(length=20, text_length=8, loss_length=8),
+            HeadsConfig(length=2, text_length=8, loss_length=8),
+            HeadsConfig(length=2, text_length=30, loss_length=8),
+            HeadsConfig(length=2, text_length=8, loss_length=60),
         )
     ):
         config = configuration(trained_suite, schedule=ScheduleConfig(kind="steps", steps=[300]))
-        config.heads = heads
+        config.heads = replace(heads, n_sequences=2, n_prompts=4)
         watch_cell(config, tmp_path / str(number))
     prompts = build_prompts("ioi", load_tokenizer(trained_suite / "step300"), n_prompts=4, seed=0)
-    assert list(dict.fromkeys(asked)) == [41, prompts.clean.shape[1], 31]
+    assert list(dict.fromkeys(asked)) == [41, prompts.clean.shape[1], 31, 61]

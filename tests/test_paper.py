@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch import catalogue
+from circuitwatch.catalogue import Role
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.cli import main
@@ -116,6 +118,20 @@ def test_name_movers_need_an_edge_to_the_logits() -> None:
         len(curve_rows(graph, roles, None, "all")) == 8
         and curve_rows(graph, roles, None, "circuit").empty
     )
+
+
+def test_any_role_that_writes_the_answer_needs_an_edge_to_the_logits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = Graph(n_layers=1, n_heads=2, parallel=False)
+    mask = np.zeros(graph.edges.shape, dtype=bool)
+    for sender, receiver in (("a0.h0", "logits"), ("a0.h1", "m0")):
+        mask[graph.senders.index(sender), graph.receivers.index(receiver)] = True
+    roles = pd.DataFrame({"role": "mine", "layer": 0, "head": [0, 1]})
+    monkeypatch.setitem(catalogue.ADDED, Role, {})
+    for writes_answer, kept in ((True, [0]), (False, [0, 1])):
+        catalogue.add(Role("mine", "mine", "", 0.5, "", writes_answer=writes_answer))
+        assert curve_rows(graph, roles, mask, "circuit")["head"].tolist() == kept
 
 
 def test_curves_over_a_circuit_say_nothing_false_of_the_model() -> None:

@@ -1,5 +1,5 @@
-"""One checkpoint, from weights to record: heads, behaviour, edge scores, the circuit, what its
-heads do, and how far it differs from the one before.
+"""One checkpoint, from weights to record: heads and what else is measured of every checkpoint,
+behaviour, edge scores, the circuit, what its heads do, and how far it differs from the one before.
 
 The overlap with the last circuit stands beside what circuits of these sizes would share by chance,
 and its exponentially weighted mean over checkpoints. Circuits of resampled prompts, the same at
@@ -38,6 +38,7 @@ from circuitwatch.circuits.resampling import (
 from circuitwatch.circuits.search import SearchResult, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
+from circuitwatch.heads.quantities import quantity_scalars
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Scalar
 from circuitwatch.scalars import (
@@ -69,7 +70,7 @@ class Subject:
     @property
     def longest_input(self) -> int:
         """Tokens of the longest input that a model gets in this cell."""
-        return max(self.prompts.clean.shape[1], self.probes.longest)
+        return max(self.prompts.clean.shape[1], self.probes.inputs.longest)
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ def analyse_checkpoint(
         on_prefix=prefixes.append,
     )
     say("heads")
-    roles = role_scores(model, subject.probes)
+    measuring = subject.probes.at(model)
+    roles, measured = role_scores(measuring, subject.probes), quantity_scalars(measuring)
     planned = planned_for(
         model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit)
     )
@@ -135,7 +137,7 @@ def analyse_checkpoint(
             n_bootstrap=config.n_bootstrap,
             seed=config.seed,
         )
-    scalars = parts.scalars | {"weights/sha256": weights_sha256(folder)}
+    scalars = parts.scalars | measured | {"weights/sha256": weights_sha256(folder)}
     if duplicate_of:
         scalars[DUPLICATE_OF] = duplicate_of
     if prefixes:

@@ -29,8 +29,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from circuitwatch.algorithms.causes import Case, Findings
     from circuitwatch.algorithms.effects import Effects
     from circuitwatch.heads.measuring import Inputs, Measuring
@@ -85,7 +83,10 @@ class Quantity:
         place: where it comes among others.
         measure: for a quantity that is measured on every checkpoint beside the task: values of each
             unit (text, sequence, …), [unit], whose mean is the quantity and whose bootstrap gives
-            its interval. Raises `measuring.NotMeasurable` with the reason where it can't be.
+            its interval; or a `measuring.Score` where it is no mean. Raises
+            `measuring.NotMeasurable` with the reason where it can't be.
+        probe: makes what `measure` reads by `inputs.of(probe)`, once a cell, before any weights are
+            loaded; None where nothing is to be made.
     """
 
     key: str
@@ -105,7 +106,8 @@ class Quantity:
     marker: str = ""
     label: str = ""
     place: int = LAST_PLACE
-    measure: Callable[[Measuring], Tensor] | None = None
+    measure: Callable[[Measuring], Any] | None = None
+    probe: Callable[[Inputs], Any] | None = None
 
     @property
     def name(self) -> str:
@@ -171,13 +173,14 @@ class Role:
         threshold: the score from which a head holds it, in (0, 1].
         source: where that number comes from.
         probe: makes the inputs that it is measured on, once a cell; roles that name the same
-            function share them. None for a role that a task's algorithm scores.
+            function share them. None for a role that needs no inputs.
         score: scores of every head from a checkpoint and the probe: of each unit (sequence,
             prompt, item), [layer, head, unit] in [0, 1], whose mean is the score and whose
             bootstrap gives its interval; or a `measuring.Score` where it is no mean. Raises
-            `measuring.NotMeasurable` with the reason where it can't be.
+            `measuring.NotMeasurable` with the reason where it can't be. None for a role that a
+            task's algorithm scores.
         confirmed_on: task → what a holder's effect is measured on there; it can be confirmed by
-            cause in no other task.
+            cause in no other task. A role without any accounts for no effect.
         sign: the sign that an effect must have to confirm it: `helps`, `hurts`, or either.
         first_layer: the first layer whose heads can hold it, whatever their score.
         writes_answer: whether it acts on the logits themselves, so that in a circuit it needs an
@@ -217,18 +220,29 @@ class Role:
         )
 
 
-@cache
-def later(path: str) -> Callable[..., Any]:
+@dataclass(frozen=True)
+class Later:
+    """A function that is imported when it is first called: see `later`."""
+
+    path: str
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        module, _, name = self.path.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return found
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Import it, and call it."""
+        return self.function(*arguments, **options)
+
+
+def later(path: str) -> Later:
     """A function that is imported when it is first called, `package.module:function`: so that what
-    the catalogue says can be read without torch. The same path gives the same function.
+    the catalogue says can be read without torch.
     """
-    module, _, function = path.partition(":")
-
-    def call(*arguments: Any, **options: Any) -> Any:
-        return getattr(importlib.import_module(module), function)(*arguments, **options)
-
-    call.__name__ = function
-    return call
+    return Later(path)
 
 
 Item = TypeVar("Item", Task, Role, Quantity)

@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+from circuitwatch import catalogue
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.checkpoints.suites import Suite, require_naming
 from circuitwatch.errors import UserError
@@ -170,55 +171,9 @@ class CircuitConfig:
     """Memory that the analysis may take beside the model, e.g. 4GiB; null: half of what is free."""
 
 
-@dataclass
-class RoleThresholds:
-    """The score from which a head (or MLP) holds a role, and where each number comes from."""
-
-    induction: float = 0.5
-    """Half of the attention goes to the token after the earlier occurrence (Olsson et al.,
-    2209.11895, give no number).
-    """
-    previous_token: float = 0.5
-    """Half of the attention goes to the token before (Olsson et al., 2209.11895, give no number).
-    """
-    duplicate_token: float = 0.5
-    """Half of the attention goes to the earlier occurrence (Wang et al., 2211.00593, give no
-    number).
-    """
-    successor: float = 0.5
-    """Gould et al.
-
-    (2312.09230) call heads above about half successor heads: theirs score 0.5 to 0.9, others near
-    chance.
-    """
-    name_mover: float = 0.10
-    """Tigges et al.
-
-    (2407.10827) count heads from a copy score of 10 %. (Wang et al., 2211.00593: over 95 % for the
-    three they name, below 20 % on average.)
-    """
-    negative_name_mover: float = 0.10
-    """As for name movers, with the sign flipped (Wang et al., 2211.00593: 98 % for the two they
-    name, 12 % on average).
-    """
-    copy_suppression: float = 0.10
-    """Tigges et al.
-
-    (2407.10827) count heads from 10 %. (McDougall et al., 2310.04625: 0.77 for the head they study,
-    most others below a third.)
-    """
-    s_inhibition: float = 0.5
-    """On half of the prompts the head does all three things that the role asks for (Wang et al.,
-    2211.00593, give no number).
-    """
-    year_attention: float = 0.25
-    """A quarter of the attention of the last token goes to the start year (Hanna et al.,
-    2305.00586, give no number).
-    """
-    year_push: float = 0.75
-    """On three prompts of four, chance being two, the MLP raises later years above earlier ones
-    (Hanna et al., 2305.00586, give no number).
-    """
+def role_thresholds() -> dict[str, float]:
+    """Role → the score from which it is held, as its file has it."""
+    return {name: role.threshold for name, role in catalogue.roles().items()}
 
 
 @dataclass
@@ -232,7 +187,8 @@ class HeadsConfig:
     n_prompts: int = 64
     """IOI prompts for the name-mover scores, whatever task is watched."""
     text: str | None = None
-    """Plain text that copy suppression is measured on; null: English prose that comes with
+    """Plain text that copy suppression, attention sinks, the loss and in-context learning are
+    measured on; null: English prose that comes with
     circuitwatch (some 2,800 tokens), for nano models sentences of their corpus' kind that none was
     trained on."""
     n_texts: int = 16
@@ -241,6 +197,11 @@ class HeadsConfig:
     """
     text_length: int = 32
     """Tokens of a piece, at least 8."""
+    loss_length: int = 128
+    """Tokens of a piece that the loss and in-context learning are measured on, at least 20; models
+    with a shorter context get shorter pieces. Of the text as many are taken as it has, up to
+    heads.n_texts.
+    """
     n_destinations: int = 48
     """Positions of the text at which the effect on the output distribution is measured."""
     semantic_set: int = 5
@@ -268,8 +229,17 @@ class HeadsConfig:
     """What D of IOI is about: the S-inhibition heads' keys_and_values, or their values alone (as
     the code of Tigges et al.).
     """
-    thresholds: RoleThresholds = field(default_factory=RoleThresholds)
-    """Scores from which a role is held, in (0, 1]:"""
+    thresholds: dict[str, float] = field(default_factory=role_thresholds)
+    """Scores from which a head (or MLP) holds a role, in (0, 1], and where each number comes
+    from:"""
+
+    def threshold(self, role: str) -> float:
+        """The score from which a role is held: as given, else as its file has it.
+
+        Raises KeyError for a role that is in neither.
+        """
+        given = self.thresholds.get(role)
+        return catalogue.roles()[role].threshold if given is None else float(given)
 
 
 @dataclass
@@ -380,6 +350,7 @@ def validate(config: Any) -> Config:
         "heads.n_prompts": 1,
         "heads.n_texts": 2,
         "heads.text_length": 8,
+        "heads.loss_length": 20,
         "heads.n_destinations": 1,
         "heads.semantic_set": 1,
         "n_bootstrap": 10,
@@ -404,11 +375,16 @@ def validate(config: Any) -> Config:
     for written, name in BOUNDS.items():
         if (bound := _get(config, name)) is not None:
             parse_bound(bound, written)
-    shares = ["circuit.threshold", "heads.predicted_share", "heads.min_effect"]
-    shares += [f"heads.thresholds.{role.name}" for role in fields(RoleThresholds)]
-    for key in shares:
-        if not 0 < _get(config, key) <= 1:
-            raise UserError(f"{key}={_get(config, key)}: must be above 0 and at most 1, e.g. 0.8")
+    for role in config.heads.thresholds:
+        if role not in catalogue.roles():
+            known = ", ".join(catalogue.roles())
+            raise UserError(f"heads.thresholds.{role}: no such role; choose one of {known}")
+    keys = ("circuit.threshold", "heads.predicted_share", "heads.min_effect")
+    shares = {key: _get(config, key) for key in keys}
+    shares |= {f"heads.thresholds.{role}": x for role, x in config.heads.thresholds.items()}
+    for key, share in shares.items():
+        if not 0 < share <= 1:
+            raise UserError(f"{key}={share}: must be above 0 and at most 1, e.g. 0.8")
     for key in ("model.name", "sweep"):
         name = _get(config, key)
         if not name or name in (".", "..") or "/" in name:

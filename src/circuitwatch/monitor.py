@@ -1,10 +1,11 @@
 """One cell: a model and a task, watched over the model's checkpoints. Read this and you know the
 program.
 
-At each checkpoint: weights → the role of every head → behaviour on the task's prompts → edge scores
-→ the smallest faithful circuit → what the heads do in it → its overlap with the one before (all
-this in `analyse_checkpoint`) → a record on disk → tracking. A checkpoint that has its record is not
-looked at again, so a run that was killed goes on where it stopped.
+At each checkpoint: weights → the role of every head, and quantities of the model such as its loss →
+behaviour on the task's prompts → edge scores → the smallest faithful circuit → what the heads do in
+it → its overlap with the one before (all this in `analyse_checkpoint`) → a record on disk →
+tracking. A checkpoint that has its record is not looked at again, so a run that was killed goes on
+where it stopped.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from circuitwatch.circuits.graph import Graph
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, with_thresholds
+from circuitwatch.heads.quantities import make_inputs
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
@@ -70,6 +72,7 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     if cell.is_done():
         return _shown_as_done(cell, console)
     probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
+    make_inputs(probes.inputs)
     title = f"{config.model.name} {config.task.name}"
     with (
         Tracker(cell, config.tracking, sweep=config.sweep) as tracker,
@@ -270,7 +273,7 @@ def header(
         "model": {"name": config.model.name, **facts},
         "task": config.task.name,
         "seed": config.seed,
-        "facts": with_thresholds(Facts.of_installation(), asdict(config.heads.thresholds)).of_cell(
+        "facts": with_thresholds(Facts.of_installation(), config.heads.thresholds).of_cell(
             config.task.name
         ),
         "schedule": [

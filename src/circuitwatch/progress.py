@@ -4,6 +4,7 @@ time left; a table at the end.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from types import TracebackType
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from circuitwatch.facts import Facts
 from circuitwatch.records import PREFIX_REMOVED, Cell
 from circuitwatch.units import format_tokens
 
@@ -32,7 +34,8 @@ STYLE: dict[str, Any] = {
     "box": rich.box.SIMPLE_HEAD,
     "padding": (0, 1, 0, 0),
 }
-ROLES = ("previous_token", "induction", "successor", "name_mover")
+ROLES_SHOWN = 6
+"""Roles in the table of a cell."""
 
 
 class CellProgress:
@@ -127,6 +130,8 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
     title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
     circuits = Table(title=title, **STYLE)
     heads = Table(title="strongest head of each role", caption=_caption(cell, scalars), **STYLE)
+    facts = Facts.of_headers([cell.header])
+    roles = roles_shown(facts, cell.header["task"], scalars.columns)
     for name in (
         "tokens",
         "behaviour",
@@ -141,7 +146,7 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
         "edge Jaccard",
     ):
         circuits.add_column(name, justify="right", no_wrap=True)
-    for name in ("tokens", *(role.replace("_", " ") for role in ROLES)):
+    for name in ("tokens", *(facts.words(role) for role in roles)):
         heads.add_column(name, justify="right", no_wrap=True)
     for _, row in shown.iterrows():
         circuits.add_row(
@@ -160,10 +165,19 @@ def cell_tables(cell: Cell) -> tuple[Table, Table]:
         )
         strongest = [
             f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}"
-            for role in ROLES
+            for role in roles
         ]
         heads.add_row(format_tokens(row["tokens"]), *strongest)
     return circuits, heads
+
+
+def roles_shown(facts: Facts, task: str, scalars: Collection[str]) -> list[str]:
+    """The first roles that serve the task, or of all if none does, that have a curve among the
+    names of scalars.
+    """
+    serving = facts.task(task).roles or tuple(facts.roles)
+    drawn = [role for role in serving if facts.role(role).quantity.key in scalars]
+    return drawn[:ROLES_SHOWN]
 
 
 def _caption(cell: Cell, scalars: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from circuitwatch import catalogue
 from circuitwatch.algorithms.confirming import node_names
 from circuitwatch.circuits.attribution import Scored
 from circuitwatch.circuits.graph import Graph
@@ -26,7 +27,6 @@ from circuitwatch.circuits.overlap import (
 )
 from circuitwatch.circuits.search import SearchResult
 from circuitwatch.heads.holding import can_hold, that_can_hold, why_none_can
-from circuitwatch.heads.roles import COPYING_ROLES
 from circuitwatch.records import CheckpointRecord, Edges, Scalar
 
 Mask = npt.NDArray[np.bool_]
@@ -130,8 +130,8 @@ def curve_rows(graph: Graph, roles: pd.DataFrame, mask: Mask | None, which: str)
     """The rows of a role table that the roles' curves are over: `all`, or those of heads in the
     `circuit` [sender, receiver].
 
-    In the circuit a name mover needs an edge to the logits, as in the code of Tigges et al.
-    (2407.10827).
+    In the circuit a role that writes the answer, as name movers do, needs an edge to the logits (as
+    in the code of Tigges et al., 2407.10827).
     """
     if which == "all":
         return roles
@@ -139,9 +139,10 @@ def curve_rows(graph: Graph, roles: pd.DataFrame, mask: Mask | None, which: str)
         return roles.iloc[:0]
     inside = {graph.nodes[i] for i in np.flatnonzero(graph.nodes_in(mask))}
     to_logits = {graph.senders[i] for i in np.flatnonzero(mask[:, -1])}
-    moves = roles["role"].isin(COPYING_ROLES)
+    writes = [role.name for role in catalogue.roles().values() if role.writes_answer]
+    writes_answer = roles["role"].isin(writes)
     names = pd.Series(node_names(roles), index=roles.index, dtype=object)
-    return roles[names.isin(inside) & (~moves | names.isin(to_logits))]
+    return roles[names.isin(inside) & (~writes_answer | names.isin(to_logits))]
 
 
 def role_scalars(roles: pd.DataFrame, left_out: dict[str, str], n_layers: int) -> dict[str, Scalar]:

@@ -328,6 +328,14 @@ def test_all_is_unexplained_where_a_head_without_a_role_does_it() -> None:
     assert len(named) <= 3
 
 
+def test_a_role_that_nothing_confirms_explains_nothing() -> None:
+    """An attention sink may be the head that does it all."""
+    nobody = {role: [] for role in HOLDERS}
+    named = inspect({**nobody, "attention_sink": ["a2.h0"]}).scalars
+    assert named["algorithm/unexplained"] == pytest.approx(1)
+    assert inspect({**nobody, "induction": ["a2.h0"]}).scalars["algorithm/unexplained"] < 0.05
+
+
 def test_the_strongest_without_a_role_are_named_with_their_effects() -> None:
     found = inspect({**HOLDERS, "negative_name_mover": []}, model=ioi_model("io"))
     direct = found.patching[0].set_index("sender")["effect"]

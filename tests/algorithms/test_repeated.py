@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 import torch
 
+from circuitwatch import catalogue
 from circuitwatch.algorithms import Findings, check_previous_tokens
 from circuitwatch.algorithms.confirming import with_causes
 from circuitwatch.behaviour import TaskMetric
+from circuitwatch.catalogue import Role
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.attention import attention_scores, repeated_pairs, repeated_segments
+from circuitwatch.heads.checks import INDUCTION_KEYS, REPEATED
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 from support.built import (
@@ -67,7 +70,7 @@ def model_of(kind: str) -> Transformer:
     )
 
 
-def checked(model: Transformer, prompts: PromptSet | None = None) -> Findings:
+def checked(model: Transformer, more: pd.DataFrame | None = None) -> Findings:
     scores = attention_scores(model, SEGMENTS, length=LENGTH)
     rows = [
         (role, layer, h, float(scores[role][layer, h].mean()))
@@ -76,10 +79,9 @@ def checked(model: Transformer, prompts: PromptSet | None = None) -> Findings:
         for h in range(3)
     ]
     table = pd.DataFrame(rows, columns=["role", "layer", "head", "score"])
+    table = pd.concat([table, more], ignore_index=True)
     findings = Findings(with_causes(table, None))
-    check_previous_tokens(
-        model, prompts or pairs(), findings, HeadsConfig(), n_bootstrap=300, seed=0
-    )
+    check_previous_tokens(model, pairs(), findings, HeadsConfig(), n_bootstrap=300, seed=0)
     return findings
 
 
@@ -130,6 +132,27 @@ def test_the_head_that_induction_reads_is_confirmed_and_its_look_alike_is_not() 
     assert list(table["sender"]) == ["a0.h0", "a0.h2"] and set(table["receivers"]) == {
         "induction keys"
     }
+
+
+def test_another_role_may_be_confirmed_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its holders are patched with the previous-token heads, and each role is checked in its own
+    holders.
+    """
+    monkeypatch.setitem(catalogue.ADDED, Role, {})
+    catalogue.add(
+        Role("mine", "mine", "", 0.5, "", confirmed_on={REPEATED: INDUCTION_KEYS}, sign="hurts")
+    )
+    model = model_of("composed")
+    alone = rows_of(checked(model))
+    table = pd.DataFrame([("mine", 0, 0, 0.6), ("mine", 0, 1, 0.6)])
+    table.columns = ["role", "layer", "head", "score"]
+    findings = checked(model, more=table)
+    mine = findings.roles[findings.roles["role"] == "mine"].set_index(["layer", "head"])
+    assert mine["sign"].fillna("").tolist() == ["helps", ""]
+    assert mine["confirmed"].tolist() == [False, False]  # it asks for heads that hurt
+    pd.testing.assert_frame_equal(rows_of(findings), alone)
+    (effects,) = findings.patching
+    assert sorted(effects["sender"]) == ["a0.h0", "a0.h1", "a0.h2"]
 
 
 def test_the_effect_is_path_patching_into_the_keys_at_the_first_copy() -> None:

@@ -99,7 +99,7 @@ def watch(folder: Path) -> dict[str, float]:
     stage("circuit")
     circuits(resamples=2)
     stage("circuit and noise ceiling")
-    role_scores(model, probes)
+    role_scores(probes.at(model), probes)
     stage("roles")
     weights = bootstrap_weights(len(prompts.lengths), 1000, 0)
     case = Case(model, PathPatcher(prepared, TaskMetric(prompts)), prompts, None, heads, weights)

@@ -9,13 +9,12 @@ import re
 import subprocess
 import sys
 import zipfile
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from circuitwatch import catalogue
 from circuitwatch.cli.choices import conf_dir
-from circuitwatch.config import RoleThresholds
 
 REPOSITORY = Path(__file__).parents[2]
 MISTAKES = {
@@ -48,6 +47,14 @@ MISTAKES = {
     "circuit.resamples=1": "circuit.resamples=1: must be 0 for no noise ceiling, or at least 2",
     "task.n_prompts=1": "task.n_prompts=1: must be at least 2",
     "heads.length=2": "heads.length=2: must be at least 3",
+    "heads.loss_length=19": "heads.loss_length=19: must be at least 20",
+    "heads.thresholds.induction=0": "heads.thresholds.induction=0.0: must be above 0 and at most 1",
+    "heads.thresholds.attention_sink=1.5": "heads.thresholds.attention_sink=1.5: must be above 0",
+    "heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such option",
+    "+heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such role; choose one of "
+    "previous_token, ",
+    "heads.thresholds.induction=half": "heads.thresholds.induction: Value 'half' of type 'str' "
+    "could not be converted to Float",
     "heads.patch=all": "heads.patch=all: choose one of together, each",
     "heads.d_inputs=keys": "heads.d_inputs=keys: choose one of keys_and_values, values",
     "dtype=bfloat16": "dtype=bfloat16: choose one of float32, float64",
@@ -137,12 +144,13 @@ def test_help_names_every_choice_and_option(tmp_path: Path) -> None:
         "sweep ",
     ):
         assert name in shown
-    for role in fields(RoleThresholds):
+    for role in catalogue.roles().values():
         (line,) = (
             line
             for line in shown.splitlines()
             if line.startswith(f"  heads.thresholds.{role.name} ")
         )
+        assert line.endswith(f" {role.threshold:g}: {role.source}")
         assert re.search(r"\b\d{4}\.\d{5}\b", line), f"no source of the threshold: {line}"
     assert run("--version", cwd=tmp_path).stdout.startswith("circuitwatch ")
 
@@ -211,6 +219,7 @@ def test_a_cells_configuration_is_resolved_in_its_header(
         "schedule.steps=[300]",
         "tracking=off",
         "circuit.threshold=0.7",
+        "heads.thresholds.induction=0.4",
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -220,3 +229,6 @@ def test_a_cells_configuration_is_resolved_in_its_header(
         and header["config"]["task"]["name"] == "ioi"
     )
     assert "${" not in json.dumps(header["config"])
+    given = {role.name: role.threshold for role in catalogue.roles().values()} | {"induction": 0.4}
+    assert header["config"]["heads"]["thresholds"] == given
+    assert header["facts"]["roles"]["induction"]["threshold"] == 0.4

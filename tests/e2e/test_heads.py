@@ -148,7 +148,7 @@ def test_s_inhibition_effects(
         (layer, head)
         for layer, head in HEADS
         if (name := f"a{layer}.h{head}") in helping
-        and role(record, "name_mover", name)["score"] >= heads.thresholds.name_mover
+        and role(record, "name_mover", name)["score"] >= heads.threshold("name_mover")
     ]
     receivers: dict[int, list[int]] = {}
     for layer, head in movers:
@@ -218,7 +218,7 @@ def test_name_movers_attend_to_io(
     for head in NAME_MOVERS:
         io, s1, s2 = attention[head]
         assert io > max(s1, s2), head
-        assert role(record, "name_mover", head)["score"] >= HeadsConfig().thresholds.name_mover, (
+        assert role(record, "name_mover", head)["score"] >= HeadsConfig().threshold("name_mover"), (
             head
         )
     io, s1, s2 = attention["a23.h3"]

@@ -132,4 +132,4 @@ def test_the_program_finds_nothing_in_an_untrained_model(
         "name_mover",
         "s_inhibition",
     ):
-        assert best[role] < getattr(HeadsConfig().thresholds, role), role
+        assert best[role] < HeadsConfig().threshold(role), role

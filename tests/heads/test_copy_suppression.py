@@ -14,6 +14,7 @@ from torch import Tensor
 from circuitwatch.heads.copy_suppression import (
     LOWEST_CUTOFF,
     SCREENED_OUT,
+    SCREENING,
     WORTH_IT,
     SuppressionProbe,
     copy_suppression,
@@ -24,7 +25,6 @@ from circuitwatch.heads.copy_suppression import (
 )
 from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_divergences
 from circuitwatch.heads.intervals import bootstrap_interval
-from circuitwatch.heads.roles import SCREENING
 from circuitwatch.transformer import Transformer
 from support import naive_roles as naive
 from support.built import BUILT, roles_model

@@ -4,31 +4,29 @@ where they do not apply.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from circuitwatch import catalogue
+from circuitwatch.catalogue import Role
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
-from circuitwatch.config import HeadsConfig, RoleThresholds
+from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
-from circuitwatch.heads.attention import repeated_segments
-from circuitwatch.heads.checks import CHECKED_ON, REPEATED
+from circuitwatch.heads.attention import Segments, repeated_segments
+from circuitwatch.heads.checks import REPEATED
 from circuitwatch.heads.copy_suppression import SuppressionProbe
-from circuitwatch.heads.roles import (
-    ATTENTION_ROLES,
-    COPYING_ROLES,
-    ROLES,
-    RoleProbes,
-    role_probes,
-    role_scores,
-)
+from circuitwatch.heads.copying import Names
+from circuitwatch.heads.measuring import Inputs, Measuring, Score
+from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
 from circuitwatch.heads.successor import Succession
+from circuitwatch.heads.text import Pieces
 from circuitwatch.lexicon import FEMALE_NAMES, MALE_NAMES
-from circuitwatch.nano.check import TASKS
 from circuitwatch.transformer import MLP, Transformer
 from support import naive_roles as naive
 from support.built import BUILT, RANDOM_HEAD, roles_model
@@ -37,6 +35,16 @@ from support.naive_roles import in_double
 from support.tokenizers import tokenizer_named
 
 WORDS, LENGTH = 100, 12
+ATTENTION_ROLES = ("previous_token", "duplicate_token", "induction")
+COPYING_ROLES = ("name_mover", "negative_name_mover")
+ROLES = [
+    *ATTENTION_ROLES,
+    *COPYING_ROLES,
+    "copy_suppression",
+    "successor",
+    "attention_sink",
+]
+"""In the order of the table."""
 SMALL = HeadsConfig(
     length=6, n_sequences=3, n_prompts=4, n_texts=6, text_length=16, n_destinations=10
 )
@@ -59,17 +67,32 @@ def made_probes(
         "predicted_share": 0.05,
         "seed": 0,
     } | options
-    text = SuppressionProbe(segments(words, length, n, 2), **settings)
-    places = torch.tensor([[2, 4, 5]]).repeat(n, 1)
-    return RoleProbes(
-        segments(words, length, n, 0),
-        length,
-        segments(words, length, n, 1),
-        places,
-        successions,
-        text,
-        {},
+    text = segments(words, length, n, 2)
+    made: dict[str, Any] = dict.fromkeys(
+        ATTENTION_ROLES, Segments(segments(words, length, n, 0), length)
     )
+    places = torch.tensor([[2, 4, 5]]).repeat(n, 1)
+    made |= dict.fromkeys(COPYING_ROLES, Names(segments(words, length, n, 1), places))
+    made["copy_suppression"] = SuppressionProbe(text, **settings)
+    made["successor"] = successions
+    made["attention_sink"] = Pieces(text, has_bos=True)
+    return with_made(RoleProbes(inputs(), {}, {}), **made)
+
+
+def inputs() -> Inputs:
+    return Inputs(tokenizer_named("nano"), HeadsConfig(), seed=0)
+
+
+def with_made(probes: RoleProbes, **made: Any) -> RoleProbes:
+    """The same with other inputs for some roles."""
+    roles = catalogue.roles()
+    return replace(
+        probes, made={**probes.made, **{name: (roles[name], probe) for name, probe in made.items()}}
+    )
+
+
+def probe_of(probes: RoleProbes, role: str) -> Any:
+    return probes.made[role][1]
 
 
 def check_against_naive(model: Transformer, probes: RoleProbes) -> None:
@@ -78,35 +101,38 @@ def check_against_naive(model: Transformer, probes: RoleProbes) -> None:
     A near-tie that rounding decides is unlikely there.
     """
     model = in_double(model)
-    found = role_scores(model, probes)
+    found = role_scores(probes.at(model), probes)
     assert not found.left_out
-    assert list(dict.fromkeys(found.table["role"])) == list(ROLES)
+    assert list(dict.fromkeys(found.table["role"])) == ROLES
     table = found.table.set_index(["role", "layer", "head"])["score"]
     assert len(table) == len(ROLES) * model.n_layers * model.n_heads
-    assert (
-        probes.names is not None and probes.name_positions is not None and probes.text is not None
-    )
+    repeated, names = probe_of(probes, "induction"), probe_of(probes, "name_mover")
     distances = {
         "previous_token": 1,
-        "induction": probes.length - 1,
-        "duplicate_token": probes.length,
+        "induction": repeated.length - 1,
+        "duplicate_token": repeated.length,
     }
     for layer in range(model.n_layers):
         for head in range(model.n_heads):
             expected = {
                 role: naive.attention_score(
-                    model, probes.repeated, probes.length, distance, layer, head
+                    model, repeated.tokens, repeated.length, distance, layer, head
                 )
                 for role, distance in distances.items()
             }
-            expected["successor"] = naive.successor(model, list(probes.lists), layer, head)
+            expected["successor"] = naive.successor(
+                model, list(probe_of(probes, "successor")), layer, head
+            )
             for role, sign in (("name_mover", 1), ("negative_name_mover", -1)):
                 expected[role] = naive.name_mover(
-                    model, probes.names, probes.name_positions, layer, head, sign
+                    model, names.tokens, names.positions, layer, head, sign
                 )
-            expected["copy_suppression"] = naive.copy_suppression(model, probes.text, layer, head)[
-                0
-            ]
+            expected["copy_suppression"] = naive.copy_suppression(
+                model, probe_of(probes, "copy_suppression"), layer, head
+            )[0]
+            expected["attention_sink"] = naive.attention_sink(
+                model, probe_of(probes, "attention_sink").tokens, layer, head
+            )
             for role in ROLES:
                 assert table[role, layer, head] == pytest.approx(expected[role], abs=1e-6), (
                     role,
@@ -147,9 +173,9 @@ def test_scores_equal_naive_ones_on_random_models(
 def test_scores_equal_naive_ones_on_a_trained_model(trained_suite: Path) -> None:
     folder = trained_suite / "step300"
     probes = role_probes(load_tokenizer(folder), SMALL, seed=0)
-    assert probes.text is not None
     # The naive score knows no screening; that it changes nothing else has a test of its own.
-    check_against_naive(load_model(folder), replace(probes, text=replace(probes.text, n_screen=0)))
+    unscreened = replace(probe_of(probes, "copy_suppression"), n_screen=0)
+    check_against_naive(load_model(folder), with_made(probes, copy_suppression=unscreened))
 
 
 def test_built_heads_hold_their_roles_and_a_random_head_does_not() -> None:
@@ -157,10 +183,9 @@ def test_built_heads_hold_their_roles_and_a_random_head_does_not() -> None:
         Succession(torch.arange(1, WORDS), torch.arange(1, WORDS - 1), torch.arange(1, WORDS - 1))
     ]
     probes = made_probes(WORDS, LENGTH, 16, lists, n_destinations=60)
-    table = role_scores(roles_model(WORDS, 1 + 2 * LENGTH), probes).table.set_index(
-        ["role", "layer", "head"]
-    )["score"]
-    assert set(BUILT) == set(ROLES)
+    scores = role_scores(probes.at(roles_model(WORDS, 1 + 2 * LENGTH)), probes)
+    table = scores.table.set_index(["role", "layer", "head"])["score"]
+    assert set(BUILT) == set(ROLES) - {"attention_sink"}  # that has a model of its own
     for role, (layer, head) in BUILT.items():
         assert table[role, layer, head] >= 0.9, role
         assert table[role, *RANDOM_HEAD] <= 0.1, role
@@ -175,7 +200,7 @@ def test_every_score_has_an_interval_over_what_it_averages(case: Case) -> None:
     probes = made_probes(
         VOCABULARY, 6, 6, lists, n_destinations=30, semantic_set=3, predicted_share=0.25
     )
-    table = role_scores(case.model, probes).table
+    table = role_scores(probes.at(case.model), probes).table
     assert table.columns.tolist() == ["role", "layer", "head", "score", "low", "high"]
     assert (table["low"] <= table["score"] + 1e-9).all() and (
         table["score"] <= table["high"] + 1e-9
@@ -185,11 +210,17 @@ def test_every_score_has_an_interval_over_what_it_averages(case: Case) -> None:
         assert (
             table.loc[table["role"] == role, "low"] < table.loc[table["role"] == role, "high"]
         ).any() or (table.loc[table["role"] == role, "score"].nunique() == 1), role
-    assert role_scores(case.model, probes).table.equals(table)
+    assert role_scores(probes.at(case.model), probes).table.equals(table)
     single = [Succession(lists[0].targets, lists[0].inputs[:1], lists[0].successors[:1])]
-    one = replace(made_probes(VOCABULARY, 6, 2, single), repeated=probes.repeated[:1])
-    one = replace(one, names=one.names[:1], name_positions=one.name_positions[:1])
-    table = role_scores(case.model, one).table
+    one = made_probes(VOCABULARY, 6, 2, single)
+    repeated, names = probe_of(one, "induction"), probe_of(one, "name_mover")
+    one = with_made(
+        one,
+        **dict.fromkeys(ATTENTION_ROLES, Segments(repeated.tokens[:1], 6)),
+        **dict.fromkeys(COPYING_ROLES, Names(names.tokens[:1], names.positions[:1])),
+        attention_sink=Pieces(probe_of(one, "attention_sink").tokens[:1], True),
+    )
+    table = role_scores(one.at(case.model), one).table
     assert table["score"].notna().all() and table[["low", "high"]].isna().all().all()
 
 
@@ -208,7 +239,7 @@ def test_a_tokenizer_without_names_lists_and_the_texts_words(
     probes = role_probes(
         word_level(["<unk>", "<s>", *(f"w{i}" for i in range(40))], **special), SMALL, seed=0
     )
-    found = role_scores(case.model, probes)
+    found = role_scores(probes.at(case.model), probes)
     assert set(found.table["role"]) == set(ATTENTION_ROLES)
     names = (
         f"only 0 of {len([*FEMALE_NAMES, *MALE_NAMES])} names are single tokens in this "
@@ -222,6 +253,7 @@ def test_a_tokenizer_without_names_lists_and_the_texts_words(
         "copy_suppression": "this model's tokenizer can encode only 0 of 6 pieces of "
         "English prose; "
         "heads.text=<file> gives it another",
+        "attention_sink": found.left_out["copy_suppression"],
     }
 
 
@@ -236,37 +268,123 @@ def test_a_model_without_a_first_mlp(case: Case) -> None:
     without = MLP(nothing, torch.zeros(0), nothing.T, torch.zeros(model.d_model), torch.relu)
     model = replace(model, blocks=(replace(first, mlp=without), *model.blocks[1:]))
     lists = [Succession(torch.arange(10, 17), torch.arange(10, 16), torch.arange(1, 7))]
-    found = role_scores(model, made_probes(VOCABULARY, 6, 4, lists))
+    probes = made_probes(VOCABULARY, 6, 4, lists)
+    found = role_scores(probes.at(model), probes)
     assert found.left_out == {"successor": "the first block has no MLP"}
     assert set(found.table["role"]) == set(ROLES) - {"successor"}
 
 
 def test_a_context_too_short_for_some_probes() -> None:
-    model = roles_model(WORDS, 20)
     lists = [Succession(torch.arange(1, 20), torch.arange(1, 19), torch.arange(1, 19))]
-    found = role_scores(model, made_probes(WORDS, LENGTH, 6, lists))
-    assert set(found.table["role"]) == {
-        "successor",
-        "copy_suppression",
-    }  # pieces of text are cut to 20 tokens
+    probes = made_probes(WORDS, LENGTH, 6, lists)
+    found = role_scores(probes.at(roles_model(WORDS, 20)), probes)
+    cut = {"copy_suppression", "attention_sink"}  # pieces of text, to 20 tokens
+    assert set(found.table["role"]) == {"successor", *cut}
     reason = "the repeated segments take 25 tokens, more than the model's context of 20"
     assert [found.left_out[role] for role in ATTENTION_ROLES] == 3 * [reason]
     assert set(found.left_out) == {*ATTENTION_ROLES, *COPYING_ROLES}
-    shortest = role_scores(roles_model(WORDS, 8), made_probes(WORDS, LENGTH, 6, lists)).left_out[
-        "copy_suppression"
+    shortest = role_scores(probes.at(roles_model(WORDS, 8)), probes).left_out
+    assert [shortest[role] for role in cut] == 2 * [
+        "the model's context of 8 tokens is too short for a piece of text"
     ]
-    assert shortest == "the model's context of 8 tokens is too short for a piece of text"
 
 
 @pytest.mark.parametrize("name", ["nano", "pythia"])
 def test_the_shipped_tokenizers_allow_every_role(name: str) -> None:
     probes = role_probes(tokenizer_named(name), HeadsConfig(), seed=0)
     assert not probes.left_out
-    assert probes.text is not None and probes.text.pieces.shape == (16, 33)
+    assert list(probes.made) == ROLES
+    assert probe_of(probes, "copy_suppression").pieces.shape == (16, 33)
+    assert probe_of(probes, "copy_suppression").pieces is probe_of(probes, "attention_sink").tokens
     assert probes.pairs is not None and len(probes.pairs.lengths) == HeadsConfig().n_sequences
 
 
-def test_every_role_has_a_threshold_and_a_task_that_confirms_it() -> None:
-    thresholds = {field.name for field in fields(RoleThresholds)}
-    assert set(CHECKED_ON) == thresholds
-    assert {task for tasks in CHECKED_ON.values() for task in tasks} <= {*TASKS, REPEATED}
+def test_every_role_says_where_its_threshold_comes_from_and_which_of_our_tasks_confirm_it() -> None:
+    for role in catalogue.roles().values():
+        assert 0 < role.threshold <= 1 and role.source and role.about, role.name
+        assert set(role.confirmed_on) <= {*catalogue.tasks(), REPEATED}
+
+
+def test_roles_that_share_a_pass_take_one(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three attention roles from one pass, two of names from one; a second checkpoint takes its
+    own.
+    """
+    passes = []
+    for path in ("attention.attention_scores", "copying.name_mover_scores"):
+        module, _, name = f"circuitwatch.heads.{path}".rpartition(".")
+        made = getattr(__import__(module, fromlist=[name]), name)
+        monkeypatch.setattr(
+            f"{module}.{name}",
+            lambda *given, made=made, name=name, **options: (
+                passes.append(name) or made(*given, **options)
+            ),
+        )
+    lists = [Succession(torch.arange(10, 17), torch.arange(10, 16), torch.arange(1, 7))]
+    probes = made_probes(VOCABULARY, 6, 4, lists)
+    for _ in range(2):
+        passes.clear()
+        role_scores(probes.at(case.model), probes)
+        assert sorted(passes) == ["attention_scores", "name_mover_scores"]
+
+
+OWN = Role(
+    name="own_role",
+    words="own role",
+    about="every head has a score of its number",
+    threshold=0.4,
+    source="made up",
+    probe=lambda inputs: inputs.heads.n_texts,
+    score=lambda measuring, n: numbers(measuring)[..., None].expand(-1, -1, n),
+    place=5,
+)
+
+
+def numbers(measuring: Measuring) -> torch.Tensor:
+    """Layer and head, in tenths: [layer, head]."""
+    model = measuring.model
+    return torch.arange(model.n_layers)[:, None] / 10 + torch.arange(model.n_heads) / 10
+
+
+def test_one_object_is_a_role(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Added from outside it is in the table, first by its place, with its probe, its score and an
+    interval; and in the configuration with its threshold.
+    """
+    monkeypatch.setitem(catalogue.ADDED, Role, {})
+    catalogue.add(OWN)
+    probes = role_probes(tokenizer_named("nano"), SMALL, seed=0)
+    table = role_scores(
+        probes.at(case.model), replace(probes, made={"own_role": probes.made["own_role"]})
+    ).table
+    assert set(table["role"]) == {"own_role"}
+    assert table["score"].tolist() == pytest.approx(
+        numbers(probes.at(case.model)).flatten().tolist()
+    )
+    assert table["low"].tolist() == pytest.approx(table["high"].tolist())  # all units alike
+    assert next(iter(probes.made)) == "own_role"
+    assert HeadsConfig().thresholds["own_role"] == HeadsConfig().threshold("own_role") == 0.4
+    assert HeadsConfig(thresholds={"own_role": 0.7}).threshold("own_role") == 0.7
+    assert HeadsConfig(thresholds={"own_role": 0.7}).threshold("induction") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("score", "message"),
+    [
+        (torch.zeros(7), r"role own_role: its scores are \[\]; they must be \[2, \d\]"),
+        (torch.full((2, 9, 1), 0.5), r"its scores are \[2, 9\]"),
+        ("too high", r"role own_role: a score is not within \[0, 1\]"),
+        ("missing", r"role own_role: a score is not within \[0, 1\]"),
+    ],
+)
+def test_scores_that_are_none(
+    case: Case, monkeypatch: pytest.MonkeyPatch, score: torch.Tensor | str, message: str
+) -> None:
+    value = {"too high": 1.01, "missing": float("nan")}.get(score) if isinstance(score, str) else 0
+
+    def scored(measuring: Measuring, probe: None) -> torch.Tensor | Score:
+        shape = case.model.n_layers, case.model.n_heads
+        return torch.full((*shape, 2), value) if isinstance(score, str) else score
+
+    role = replace(OWN, score=scored, probe=None)
+    probes = RoleProbes(inputs(), {"own_role": (role, None)}, {})
+    with pytest.raises(UserError, match=message):
+        role_scores(probes.at(case.model), probes)

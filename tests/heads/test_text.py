@@ -8,13 +8,24 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
+from circuitwatch.heads.measuring import Inputs, NotMeasurable
 from circuitwatch.heads.roles import role_probes
-from circuitwatch.heads.text import SPARE, corpus_texts, is_nano, prose, text_pieces, text_used
+from circuitwatch.heads.text import (
+    SPARE,
+    Pieces,
+    corpus_texts,
+    is_nano,
+    long_pieces,
+    prose,
+    text_pieces,
+    text_used,
+)
 from circuitwatch.nano.corpus import Corpus
 from circuitwatch.nano.vocabulary import vocabulary
 from support.tokenizers import tokenizer_named
@@ -143,3 +154,56 @@ def test_wrong_files(tmp_path: Path, content: bytes | None, message: str) -> Non
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="can't be read"):
         role_probes(tokenizer_named("nano"), HeadsConfig(text=str(tmp_path)), seed=0)
+
+
+def test_long_pieces_are_as_many_as_the_text_has(tmp_path: Path) -> None:
+    """A file of 180 tokens has three of 50, although 16 are asked for; of its first 90 there is
+    one, which is too few, and no reason to stop.
+    """
+    file, tokenizer = tmp_path / "text.txt", tokenizer_named("nano")
+    ids = tokenizer.encode(" ".join(corpus_texts(8, 60, 1)), add_special_tokens=False)
+    for length, expected in ((180, 3), (90, None)):
+        file.write_text(tokenizer.decode(ids[:length]), encoding="utf-8")
+        known = tokenizer.encode(file.read_text(encoding="utf-8"), add_special_tokens=False)
+        assert len(known) == length
+        inputs = Inputs(tokenizer, HeadsConfig(text=str(file), loss_length=50), seed=0)
+        if expected is None:
+            with pytest.raises(
+                NotMeasurable, match=r"it has 90 tokens; .* pieces of heads.loss_length=50 tokens"
+            ):
+                inputs.of(long_pieces)
+        else:
+            tokens = inputs.of(long_pieces).tokens
+            assert tokens.shape == (expected, 51)
+            assert tokens[:, 1:].flatten().tolist() == known[: 50 * expected]
+
+
+def test_long_pieces_of_the_corpus_and_of_prose() -> None:
+    """Word by word the prose has 21 pieces of 128 tokens, of which some are drawn; of 1000 it has
+    two.
+    """
+    inputs = Inputs(tokenizer_named("nano"), HeadsConfig(), seed=0)
+    long = inputs.of(long_pieces)
+    assert long.tokens.shape == (16, 129) and long.has_bos
+    words = words_tokenizer(sorted(set(re.findall(r"\w+|[^\w\s]+", prose()))))
+    for length, n in ((128, 16), (1000, 2)):
+        of_prose = Inputs(words, HeadsConfig(loss_length=length), seed=0).of(long_pieces)
+        assert of_prose.tokens.shape == (n, length) and not of_prose.has_bos
+    with pytest.raises(NotMeasurable, match=r"heads.loss_length=3000 tokens need 48000"):
+        Inputs(words, HeadsConfig(loss_length=3000), seed=0).of(long_pieces)
+
+
+@pytest.mark.parametrize("has_bos", [True, False])
+def test_pieces_that_fit_a_context(has_bos: bool) -> None:
+    text = torch.arange(1, 61).view(2, 30)
+    tokens = torch.cat([torch.zeros(2, 1, dtype=torch.long), text], 1) if has_bos else text
+    pieces = Pieces(tokens, has_bos)
+    assert pieces.fitting(None) is pieces and pieces.fitting(tokens.shape[1]) is pieces
+    short = pieces.fitting(12 + has_bos)
+    assert short.has_bos == has_bos and short.tokens.shape == (4, 12 + has_bos)
+    assert short.tokens[:, has_bos:].tolist() == [
+        list(range(start, start + 12)) for start in (1, 13, 31, 43)
+    ]
+    assert not has_bos or (short.tokens[:, 0] == 0).all()
+    with pytest.raises(NotMeasurable, match="context of 8 tokens is too short for a piece"):
+        pieces.fitting(8)

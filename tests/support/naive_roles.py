@@ -51,6 +51,13 @@ def attention_score(
     return sum(looks) / len(looks)
 
 
+def attention_sink(model: Transformer, pieces: Tensor, layer: int, head: int) -> float:
+    """Mean attention from each later position to the first."""
+    pattern = model.attention_patterns(pieces)[layer, :, head]
+    looks = [float(row[i, 0]) for row in pattern for i in range(1, pieces.shape[1])]
+    return sum(looks) / len(looks)
+
+
 def name_mover(
     model: Transformer,
     tokens: Tensor,

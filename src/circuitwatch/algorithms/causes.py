@@ -31,14 +31,14 @@ class Findings:
     patching: list[pd.DataFrame] = field(default_factory=list)
     bands: list[pd.DataFrame] = field(default_factory=list)
 
-    def measure(self, name: str, found: Share | None, otherwise: str) -> None:
+    def measure(self, name: str, share: Share | None, otherwise: str) -> None:
         """Record a measure of the algorithm with its interval, or why there is none."""
-        if found is None:
+        if share is None:
             self.scalars[f"algorithm/{name}_left_out"] = otherwise
         else:
             self.scalars |= {
                 f"algorithm/{name}{end}": x
-                for end, x in zip(("", "_low", "_high"), found, strict=True)
+                for end, x in zip(("", "_low", "_high"), share, strict=True)
             }
 
 
@@ -83,7 +83,7 @@ class Case:
         """Heads (and MLPs) whose score reaches the threshold of any of the roles, or one cut-off
         for all of them.
         """
-        return confirming.holders(roles, self.heads.thresholds, names, cutoff)
+        return confirming.holders(roles, self.heads, names, cutoff)
 
     def check(
         self, roles: pd.DataFrame, effects: Effects, on: str, senders: Collection[str] | None = None
@@ -91,9 +91,8 @@ class Case:
         """Check the roles that the task confirms by the effect `on` something; returns those that
         the table has.
         """
-        known = [
-            role for role in roles_checked(self.prompts.task, on) if (roles["role"] == role).any()
-        ]
-        for role in known:
+        in_table = set(roles["role"])
+        checked = [role for role in roles_checked(self.prompts.task, on) if role in in_table]
+        for role in checked:
             confirming.check(roles, role, effects, self.heads, self.nodes, senders)
-        return known
+        return checked

@@ -1,10 +1,11 @@
-"""Roles confirmed by cause: what a holder's effect must be, and which way it acts.
+"""Roles confirmed by cause: what a holder's effect must be, and its sign.
 
 A role is confirmed if the head (or MLP) holds it, is in the circuit, and its effect is at least
-`heads.min_effect` of the behaviour with an interval over prompts that excludes 0. Either way will
-do: a head that copies against a name lowers the answer where it attends to the one, and raises it
-where it attends to the other (Wang et al., 2211.00593, count both). So the sign stands beside it: a
-head *helps* if patching it lowers the behaviour, *hurts* if it raises it.
+`heads.min_effect` of the behaviour with an interval over prompts that excludes 0. A head *helps* if
+patching it lowers the behaviour, and *hurts* if that raises it. Of most roles either sign confirms:
+a head that copies against a name lowers the answer where it attends to the one, and raises it where
+it attends to the other (Wang et al., 2211.00593, count both); so the sign is recorded too. Where a
+role says which sign it has (`Role.sign`), only an effect of that sign confirms it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from circuitwatch import catalogue
 from circuitwatch.algorithms.effects import Array, Effects, sure
-from circuitwatch.config import HeadsConfig, RoleThresholds
+from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.heads.intervals import expanded_percentiles
 
@@ -77,22 +79,28 @@ def scored_rows(
 
 def holders(
     roles: pd.DataFrame,
-    thresholds: RoleThresholds,
+    heads: HeadsConfig,
     names: Collection[str],
     cutoff: float | None = None,
 ) -> list[str]:
     """Heads (and MLPs), by layer, whose score reaches the threshold of any of the named roles, or
-    the one cut-off given for all.
+    one cut-off for all.
+
+    Args:
+        roles: columns role, layer, head, score.
+        heads: the roles' thresholds.
+        names: the roles.
+        cutoff: in place of the thresholds.
     """
     able = that_can_hold(roles[roles["role"].isin(list(names))])
-    lowest = able["role"].map(lambda role: getattr(thresholds, role) if cutoff is None else cutoff)
+    lowest = able["role"].map(heads.threshold if cutoff is None else lambda _: cutoff)
     held = able[able["score"] >= lowest.astype(float)]
     return list(dict.fromkeys(node_names(held.sort_values(["layer", "head"]))))
 
 
 def signs(effects: pd.DataFrame, min_effect: float) -> pd.Series:
-    """Which way each row of a table with columns effect, low, high acts; missing where its effect
-    is too small, or not sure.
+    """Whether each row of a table with columns effect, low, high helps or hurts; missing where its
+    effect is below `min_effect`, or its interval includes 0.
     """
     counts = sure(effects["low"], effects["high"]) & (effects["effect"].abs() >= min_effect)
     words = effects["effect"].map(lambda effect: HELPS if effect < 0 else HURTS)
@@ -115,11 +123,12 @@ def check(
         effects: a head that is not among the senders can be seen by no receiver, and has an effect
             of 0.
         heads: thresholds and `min_effect`.
-        nodes: names of those in the circuit, of which one must be to be confirmed; None if there is
+        nodes: names of those in the circuit, the only ones that can be confirmed; None if there is
             no circuit, so that nothing can be confirmed.
         senders: whose rows are filled; default all.
     """
     mine = roles["role"] == role
+    asked = catalogue.roles()[role].sign
     names = pd.Series(node_names(roles[mine]), index=roles.index[mine], dtype=object)
     if senders is not None:
         names = names[names.isin(list(senders))]
@@ -131,5 +140,6 @@ def check(
     roles.loc[names.index, "sign"] = sign
     if nodes is not None:
         able = names.index.isin(that_can_hold(roles.loc[names.index]).index)
-        holds = able & (roles.loc[names.index, "score"] >= getattr(heads.thresholds, role))
-        roles.loc[names.index, "confirmed"] = holds & names.isin(list(nodes)) & sign.notna()
+        holds = able & (roles.loc[names.index, "score"] >= heads.threshold(role))
+        acts = sign.notna() if asked == "either" else (sign == asked).fillna(False)
+        roles.loc[names.index, "confirmed"] = holds & names.isin(list(nodes)) & acts

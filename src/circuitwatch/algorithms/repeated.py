@@ -1,16 +1,15 @@
-"""Previous-token heads, checked on the task that they serve: going on with a random segment that is
+"""Previous-token heads, checked on the task that they serve: continuing a random segment that is
 written a second time (Olsson et al., 2209.11895).
 
 The second copy can be continued by an induction head whose keys say which token came before. In the
-twin of a prompt the first copy is other random tokens, so nothing is to be continued. What a
-previous-token head writes in the twin's first copy goes into the keys of the induction heads there,
-and nowhere else. (On the prompts of IOI this can't be seen: with the corruption `swap` nothing
-before S2 differs.)
+corrupted counterpart of a prompt the first copy is other random tokens, so there is nothing to
+continue. What a previous-token head writes in the counterpart's first copy goes into the keys of
+the induction heads there, and nowhere else. (On the prompts of IOI this can't be seen: with the
+corruption `swap` nothing before S2 differs.)
 
-The task is no cell's, so no circuit is known on it, and a head is confirmed without the question
-whether it is in the circuit. It can be asked of every checkpoint, whatever its behaviour on the
-cell's own task; where no head holds induction, or the model does not go on with segments, nothing
-is said.
+The task is no cell's, so no circuit is known on it, and a head is confirmed whether or not it is in
+a circuit. Every checkpoint is checked, whatever its behaviour on the cell's own task; where no head
+holds induction, or the model does not continue segments, the rows stay empty.
 """
 
 from __future__ import annotations
@@ -43,16 +42,23 @@ def check_previous_tokens(
     n_bootstrap: int,
     seed: int,
 ) -> None:
-    """Check the holders of the previous-token role; rows of `findings.roles`, and a table of
-    `findings.patching`, are filled in.
+    """Check the holders of the previous-token role (and of others that are confirmed there); rows
+    of `findings.roles`, and a table of `findings.patching`, are filled in.
 
-    prompts: of `heads.attention.repeated_pairs`.
+    Args:
+        model: the checkpoint.
+        prompts: of `heads.attention.repeated_pairs`.
+        findings: with the scores of roles.
+        heads: thresholds and `min_effect`.
+        n_bootstrap: resamples of the prompts.
+        seed: of the resamples.
     """
-    (role,) = roles_checked(REPEATED, KEYS)
-    previous, inducing = (
-        holders(findings.roles, heads.thresholds, [name]) for name in (role, "induction")
-    )
-    if not previous or not inducing:
+    checked = {
+        role: holders(findings.roles, heads, [role]) for role in roles_checked(REPEATED, KEYS)
+    }
+    senders = list(dict.fromkeys(head for held in checked.values() for head in held))
+    inducing = holders(findings.roles, heads, ["induction"])
+    if not senders or not inducing:
         return
     weights = bootstrap_weights(len(prompts.lengths), n_bootstrap, seed)
     patcher = PathPatcher(Prepared(model, prompts, batch_size=BATCH), TaskMetric(prompts))
@@ -62,8 +68,9 @@ def check_previous_tokens(
     first, last = prompts.positions["first"], prompts.positions["last"]
     first_copy = first[:, None] + torch.arange(int((last - first).max()) + 1)
     patched = patcher.patch(
-        [[head] for head in previous], [f"{head}<k>" for head in inducing], positions=first_copy
+        [[head] for head in senders], [f"{head}<k>" for head in inducing], positions=first_copy
     )
-    effects = Effects.of(patched, previous, KEYS)
+    effects = Effects.of(patched, senders, KEYS)
     findings.patching.append(effects.table())
-    check(findings.roles, role, effects, heads, nodes=previous, senders=previous)
+    for role, held in checked.items():
+        check(findings.roles, role, effects, heads, nodes=held, senders=held)

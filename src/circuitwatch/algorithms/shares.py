@@ -16,7 +16,7 @@ from torch import Tensor
 
 from circuitwatch.algorithms.causes import Case, Findings
 from circuitwatch.algorithms.effects import Effects, Share, sure
-from circuitwatch.heads.checks import CUTOFFS
+from circuitwatch.heads.checks import CUTOFFS, confirmed_on
 
 NO_EFFECT = "all heads together have no effect there"
 NONE_SURE = "no head's effect on the logits has an interval that excludes 0"
@@ -69,11 +69,12 @@ def unexplained(case: Case, findings: Findings, direct: Effects) -> None:
     """Record the share of all heads' direct effect that is of heads without any role at its
     threshold, and name the strongest of them.
 
-    Many tiny effects add up, so the same stands beside it for those heads alone whose interval
+    A role that no effect confirms in any task, as that of attention sinks, accounts for none. Many
+    tiny effects add up, so the same stands beside it for those heads alone whose interval
     excludes 0 (chosen once, from all prompts).
     """
     effects = direct.only(case.every_head)
-    roles = findings.roles["role"].unique()
+    roles = [role for role in findings.roles["role"].unique() if confirmed_on(role)]
     named = set(case.holders(findings.roles, *roles))
     nameless = [head for head in effects.senders if head not in named]
     findings.measure("unexplained", effects.share(nameless), NO_EFFECT)

@@ -11,7 +11,7 @@ import itertools
 import re
 import textwrap
 
-from circuitwatch import __version__, config
+from circuitwatch import __version__, catalogue, config
 from circuitwatch.cli.choices import choices_of, suites
 from circuitwatch.cli.command import COMMANDS, load
 
@@ -75,7 +75,6 @@ def _options() -> str:
         f"{part}.": getattr(config, f"{part.capitalize()}Config")
         for part in ("model", "task", "schedule", "checkpoints", "circuit", "heads", "tracking")
     }
-    groups["heads.thresholds."] = config.RoleThresholds
     options = ""
     for prefix, kind in groups.items():
         body = ast.parse(inspect.getsource(kind)).body[0]
@@ -89,6 +88,10 @@ def _options() -> str:
         for field in dataclasses.fields(kind):
             if field.name in documented:
                 options += f"  {prefix}{field.name}".ljust(26) + f" {documented[field.name]}\n"
+                if f"{prefix}{field.name}" == "heads.thresholds":
+                    for role in catalogue.roles().values():
+                        name = f"  heads.thresholds.{role.name}".ljust(26)
+                        options += f"{name} {role.threshold:g}: {role.source}\n"
     return options
 
 

@@ -11,13 +11,68 @@ mean attention
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from circuitwatch.errors import UserError
 from circuitwatch.heads.checks import REPEATED
+from circuitwatch.heads.measuring import Inputs, Measuring
 from circuitwatch.tasks.prompts import PromptSet
 from circuitwatch.transformer import Transformer
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """What the three roles are measured on.
+
+    tokens [sequence, pos] end in two copies of `length` tokens; pairs: prompts that the effect of
+    previous-token heads is measured on, None where there are too few tokens for them.
+    """
+
+    tokens: Tensor
+    length: int
+    pairs: PromptSet | None = None
+
+
+def segments(inputs: Inputs) -> Segments:
+    """Repeated segments of the tokenizer's tokens, special ones left out.
+
+    Raises UserError for heads.length above the vocabulary's size.
+    """
+    tokenizer, length, seed = inputs.tokenizer, inputs.heads.length, inputs.seed
+    special = set(tokenizer.all_special_ids)
+    ordinary = torch.tensor([token for token in range(len(tokenizer)) if token not in special])
+    tokens = repeated_segments(
+        ordinary,
+        length=length,
+        n_sequences=inputs.heads.n_sequences,
+        bos_id=tokenizer.bos_token_id,
+        seed=seed,
+    )
+    return Segments(tokens, length, repeated_pairs(tokens, ordinary, length=length, seed=seed))
+
+
+def induction(measuring: Measuring, probe: Segments) -> Tensor:
+    """Score of the role for each sequence: [layer, head, sequence]."""
+    return measuring.of(_scores, probe)["induction"]
+
+
+def previous_token(measuring: Measuring, probe: Segments) -> Tensor:
+    """Score of the role for each sequence: [layer, head, sequence]."""
+    return measuring.of(_scores, probe)["previous_token"]
+
+
+def duplicate_token(measuring: Measuring, probe: Segments) -> Tensor:
+    """Score of the role for each sequence: [layer, head, sequence]."""
+    return measuring.of(_scores, probe)["duplicate_token"]
+
+
+def _scores(measuring: Measuring, probe: Segments) -> dict[str, Tensor]:
+    """All three, from one pass."""
+    measuring.require_room(probe.tokens, "the repeated segments")
+    return attention_scores(measuring.model, probe.tokens, length=probe.length)
 
 
 def repeated_segments(
@@ -48,11 +103,12 @@ def repeated_pairs(
     sequences: Tensor, token_ids: Tensor, *, length: int, seed: int
 ) -> PromptSet | None:
     """Prompts that a previous-token head's effect is measured on: a segment, and a beginning of its
-    second copy; in the twin the first copy is other tokens.
+    second copy; in its corrupted counterpart the first copy is
+    other tokens.
 
-    The right answer is the token that goes on with the second copy; the wrong one is a later token
-    of the segment, which the twin does not hold either: so knowing which tokens were seen, without
-    their order, answers nothing. The places at which second copies are cut go round.
+    The right answer is the token that continues the second copy; the wrong one is a later token of
+    the segment, which the corrupted counterpart does not hold either: so knowing which tokens were
+    seen, without their order, answers nothing. Second copies are cut at each place in turn.
 
     sequences: [sequence, pos] of `repeated_segments`, with segments of at least 3 tokens;
     token_ids: those the counterparts are drawn from. None if these are fewer than two segments

@@ -30,8 +30,14 @@ from torch import Tensor
 from circuitwatch.heads.checks import CUTOFFS
 from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_divergences
 from circuitwatch.heads.intervals import Array, bootstrap_interval
+from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable, Score
+from circuitwatch.heads.text import SHORTEST_TEXT, pieces
 from circuitwatch.transformer import ActivationCache, Norm, Transformer
 
+SCREENING = 1024
+"""Tokens of the vocabulary at each destination that are enough to tell a head without any copy
+suppression.
+"""
 NO_EFFECT = 1e-10
 """Nats a destination: a mean ablation with a smaller effect is rounding, and the score 0."""
 DEPENDENT = 1e-4
@@ -112,6 +118,33 @@ class Averted:
             self.averted, n_bootstrap=n_bootstrap, seed=seed, over=self.ablated
         )
         return low.clip(0, 1), high.clip(0, 1)
+
+
+def suppression_probe(inputs: Inputs) -> SuppressionProbe:
+    """What the role is measured on: the pieces of `text.pieces`, which raises if there are none."""
+    text, heads = inputs.of(pieces), inputs.heads
+    return SuppressionProbe(
+        text.tokens,
+        has_bos=text.has_bos,
+        n_destinations=heads.n_destinations,
+        semantic_set=heads.semantic_set,
+        predicted_share=heads.predicted_share,
+        seed=inputs.seed,
+        n_screen=SCREENING,
+    )
+
+
+def score(measuring: Measuring, probe: SuppressionProbe) -> Score:
+    """Scores of the role with their intervals, on texts that are cut to the model's context."""
+    if measuring.context is not None and measuring.context <= SHORTEST_TEXT:
+        raise NotMeasurable(
+            f"the model's context of {measuring.context} tokens is too short for a piece of text"
+        )
+    averted = copy_suppression(measuring.model, probe.cut(measuring.context))
+    low, high = averted.interval(
+        n_bootstrap=measuring.inputs.n_bootstrap, seed=measuring.inputs.seed
+    )
+    return Score(averted.scores().double().numpy(), low, high)
 
 
 @torch.no_grad()

@@ -13,17 +13,59 @@ only what is still undecided meets the rest of it.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from circuitwatch.errors import UserError
+from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable
+from circuitwatch.tasks import build_prompts
 from circuitwatch.transformer import Transformer
 
 FIRST_SLICE, LARGEST_SLICE = 512, 8192
 """Tokens of the vocabulary that are looked at first, and at most at a time; each slice is twice as
 large as the one before.
 """
+NAMES = ("io", "s1", "s2")
+
+
+@dataclass(frozen=True, eq=False)
+class Names:
+    """What name movers are measured on: tokens [prompt, pos] are IOI prompts; positions [prompt,
+    name] where their names stand.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+
+
+def names(inputs: Inputs) -> Names:
+    """IOI prompts. Raises NotMeasurable for a tokenizer that lacks too many names."""
+    heads = inputs.heads
+    try:
+        prompts = build_prompts(
+            "ioi", inputs.tokenizer, n_prompts=heads.n_prompts, seed=inputs.seed
+        )
+    except UserError as error:
+        raise NotMeasurable(str(error).removeprefix("task=ioi: ")) from error
+    return Names(prompts.clean, torch.stack([prompts.positions[name] for name in NAMES], dim=1))
+
+
+def name_mover(measuring: Measuring, probe: Names) -> Tensor:
+    """Score of the role for each prompt: [layer, head, prompt]."""
+    return measuring.of(_scores, probe)["name_mover"]
+
+
+def negative_name_mover(measuring: Measuring, probe: Names) -> Tensor:
+    """Score of the role for each prompt: [layer, head, prompt]."""
+    return measuring.of(_scores, probe)["negative_name_mover"]
+
+
+def _scores(measuring: Measuring, probe: Names) -> dict[str, Tensor]:
+    """Both, from one pass."""
+    measuring.require_room(probe.tokens, "the prompts with names")
+    return name_mover_scores(measuring.model, probe.tokens, probe.positions)
 
 
 def head_writes(model: Transformer, layer: int, stream: Tensor) -> Tensor:

@@ -11,8 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from circuitwatch.catalogue import Later
 from circuitwatch.config import HeadsConfig
-from circuitwatch.heads.intervals import Array
+from circuitwatch.heads.intervals import Array, bootstrap_interval
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -35,22 +40,41 @@ class Score:
     low: Array
     high: Array
 
+    @classmethod
+    def of(cls, found: Score | Tensor | float, inputs: Inputs) -> Score:
+        """What a role or a quantity gives: a score, or values of units [..., unit], whose mean it
+        is and whose bootstrap gives the interval; or one number, which has none. All NaN where any
+        value is no finite number.
+        """
+        if isinstance(found, Score):
+            return found
+        values = np.atleast_1d(torch.as_tensor(found).detach().double().cpu().numpy())
+        if not np.isfinite(values).all():
+            nothing = np.full(values.shape[:-1], np.nan)
+            return cls(nothing, nothing, nothing)
+        low, high = bootstrap_interval(values, n_bootstrap=inputs.n_bootstrap, seed=inputs.seed)
+        return cls(np.asarray(values.mean(-1)), low, high)
+
 
 @dataclass
 class _Once:
-    """Results by the function that made them; what it raised is raised again."""
+    """Results by what they were made of: the function, and what it was given beside; what it raised
+    is raised again.
+    """
 
     made: dict[Any, Any] = field(default_factory=dict)
 
-    def get(self, make: Callable[..., Made], *arguments: Any) -> Made:
-        if make not in self.made:
+    def get(self, make: Callable[..., Made], first: Any, *given: Any) -> Made:
+        """What `make(first, *given)` gives; `first` is always the same."""
+        key = (make.function if isinstance(make, Later) else make, *given)
+        if key not in self.made:
             try:
-                self.made[make] = make(*arguments)
+                self.made[key] = make(first, *given)
             except NotMeasurable as reason:
-                self.made[make] = reason
-        if isinstance(self.made[make], NotMeasurable):
-            raise self.made[make]
-        result: Made = self.made[make]
+                self.made[key] = reason
+        if isinstance(self.made[key], NotMeasurable):
+            raise self.made[key]
+        result: Made = self.made[key]
         return result
 
 
@@ -70,6 +94,14 @@ class Inputs:
         """What `make(self)` gives, made once a cell. Raises NotMeasurable each time if it did."""
         return self._once.get(make, self)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest input made so far, of those that have `tokens` [row, pos]; 0 where
+        none has.
+        """
+        tokens = [getattr(made, "tokens", None) for made in self._once.made.values()]
+        return max((of.shape[1] for of in tokens if isinstance(of, Tensor)), default=0)
+
 
 @dataclass(frozen=True)
 class Measuring:
@@ -79,8 +111,28 @@ class Measuring:
     inputs: Inputs
     _once: _Once = field(default_factory=_Once, repr=False, compare=False)
 
-    def of(self, compute: Callable[[Measuring], Made]) -> Made:
-        """What `compute(self)` gives, computed once a checkpoint, such as attention patterns that
-        several roles read. Raises NotMeasurable each time if it did.
+    def of(self, compute: Callable[..., Made], *given: Any) -> Made:
+        """What `compute(self, *given)` gives, computed once a checkpoint for the same inputs, such
+        as attention patterns that several roles read. Raises NotMeasurable each time if it did.
+
+        given: inputs that can be keys of a dictionary, as frozen dataclasses with eq=False can.
         """
-        return self._once.get(compute, self)
+        return self._once.get(compute, self, *given)
+
+    @property
+    def context(self) -> int | None:
+        """Positions that the model has, None where there is no bound."""
+        if self.model.W_pos is not None:
+            return len(self.model.W_pos)
+        return None if self.model.rotary is None else len(self.model.rotary.cos)
+
+    def require_room(self, tokens: Tensor, what: str) -> None:
+        """Raise NotMeasurable if tokens [row, pos] are more than the model's context has room for.
+
+        what: what they are, in the plural.
+        """
+        if self.context is not None and tokens.shape[1] > self.context:
+            raise NotMeasurable(
+                f"{what} take {tokens.shape[1]} tokens, more than the model's context of "
+                f"{self.context}"
+            )

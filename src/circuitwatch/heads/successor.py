@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from circuitwatch.heads.copying import head_writes
+from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable
 from circuitwatch.lexicon import CYCLIC_SUCCESSIONS, SUCCESSIONS
 from circuitwatch.transformer import Transformer
 
@@ -32,6 +33,23 @@ class Succession:
     targets: Tensor
     inputs: Tensor
     successors: Tensor
+
+
+def lists(inputs: Inputs) -> tuple[Succession, ...]:
+    """What the role is measured on. Raises NotMeasurable where there is no list."""
+    found = tuple(successions(inputs.tokenizer))
+    if not found:
+        raise NotMeasurable(
+            "no list has two items in succession that are single tokens in this model's tokenizer"
+        )
+    return found
+
+
+def successor(measuring: Measuring, probe: Sequence[Succession]) -> Tensor:
+    """Score of the role for each item: [layer, head, item]."""
+    if not measuring.model.blocks[0].mlp.W_in.shape[1]:
+        raise NotMeasurable("the first block has no MLP")
+    return successor_scores(measuring.model, probe)
 
 
 def successions(tokenizer: PreTrainedTokenizerBase) -> list[Succession]:

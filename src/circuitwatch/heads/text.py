@@ -1,5 +1,5 @@
-"""The text that copy suppression is measured on: a file of the user's, English prose of our own,
-or, for nano models, their corpus.
+"""The text that copy suppression, attention sinks and the loss are measured on: a file of the
+user's, English prose of our own, or, for nano models, their corpus.
 
 Copy suppression shows in real text, where names and nouns come back; nano models know no such text,
 so they get sentences of the corpus' kind that no nano model was trained on. Training takes the
@@ -9,10 +9,15 @@ own round trip (random segments may glue two words together) are left out.
 The prose (`prose.txt`, some 2,400 words) was written for this purpose. It is encoded whole and cut
 into pieces; the seed says which pieces are taken, so that both halves, that for the means and that
 for the effect, come from all over the text.
+
+There are pieces of `heads.text_length` tokens for heads, and pieces of `heads.loss_length` for the
+loss, which falls further the more there is to read. Of the long ones there are as many as the text
+has, up to `heads.n_texts`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +26,7 @@ import torch
 from torch import Tensor
 
 from circuitwatch.errors import UserError
+from circuitwatch.heads.measuring import Inputs, NotMeasurable
 from circuitwatch.nano.corpus import Corpus
 from circuitwatch.nano.vocabulary import build_tokenizer, vocabulary
 
@@ -32,17 +38,113 @@ SPARE = 4
 """Rows of the corpus made for each piece, and nano tokens made for each token of a piece: other
 tokenizers may need fewer tokens, or not know a word.
 """
+SPARE_LONG = 9 / 8
+"""The same for tokens of a long piece: of rows four times as long hardly any is encodable whole."""
 LONGEST_TOKEN = 64
 """Characters read from a file for each token that is needed; no more of a long file is looked at.
 """
+SHORTEST_TEXT = 8
+"""Tokens of a piece of text below which nothing is measured on it, as for heads.text_length."""
+FEWEST_LONG = 2
+"""Long pieces that there must be at least: one has no interval."""
 NANO_SHARE = 0.9
 """Share of a tokenizer's words that a nano tokenizer has from this vocabulary: all, or nearly all
 if another version made it.
 """
 
 
-class Unencodable(Exception):
-    """The model's tokenizer can't encode enough of the text; the message is the reason."""
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """Pieces of text: tokens [piece, pos], the first of each BOS if `has_bos`."""
+
+    tokens: Tensor
+    has_bos: bool
+
+    def fitting(self, context: int | None) -> Pieces:
+        """The same text in pieces that a model's context has room for: longer ones are cut into as
+        many as they give, and what is left over is dropped. Raises NotMeasurable for a context
+        that has no room for SHORTEST_TEXT tokens and BOS.
+        """
+        if context is None or self.tokens.shape[1] <= context:
+            return self
+        if context <= SHORTEST_TEXT:
+            raise NotMeasurable(
+                f"the model's context of {context} tokens is too short for a piece of text"
+            )
+        first = int(self.has_bos)
+        length, text = context - first, self.tokens[:, first:]
+        cut = text[:, : text.shape[1] // length * length].reshape(-1, length)
+        return Pieces(_behind(self.tokens[0, 0], cut) if first else cut, self.has_bos)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Pieces that are asked for: n of `length` tokens, but `fewest` will do; option: what the
+    length is called in the configuration; made: nano tokens made for each token.
+    """
+
+    n: int
+    length: int
+    fewest: int
+    option: str
+    made: float
+
+    def __str__(self) -> str:
+        return f"heads.n_texts={self.n} pieces of {self.option}={self.length} tokens"
+
+
+def pieces(inputs: Inputs) -> Pieces:
+    """Pieces of `heads.text_length` tokens. Raises as `text_pieces`."""
+    heads = inputs.heads
+    tokens = text_pieces(
+        inputs.tokenizer,
+        n_texts=heads.n_texts,
+        length=heads.text_length,
+        path=heads.text,
+        seed=inputs.seed,
+    )
+    return Pieces(tokens, inputs.tokenizer.bos_token_id is not None)
+
+
+def long_pieces(inputs: Inputs) -> Pieces:
+    """Pieces of `heads.loss_length` tokens. Raises NotMeasurable where the text has not two."""
+    heads = inputs.heads
+    wanted = _Wanted(heads.n_texts, heads.loss_length, FEWEST_LONG, "heads.loss_length", SPARE_LONG)
+    try:
+        tokens = _pieces(inputs.tokenizer, wanted, heads.text, inputs.seed)
+    except UserError as error:
+        raise NotMeasurable(str(error)) from error
+    return Pieces(tokens, inputs.tokenizer.bos_token_id is not None)
+
+
+def text_pieces(
+    tokenizer: PreTrainedTokenizerBase, *, n_texts: int, length: int, path: str | None, seed: int
+) -> Tensor:
+    """Pieces of `length` tokens behind BOS where the tokenizer has one: [piece, (1 +) length].
+
+    Raises UserError where `path` is missing, not UTF-8 or too short, or the prose is too short for
+    so many pieces; NotMeasurable where the default text can't be had with this tokenizer.
+    """
+    wanted = _Wanted(n_texts, length, n_texts, "heads.text_length", SPARE)
+    return _pieces(tokenizer, wanted, path, seed)
+
+
+def _pieces(
+    tokenizer: PreTrainedTokenizerBase, wanted: _Wanted, path: str | None, seed: int
+) -> Tensor:
+    if path is not None:
+        rows = _of_file(tokenizer, wanted, path)
+    elif is_nano(tokenizer):
+        rows = _of_corpus(tokenizer, wanted, seed)
+    else:
+        rows = _of_prose(tokenizer, wanted, seed)
+    bos = tokenizer.bos_token_id
+    return torch.tensor(rows) if bos is None else _behind(torch.tensor(bos), torch.tensor(rows))
+
+
+def _behind(bos: Tensor, rows: Tensor) -> Tensor:
+    """Rows [row, pos] behind one token []: [row, 1 + pos]."""
+    return torch.cat([bos.expand(len(rows), 1), rows], dim=1)
 
 
 def is_nano(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -54,28 +156,8 @@ def is_nano(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def text_used(tokenizer: PreTrainedTokenizerBase, path: str | None) -> str:
-    """Which text `text_pieces` takes: the file's path, `nano corpus` or `prose`."""
+    """Which text is taken: the file's path, `nano corpus` or `prose`."""
     return path or ("nano corpus" if is_nano(tokenizer) else "prose")
-
-
-def text_pieces(
-    tokenizer: PreTrainedTokenizerBase, *, n_texts: int, length: int, path: str | None, seed: int
-) -> Tensor:
-    """Pieces of `length` tokens behind BOS where the tokenizer has one: [piece, (1 +) length].
-
-    Raises UserError where `path` is missing, not UTF-8 or too short, or the prose is too short for
-    so many pieces; Unencodable where the default text can't be had with this tokenizer.
-    """
-    if path is not None:
-        rows = _of_file(tokenizer, n_texts, length, path)
-    elif is_nano(tokenizer):
-        rows = _of_corpus(tokenizer, n_texts, length, seed)
-    else:
-        rows = _of_prose(tokenizer, n_texts, length, seed)
-    pieces = torch.tensor(rows)
-    if tokenizer.bos_token_id is None:
-        return pieces
-    return torch.cat([torch.full((n_texts, 1), tokenizer.bos_token_id), pieces], dim=1)
 
 
 def prose() -> str:
@@ -99,70 +181,62 @@ def corpus_texts(n_rows: int, length: int, seed: int) -> list[str]:
     return [text for row, text, again in zip(rows, texts, encoded, strict=True) if again == row]
 
 
-def _of_corpus(
-    tokenizer: PreTrainedTokenizerBase, n_texts: int, length: int, seed: int
-) -> list[list[int]]:
+def _of_corpus(tokenizer: PreTrainedTokenizerBase, wanted: _Wanted, seed: int) -> list[list[int]]:
     encoded = [
-        tokenizer.encode(text, add_special_tokens=False, verbose=False)[:length]
-        for text in corpus_texts(SPARE * n_texts, SPARE * length, seed)
+        tokenizer.encode(text, add_special_tokens=False, verbose=False)[: wanted.length]
+        for text in corpus_texts(SPARE * wanted.n, round(wanted.made * wanted.length), seed)
     ]
-    usable = [row for row in encoded if len(row) == length and not _unknown(tokenizer, row)]
-    if len(usable) < n_texts:
-        raise Unencodable(_too_few(len(usable), n_texts, "the nano corpus' text"))
-    return usable[:n_texts]
+    usable = [row for row in encoded if len(row) == wanted.length and not _unknown(tokenizer, row)]
+    if len(usable) < wanted.fewest:
+        raise NotMeasurable(_too_few(len(usable), wanted, "the nano corpus' text"))
+    return usable[: wanted.n]
 
 
-def _of_prose(
-    tokenizer: PreTrainedTokenizerBase, n_texts: int, length: int, seed: int
-) -> list[list[int]]:
-    ids = tokenizer.encode(prose(), add_special_tokens=False, verbose=False)
-    pieces = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
-    usable = [piece for piece in pieces if not _unknown(tokenizer, piece)]
-    if len(usable) < n_texts and len(usable) == len(pieces):
+def _of_prose(tokenizer: PreTrainedTokenizerBase, wanted: _Wanted, seed: int) -> list[list[int]]:
+    ids, length = tokenizer.encode(prose(), add_special_tokens=False, verbose=False), wanted.length
+    cut = [ids[start : start + length] for start in range(0, len(ids) - length + 1, length)]
+    usable = [piece for piece in cut if not _unknown(tokenizer, piece)]
+    if len(usable) < wanted.fewest and len(usable) == len(cut):
         raise UserError(
-            f"heads.n_texts={n_texts} pieces of heads.text_length={length} tokens need "
-            f"{n_texts * length}; the prose that "
-            f"comes with circuitwatch has {len(ids)} of this model's: choose fewer, or "
-            f"heads.text=<file>"
+            f"{wanted} need {wanted.n * length}; the prose that comes with circuitwatch has "
+            f"{len(ids)} of this model's: choose fewer, or heads.text=<file>"
         )
-    if len(usable) < n_texts:
-        raise Unencodable(_too_few(len(usable), n_texts, "English prose"))
-    drawn = torch.randperm(len(usable), generator=torch.Generator().manual_seed(seed))[:n_texts]
+    if len(usable) < wanted.fewest:
+        raise NotMeasurable(_too_few(len(usable), wanted, "English prose"))
+    drawn = torch.randperm(len(usable), generator=torch.Generator().manual_seed(seed))[: wanted.n]
     return [usable[index] for index in drawn.tolist()]
 
 
-def _too_few(usable: int, n_texts: int, text: str) -> str:
+def _too_few(usable: int, wanted: _Wanted, text: str) -> str:
     return (
-        f"this model's tokenizer can encode only {usable} of {n_texts} pieces of {text}; "
+        f"this model's tokenizer can encode only {usable} of {wanted.n} pieces of {text}; "
         f"heads.text=<file> gives it another"
     )
 
 
-def _of_file(
-    tokenizer: PreTrainedTokenizerBase, n_texts: int, length: int, path: str
-) -> list[list[int]]:
-    needed = n_texts * length
+def _of_file(tokenizer: PreTrainedTokenizerBase, wanted: _Wanted, path: str) -> list[list[int]]:
     try:
         with Path(path).expanduser().open(encoding="utf-8") as file:
-            text = file.read(needed * LONGEST_TOKEN)
+            text = file.read(wanted.n * wanted.length * LONGEST_TOKEN)
     except UnicodeDecodeError as error:
         raise UserError(f"heads.text={path}: not plain text in UTF-8") from error
     except OSError as error:
         raise UserError(f"heads.text={path}: can't be read ({error.strerror})") from error
     ids = tokenizer.encode(text, add_special_tokens=False, verbose=False)
-    if len(ids) < needed:
+    n = min(wanted.n, len(ids) // wanted.length)
+    if n < wanted.fewest:
         raise UserError(
-            f"heads.text={path}: too short, it has {len(ids)} tokens; "
-            f"heads.n_texts={n_texts} pieces of "
-            f"heads.text_length={length} tokens need {needed}"
+            f"heads.text={path}: too short, it has {len(ids)} tokens; {wanted} need "
+            f"{wanted.n * wanted.length}"
         )
-    unknown = _unknown(tokenizer, ids[:needed])
-    if 2 * unknown > needed:
+    used = ids[: n * wanted.length]
+    unknown = _unknown(tokenizer, used)
+    if 2 * unknown > len(used):
         raise UserError(
             f"heads.text={path}: this model's tokenizer does not know {unknown} of its "
-            f"{needed} tokens"
+            f"{len(used)} tokens"
         )
-    return [ids[start : start + length] for start in range(0, needed, length)]
+    return [used[start : start + wanted.length] for start in range(0, len(used), wanted.length)]
 
 
 def _unknown(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> int:

@@ -31,8 +31,8 @@ from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import Config, HeadsConfig, ModelConfig
 from circuitwatch.errors import UserError
-from circuitwatch.heads.attention import attention_scores
-from circuitwatch.heads.roles import role_probes
+from circuitwatch.heads.attention import attention_scores, segments
+from circuitwatch.heads.measuring import Inputs
 from circuitwatch.monitor import trained_suite
 from circuitwatch.nano.model import nano_size
 from circuitwatch.tasks import PromptSet, build_prompts
@@ -123,11 +123,9 @@ def check(suite: Path, name: str, *, n_prompts: int = N_PROMPTS, seed: int = 0) 
             tokens = {yy: token for (_, yy), token in usable_years(tokenizer).items()}
             year_tokens = torch.tensor([tokens[yy] for yy in range(100)])
             slope = slope_on_start(clean, start_years(prompts, year_tokens), year_tokens)
-    probes = role_probes(tokenizer, HeadsConfig(), seed=seed)
-    induction = (
-        attention_scores(model, probes.repeated, length=probes.length)["induction"].mean(-1).max()
-    )
-    return Learnt(name, slope, behaviour, float(induction))
+    repeated = segments(Inputs(tokenizer, HeadsConfig(), seed))
+    induction = attention_scores(model, repeated.tokens, length=repeated.length)["induction"]
+    return Learnt(name, slope, behaviour, float(induction.mean(-1).max()))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -5,7 +5,7 @@ Scored in every layer but held in none of the first two, as in the code of McDou
 Tigges et al. (2407.10827) follow: there is nothing yet that earlier layers could have predicted.
 """
 
-from circuitwatch.catalogue import Role
+from circuitwatch.catalogue import Role, later
 from circuitwatch.heads.checks import LOGITS
 
 ROLE = Role(
@@ -20,6 +20,8 @@ ROLE = Role(
         "Tigges et al. (2407.10827) count heads from 10 %. (McDougall et al., 2310.04625: 0.77"
         " for the head they study, most others below a third.)"
     ),
+    probe=later("circuitwatch.heads.copy_suppression:suppression_probe"),
+    score=later("circuitwatch.heads.copy_suppression:score"),
     confirmed_on={"ioi": LOGITS},
     first_layer=2,
     colour="#009e73",

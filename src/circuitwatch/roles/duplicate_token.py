@@ -2,7 +2,7 @@
 present token.
 """
 
-from circuitwatch.catalogue import Role
+from circuitwatch.catalogue import Role, later
 from circuitwatch.heads.checks import INHIBITION_INPUTS
 
 ROLE = Role(
@@ -17,6 +17,8 @@ ROLE = Role(
         "Half of the attention goes to the earlier occurrence (Wang et al., 2211.00593, give "
         "no number)."
     ),
+    probe=later("circuitwatch.heads.attention:segments"),
+    score=later("circuitwatch.heads.attention:duplicate_token"),
     confirmed_on={"ioi": INHIBITION_INPUTS},
     colour="#56b4e9",
     line="solid",

@@ -2,7 +2,7 @@
 earlier occurrence of the present one.
 """
 
-from circuitwatch.catalogue import Role
+from circuitwatch.catalogue import Role, later
 from circuitwatch.heads.checks import CIRCUIT_MLPS, INHIBITION_INPUTS
 
 ROLE = Role(
@@ -17,6 +17,8 @@ ROLE = Role(
         "Half of the attention goes to the token after the earlier occurrence (Olsson et al., "
         "2209.11895, give no number)."
     ),
+    probe=later("circuitwatch.heads.attention:segments"),
+    score=later("circuitwatch.heads.attention:induction"),
     confirmed_on={"ioi": INHIBITION_INPUTS, "greater_than": CIRCUIT_MLPS},
     colour="#d55e00",
     line="solid",

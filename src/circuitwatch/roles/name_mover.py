@@ -1,6 +1,6 @@
 """Name movers (Wang et al., arXiv 2211.00593): they copy the name that they look at."""
 
-from circuitwatch.catalogue import Role
+from circuitwatch.catalogue import Role, later
 from circuitwatch.heads.checks import LOGITS
 
 ROLE = Role(
@@ -12,6 +12,8 @@ ROLE = Role(
         "Tigges et al. (2407.10827) count heads from a copy score of 10 %. (Wang et al., "
         "2211.00593: over 95 % for the three they name, below 20 % on average.)"
     ),
+    probe=later("circuitwatch.heads.copying:names"),
+    score=later("circuitwatch.heads.copying:name_mover"),
     confirmed_on={"ioi": LOGITS},
     writes_answer=True,
     colour="#cc79a7",

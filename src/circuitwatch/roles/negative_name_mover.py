@@ -2,7 +2,7 @@
 they look at.
 """
 
-from circuitwatch.catalogue import Role
+from circuitwatch.catalogue import Role, later
 from circuitwatch.heads.checks import LOGITS
 
 ROLE = Role(
@@ -17,6 +17,8 @@ ROLE = Role(
         "As for name movers, with the sign flipped (Wang et al., 2211.00593: 98 % for the two "
         "they name, 12 % on average)."
     ),
+    probe=later("circuitwatch.heads.copying:names"),
+    score=later("circuitwatch.heads.copying:negative_name_mover"),
     confirmed_on={"ioi": LOGITS},
     writes_answer=True,
     colour="#777777",

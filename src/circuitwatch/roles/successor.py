@@ -1,6 +1,6 @@
 """Successor heads (Gould et al., arXiv 2312.09230): they write the next item of an ordered list."""
 
-from circuitwatch.catalogue import Role
+from circuitwatch.catalogue import Role, later
 from circuitwatch.heads.checks import CIRCUIT_MLPS
 
 ROLE = Role(
@@ -15,6 +15,8 @@ ROLE = Role(
         "Gould et al. (2312.09230) call heads above about half successor heads: theirs score "
         "0.5 to 0.9, others near chance."
     ),
+    probe=later("circuitwatch.heads.successor:lists"),
+    score=later("circuitwatch.heads.successor:successor"),
     confirmed_on={"greater_than": CIRCUIT_MLPS},
     colour="#009e73",
     line="solid",
