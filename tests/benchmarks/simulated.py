@@ -98,12 +98,12 @@ EMPTY: dict[str, Setting] = {
     "there before the first, threshold": replace(PLAIN, steps=(1e-3, 1e-2), level=0.5),
     "rises and falls": replace(PLAIN, shape="transient", steps=(1000.0, 8000.0), width=0.4),
 }
-"""Curves without a moment to find: emerged in at most 2 % of them."""
+"""Curves without an emergence point to find: emerged in at most 2 % of them."""
 SUITES = {
     "8 sizes, nothing censored": {"last": None},
-    "8 sizes, the smallest censored (later)": {"last": 1.2e10},
-    "8 sizes, half censored (later)": {"last": 6e9},
-    "8 sizes, the largest censored (earlier)": {"last": None, "first": 1.8e9},
+    "8 sizes, the smallest right-censored": {"last": 1.2e10},
+    "8 sizes, half right-censored": {"last": 6e9},
+    "8 sizes, the largest left-censored": {"last": None, "first": 1.8e9},
     "8 sizes, censored at both ends": {"last": 1e10, "first": 2e9},
     "20 sizes, censored at both ends": {"last": 1e10, "first": 2e9, "n_sizes": 20},
     "5 sizes, the smallest censored": {"last": 1e10, "n_sizes": 5},
@@ -167,12 +167,12 @@ def run(setting: Setting, runs: int, seed: int = SEED) -> Outcome:
         statuses[found.status] += 1
         if found.status == "emerged" and found.tokens and found.low is not None:
             high = np.inf if found.high is None else found.high
-            hit = found.low <= curve.moment <= high
+            hit = found.low <= curve.point <= high
             covered += hit
             by_fit += found.interval == "fit"
             covered_by_fit += hit and found.interval == "fit"
             widths.append(np.log(high / max(found.low, 1.0)))
-            errors.append(np.log(found.tokens / curve.moment))
+            errors.append(np.log(found.tokens / curve.point))
     return Outcome(
         runs,
         statuses,
@@ -192,7 +192,7 @@ class SlopeOutcome:
 
     Suites with fewer than three observed sizes have no trend. Where they are many, the others are a
     choice of flat ones. No method could know: `bias_nothing_hidden` is that of least squares on the
-    true moments of the same suites, 0 but for this choice and chance.
+    true points of the same suites, 0 but for this choice and chance.
     """
 
     runs: int
@@ -230,7 +230,7 @@ def run_suites(
         hits.append(low <= suite.slope <= high)
         censored.append(found.n_censored)
         x, y = np.log(suite.params), np.log(suite.values)
-        true.append(np.polyfit(x, np.log(suite.moments), 1)[0])
+        true.append(np.polyfit(x, np.log(suite.points), 1)[0])
         left_out.append(np.polyfit(x[seen], y[seen], 1)[0])
         as_seen.append(np.polyfit(x, y, 1)[0])
     return SlopeOutcome(

@@ -289,7 +289,7 @@ def test_a_context_too_short_for_some_probes() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["nano", "pythia"])
+@pytest.mark.parametrize("name", ["nano", "bpe", "pythia"])
 def test_the_shipped_tokenizers_allow_every_role(name: str) -> None:
     probes = role_probes(tokenizer_named(name), HeadsConfig(), seed=0)
     assert not probes.left_out

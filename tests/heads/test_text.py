@@ -60,11 +60,12 @@ def test_the_text_is_none_that_training_reads() -> None:
     assert not trained & {tuple(row) for row in corpus.batch(-1).tolist()}
 
 
-def test_another_tokenizer_gets_english_prose() -> None:
+@pytest.mark.parametrize("name", ["bpe", "pythia"])
+def test_another_tokenizer_gets_english_prose(name: str) -> None:
     """Whole pieces of the prose, none twice, and others with another seed; nothing of the nano
     corpus.
     """
-    tokenizer = tokenizer_named("pythia")
+    tokenizer = tokenizer_named(name)
     settings, drawn = HeadsConfig(), []
     for seed in (0, 1):
         pieces = text_pieces(
@@ -113,7 +114,11 @@ def test_a_nano_tokenizer_is_known_by_its_words(tmp_path: Path) -> None:
         words_tokenizer([*vocabulary(), *(f"w{i}" for i in range(len(vocabulary()) // 20))])
     )
     assert not is_nano(words_tokenizer([f"w{i}" for i in range(40)]))
-    assert not is_nano(tokenizer_named("pythia"))
+
+
+@pytest.mark.parametrize("name", ["bpe", "digits", "pythia"])
+def test_a_large_tokenizer_is_no_nano_one(name: str) -> None:
+    assert not is_nano(tokenizer_named(name))
 
 
 def test_a_file_is_cut_into_pieces(tmp_path: Path) -> None:

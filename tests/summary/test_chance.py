@@ -61,7 +61,7 @@ def test_no_behaviour_emerges_from_a_taste(tasteful: SummaryResult) -> None:
     assert values["note"].str.contains("above chance").all() and taste["tokens"].isna().all()
     ioi = rows[(rows["task"] == "ioi") & (rows["model"] == "nano-400k")].set_index("quantity")
     assert set(ioi["status"]) == {"emerged"} and len(ioi) == 3
-    # The effect is 1.8 times the value in this sweep, so that both have the same moment.
+    # The effect is 1.8 times the value in this sweep, so that both have the same emergence point.
     assert ioi.loc["behaviour/effect", "tokens"] == pytest.approx(
         ioi.loc["behaviour/value", "tokens"], rel=0.05
     )
@@ -77,7 +77,7 @@ def test_what_rests_on_emergence_follows(tasteful: SummaryResult) -> None:
         )
     assert set(compared.metrics.loc[compared.metrics["task"] != "ioi", "finding"]) <= {
         "neither rises",
-        "cannot be told",
+        "inconclusive",
     }
     scaling = tasteful.scaling[tasteful.scaling["quantity"] == "behaviour/value"].set_index("task")
     assert scaling.loc["greater_than", "n_observed"] == 0
@@ -110,7 +110,9 @@ def test_a_checkpoint_not_above_chance_cannot_count() -> None:
 
 
 @pytest.mark.parametrize("threshold", [None, 0.5])
-def test_the_moment_is_that_of_the_first_checkpoint_above_chance(threshold: float | None) -> None:
+def test_the_emergence_point_is_that_of_the_first_checkpoint_above_chance(
+    threshold: float | None,
+) -> None:
     found = fit_emergence(
         TOKENS, rise(), threshold=threshold, chance=0.0, not_above_chance=above_from(12)
     )

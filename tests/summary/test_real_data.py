@@ -1,8 +1,8 @@
 """Published facts about Pythia's training, through the importers and the statistics: what others
 measured must come out again.
 
-The facts are those of the data's own README: moments are where the published curves pass a level,
-between two checkpoints; how far the estimate may be from them is the distance of those two
+The facts are those of the data's own README: emergence points are where the published curves pass a
+level, between two checkpoints; how far the estimate may be from them is the distance of those two
 checkpoints.
 """
 
@@ -140,9 +140,9 @@ def test_lambada_from_the_files_of_the_harness() -> None:
     check_lambada(load("lm_eval"), LAMBADA, ())
 
 
-def check_lambada(curves: Curves, moments: Mapping[str, float], larger: Iterable[str]) -> None:
+def check_lambada(curves: Curves, points: Mapping[str, float], larger: Iterable[str]) -> None:
     rows = rows_of(curves, "lambada_openai", "acc", 0.3)
-    for model, tokens in moments.items():
+    for model, tokens in points.items():
         is_at(rows.loc[model], tokens, rel=0.015)  # published to two digits: 27.3e9 is 27e9
     for model in larger:
         assert 5.65e9 <= rows.loc[model, "crossing"] < 6.35e9

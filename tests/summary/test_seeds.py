@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.summary.seeds import median_moment, seeds_table
+from circuitwatch.summary.seeds import median_emergence_point, seeds_table
 
 
 def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> pd.DataFrame:
@@ -34,9 +34,9 @@ def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> pd.Da
         ((1e6, 4e6), (2e6, "observed")),
         ((1.3e6, 0.85e6, "never"), (1.3e6, "observed")),
         ((1.3e6, 0.85e6, "already"), (0.85e6, "observed")),
-        ((1e6, "never", "never"), (2e6, "later")),
-        ((0.5e6, "never"), (1e6, "later")),
-        (("already", "already", 1e6), (1e3, "earlier")),
+        ((1e6, "never", "never"), (2e6, "right-censored")),
+        ((0.5e6, "never"), (1e6, "right-censored")),
+        (("already", "already", 1e6), (1e3, "left-censored")),
         (("already", "never"), None),
         (("transient", "ambiguous"), None),
         (("transient", 1e6, "never", 3e5), (1e6, "observed")),
@@ -45,30 +45,30 @@ def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> pd.Da
 def test_the_median_counts_those_that_never_did(
     seeds: tuple[str | float, ...], expected: tuple[float, str] | None
 ) -> None:
-    found = median_moment(rows(*seeds))
+    found = median_emergence_point(rows(*seeds))
     assert found == (None if expected is None else (pytest.approx(expected[0]), expected[1]))
 
 
 def test_there_at_no_tokens_is_no_bound() -> None:
-    assert median_moment(rows("already", "already", first=0.0)) is None
+    assert median_emergence_point(rows("already", "already", first=0.0)) is None
 
 
 def test_the_median_of_runs_of_which_some_fail_is_not_early() -> None:
-    """Moments whose median is 1e6, seen until 1.5e6: over 2000 sizes of 5 seeds the median of log
-    moments, where observed, is not shifted early.
+    """Points whose median is 1e6, seen until 1.5e6: over 2000 sizes of 5 seeds the median of log
+    points, where observed, is not shifted early.
 
     Among the sizes whose median is observed the mean of log(median) is that of medians below 1.5e6
-    (the truth, known from the uncensored moments).
+    (the truth, known from the uncensored points).
     """
     rng = np.random.default_rng(0)
     of_those_seen, of_all = [], []
-    for moments in np.exp(rng.normal(np.log(1e6), 0.5, (2000, 5))):
-        seen = [float(moment) if moment < 1.5e6 else "never" for moment in moments]
-        found = median_moment(rows(*seen, last=1.5e6))
-        assert found is not None and (found[1] == "observed") == (np.median(moments) < 1.5e6)
+    for points in np.exp(rng.normal(np.log(1e6), 0.5, (2000, 5))):
+        seen = [float(point) if point < 1.5e6 else "never" for point in points]
+        found = median_emergence_point(rows(*seen, last=1.5e6))
+        assert found is not None and (found[1] == "observed") == (np.median(points) < 1.5e6)
         if found[1] == "observed":
             of_those_seen.append(found[0])
-            of_all.append(float(np.median(moments)))
+            of_all.append(float(np.median(points)))
     assert of_those_seen == pytest.approx(of_all)
 
 

@@ -1,9 +1,9 @@
-"""Suites whose moments of emergence are known: curves over checkpoints with the kinds of noise and
+"""Suites whose emergence points are known: curves over checkpoints with the kinds of noise and
 gaps that real ones have.
 
 What is true. A curve is the ability of a population of prompts, m(t) = lower + rise · E[σ((log t −
 log t50 − d) / width)], the mean over the prompts' own delays d; the *half-rise* is where m is
-half-way between its levels, a *threshold* moment where m passes the level. Two kinds of noise lie
+half-way between its levels, a *threshold* point where m passes the level. Two kinds of noise lie
 on it:
 
 - between checkpoints: each checkpoint's ability lies beside m by a random amount, the same for all
@@ -110,7 +110,7 @@ class Simulated:
     stderr: np.ndarray | None
     half: float
     threshold: float | None
-    moment: float
+    point: float
     copies: np.ndarray
 
 
@@ -167,9 +167,9 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
         copies[1:-1] = rng.random(n - 2) < setting.duplicates
         per_prompt[copies] = per_prompt[-1]
     threshold = None if setting.level is None else setting.lower + setting.level * setting.rise
-    moment = middle
+    point = middle
     if threshold is not None and setting.shape in ("rise", "creep"):
-        moment = float(
+        point = float(
             brentq(
                 lambda v: float(population(np.array(v), middle, setting)) - threshold,
                 middle - 15,
@@ -184,7 +184,7 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
         errors if setting.shown == "stderr" else None,
         float(np.exp(middle)),
         threshold,
-        float(np.exp(moment)),
+        float(np.exp(point)),
         copies,
     )
 
@@ -221,16 +221,16 @@ def _share(setting: Setting, x: np.ndarray, middle: float, delays: np.ndarray) -
 
 @dataclass(frozen=True)
 class Suite:
-    """Moments of emergence of several sizes, as a trend takes them: [size] parameters, tokens or
+    """Emergence points of several sizes, as a trend takes them: [size] parameters, tokens or
     bounds, and kinds.
 
-    And what it doesn't see: the moments of all sizes, censored or not, and the true slope.
+    And what it doesn't see: the points of all sizes, censored or not, and the true slope.
     """
 
     params: np.ndarray
     values: np.ndarray
-    kinds: list[Literal["observed", "later", "earlier"]]
-    moments: np.ndarray
+    kinds: list[Literal["observed", "right-censored", "left-censored"]]
+    points: np.ndarray
     slope: float
 
 
@@ -244,7 +244,7 @@ def simulate_suite(
     first: float | None = None,
     n_seeds: int = 1,
 ) -> Suite:
-    """Sizes from 7e7 to 1.2e10 parameters whose log moments lie about a line through 4e9 tokens at
+    """Sizes from 7e7 to 1.2e10 parameters whose log points lie about a line through 4e9 tokens at
     their middle.
 
     Args:
@@ -252,21 +252,22 @@ def simulate_suite(
         slope: of log tokens against log parameters.
         n_sizes: sizes, evenly spaced in log parameters.
         scatter: standard deviation of log tokens about the line.
-        last: tokens of the last checkpoint: what would come after is only known as `later`; none
+        last: tokens of the last checkpoint: what would come after is right-censored; none
             for no end.
-        first: tokens of the first checkpoint: what came before is only known as `earlier`.
+        first: tokens of the first checkpoint: what came before is left-censored.
         n_seeds: training seeds a size, an odd number: the median of all of them stands for the
             size.
     """
     rng = np.random.default_rng(seed)
     params = np.geomspace(7e7, 1.2e10, n_sizes)
     centre = np.log(params) - np.log(params).mean()
-    moments = np.log(4e9) + slope * centre[:, None] + rng.normal(0, scatter, (n_sizes, n_seeds))
+    points = np.log(4e9) + slope * centre[:, None] + rng.normal(0, scatter, (n_sizes, n_seeds))
     # The median of several seeds is known unless it is censored itself, however many of the others
     # are.
-    values = np.exp(np.median(moments, axis=1))
+    values = np.exp(np.median(points, axis=1))
     end, start = np.inf if last is None else last, 0.0 if first is None else first
-    kinds: list[Literal["observed", "later", "earlier"]] = [
-        "later" if value > end else "earlier" if value < start else "observed" for value in values
+    kinds: list[Literal["observed", "right-censored", "left-censored"]] = [
+        "right-censored" if value > end else "left-censored" if value < start else "observed"
+        for value in values
     ]
     return Suite(params, np.clip(values, start, end), kinds, values, slope)

@@ -1,4 +1,6 @@
-"""All four generators with the nano tokenizer and with Pythia's."""
+"""All four generators with the nano tokenizer, with Pythia's, and with small ones that have the
+traps of published ones.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,15 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from circuitwatch.errors import UserError
-from circuitwatch.lexicon import FEMALE_NAMES, held_out, held_out_pair
+from circuitwatch.lexicon import EVENTS, FEMALE_NAMES, MALE_NAMES, NOUNS, held_out, held_out_pair
 from circuitwatch.nano.check import TASKS
 from circuitwatch.tasks import PromptSet, build_prompts
-from support.tokenizers import tokenizer_named
+from support.tokenizers import BROKEN_NUMBERS, UNKNOWN, WHOLE_YEARS, tokenizer_named
 
 N = 48
 
 
-@pytest.fixture(params=["nano", "pythia"])
+@pytest.fixture(params=["nano", "bpe", "pythia"])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -125,6 +127,48 @@ def test_agreement(name: str) -> None:
         assert (" walk" in right) == is_plural and (" walks" in right) != is_plural
         plural += is_plural
     assert plural == N / 2
+
+
+@pytest.mark.parametrize("task", ["ioi", "gendered_pronoun", "agreement"])
+def test_a_tokenizer_without_a_beginning_of_text(task: str) -> None:
+    """Asked to begin with BOS, prompts begin with their text, and positions are those in it."""
+    tokenizer = tokenizer_named("digits")
+    assert tokenizer.bos_token_id is None
+    prompts = build_prompts(task, tokenizer, n_prompts=N, seed=0, prepend_bos=True)
+    for i, length in enumerate(prompts.lengths.tolist()):
+        assert tokenizer.decode(prompts.clean[i, :length]) == prompts.clean_text[i]
+        assert tokenizer.decode(prompts.corrupted[i, :length]) == prompts.corrupted_text[i]
+    marked = {"ioi": "s2", "gendered_pronoun": "name", "agreement": "subject"}[task]
+    changed = prompts.clean != prompts.corrupted
+    assert changed[torch.arange(N), prompts.positions[marked]].all()
+
+
+def test_words_that_are_no_single_tokens_are_left_out() -> None:
+    """Of byte-level BPE: names in pieces, a noun of which one number is in pieces, years that do
+    not end in a token of two digits.
+    """
+    tokenizer = tokenizer_named("bpe")
+    prompts = {task: build_prompts(task, tokenizer, n_prompts=N, seed=0) for task in TASKS}
+    counts = {task: of_task.lexicon_counts for task, of_task in prompts.items()}
+    assert counts["ioi"]["names"] == len({*FEMALE_NAMES, *MALE_NAMES} - UNKNOWN)
+    assert counts["gendered_pronoun"]["female names"] == len(set(FEMALE_NAMES) - UNKNOWN)
+    assert counts["agreement"]["nouns"] == len([n for n in NOUNS if UNKNOWN.isdisjoint(n)])
+    usable = {
+        year
+        for year in range(1100, 1800)
+        if f"{year % 100:02}" not in BROKEN_NUMBERS
+        and year // 10 not in {whole // 10 for whole in WHOLE_YEARS}
+    }
+    assert counts["greater_than"] == {
+        "years": len(usable),
+        "two-digit tokens": 100 - len(BROKEN_NUMBERS),
+        "events": len(set(EVENTS) - UNKNOWN),
+    }
+    for of_task in prompts.values():
+        words = set(" ".join(of_task.clean_text).replace(",", "").replace(".", "").split())
+        assert not words & UNKNOWN
+    years = {int(text.split("year ")[1].split()[0]) for text in prompts["greater_than"].clean_text}
+    assert years <= usable
 
 
 def test_usable_words_of_pythias_tokenizer() -> None:

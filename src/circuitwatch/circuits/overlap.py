@@ -146,8 +146,13 @@ def resampled_scalars(found: dict[str, Resampled], suffix: str = "") -> dict[str
 
 def jaccard(a: Mask, b: Mask) -> float | None:
     """|A ∩ B| / |A ∪ B| of two boolean arrays of one shape; None if both are empty."""
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else None
+    return jaccard_of_sizes(int((a & b).sum()), int(a.sum()), int(b.sum()))
+
+
+def jaccard_of_sizes(shared: int, a: int, b: int) -> float | None:
+    """|A ∩ B| / |A ∪ B| from the sizes of A ∩ B, A and B; None if both are empty."""
+    union = a + b - shared
+    return shared / union if union else None
 
 
 def node_jaccard(graph: Graph, a: Mask, b: Mask) -> float | None:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import KEYS, OURS, CurveKey, Curves, named
-from circuitwatch.summary.seeds import median_moment
+from circuitwatch.summary.seeds import median_emergence_point
 from circuitwatch.summary.statistics.emergence import fit_emergence
 from circuitwatch.summary.statistics.lags import Curve
 from circuitwatch.summary.statistics.logistic import log_tokens
@@ -142,7 +142,7 @@ def scaling_rows(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
     rows = []
     by = ["task", "quantity"]
     for (task, quantity), group in emergence.groupby(by, sort=False) if len(emergence) else ():
-        points = {str(model): _moment(seeds) for model, seeds in group.groupby("model", sort=False)}
+        points = {str(model): _point(seeds) for model, seeds in group.groupby("model", sort=False)}
         rows.append(_trend(task, quantity, "tokens of emergence", points, in_logs=True))
     table = curves.table
     for of, part in (
@@ -232,7 +232,14 @@ def _emergence(curve: Curve, n_bootstrap: int) -> Emergence:
         rule = "half rise" if curve.threshold is None else "threshold"
         ends = (float(tokens[0]), float(tokens[-1]), float(values[-1]))
         note = f"too few checkpoints (n={values.size})"
-        return Emergence("ambiguous", rule, values.size, *ends, note=note)  # type: ignore[arg-type]
+        return Emergence(
+            "ambiguous",
+            rule,  # type: ignore[arg-type]
+            values.size,
+            *ends,
+            reason="too few checkpoints",
+            note=note,
+        )
     return fit_emergence(**vars(curve), n_bootstrap=n_bootstrap)
 
 
@@ -244,11 +251,11 @@ def _columns(found: Emergence) -> dict[str, Any]:
     return first | {"tokens_low": low, "tokens_high": high} | known
 
 
-def _moment(seeds: pd.DataFrame) -> tuple[float, float, Kind] | None:
-    """A model's place in a trend: (parameters, tokens, kind); none where its seeds give no moment,
-    or the size isn't known.
+def _point(seeds: pd.DataFrame) -> tuple[float, float, Kind] | None:
+    """A model's place in a trend: (parameters, tokens, kind); none where its seeds give no
+    emergence point, or the size isn't known.
     """
-    params, middle = float(seeds["params_total"].iloc[0]), median_moment(seeds)
+    params, middle = float(seeds["params_total"].iloc[0]), median_emergence_point(seeds)
     return None if middle is None or not np.isfinite(params) else (params, *middle)
 
 

@@ -1,9 +1,10 @@
-"""Several training seeds of one size: a spread, and the moment that half of them have passed; never
-a mean of curves, which shifts the threshold.
+"""Several training seeds of one size: a spread, and the median emergence point; never a mean of
+curves, which shifts the threshold.
 
-A seed in which something never emerged by its last checkpoint is later than all that did, and one
-that had it at its first is earlier: leaving them out would make a size look quicker the more of its
-runs fail. So the median is one of order statistics, itself a limit where it falls on such a seed.
+A seed in which something never emerged by its last checkpoint is later than all that did
+(right-censored), and one that had it at its first is earlier (left-censored): leaving them out
+would make a size look quicker the more of its runs fail. So the median is one of order statistics,
+itself a bound where it falls on such a seed.
 """
 
 from __future__ import annotations
@@ -17,29 +18,30 @@ from circuitwatch.summary.statistics.scaling import Kind
 from circuitwatch.summary.tables import NO_TASK
 
 
-def median_moment(rows: pd.DataFrame) -> tuple[float, Kind] | None:
+def median_emergence_point(rows: pd.DataFrame) -> tuple[float, Kind] | None:
     """Tokens that half of the seeds have emerged by; of two in the middle the geometric mean.
 
     Args:
         rows: one a seed, with status, tokens, first_tokens and last_tokens as the emergence table
-            has them. Seeds that are transient or ambiguous have no moment and are left out.
+            has them. Seeds that are transient or ambiguous have no emergence point and are
+            left out.
 
     Returns:
-        (tokens, `observed`), or a bound on them with `later` or `earlier`; none where no seed has a
-        moment, or all that is known is "from 0 tokens on".
+        (tokens, `observed`), or a bound on them with `right-censored` or `left-censored`; none
+        where no seed has an emergence point, or all that is known is "from 0 tokens on".
     """
-    moments: list[tuple[float, float]] = []  # (place in the order, tokens or their bound)
+    points: list[tuple[float, float]] = []  # (place in the order, tokens or their bound)
     for row in rows.itertuples(index=False):
         if row.status == "emerged":
-            moments.append((float(row.tokens), float(row.tokens)))
+            points.append((float(row.tokens), float(row.tokens)))
         elif row.status == "never":
-            moments.append((np.inf, float(row.last_tokens)))
+            points.append((np.inf, float(row.last_tokens)))
         elif row.status == "already":
-            moments.append((-np.inf, float(row.first_tokens)))
-    if not moments:
+            points.append((-np.inf, float(row.first_tokens)))
+    if not points:
         return None
-    moments.sort()
-    middle = moments[(len(moments) - 1) // 2 : len(moments) // 2 + 1]
+    points.sort()
+    middle = points[(len(points) - 1) // 2 : len(points) // 2 + 1]
     bounds = np.array([bound for _, bound in middle])
     if (bounds <= 0).any():
         return None
@@ -47,8 +49,9 @@ def median_moment(rows: pd.DataFrame) -> tuple[float, Kind] | None:
     open_ends = {place for place, _ in middle if not np.isfinite(place)}
     if len(open_ends) > 1:  # one earlier than the first checkpoint, one later than the last
         return None
-    kind: Kind = "observed" if not open_ends else "later" if open_ends == {np.inf} else "earlier"
-    return tokens, kind
+    if not open_ends:
+        return tokens, "observed"
+    return tokens, "right-censored" if open_ends == {np.inf} else "left-censored"
 
 
 def seeds_table(
@@ -65,9 +68,9 @@ def seeds_table(
     Returns:
         one row a (model, task, quantity): model, task, quantity, seeds (how many). For emergence
         then emerged, never, already (how many of them), tokens_median and tokens_median_is
-        (`observed`, `later` or `earlier` than that), tokens_min and tokens_max of those that
-        emerged; for the others quantity is `name/row's other names/column`, and known (how many
-        seeds have the number), median, min, max.
+        (`observed`, or a bound: `right-censored`, `left-censored`), tokens_min and tokens_max of
+        those that emerged; for the others quantity is `name/row's other names/column`, and known
+        (how many seeds have the number), median, min, max.
     """
     rows: list[dict[str, Any]] = []
     for (model, task, quantity), group in emergence.groupby(
@@ -79,7 +82,7 @@ def seeds_table(
                 status: int((group["status"] == status).sum())
                 for status in ("emerged", "never", "already")
             }
-            median, kind = median_moment(group) or (None, None)
+            median, kind = median_emergence_point(group) or (None, None)
             about = {
                 "model": model,
                 "task": task,

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from circuitwatch.summary.heads.histories import role_histories
+from circuitwatch.summary.heads.histories import RoleHistory, role_histories
 from circuitwatch.summary.heads.holders import roles_table, turnover_table
 from circuitwatch.summary.heads.turnover import (
     HYSTERESIS,
@@ -200,6 +200,29 @@ def naive(values: list[list[float]], threshold: float) -> tuple[set, list, float
         total += abs(sum(values[t][h] - values[t - 1][h] for h in ever))
         moved += sum(abs(values[t][h] - values[t - 1][h]) for h in ever)
     return found, changes, 1 - total / moved if len(ever) > 1 and moved > 1e-12 else None
+
+
+def test_ranks_in_the_roles_table_are_those_of_the_roles_lifetime() -> None:
+    """It is held from the third checkpoint to the fifth of six; the last one ranks all heads, held
+    or not.
+    """
+    scores = table(
+        a=[0.1, 0.4, 0.9, 0.5, 0.8, 0.3],
+        b=[0.4, 0.45, 0.2, 0.9, 0.3, 0.2],
+        c=[0.3, 0.2, 0.1, 0.3, 0.4, 0.1],
+        d=[0.2, 0.3, 0.4, 0.1, 0.0, 0.35],
+    )
+    row = roles_table([RoleHistory("m", 0, "r", 0.5, scores)], pd.DataFrame()).iloc[0]
+    values = scores.to_numpy()
+
+    def ranks(i: int, j: int) -> float:
+        return float(scipy.stats.spearmanr(values[i], values[j]).statistic)
+
+    assert (row["held_from"], row["held_to"]) == (40, 160)
+    assert row["rank_first_last"] == pytest.approx(ranks(2, 5)) == pytest.approx(0.8)
+    assert row["rank_neighbours"] == pytest.approx(np.median([ranks(2, 3), ranks(3, 4)]))
+    others = [ranks(i, 5) for i in (0, 1, 3, 4)] + [ranks(2, 3), ranks(1, 2)]
+    assert all(abs(other - 0.8) > 0.1 for other in others)
 
 
 @pytest.mark.parametrize("seed", range(20))

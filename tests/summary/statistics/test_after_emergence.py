@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 
 from circuitwatch.summary.statistics.emergence import fit_emergence
-from circuitwatch.summary.statistics.stability import set_stability, stability, turnover
+from circuitwatch.summary.statistics.stability import Stability, set_stability, stability, turnover
 
 TOKENS = np.geomspace(1e8, 1e12, 60)
 X = np.log(TOKENS)
@@ -39,9 +39,11 @@ def test_steady_growth_is_not_instability() -> None:
     assert found.spread < 0.03 and found.drift > 0.05 and found.variance > 4 * found.spread**2
 
 
-def test_without_a_moment_nothing_is_measured() -> None:
+def test_without_an_emergence_point_nothing_is_measured() -> None:
     flat = np.random.default_rng(0).normal(0, 1, 60)
-    assert stability(TOKENS, flat, fit_emergence(TOKENS, flat)).status.startswith("no moment")
+    assert stability(TOKENS, flat, fit_emergence(TOKENS, flat)) == Stability(
+        "no emergence point", 0
+    )
     values = curve(0.02)[:28]
     late = fit_emergence(TOKENS[:28], values, threshold=1.0)
     assert stability(TOKENS[:28], values, late).spread is None

@@ -1,4 +1,6 @@
-"""Change points against trying every cut, and on curves whose changes are known."""
+"""Change points against `ruptures` and against trying every cut, and on curves whose changes are
+known.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import ruptures
+from scipy.optimize import brentq
 from scipy.stats import binom
 
 from circuitwatch.summary.statistics.changes import best_cuts, change_points, stretch_costs
@@ -39,6 +43,48 @@ def test_the_cut_is_the_best_of_all(kind: str, seed: int) -> None:
 
     every = [cuts for k in range(5) for cuts in combinations(range(1, 11), k)]
     assert total(tuple(found[1:])) == pytest.approx(min(map(total, every)))
+
+
+@pytest.mark.parametrize("kind", ["level", "line"])
+@pytest.mark.parametrize("seed", range(15))
+def test_cuts_are_those_of_ruptures(kind: str, seed: int) -> None:
+    """PELT, over unequal distances: its linear cost takes log tokens as a regressor."""
+    rng = np.random.default_rng(seed)
+    n, price, shortest = int(rng.integers(15, 60)), float(rng.uniform(3, 9)), 2 + (kind == "line")
+    x = np.sort(rng.uniform(0, 5, n))
+    y = rng.normal(0, 1, n) + 3 * (x > 1.5) - 4 * (x > 3.2) + 1.5 * x * (kind == "line")
+    signal = y if kind == "level" else np.column_stack([y, x, np.ones(n)])
+    model = {"level": "l2", "line": "linear"}[kind]
+    oracle = ruptures.Pelt(model=model, min_size=shortest, jump=1).fit(signal)
+    cuts = best_cuts(stretch_costs(x, y, kind), price, shortest)
+    assert [*cuts[1:], n] == oracle.predict(pen=price)
+    changes = change_points(np.exp(x), y, kind=kind, sigma=2.0, penalty=price / 4)
+    expected = [(np.exp(x[c - 1]), np.exp(x[c])) for c in cuts[1:]]
+    found = [(change.tokens_before, change.tokens_after) for change in changes]
+    assert np.array(found) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("kind", ["level", "line"])
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interval_holds_what_hansens_likelihood_ratio_does_not_reject(
+    kind: str, seed: int
+) -> None:
+    """Every other place of the change, by NumPy's polynomial fits, and the 95 % point of the
+    distribution (1 − e^{−x/2})² that Hansen (2000) gives.
+    """
+    rng = np.random.default_rng(seed)
+    y = rng.normal(0, 1, 40) + 3.0 * (np.arange(40) >= rng.integers(12, 28))
+    (change,) = change_points(TOKENS, y, kind=kind, sigma=1.0, penalty=12.0)
+    critical = brentq(lambda v: (1 - np.exp(-v / 2)) ** 2 - 0.95, 1, 20)
+    shortest = 2 if kind == "level" else 3
+    places = np.arange(shortest, 40 - shortest + 1)
+    costs = np.array(
+        [naive_cost(X[:c], y[:c], kind) + naive_cost(X[c:], y[c:], kind) for c in places]
+    )
+    kept = places[costs - costs.min() <= critical]
+    assert change.tokens_after == TOKENS[places[costs.argmin()]]
+    assert (change.low, change.high) == (TOKENS[kept.min() - 1], TOKENS[kept.max()])
+    assert change.low <= change.tokens <= change.high
 
 
 @pytest.mark.parametrize("kind", ["level", "line"])

@@ -1,4 +1,4 @@
-"""Moments of emergence on curves whose answer is known, and on published ones."""
+"""Emergence points of curves whose answer is known, and on published ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_rise_and_fall_is_transient() -> None:
     assert fit_emergence(TOKENS, bump, threshold=0.5).status == "transient"
 
 
-def test_a_steady_slope_has_no_moment() -> None:
+def test_a_steady_slope_has_no_emergence_point() -> None:
     slope = np.log(np.maximum(TOKENS, 500)) / 20 + np.random.default_rng(1).normal(
         0, 0.01, TOKENS.size
     )
@@ -171,7 +171,7 @@ def test_a_clean_rise_is_never_called_none(n: int) -> None:
             tokens, values + np.random.default_rng(seed).normal(0, 0.01, n), n_bootstrap=50
         )
         assert found.status == ("ambiguous" if n < 9 else "emerged"), (n, seed, found.note)
-        assert "too few" in found.note or n >= 9
+        assert found.reason == ("too few checkpoints" if n < 9 else None)
 
 
 def test_an_estimate_beside_the_crossing_seen_says_so() -> None:
@@ -213,7 +213,7 @@ def test_published_copy_suppression_emerges_where_it_crosses() -> None:
 
 
 def test_a_line_emerges_at_a_threshold_that_it_plainly_crosses() -> None:
-    """It has no one moment of its own, but its crossing of an absolute level is one."""
+    """It has no emergence point of its own, but its crossing of an absolute level is one."""
     line = np.log(np.maximum(TOKENS, 500)) / 20
     values = line + np.random.default_rng(2).normal(0, 0.01, TOKENS.size)
     level = float(line[10] + line[11]) / 2

@@ -52,7 +52,7 @@ def test_what_does_not_rise_to_stay_has_not_emerged(condition: str) -> None:
         assert got.statuses["transient"] >= 0.95 * RUNS
 
 
-def test_censored_moments_are_not_numbers() -> None:
+def test_censored_points_are_not_numbers() -> None:
     late = run(EMPTY["rises after the last checkpoint, threshold"], 40, seed=50_000)
     early = run(EMPTY["there before the first, threshold"], 40, seed=50_000)
     assert late.statuses["never"] == 40 and early.statuses["already"] >= 39

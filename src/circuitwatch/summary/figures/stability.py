@@ -28,7 +28,7 @@ from circuitwatch.summary.figures.shared import (
 )
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.heads.bands import BANDED, MEASURES, band_of
-from circuitwatch.summary.heads.transfer import over_checkpoints
+from circuitwatch.summary.heads.transfer import matrix, over_checkpoints
 from circuitwatch.summary.tables import CellData, models_in_order
 from circuitwatch.units import format_tokens
 
@@ -289,9 +289,7 @@ def _why_empty(cells: Sequence[CellData]) -> str:
 
 def _matrix(axis: Axes, own: pd.DataFrame) -> AxesImage:
     """Faithfulness [circuit, model], one square a checkpoint, the earliest at the bottom left."""
-    table = own.pivot_table(
-        index="circuit_tokens", columns="model_tokens", values="faithfulness", aggfunc="median"
-    )
+    table = matrix(own).dropna(how="all").dropna(axis=1, how="all")
     picture = _squares(axis, table.to_numpy(dtype=float), origin="lower")
     for at, place in ((table.columns, axis.set_xticks), (table.index, axis.set_yticks)):
         chosen = np.unique(

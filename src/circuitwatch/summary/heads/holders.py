@@ -80,13 +80,6 @@ def turnover_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
     return stacked.astype(dict.fromkeys(counts, "Int64"))
 
 
-def events_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
-    """One row an event: model, seed, role, then those of `turnover.events`."""
-    return _stack(
-        [_about(history, events(history.scores, history.threshold)) for history in histories]
-    )
-
-
 def handovers_table(histories: Sequence[RoleHistory]) -> pd.DataFrame:
     """One row a change of the strongest holder: model, seed, role, then those of
     `turnover.handovers`.

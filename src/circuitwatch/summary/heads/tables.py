@@ -21,7 +21,7 @@ _NO_TRANSFER = pd.DataFrame(columns=["model", "seed", *transfer.COLUMNS])
 class HeadTables:
     """The tables; any may be empty.
 
-    histories is what turnover, events, handovers and roles are made from (`holders`); algorithm is
+    histories is what turnover, handovers and roles are made from (`holders`); algorithm is
     as `algorithm` makes it, bands its measures at every checkpoint and cut-off (`bands`); transfer
     has every evaluation as read, transfers one line a model, seed and task, specificity one a pair
     of tasks (`transfer`).
@@ -29,7 +29,6 @@ class HeadTables:
 
     histories: list[RoleHistory]
     turnover: pd.DataFrame
-    events: pd.DataFrame
     handovers: pd.DataFrame
     roles: pd.DataFrame
     algorithm: pd.DataFrame
@@ -80,7 +79,6 @@ def head_tables(
     return HeadTables(
         histories,
         holders.turnover_table(histories),
-        holders.events_table(histories),
         holders.handovers_table(histories),
         holders.roles_table(histories, emergence, cells),
         algorithm.algorithm_table(cells, bands),

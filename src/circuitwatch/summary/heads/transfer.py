@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitwatch.circuits.overlap import jaccard_of_sizes
 from circuitwatch.summary.tables import CellData, in_order, is_duplicate
 
 COLUMNS = (
@@ -91,12 +92,19 @@ def across_tasks(transfer: pd.DataFrame) -> pd.DataFrame:
 
 
 def matrix(transfer: pd.DataFrame) -> pd.DataFrame:
-    """Faithfulness [circuit_tokens, model_tokens] of one model, seed and task; missing where it
-    wasn't evaluated.
+    """Faithfulness [circuit_tokens, model_tokens] of one model and task, over seeds their median;
+    missing where it wasn't evaluated.
     """
-    own = over_checkpoints(transfer)
-    return own.pivot(index="circuit_tokens", columns="model_tokens", values="faithfulness").astype(
-        float
+    return (
+        over_checkpoints(transfer)
+        .pivot_table(
+            index="circuit_tokens",
+            columns="model_tokens",
+            values="faithfulness",
+            aggfunc="median",
+            dropna=False,
+        )
+        .astype(float)
     )
 
 
@@ -140,12 +148,12 @@ def mean_jaccard(cell: CellData, steps: set[int]) -> float | None:
     fewer than two.
     """
     circuits = [cell.circuits[step] for step in sorted(steps) if step in cell.circuits]
-    values = []
-    for a, b in combinations(circuits, 2):
-        common = np.intersect1d(a, b, assume_unique=True).size
-        if a.size + b.size:
-            values.append(common / (a.size + b.size - common))
-    return float(np.mean(values)) if values else None
+    values = [
+        jaccard_of_sizes(np.intersect1d(a, b, assume_unique=True).size, a.size, b.size)
+        for a, b in combinations(circuits, 2)
+    ]
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def specificity_table(transfer: pd.DataFrame) -> pd.DataFrame:

@@ -31,8 +31,6 @@ SIGNS = 1024
 else so many at random.
 """
 
-Flags = NDArray[np.bool_]
-
 
 def holding(scores: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Whether each head holds the role at each checkpoint: true or false, in the shape of `scores`.

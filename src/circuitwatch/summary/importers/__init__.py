@@ -221,10 +221,10 @@ def _check_columns(request: Request) -> None:
                 f"{', '.join(ALIASES)}"
             )
         if (tables or not unreadable) and not any(theirs in names for names in tables.values()):
-            there = [
+            columns = [
                 f"{Path(source).name} has {', '.join(names)}" for source, names in tables.items()
             ]
-            have = "; ".join([*there, *unreadable])
+            have = "; ".join([*columns, *unreadable])
             raise UserError(
                 f"columns={ours}:{theirs}: no table has a column {theirs}; "
                 f"{have or 'no source is a table'}"

@@ -85,19 +85,21 @@ def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
         duplicates = 0
         for step in cell.steps_done():
             try:
-                about = json.loads(cell.contents(step, "scalars.json")["scalars.json"])
-                if DUPLICATE_OF in about["scalars"]:
+                record = json.loads(cell.contents(step, "scalars.json")["scalars.json"])
+                if DUPLICATE_OF in record["scalars"]:
                     duplicates += 1
                     continue
-                rows += _rows(cell, about, tasks[key[0], key[2]])
-                if (why := what_is_not_above(about["scalars"])) is not None:
-                    not_above.setdefault(key, {})[float(about["tokens"])] = why
+                rows += _rows(cell, record, tasks[key[0], key[2]])
+                if (why := what_is_not_above(record["scalars"])) is not None:
+                    not_above.setdefault(key, {})[float(record["tokens"])] = why
                 if prompts:
                     content = cell.contents(step, "prompts.parquet")["prompts.parquet"]
                     read = pd.read_parquet(
                         io.BytesIO(content), columns=["prompt", "value", "corrupted", "correct"]
                     )
-                    answers[about["tokens"]] = read.assign(effect=read["value"] - read["corrupted"])
+                    answers[record["tokens"]] = read.assign(
+                        effect=read["value"] - read["corrupted"]
+                    )
             except UserError as error:
                 notes.append(f"left out: {error}")
         about_cell = (
@@ -146,15 +148,15 @@ def what_is_not_above(scalars: Mapping[str, Any]) -> str | None:
     return "" if above else str(scalars.get(NOT_ABOVE) or "value or effect")
 
 
-def _rows(cell: Cell, about: dict[str, Any], tasks: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _rows(cell: Cell, record: dict[str, Any], tasks: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One row a number of a record; tasks: of all cells of the model and seed."""
-    scalars = about["scalars"]
+    scalars = record["scalars"]
     header = cell.header
     shared = {
         "model": str(header["model"]["name"]),
         "params": header["model"].get("params_total"),
-        "tokens": about["tokens"],
-        "step": about["step"],
+        "tokens": record["tokens"],
+        "step": record["step"],
         "seed": int(header["seed"]),
         "source": cell.folder.resolve().parents[2].name,
     }
@@ -188,14 +190,14 @@ def _by_prompt(cell: Cell, answers: dict[int, pd.DataFrame]) -> dict[CurveKey, p
     stacked = pd.concat(
         [table.assign(tokens=tokens) for tokens, table in answers.items()], ignore_index=True
     )
-    found: dict[CurveKey, pd.DataFrame] = {}
+    by_quantity: dict[CurveKey, pd.DataFrame] = {}
     for quantity, column in PER_PROMPT.items():
         wide = stacked.pivot(index="tokens", columns="prompt", values=column).astype(float)
         if not wide.isna().to_numpy().any():
-            found[
+            by_quantity[
                 str(cell.header["model"]["name"]),
                 str(cell.header["task"]),
                 quantity,
                 int(cell.header["seed"]),
             ] = wide
-    return found
+    return by_quantity

@@ -8,21 +8,11 @@ a second or two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from circuitwatch.summary.curves import (
-    COLUMNS,
-    KEYS,
-    Curves,
-    curve_names,
-    empty_table,
-    look_up,
-    named,
-)
+from circuitwatch.summary.curves import COLUMNS, Curves, curve_names, empty_table, look_up, named
+from circuitwatch.summary.importers.draft import Draft
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.units_of_tokens import (
     LARGEST,
@@ -34,41 +24,6 @@ from circuitwatch.summary.importers.units_of_tokens import (
 
 FEWEST_PARAMS = 1000.0
 """A smaller number of parameters is not a count, but millions or billions."""
-
-
-@dataclass
-class Draft:
-    """Rows on their way into `Curves`, and the notes so far; every note begins with the source's
-    name.
-    """
-
-    rows: pd.DataFrame
-    source: str
-    notes: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        """Add a line."""
-        self.notes.append(" ".join(f"{self.source}: {text}".splitlines()))
-
-    def drop(self, which: pd.Series | NDArray[np.bool_], text: str) -> None:
-        """Leave rows out; in `text`, {n} is how many they are and {curves} names their curves."""
-        mask = np.asarray(which, dtype=bool)
-        if mask.any():
-            gone = self.rows[mask]
-            self.note(text.format(n=int(mask.sum()), curves=named(curve_names(gone))))
-            self.rows = self.rows[~mask].reset_index(drop=True)
-
-    def names(self, which: NDArray[np.bool_]) -> list[str]:
-        """How notes call the curves of some rows."""
-        return curve_names(self.rows[which])
-
-    def curve_ids(self) -> NDArray[np.intp]:
-        """An integer per row that tells its curve, in order of appearance."""
-        codes = np.zeros(len(self.rows), dtype=np.int64)
-        for name in KEYS:
-            part, names = pd.factorize(self.rows[name])
-            codes = pd.factorize(codes * max(len(names), 1) + part)[0].astype(np.int64)
-        return codes
 
 
 def complete(
@@ -119,7 +74,7 @@ def complete(
 def _name_models(draft: Draft, registry: Registry) -> None:
     """Models under the registry's name where it knows them, so that sources agree."""
     names = {name: registry.name_of(name) or name for name in draft.rows["model"].unique()}
-    changed = [f"{name} is {known}" for name, known in names.items() if name != known]
+    changed = [f"{given} is {name}" for given, name in names.items() if given != name]
     if changed:
         draft.note(f"models under the registry's names: {named(changed)}")
         draft.rows["model"] = draft.rows["model"].map(names).astype("str")
@@ -137,25 +92,26 @@ def _fill_params(draft: Draft, registry: Registry) -> None:
         draft.rows["params"] = given.mask(odd)
     sizes: dict[str, float] = {}
     for model, given in draft.rows.groupby("model", sort=False)["params"]:
-        model, found = str(model), given.dropna().unique()
-        known, size = registry.params(model), float(np.median(found)) if len(found) else np.nan
-        if known is not None and len(found) and abs(size / known - 1) > TOLERANCE:
+        model, counts = str(model), given.dropna().unique()
+        size = float(np.median(counts)) if len(counts) else np.nan
+        registered = registry.params(model)
+        if registered is not None and len(counts) and abs(size / registered - 1) > TOLERANCE:
             draft.note(
-                f"{model} has {size:.4g} parameters there, {known:.4g} in the registry: the "
+                f"{model} has {size:.4g} parameters there, {registered:.4g} in the registry: the "
                 f"registry's are used"
             )
-            size = known
-        elif known is None and size < FEWEST_PARAMS:
+            size = registered
+        elif registered is None and size < FEWEST_PARAMS:
             draft.note(
                 f"params of {model} is {size:g}, not a number of parameters such as 160M: left out"
             )
             size = np.nan
-        elif len(found) > 1:
+        elif len(counts) > 1:
             draft.note(
-                f"{model} has {len(found)} different numbers of parameters: their median "
+                f"{model} has {len(counts)} different numbers of parameters: their median "
                 f"{size:.4g} is used"
             )
-        sizes[model] = known if known is not None and np.isnan(size) else size
+        sizes[model] = registered if registered is not None and np.isnan(size) else size
     draft.rows["params"] = look_up(draft.rows["model"], sizes)
 
 

@@ -70,11 +70,11 @@ def read_harness(
         if not is_result(content):
             notes.setdefault("no result of lm-evaluation-harness", []).append(path.name)
             continue
-        about = _about(path, folder, content, registry)
-        if isinstance(about, str):
-            notes.setdefault(about, []).append(path.name)
+        checkpoint = _checkpoint(path, folder, content, registry)
+        if isinstance(checkpoint, str):
+            notes.setdefault(checkpoint, []).append(path.name)
             continue
-        rows += [about | row for row in _metrics(content)]
+        rows += [checkpoint | row for row in _metrics(content)]
     lines = [
         f"{source}: {len(files)} files left out ({named(files)}): {why}"
         for why, files in notes.items()
@@ -102,7 +102,7 @@ def read_harness(
     return Curves(curves.table, lines + curves.notes)
 
 
-def _about(
+def _checkpoint(
     path: Path, root: Path, content: dict[str, Any], registry: Registry
 ) -> dict[str, Any] | str:
     """Model, step, tokens and file of a result, or why it can't be used."""
@@ -130,8 +130,12 @@ def _about(
             return f"the file's name says another step than its revision {revision}"
     if step is None:
         return "no step in its revision, its name or its folder's"
-    known = {"tokens": np.nan if tokens is None else tokens}
-    return {"model": model, "step": step, **known, "file": str(path)}
+    return {
+        "model": model,
+        "step": step,
+        "tokens": np.nan if tokens is None else tokens,
+        "file": str(path),
+    }
 
 
 def _last_part(weights: str) -> str:

@@ -36,9 +36,9 @@ class Registry:
         parts = re.split(r"/|__", given.strip().rstrip("/"))
         base = parts[-1]
         for candidate in (given, base, re.sub(r"-v\d+(\.\d+)*(?=-)", "", base)):
-            known = candidate if candidate in self._models else self._by_repository.get(candidate)
-            if known is not None:
-                return known if len(parts) != 2 or self._is_of(parts[0], known) else None
+            name = candidate if candidate in self._models else self._by_repository.get(candidate)
+            if name is not None:
+                return name if len(parts) != 2 or self._is_of(parts[0], name) else None
         return None
 
     def _is_of(self, organisation: str, model: str) -> bool:
@@ -62,8 +62,8 @@ class Registry:
         the model.
         """
         facts = self._models.get(model, {})
-        known = facts.get("tokens_per_step")
-        return None if known is None or len(facts.get("steps") or [0, 0]) < 2 else float(known)
+        rate = facts.get("tokens_per_step")
+        return None if rate is None or len(facts.get("steps") or [0, 0]) < 2 else float(rate)
 
     def steps(self, model: str) -> list[int]:
         """The steps that were published; empty if the registry has no list."""
@@ -74,11 +74,11 @@ class Registry:
         facts = self._models.get(model, {})
         if facts and self.tokens_per_step(model) != facts.get("tokens_per_step"):
             return None, None
-        for found in (
+        for checkpoint in (
             checkpoints_named([revision], facts["revisions"], facts.get("tokens_per_step"))
             if facts
             else ()
         ):
-            return float(found.step), float(found.tokens)
+            return float(checkpoint.step), float(checkpoint.tokens)
         match = STEP.search(revision)
         return (float(match[1]) if match else None), None

@@ -78,8 +78,8 @@ def read_tidy(
     Raises:
         UserError: the file can't be read, or lacks a column; it says which, and what there is.
     """
-    there = columns_of(path)
-    used = find_columns(path, there, columns or {})
+    names = columns_of(path)
+    used = find_columns(path, names, columns or {})
     table = _read(path, list(used.values()))
     for ours, theirs in used.items():
         if pa.types.is_binary(table.schema.field(theirs).type):
@@ -87,7 +87,7 @@ def read_tidy(
     rows = pd.DataFrame({ours: table[theirs].to_pandas() for ours, theirs in used.items()})
     notes = []
     decimal_comma = _separator(path) == ";"
-    ignored = [name for name in there if name not in used.values()]
+    ignored = [name for name in names if name not in used.values()]
     if ignored:
         notes.append(f"{path.name}: columns not used: {', '.join(ignored)}")
     if rows.empty:
@@ -106,7 +106,7 @@ def read_tidy(
     return Curves(curves.table, notes + curves.notes)
 
 
-def find_columns(path: Path, there: list[str], given: Mapping[str, str]) -> dict[str, str]:
+def find_columns(path: Path, names: list[str], given: Mapping[str, str]) -> dict[str, str]:
     """Our columns → the file's.
 
     Raises UserError naming what is missing and how to say what it is called.
@@ -118,25 +118,25 @@ def find_columns(path: Path, there: list[str], given: Mapping[str, str]) -> dict
                 f"{', '.join(ALIASES)}"
             )
     # One mapping serves all tables of a command, so what a table doesn't have is not asked of it.
-    given = {ours: theirs for ours, theirs in given.items() if theirs in there}
-    free = {name.strip().lower(): name for name in reversed(there) if name not in given.values()}
-    found = {
+    given = {ours: theirs for ours, theirs in given.items() if theirs in names}
+    free = {name.strip().lower(): name for name in reversed(names) if name not in given.values()}
+    by_alias = {
         ours: next((free[alias] for alias in aliases if alias in free), None)
         for ours, aliases in ALIASES.items()
     }
-    used = {ours: theirs for ours, theirs in found.items() if theirs is not None} | dict(given)
+    used = {ours: theirs for ours, theirs in by_alias.items() if theirs is not None} | dict(given)
     missing = [name for name in NEEDED if name not in used]
     if "step" not in used and "tokens" not in used:
         missing.append("step or tokens")
-    if missing and len(there) == 1:
+    if missing and len(names) == 1:
         raise UserError(
-            f"{path}: its first line is one column, {there[0][:SHOWN]!r}, so no column "
+            f"{path}: its first line is one column, {names[0][:SHOWN]!r}, so no column "
             f"{', '.join(missing)}; columns are separated by comma, semicolon or tab"
         )
     if missing:
         raise UserError(
-            f"{path}: no column {', '.join(missing)}; it has {', '.join(there)}; say which "
-            f"is which, such as columns={missing[0].split()[0]}:{there[-1]}"
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(names)}; say which "
+            f"is which, such as columns={missing[0].split()[0]}:{names[-1]}"
         )
     return used
 
@@ -216,8 +216,8 @@ def _seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
     if pd.api.types.is_signed_integer_dtype(column) and not column.isna().any():
         return column.astype("int64"), np.zeros(len(column), dtype=bool), []
     numbers, _ = to_numbers(column)
-    known = column.notna()
-    if known.any() and not pd.api.types.is_numeric_dtype(column) and numbers[known].isna().all():
+    given = column.notna()
+    if given.any() and not pd.api.types.is_numeric_dtype(column) and numbers[given].isna().all():
         codes, names = pd.factorize(column.astype("str"), sort=True)
         shown = named(f"{name} is {code}" for code, name in enumerate(names))
         return (
@@ -226,10 +226,10 @@ def _seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
             [f"names are numbered: {shown}"],
         )
     whole = (numbers % 1 == 0) & (numbers.abs() < INT64)
-    bad = (known & ~whole).to_numpy()
+    bad = (given & ~whole).to_numpy()
     notes = _left_out(column, bad, "whole numbers such as 0")
-    if known.any() and not known.all():
-        notes.append(f"{int((~known).sum())} rows have none: taken as 0")
+    if given.any() and not given.all():
+        notes.append(f"{int((~given).sum())} rows have none: taken as 0")
     return numbers.where(whole, 0).astype("int64"), bad, notes
 
 
@@ -239,8 +239,8 @@ def _shots(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]]:
     """
     codes, entries = pd.factorize(column)
     texts = pd.Series([str(entry).strip() for entry in entries], dtype="str")
-    known, _ = to_numbers(texts.str.replace(SHOTS, r"\1", regex=True))
-    numbers = pd.Series(np.append(known, np.nan)[codes], index=column.index)
+    parsed, _ = to_numbers(texts.str.replace(SHOTS, r"\1", regex=True))
+    numbers = pd.Series(np.append(parsed, np.nan)[codes], index=column.index)
     empty = np.append(texts.str.lower().isin(MISSING).astype(bool), True)[codes]
     whole = (numbers % 1 == 0) & (numbers >= 0) & (numbers < MOST_SHOTS)
     bad = (~empty & ~whole).to_numpy()

@@ -9,16 +9,13 @@ left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from circuitwatch.summary.curves import named
+from circuitwatch.summary.importers.draft import Draft
 from circuitwatch.summary.importers.registry import Registry
-
-if TYPE_CHECKING:
-    from circuitwatch.summary.importers.checks import Draft
 
 Array = NDArray[np.float64]
 
@@ -62,10 +59,10 @@ def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[
     unknown, mixed, fewer = (np.zeros(len(rows), dtype=bool) for _ in range(3))
     as_given: list[str] = []
     for name, places in rows.groupby("model", sort=False).indices.items():
-        model, s, t, own = str(name), step[places], tokens[places], rates[places]
-        given = float(np.nanmedian(own)) if np.isfinite(own).any() else None
-        rate = option or given or registry.tokens_per_step(model)
-        both, said = (s > 0) & (t > 0), len(draft.notes)
+        model, s, t, given = str(name), step[places], tokens[places], rates[places]
+        median = float(np.nanmedian(given)) if np.isfinite(given).any() else None
+        rate = option or median or registry.tokens_per_step(model)
+        both, n_notes = (s > 0) & (t > 0), len(draft.notes)
         usual = float(np.median(t[both] / s[both])) if both.any() else np.nan
         if both.any():
             t = _in_tokens(draft, model, s, t, usual, rate)
@@ -73,7 +70,7 @@ def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[
             t = _from_published(draft, model, t, rate, registry.steps(model))
         lost = np.isfinite(tokens[places]) & ~np.isfinite(t)
         fewer[places] = lost
-        if (t > 0).any() and len(draft.notes) == said:
+        if (t > 0).any() and len(draft.notes) == n_notes:
             as_given.append(model)
         if both.any():
             timed = (s > 0) & (t > 0)
@@ -91,7 +88,7 @@ def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[
             unknown[places] = absent & bool((absent & (s > 0)).any())
             t = np.where(absent & (s == 0), 0.0, t)
         else:
-            per_row = np.where(np.isfinite(own), own, rate) if option is None else option
+            per_row = np.where(np.isfinite(given), given, rate) if option is None else option
             t = np.where(absent, s * per_row, t)
         tokens[places] = t
     draft.rows = rows.assign(tokens=tokens, step=step, _mixed=mixed, _unknown=unknown, _fewer=fewer)

@@ -151,7 +151,7 @@ def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, A
     A checkpoint that was logged twice, by a run that was resumed, has the values that were logged
     last.
     """
-    about = about_run(run)
+    cell = about_run(run)
     last: dict[tuple[str, float | None, float | None], dict[str, Any]] = {}
     for logged in history:
         numbers = {
@@ -175,8 +175,8 @@ def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, A
                 continue
             prefix = f"{group}/" if end == "value" else f"{quantity}_"
             low, high = (numbers.get(prefix + bound, np.nan) for bound in BOUNDS)
-            task = NO_TASK if quantity.startswith("roles/") else about["task"]
-            last[quantity, tokens, step] = about | {
+            task = NO_TASK if quantity.startswith("roles/") else cell["task"]
+            last[quantity, tokens, step] = cell | {
                 "task": task,
                 "quantity": quantity,
                 "value": value,
@@ -202,12 +202,12 @@ def chance_of_run(history: Iterable[dict[str, Any]]) -> dict[float, str]:
     """What of the behaviour is not above chance, by tokens, where the history says it
     (`importers.cells.what_is_not_above`); the last word on a count holds.
     """
-    found = {}
+    failing = {}
     for logged in history:
         why, tokens = what_is_not_above(logged), logged.get("tokens")
         if why is not None and isinstance(tokens, int | float):
-            found[float(tokens)] = why
-    return found
+            failing[float(tokens)] = why
+    return failing
 
 
 def _name(given: Any) -> str:

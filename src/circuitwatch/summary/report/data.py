@@ -22,7 +22,7 @@ from circuitwatch.summary.heads.algorithm import MEANING
 from circuitwatch.summary.heads.bands import BANDED, MEASURES, UNEXPLAINED
 from circuitwatch.summary.heads.histories import role_place
 from circuitwatch.summary.heads.tables import HeadTables
-from circuitwatch.summary.heads.transfer import over_checkpoints
+from circuitwatch.summary.heads.transfer import matrix, over_checkpoints
 from circuitwatch.summary.heads.turnover import holding, tenure
 from circuitwatch.summary.overlaps import references
 from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
@@ -366,13 +366,7 @@ def _transfer(transfer: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]
     for (model, task), rows in own.groupby(["model", "task"], sort=False) if len(own) else ():
         if model not in models:
             continue
-        table = rows.pivot_table(
-            index="circuit_tokens",
-            columns="model_tokens",
-            values="faithfulness",
-            aggfunc="median",
-            dropna=False,
-        )
+        table = matrix(rows)
         table = table.iloc[_spread(len(table)), _spread(table.shape[1])]
         made.append(
             {

@@ -117,8 +117,8 @@ def _who(row: pd.Series, several: bool) -> str:
 
 def _chance(row: pd.Series) -> str:
     """Why a behaviour whose curve may well have risen did not emerge, where that is why."""
-    note = str(row["note"])
-    return f" ({note})" if "above chance" in note else ""
+    reasons = ("not above chance", "not steadily above chance")
+    return f" ({row['note']})" if row["reason"] in reasons else ""
 
 
 def _interval(row: pd.Series) -> tuple[float, float]:

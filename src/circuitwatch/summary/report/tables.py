@@ -193,7 +193,7 @@ def scaling_html(scaling: pd.DataFrame) -> str:
     """
     if scaling.empty:
         return ""
-    silent = scaling["status"].str.startswith("too few")
+    silent = scaling["status"] != "fitted"
     note = (
         f"<p>{int(silent.sum())} of {len(scaling)} quantities have too few sizes for a "
         f"trend; scaling.csv lists them.</p>"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from circuitwatch.summary.statistics.crossings import Array, held_crossing, longest_run
-from circuitwatch.summary.statistics.status import Emergence
+from circuitwatch.summary.statistics.status import Emergence, not_emerged
 
 WHAT_FAILS = {
     "value": "its value is not above 0",
@@ -40,73 +40,71 @@ def never_above(blank: Emergence, reasons: Sequence[str]) -> Emergence:
     count.
     """
     why = Counter(reason for reason in reasons if reason).most_common(1)[0][0]
-    said = (
+    note = (
         f"not above chance at any checkpoint that could count as risen: {WHAT_FAILS.get(why, why)}"
     )
-    return replace(
-        blank,
-        status="never",
-        tokens=None,
-        crossing=None,
-        crossing_low=None,
-        crossing_high=None,
-        note=said,
-    )
+    never = not_emerged(blank, "never", "not above chance", note)
+    return replace(never, tokens=None, crossing=None, crossing_low=None, crossing_high=None)
 
 
-def gate(known: Emergence, t: Array, y: Array, reasons: Sequence[str]) -> tuple[Emergence, bool]:
-    """What is known of a curve from its values alone, once checkpoints that are not above chance no
-    longer count.
+def gate(
+    emergence: Emergence, t: Array, y: Array, reasons: Sequence[str]
+) -> tuple[Emergence, bool]:
+    """The emergence of a curve once checkpoints that are not above chance no longer count.
 
     Args:
-        known: as the values say it.
+        emergence: as the values alone say it.
         t: [checkpoint] tokens.
         y: [checkpoint] values.
         reasons: [checkpoint] why the behaviour is not above chance (`value`, `effect`, `value and
             effect`); empty where it is.
 
     Returns:
-        (the emergence, whether its moment is later than the values' own). `never` where fewer than
+        (the emergence, whether its point is later than the values' own). `never` where fewer than
         two neighbouring checkpoints from the crossing on are above chance (the last one alone
         leaves it open): one of many is above chance by chance. `ambiguous` where they are, but not
         steadily.
     """
     counts = np.array([not reason for reason in reasons], dtype=bool)
-    first = 0 if known.status == "already" else _place(known, t)
-    if known.status == "never" or first is None or counts[first:].all():
-        return known, False
+    first = 0 if emergence.status == "already" else _place(emergence, t)
+    if emergence.status == "never" or first is None or counts[first:].all():
+        return emergence, False
     since = counts[first:]
     if longest_run(since)[1] < 2 and not since[-1]:
-        return never_above(known, list(reasons)[first:]), False
-    if known.status not in ("emerged", "already"):
-        return known, False
+        return never_above(emergence, list(reasons)[first:]), False
+    if emergence.status not in ("emerged", "already"):
+        return emergence, False
     # A curve that was there at its first checkpoint need not have a level that means anything:
     # chance alone decides.
-    level = known.level if known.rule == "threshold" or known.status == "emerged" else None
+    has_level = emergence.rule == "threshold" or emergence.status == "emerged"
+    level = emergence.level if has_level else None
     index = int(
         held_crossing(counted(np.zeros_like(y) if level is None else y, counts), level or 0.0)
     )
     if index == y.size:
-        said = (
+        note = (
             f"at its level, but above chance at {since.sum()} of {since.size} checkpoints "
             f"since, not steadily"
         )
-        return replace(known, status="ambiguous", note=said), False
+        return not_emerged(emergence, "ambiguous", "not steadily above chance", note), False
     if index == first:
-        return known, False
+        return emergence, False
     moved = replace(
-        known,
+        emergence,
         status="emerged",
-        level=known.level if level is None else level,
+        reason=None,
+        level=emergence.level if level is None else level,
         crossing=float(np.sqrt(max(t[index - 1], 1.0) * t[index])),
         crossing_low=float(t[index - 1]),
         crossing_high=float(t[index]),
-        note="its value was there before it was above chance: the moment is that of the "
+        note="its value was there before it was above chance: the emergence point is the "
         "first checkpoint above chance",
     )
     return moved, True
 
 
-def _place(known: Emergence, t: Array) -> int | None:
+def _place(emergence: Emergence, t: Array) -> int | None:
     """The checkpoint after the crossing; none where there is no crossing."""
-    return None if known.crossing_high is None else int(np.flatnonzero(t == known.crossing_high)[0])
+    if emergence.crossing_high is None:
+        return None
+    return int(np.flatnonzero(t == emergence.crossing_high)[0])

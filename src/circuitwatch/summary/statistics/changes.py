@@ -8,9 +8,10 @@ tokens (`line`), so that
 
 is smallest (penalised least squares; Yao 1988), exactly, by optimal partitioning (Jackson et al.
 2005), of which PELT is the pruned form (Killick et al. 2012). Curves have at most some hundred
-checkpoints, where the unpruned programme takes milliseconds, and unequal distances in log tokens,
-which a library's linear cost over sample numbers doesn't know; that is why this is not the
-`ruptures` package. σ is estimated robustly from differences of neighbours, so that changes don't
+checkpoints, where the unpruned programme takes milliseconds. The `ruptures` package finds the same
+cuts, over unequal distances too (its cost `linear` takes log tokens as a regressor), and the tests
+compare with it; the few lines here spare users a dependency, and their table of costs gives the
+intervals as well. σ is estimated robustly from differences of neighbours, so that changes don't
 count in it. A change's interval holds every place at which the cost would be larger by less than
 7.35, the 95 % point of the likelihood ratio for the place of a threshold (Hansen 2000).
 """

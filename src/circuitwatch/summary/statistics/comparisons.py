@@ -23,8 +23,8 @@ def holm(p: ArrayLike) -> Array:
     """
     values = np.asarray(p, dtype=float)
     adjusted = np.full(values.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(values))
-    order = known[np.argsort(values[known], kind="stable")]
+    tested = np.flatnonzero(np.isfinite(values))
+    order = tested[np.argsort(values[tested], kind="stable")]
     adjusted[order] = np.minimum(
         np.maximum.accumulate(values[order] * np.arange(order.size, 0, -1)), 1.0
     )
@@ -36,9 +36,9 @@ def benjamini_hochberg(p: ArrayLike) -> Array:
     (NaN) are no tests and stay so.
     """
     values = np.asarray(p, dtype=float)
-    adjusted, known = np.full(values.shape, np.nan), np.isfinite(values)
-    if known.any():
-        adjusted[known] = false_discovery_control(values[known].clip(0.0, 1.0), method="bh")
+    adjusted, tested = np.full(values.shape, np.nan), np.isfinite(values)
+    if tested.any():
+        adjusted[tested] = false_discovery_control(values[tested].clip(0.0, 1.0), method="bh")
     return adjusted
 
 

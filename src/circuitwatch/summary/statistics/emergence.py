@@ -4,8 +4,8 @@ a status.
 Two answers stand beside each other. The fitted one: a robust logistic curve in log tokens
 (`logistic`), with a bootstrap interval (`resampling`). The model-free one: the first crossing that
 holds (`crossings`), between the two checkpoints around it. A curve for which a constant or a
-straight line does about as well (AICc; Hurvich and Tsai 1989) has not emerged at any one moment,
-and nothing is said about token counts outside of the checkpoints seen.
+straight line does about as well (AICc; Hurvich and Tsai 1989) has no single emergence point, and
+nothing is said about token counts outside of the checkpoints seen.
 
 What an interval is about: the trend of the curve for the population that the prompts were drawn
 from, through noise of two kinds at once: the choice of prompts, which shifts the whole curve, and
@@ -32,6 +32,13 @@ from circuitwatch.summary.statistics.crossings import (
     noise,
     plainly_crossed,
 )
+from circuitwatch.summary.statistics.emergence_points import (
+    NO_SAMPLES,
+    EmergencePoints,
+    central_interval,
+    resolved,
+    sample_emergence_points,
+)
 from circuitwatch.summary.statistics.logistic import (
     MIN_POINTS,
     RISE,
@@ -41,18 +48,12 @@ from circuitwatch.summary.statistics.logistic import (
     fit_logistic,
     log_tokens,
 )
-from circuitwatch.summary.statistics.moments import (
-    NO_SAMPLES,
-    Moments,
-    central_interval,
-    resolved,
-    sample_moments,
-)
 from circuitwatch.summary.statistics.status import (
     Emergence,
-    plainer_model,
+    not_emerged,
     read_crossing,
     read_half_rise,
+    simpler_model,
 )
 from circuitwatch.units import format_tokens
 
@@ -121,7 +122,7 @@ def emergence_samples(
     n_bootstrap: int = 200,
     seed: int = 0,
     noise_seed: int | None = None,
-) -> tuple[Emergence, Moments]:
+) -> tuple[Emergence, EmergencePoints]:
     """As `fit_emergence`, with the bootstrap samples, for comparisons of two curves.
 
     Equal `seed` and number of prompts are equal draws of prompts; `noise_seed` is that of the
@@ -150,71 +151,71 @@ def emergence_samples(
         errors = prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
     sigma = noise(y, errors)
     if y.size < MIN_POINTS:
-        if threshold is None:
-            few = replace(
-                blank, status="ambiguous", note=f"too few checkpoints for a fit (n={y.size})"
-            )
-            return few, NO_SAMPLES
-        known, _ = gate(read_crossing(blank, t, x, y, threshold, sigma), t, y, reasons)
-        if known.status != "emerged":
-            return known, NO_SAMPLES
-        return replace(
-            known,
-            tokens=known.crossing,
-            low=known.crossing_low,
-            high=known.crossing_high,
-            interval="checkpoints",
-            note="; ".join(
-                filter(None, [known.note, f"too few checkpoints for a fit (n={y.size})"])
-            ),
-        ), NO_SAMPLES
+        return _without_fit(blank, t, x, y, sigma, reasons), NO_SAMPLES
     fit = fit_logistic(x, y)
-    level = (fit.lower + fit.upper) / 2 if threshold is None else threshold
-    if threshold is None and plainer_model(fit):
+    simpler = simpler_model(fit)
+    if threshold is None and simpler:
         n_bootstrap = 0
-    around = sample_moments(x, y, fit, threshold, prompts, errors, n_bootstrap, seed, noise_seed)
-    held = held_crossing(counted(around.curves, counts), around.levels)
+    samples = sample_emergence_points(
+        x, y, fit, threshold, prompts, errors, n_bootstrap, seed, noise_seed
+    )
+    held = held_crossing(counted(samples.curves, counts), samples.levels)
     support = float((held < y.size).mean()) if n_bootstrap else None
     blank = replace(
         blank,
-        level=level,
+        level=(fit.lower + fit.upper) / 2 if threshold is None else threshold,
         lower=fit.lower,
         upper=fit.upper,
-        support=support,
+        bootstrap_support=support,
         aicc_logistic=_finite(fit.aicc_logistic),
         aicc_constant=_finite(fit.aicc_constant),
         aicc_linear=_finite(fit.aicc_linear),
     )
     if threshold is None:
-        known = read_half_rise(blank, t, x, y, fit, around.upper, chance, sigma)
+        emergence = read_half_rise(blank, t, x, y, fit, samples.upper, chance, sigma)
     else:
-        known = read_crossing(blank, t, x, y, threshold, sigma)
-        plainer = plainer_model(fit)
-        if known.status == "emerged" and plainer and not plainly_crossed(y, threshold, sigma):
-            known = replace(
-                known,
-                status="ambiguous",
-                note=f"crosses, but a {plainer} fits as well as a rise (AICc)",
-            )
-    known, moved = gate(known, t, y, reasons)
-    if known.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
-        known = replace(
-            known,
-            status="ambiguous",
-            note=f"the crossing holds in only {support:.0%} of bootstrap samples",
-        )
-    if known.status != "emerged":
-        return known, around
-    return _with_estimate(known, t, x, y, fit, around, held, sigma, moved), around
+        emergence = read_crossing(blank, t, x, y, threshold, sigma)
+        if emergence.status == "emerged" and simpler and not plainly_crossed(y, threshold, sigma):
+            note = f"crosses, but a {simpler} fits as well as a rise (AICc)"
+            emergence = not_emerged(emergence, "ambiguous", simpler, note)
+    emergence, moved = gate(emergence, t, y, reasons)
+    if emergence.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
+        note = f"the crossing holds in only {support:.0%} of bootstrap samples"
+        emergence = not_emerged(emergence, "ambiguous", "low bootstrap support", note)
+    if emergence.status != "emerged":
+        return emergence, samples
+    return _with_estimate(emergence, t, x, y, fit, samples, held, sigma, moved), samples
+
+
+def _without_fit(
+    blank: Emergence, t: Array, x: Array, y: Array, sigma: float, reasons: Sequence[str]
+) -> Emergence:
+    """A curve of too few checkpoints for a fit: the observed crossing of a threshold, if it has
+    one; of a half-rise nothing can be said.
+    """
+    few = f"too few checkpoints for a fit (n={y.size})"
+    if blank.rule == "half rise" or blank.level is None:
+        return not_emerged(blank, "ambiguous", "too few checkpoints", few)
+    emergence, _ = gate(read_crossing(blank, t, x, y, blank.level, sigma), t, y, reasons)
+    if emergence.status != "emerged":
+        return emergence
+    return replace(
+        emergence,
+        tokens=emergence.crossing,
+        low=emergence.crossing_low,
+        high=emergence.crossing_high,
+        interval="checkpoints",
+        note="; ".join(filter(None, [emergence.note, few])),
+    )
 
 
 def _with_estimate(
-    known: Emergence,
+    emergence: Emergence,
     t: Array,
     x: Array,
     y: Array,
     fit: LogisticFit,
-    around: Moments,
+    samples: EmergencePoints,
     held: NDArray[np.intp],
     sigma: float,
     moved: bool,
@@ -226,42 +227,44 @@ def _with_estimate(
     doesn't suit the data) or the rise is hidden between two checkpoints; then the estimate is the
     observed crossing, and the interval covers both checkpoints around it too.
     """
-    assert known.crossing is not None and known.level is not None
-    index = int(np.flatnonzero(t == known.crossing_high)[0])
-    fitted = float(crossing(fit.parameters, known.level))
+    assert emergence.crossing is not None and emergence.level is not None
+    index = int(np.flatnonzero(t == emergence.crossing_high)[0])
+    fitted = float(crossing(fit.parameters, emergence.level))
     misses = moved or not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
     hidden = (
         moved
         or float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0])
         > 0
     )
-    low, high = central_interval(around.left, around.right)
+    low, high = central_interval(samples.left, samples.right)
     if misses:
         low, high = central_interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
-    seen = float(np.log(known.crossing))
+    seen = float(np.log(emergence.crossing))
     kind: Literal["fit", "checkpoints", "both"] = "checkpoints" if misses or hidden else "fit"
-    observed = (seen, seen) if known.rule == "threshold" else (x[index - 1], x[index])
-    if kind == "fit" and around.left.size and (observed[1] < low or observed[0] > high):
+    observed = (seen, seen) if emergence.rule == "threshold" else (x[index - 1], x[index])
+    if kind == "fit" and samples.left.size and (observed[1] < low or observed[0] > high):
         kind = "both"
     if kind != "fit":
         low, high = min(low, x[index - 1]), max(high, x[index])
     estimate = (
-        seen if kind == "checkpoints" or (kind == "both" and known.rule == "threshold") else fitted
+        seen
+        if kind == "checkpoints" or (kind == "both" and emergence.rule == "threshold")
+        else fitted
     )
     low, high = min(low, estimate), max(high, estimate)
     beside = not x[index - 1] <= estimate <= x[index]
     notes = [
-        known.note,
+        emergence.note,
         "the fitted curve misses the values around the crossing" if misses and not moved else "",
         "the fitted and the observed crossing differ by more than the fit's error"
         if kind == "both"
         else "",
-        f"the values themselves cross at {format_tokens(known.crossing)} tokens"
+        f"the values themselves cross at {format_tokens(emergence.crossing)} tokens"
         if beside and kind != "checkpoints"
         else "",
     ]
     return replace(
-        known,
+        emergence,
         tokens=float(np.exp(estimate)),
         note="; ".join(filter(None, notes)),
         width=None if moved else fit.width,

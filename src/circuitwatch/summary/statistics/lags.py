@@ -22,10 +22,10 @@ from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from circuitwatch.summary.statistics.emergence import emergence_samples
-from circuitwatch.summary.statistics.moments import COVERAGE, Moments
+from circuitwatch.summary.statistics.emergence_points import COVERAGE, EmergencePoints
 from circuitwatch.summary.statistics.status import Emergence
 
-Verdict = Literal["before", "after", "cannot be told"]
+Verdict = Literal["before", "after", "inconclusive"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class Lag:
     """Which of two curves emerged first.
 
     Attributes:
-        verdict: `before`: the first curve emerged before the second; `after`; `cannot be told` (the
+        verdict: `before`: the first curve emerged before the second; `after`; `inconclusive` (the
             note says why).
         lag: log(tokens of the second / tokens of the first), in natural logs: 0.69 is twice as many
-            tokens; missing where one has no moment.
+            tokens; missing where one has no emergence point.
         low, high: 95 % interval; an end is missing where the data don't bound it.
         same_checkpoints: whether the pairs of checkpoints around the two crossings overlap; missing
             where one has no crossing.
         paired: whether the two curves were resampled over the same prompts.
-        first, second: the two moments.
+        first, second: the two emergences.
         note: why there is no verdict, or what a bound rests on.
     """
 
@@ -102,29 +102,29 @@ def lag_between(first: Curve, second: Curve, *, n_bootstrap: int = 200, seed: in
     paired = _same_prompts(first.per_prompt, second.per_prompt)
     # Prompts are drawn first from each curve's own generator, so that equal seeds and numbers of
     # prompts are equal draws.
-    a, ours = emergence_samples(
+    a, points_a = emergence_samples(
         **vars(first), n_bootstrap=n_bootstrap, seed=seed, noise_seed=2 * seed + 1
     )
-    b, theirs = emergence_samples(
+    b, points_b = emergence_samples(
         **vars(second),
         n_bootstrap=n_bootstrap,
         seed=seed if paired else seed + 7919,
         noise_seed=2 * seed + 2,
     )
-    sure = _without_both(a, b, paired)
-    if sure is not None:
-        return sure
+    lag_of_bounds = _without_both(a, b, paired)
+    if lag_of_bounds is not None:
+        return lag_of_bounds
     assert a.tokens and b.tokens and a.crossing_low is not None and b.crossing_low is not None
     assert a.crossing_high is not None and b.crossing_high is not None
     lag = float(np.log(b.tokens / a.tokens))
     overlap = a.crossing_low < b.crossing_high and b.crossing_low < a.crossing_high
-    low, high = _difference(a, b, ours, theirs)
+    low, high = _difference(a, b, points_a, points_b)
     low, high = min(low, lag), max(high, lag)
-    verdict: Verdict = "before" if low > 0 else "after" if high < 0 else "cannot be told"
-    note = "" if verdict != "cannot be told" else "the interval of the lag holds 0"
+    verdict: Verdict = "before" if low > 0 else "after" if high < 0 else "inconclusive"
+    note = "" if verdict != "inconclusive" else "the interval of the lag holds 0"
     if overlap:
         verdict, note = (
-            "cannot be told",
+            "inconclusive",
             "checkpoints are too sparse: both crossings lie between the same ones",
         )
     return Lag(verdict, lag, _finite(low), _finite(high), overlap, paired, a, b, note)
@@ -134,9 +134,7 @@ def agreement(
     lags: Sequence[Lag], names: tuple[str, str] = ("the first", "the second")
 ) -> Agreement:
     """Whether one thing comes before another at every size; see `Agreement`."""
-    counts = {
-        v: sum(lag.verdict == v for lag in lags) for v in ("before", "after", "cannot be told")
-    }
+    counts = {v: sum(lag.verdict == v for lag in lags) for v in ("before", "after", "inconclusive")}
     signs = [np.sign(lag.lag) for lag in lags if lag.lag and not lag.same_checkpoints]
     n, positive = len(signs), int(sum(sign > 0 for sign in signs))
     p = float(binomtest(positive, n, 0.5).pvalue) if n else None
@@ -144,12 +142,12 @@ def agreement(
         f"{names[0]} before {names[1]} at {counts['before']} of {len(lags)} sizes, after "
         f"at {counts['after']}"
     )
-    text += f", cannot be told at {counts['cannot be told']}" if counts["cannot be told"] else ""
+    text += f", inconclusive at {counts['inconclusive']}" if counts["inconclusive"] else ""
     text += f"; sign test p = {p:.3g}, {n} sizes" if p is not None else "; no size for a sign test"
     return Agreement(
         counts["before"],
         counts["after"],
-        counts["cannot be told"],
+        counts["inconclusive"],
         p,
         n,
         min(1.0, 2 * 0.5**n) if n else None,
@@ -158,11 +156,11 @@ def agreement(
 
 
 def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
-    """The answer where one curve has no moment; none where both have."""
+    """The answer where one curve has no emergence point; none where both have."""
     if a.status == "emerged" and b.status == "emerged":
         return None
-    verdict: Verdict = "cannot be told"
-    note, low, high = f"no moment: {a.status}, {b.status}", None, None
+    verdict: Verdict = "inconclusive"
+    note, low, high = f"no emergence point: {a.status}, {b.status}", None, None
     if (
         a.status == "emerged"
         and b.status == "never"
@@ -194,15 +192,17 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
     return Lag(verdict, None, low, high, None, paired, a, b, note)
 
 
-def _difference(a: Emergence, b: Emergence, ours: Moments, theirs: Moments) -> tuple[float, float]:
+def _difference(
+    a: Emergence, b: Emergence, points_a: EmergencePoints, points_b: EmergencePoints
+) -> tuple[float, float]:
     """95 % interval of the lag: the samples' where both intervals come from the fits, else from the
-    intervals of the two moments.
+    intervals of the two emergence points.
     """
-    if a.interval == b.interval == "fit" and ours.left.size:
-        n = ours.left.size
+    if a.interval == b.interval == "fit" and points_a.left.size:
+        n = points_a.left.size
         tail = max(int((n + 1) * (1 - COVERAGE) / 2 + 1e-9) - 1, 0)
         with np.errstate(invalid="ignore"):
-            left, right = theirs.left - ours.right, theirs.right - ours.left
+            left, right = points_b.left - points_a.right, points_b.right - points_a.left
         left, right = (
             np.where(np.isnan(left), -np.inf, left),
             np.where(np.isnan(right), np.inf, right),

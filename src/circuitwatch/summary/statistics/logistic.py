@@ -1,4 +1,4 @@
-"""A rise as a logistic curve in log tokens: one robust fit, many quick refits, and the plainer
+"""A rise as a logistic curve in log tokens: one robust fit, many quick refits, and the simpler
 models it must beat.
 
 y = lower + (upper − lower) · σ((x − middle) / width), with x = log(tokens). The loss is soft L1
@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit
 
+from circuitwatch.summary.statistics.information import aicc
+
 Array = NDArray[np.float64]
 
 MIN_POINTS = 9
@@ -32,6 +34,8 @@ BEYOND = 0.25
 """How far the two levels may lie outside of the values seen, as a share of their range."""
 STARTS = 4
 """Starting points that the first fit tries, the best of a grid."""
+SMALLEST_LOSS = 1e-3
+"""The loss of a checkpoint counts for at least the square of this share of its scale."""
 RISE = float(np.log(9))
 """A logistic curve goes from 10 % to 90 % of its rise between this many widths before and after its
 middle.
@@ -142,12 +146,15 @@ def fit_logistic(x: Array, y: Array) -> LogisticFit:
     ones = np.ones_like(x)
     _, constant = robust_line(ones[:, None], y, scale)
     line, linear = robust_line(np.stack([ones, x], axis=1), y, scale)
+    logistic = float(_cost(curve(parameters, x) - y, scale))
+    smallest = (SMALLEST_LOSS * scale) ** 2
     return LogisticFit(
         parameters=parameters,
         scale=scale,
-        aicc_logistic=_aicc(float(_cost(curve(parameters, x) - y, scale)), x.size, 4, scale),
-        aicc_constant=_aicc(constant, x.size, 1, scale),
-        aicc_linear=_aicc(linear, x.size, 2, scale),
+        # Parameters of the curve, and the spread.
+        aicc_logistic=aicc(logistic, x.size, 4 + 1, smallest=smallest),
+        aicc_constant=aicc(constant, x.size, 1 + 1, smallest=smallest),
+        aicc_linear=aicc(linear, x.size, 2 + 1, smallest=smallest),
         slope=float(line[1]),
     )
 
@@ -211,11 +218,11 @@ def _descend(
     return result, costs
 
 
-def pinned(
+def at_bound(
     parameters: Array, x: Array, samples: Array
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which fits [replicate] to `samples` [replicate, checkpoint] have their lower, and which their
-    upper level at its bound: not known.
+    upper level at its bound, and so not determined by the values.
     """
     low, high = _bounds(x, samples)
     margin = 1e-3 * (high[:, 0] - low[:, 0])
@@ -257,11 +264,11 @@ def robust_line(design: Array, y: Array, scale: float) -> tuple[Array, float]:
     coefficients = np.zeros(design.shape[1])
     for _ in range(50):
         root = np.sqrt(weight)
-        found = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
-        residual = y - design @ found
+        updated = np.linalg.lstsq(design * root[:, None], y * root, rcond=None)[0]
+        residual = y - design @ updated
         weight = 1 / np.sqrt(1 + (residual / scale) ** 2)
-        moved = float(np.abs(design @ (found - coefficients)).max())
-        coefficients = found
+        moved = float(np.abs(design @ (updated - coefficients)).max())
+        coefficients = updated
         if moved <= 1e-6 * scale:
             break
     return coefficients, float(_cost(y - design @ coefficients, scale))
@@ -310,15 +317,3 @@ def _cost(residual: Array, scale: float) -> Array:
     times two).
     """
     return np.asarray((2 * scale**2 * (np.sqrt(1 + (residual / scale) ** 2) - 1)).sum(axis=-1))
-
-
-def _aicc(cost: float, n: int, k: int, scale: float) -> float:
-    """AICc with `cost` in the place of the residual sum of squares, for `k` parameters and the
-    scale.
-    """
-    k += 1
-    # A perfect fit has no finite likelihood: floor the loss at a thousandth of the scale per
-    # checkpoint.
-    return float(
-        n * np.log(max(cost / n, (1e-3 * scale) ** 2)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-    )

@@ -8,7 +8,7 @@ from 10 % to 90 % in natural-log tokens (2 · log 9 · w), are compared by a boo
 prompts where both have values per prompt. A threshold makes every rise shorter, also a jump of the
 model's own, so that the thresholded metric jumps alone only where its rise takes less than half of
 the other's and the other takes more than tenfold tokens, both clearly (95 %); or where the other
-grows as a straight line and has no moment at all.
+grows as a straight line and has no emergence point at all.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Finding = Literal[
     "only the thresholded one jumps",
     "only the continuous one rises",
     "neither rises",
-    "cannot be told",
+    "inconclusive",
 ]
 
 
@@ -49,7 +49,7 @@ class MetricComparison:
             missing where there is no rise.
         ratio: thresholded over continuous width, with its 95 % interval ratio_low, ratio_high;
             missing where there is none.
-        continuous, thresholded: the two moments (half-rise).
+        continuous, thresholded: the two emergences (half-rise).
     """
 
     finding: Finding
@@ -69,19 +69,19 @@ def compare_metrics(
     """Compare the half-rises of a continuous metric (log-probability, logit difference) and a
     thresholded one (accuracy); thresholds are ignored.
     """
-    found, widths = [], []
+    emergences, widths = [], []
     for curve, noise_seed in ((continuous, 2 * seed + 1), (thresholded, 2 * seed + 2)):
         options = vars(curve) | {"threshold": None}
-        known, samples = emergence_samples(
+        emergence, samples = emergence_samples(
             **options, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
         )
-        found.append(known)
+        emergences.append(emergence)
         widths.append(2 * RISE * samples.width)
-    smooth, sharp = found
-    rose = [known.status == "emerged" for known in found]
+    smooth, sharp = emergences
+    rose = [emergence.status == "emerged" for emergence in emergences]
     width = [
-        2 * RISE * known.width if ok and known.width else None
-        for ok, known in zip(rose, found, strict=True)
+        2 * RISE * emergence.width if risen and emergence.width else None
+        for risen, emergence in zip(rose, emergences, strict=True)
     ]
     ratio = low = high = None
     if width[0] and width[1]:
@@ -90,21 +90,19 @@ def compare_metrics(
             low, high = (float(v) for v in np.quantile(widths[1] / widths[0], [0.025, 0.975]))
     finding: Finding
     if rose[1] and not rose[0]:
-        steady = smooth.status == "ambiguous" and "straight line" in smooth.note
-        finding = "only the thresholded one jumps" if steady else "cannot be told"
+        steady = smooth.reason == "straight line"
+        finding = "only the thresholded one jumps" if steady else "inconclusive"
     elif not any(rose):
-        finding = (
-            "neither rises" if {smooth.status, sharp.status} <= {"never"} else "cannot be told"
-        )
+        finding = "neither rises" if {smooth.status, sharp.status} <= {"never"} else "inconclusive"
     elif not rose[1]:
-        finding = "only the continuous one rises" if sharp.status == "never" else "cannot be told"
+        finding = "only the continuous one rises" if sharp.status == "never" else "inconclusive"
     elif ratio is not None and low is not None and high is not None:
         slow, quick = (float(v) for v in np.quantile(widths[0], [0.025, 0.975]))
-        finding = "alike" if low >= SHARPER or quick <= JUMP else "cannot be told"
+        finding = "alike" if low >= SHARPER or quick <= JUMP else "inconclusive"
         if high < SHARPER and slow > JUMP:
             finding = "only the thresholded one jumps"
     else:
-        finding = "cannot be told"
+        finding = "inconclusive"
     warning = ""
     if finding == "only the thresholded one jumps":
         course = "grows steadily"

@@ -1,38 +1,45 @@
-"""How something changes with model size: the moment of emergence, the size of a circuit.
+"""How something changes with model size: the emergence point, the size of a circuit.
 
 The trend is a straight line between logarithms, log y = a + b · log(params) + normal noise, fitted
 by likelihood with censored points as such (Tobin 1958, Olsen 1978): a model that has `never` shown
-the ability by its last checkpoint says "later than that", one that `already` had it at its first
-checkpoint says "earlier". A penalty (Firth 1993) takes away the bias that maximum likelihood has
+the ability by its last checkpoint is right-censored there, one that `already` had it at its first
+checkpoint is left-censored. A penalty (Firth 1993) takes away the bias that maximum likelihood has
 with few observed sizes. The interval is that of the likelihood ratio, with a critical value that
 makes it Student's t interval when nothing is censored. Suites have few sizes, so p-values of
-correlations come from all permutations.
+correlations are exact, from all permutations.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import permutations
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr, stdtrit
-from scipy.stats import rankdata
+from scipy.stats import permutation_test, rankdata
+
+from circuitwatch.summary.statistics.information import aicc
 
 Array = NDArray[np.float64]
-Kind = Literal["observed", "later", "earlier"]
+Kind = Literal["observed", "right-censored", "left-censored"]
+"""A right-censored value lies above its bound, a left-censored one below it."""
+TrendStatus = Literal["fitted", "too few sizes", "too few observed sizes"]
+KneeStatus = Literal[
+    "levels off", "no knee: a straight line fits as well", "too few sizes for a knee"
+]
 
 MIN_SIZES = 3
 """A line through two points always fits: from three observed sizes on there is something to say."""
 MIN_SIZES_KNEE = 6
 """AICc of a line with a knee (three parameters and a scale) is defined from six observed sizes on.
 """
-MOST_PERMUTED = 8
-"""Up to this many points all permutations are counted (40,320); above, a sample of 20,000."""
+PERMUTATIONS = 40_320
+"""All permutations of up to eight points; of more points, this many at random."""
+SMALLEST_VARIANCE = 1e-12
+"""Of log values about a line: sizes exactly on one have no finite likelihood."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Trend:
     Attributes:
         status: `fitted`, or why nothing was.
         n_sizes, n_observed, n_censored: sizes used in the fit; those with a value; those known only
-            as later or earlier.
+            by a bound.
         slope: change of log y for a change of log params by one: -1 means that a model twice as
             large needs half as much.
         slope_low, slope_high: 95 % interval; an end is missing where the data don't bound it.
@@ -52,11 +59,10 @@ class Trend:
         pearson, pearson_p: correlation of the observed values on the scale that the caller chose,
             and exact two-sided p.
         knee: parameters beyond which y changes no more; missing where a straight line does as well.
-        knee_status: `levels off`, `no knee: a straight line fits as well`, or why none was looked
-            for.
+        knee_status: whether there is a knee, or why none was looked for.
     """
 
-    status: str
+    status: TrendStatus
     n_sizes: int
     n_observed: int
     n_censored: int
@@ -69,7 +75,7 @@ class Trend:
     pearson: float | None = None
     pearson_p: float | None = None
     knee: float | None = None
-    knee_status: str = ""
+    knee_status: KneeStatus = "too few sizes for a knee"
 
 
 def trend(
@@ -85,8 +91,8 @@ def trend(
     Args:
         params: [size] parameters of each model, positive.
         values: [size] what is described, positive: the value, or for a censored size its bound.
-        kinds: [size] `observed`, `later` (above its bound) or `earlier` (below it); all observed by
-            default.
+        kinds: [size] whether each value is observed or the bound of a censored one; all observed
+            by default.
         pearson_in_logs: correlate logarithms; otherwise the numbers themselves, as the paper does
             for circuit sizes.
         seed: of the sampled permutations where there are too many to count.
@@ -103,27 +109,22 @@ def trend(
     if (p <= 0).any() or (y <= 0).any():
         raise ValueError("params and values must be positive")
     seen = kind == "observed"
-    counts = {
-        "n_sizes": int(np.unique(p).size),
-        "n_observed": int(np.unique(p[seen]).size),
-        "n_censored": int((~seen).sum()),
-    }
-    if counts["n_observed"] < MIN_SIZES:
-        what = "sizes" if counts["n_sizes"] < MIN_SIZES else "observed sizes"
-        n = counts["n_sizes"] if counts["n_sizes"] < MIN_SIZES else counts["n_observed"]
-        few = f"too few {what} (n={n})"
-        return Trend(few, **counts, knee_status=few)
+    n_sizes, n_observed = int(np.unique(p).size), int(np.unique(p[seen]).size)
+    counts = n_sizes, n_observed, int((~seen).sum())
+    if n_observed < MIN_SIZES:
+        few = n_sizes < MIN_SIZES
+        return Trend("too few sizes" if few else "too few observed sizes", *counts)
     x, log_y = np.log(p), np.log(y)
     intercept, slope, low, high = censored_line(x, log_y, kind)
     ranked = _rankable(y, kind)
-    beyond = np.where(kind == "later", np.inf, np.where(kind == "earlier", -np.inf, y))[ranked]
-    spearman, spearman_p = correlation(rankdata(p[ranked]), rankdata(beyond), seed=seed)
+    unbounded = np.select([kind == "right-censored", kind == "left-censored"], [np.inf, -np.inf], y)
+    spearman, spearman_p = correlation(rankdata(p[ranked]), rankdata(unbounded[ranked]), seed=seed)
     pair = (x[seen], log_y[seen]) if pearson_in_logs else (p[seen], y[seen])
     pearson, pearson_p = correlation(*pair, seed=seed)
     knee, knee_status = find_knee(x[seen], log_y[seen])
     return Trend(
         "fitted",
-        **counts,
+        *counts,
         slope=slope,
         slope_low=low,
         slope_high=high,
@@ -145,21 +146,17 @@ def correlation(x: Array, y: Array, *, seed: int = 0) -> tuple[float | None, flo
     norms = float(np.sqrt((a**2).sum() * (b**2).sum()))
     if norms <= 1e-12 * max(1.0, float(np.abs(x).max() * np.abs(y).max())):
         return None, None
-    r = float(a @ b) / norms
-    if x.size <= MOST_PERMUTED:
-        orders = _orders(x.size)
-        at_least = np.abs(b[orders] @ a) / norms >= abs(r) - 1e-9
-        return r, float(at_least.mean())
-    rng = np.random.default_rng(seed)
-    sampled = rng.permuted(np.tile(b, (20_000, 1)), axis=1)
-    at_least = np.abs(sampled @ a) / norms >= abs(r) - 1e-9
-    return r, float((at_least.sum() + 1) / (at_least.size + 1))
-
-
-@lru_cache(maxsize=MOST_PERMUTED)
-def _orders(n: int) -> NDArray[np.intp]:
-    """All orders of n points [order, point]."""
-    return np.array(list(permutations(range(n))), dtype=np.intp)
+    # Rounded: sums in another order give the same correlation another last digit.
+    test = permutation_test(
+        (b,),
+        lambda permuted, axis: np.round(np.abs(permuted @ a) / norms, 9),
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=PERMUTATIONS,
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    )
+    return float(a @ b) / norms, float(test.pvalue)
 
 
 def censored_line(
@@ -177,8 +174,7 @@ def censored_line(
     Args:
         x: [point] log parameters.
         y: [point] log values or bounds.
-        kind: [point] `observed`, `later` or `earlier`; at least three observed points with
-            different x.
+        kind: [point] each a `Kind`; at least three observed points with different x.
     """
     centre, unit = x.mean(), x.std()
     z = (x - centre) / unit
@@ -234,7 +230,7 @@ def _tobit(
     thousandths are left of a bias of up to −0.02 (`benchmarks.simulated`), as with the formula of
     Cox and Snell and known bounds.
     """
-    seen, later = kind == "observed", kind == "later"
+    seen, right = kind == "observed", kind == "right-censored"
     n = int(seen.sum())
     least = np.linalg.lstsq(design[seen], y[seen], rcond=None)[0]
     rest = y - design @ least
@@ -246,9 +242,9 @@ def _tobit(
     def parts(v: Array) -> tuple[float, Array, Array, float]:
         """Loss, gradient, information, and points that the line rests on."""
         u = columns @ v
-        side = np.where(later, u, -u)
+        side = np.where(right, u, -u)
         hazard = math.sqrt(2 / math.pi) / erfcx(side / math.sqrt(2))
-        first = np.where(seen, u, np.where(later, hazard, -hazard))
+        first = np.where(seen, u, np.where(right, hazard, -hazard))
         second = np.where(seen, 1.0, hazard * (hazard - side))
         loss = (
             -n * np.log(v[0] / spread) + 0.5 * (u[seen] ** 2).sum() - log_ndtr(-side[~seen]).sum()
@@ -258,7 +254,7 @@ def _tobit(
         information[0, 0] += n / v[0] ** 2
         if penalised:
             third = np.where(
-                seen, 0.0, np.where(later, 1, -1) * (second * (2 * hazard - side) - hazard)
+                seen, 0.0, np.where(right, 1, -1) * (second * (2 * hazard - side) - hazard)
             )
             inverse = np.linalg.inv(information)
             loss -= 0.5 * (np.linalg.slogdet(information)[1] + np.log(v[0]))
@@ -282,20 +278,20 @@ def _tobit(
         for _ in range(40):
             trial = v + size * step
             trial[0] = min(trial[0], highest)
-            if (found := parts(trial))[0] < value:
+            if (at_trial := parts(trial))[0] < value:
                 break
             size /= 2
         else:
             break
-        gain, v = value - found[0], trial
-        value, gradient, information, points = found
+        gain, v = value - at_trial[0], trial
+        value, gradient, information, points = at_trial
         if gain < 1e-12 * (1 + abs(value)):
             break
     inverse_spread = v[0] / spread
     return value, np.concatenate([[inverse_spread], v[1:] + inverse_spread * least]), points
 
 
-def find_knee(x: Array, y: Array) -> tuple[float | None, str]:
+def find_knee(x: Array, y: Array) -> tuple[float | None, KneeStatus]:
     """Where y stops changing with x: a line up to a knee and level beyond it, against a straight
     line, by AICc.
 
@@ -309,11 +305,14 @@ def find_knee(x: Array, y: Array) -> tuple[float | None, str]:
     """
     sizes = np.unique(x)
     if sizes.size < MIN_SIZES_KNEE:
-        return None, f"too few sizes for a knee (n={sizes.size})"
+        return None, "too few sizes for a knee"
     knees = np.linspace(sizes[1], sizes[-2], 200)
     costs = [_residual_sum(np.minimum(x, knee), y) for knee in knees]
     best = int(np.argmin(costs))
-    if _aicc(costs[best], x.size, 4) < _aicc(_residual_sum(x, y), x.size, 3):
+    # Intercept, slope, the spread, and where the knee is.
+    bent = aicc(costs[best], x.size, 4, smallest=SMALLEST_VARIANCE)
+    straight = aicc(_residual_sum(x, y), x.size, 3, smallest=SMALLEST_VARIANCE)
+    if bent < straight:
         return float(knees[best]), "levels off"
     return None, "no knee: a straight line fits as well"
 
@@ -323,11 +322,6 @@ def _residual_sum(x: Array, y: Array) -> float:
     return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).sum())
 
 
-def _aicc(cost: float, n: int, k: int) -> float:
-    """AICc of a normal model with `k` parameters, its spread included."""
-    return n * math.log(max(cost / n, 1e-12)) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-
-
 def _rankable(y: Array, kind: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Points whose place in the order is known: observed ones, and bounds beyond all of the
     observed.
@@ -335,6 +329,6 @@ def _rankable(y: Array, kind: NDArray[np.object_]) -> NDArray[np.bool_]:
     seen = y[kind == "observed"]
     return (
         (kind == "observed")
-        | ((kind == "later") & (y >= seen.max()))
-        | ((kind == "earlier") & (y <= seen.min()))
+        | ((kind == "right-censored") & (y >= seen.max()))
+        | ((kind == "left-censored") & (y <= seen.min()))
     )

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,6 +29,12 @@ from circuitwatch.summary.statistics.status import Emergence
 
 MIN_AFTER = 3
 """Checkpoints after emergence from which on a line and a spread about it can be had."""
+StabilityStatus = Literal[
+    "measured",
+    "no emergence point",
+    "no fitted rise",
+    "too few checkpoints after the rise",
+]
 NO_ROOM = 1e-9
 """A ceiling above chance by rounding only, as of circuits that have every node: nothing lies
 between them.
@@ -51,7 +58,7 @@ class Stability:
             which it is not above chance.
     """
 
-    status: str
+    status: StabilityStatus
     n: int
     spread: float | None = None
     variance: float | None = None
@@ -118,7 +125,7 @@ def stability(
     """
     t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
     if emergence.status != "emerged" or emergence.tokens is None:
-        return Stability(f"no moment of emergence ({emergence.status})", 0)
+        return Stability("no emergence point", 0)
     if (
         emergence.lower is None
         or emergence.upper is None
@@ -131,8 +138,8 @@ def stability(
     after = t >= start
     n = y[after].size
     if n < MIN_AFTER:
-        return Stability(f"too few checkpoints after the rise (n={n})", n)
-    lost = np.array([bool(reason) for reason in not_above_chance or [""] * t.size])[after]
+        return Stability("too few checkpoints after the rise", n)
+    lost_to_chance = np.array([bool(reason) for reason in not_above_chance or [""] * t.size])[after]
     rise, late, x = emergence.upper - emergence.lower, y[after], log_tokens(t)[after]
     slope, intercept, _, _ = theilslopes(late, x)
     return Stability(
@@ -142,7 +149,7 @@ def stability(
         variance=float(np.var(late, ddof=1)) / rise**2,
         drift=float(slope) * float(np.log(10)) / rise,
         largest_fall=float((np.maximum.accumulate(late) - late).max()) / rise,
-        below=float(((late < emergence.level) | lost).mean()),
+        below=float(((late < emergence.level) | lost_to_chance).mean()),
     )
 
 
@@ -158,7 +165,7 @@ def set_stability(
     missing pairs (NaN) are left out.
     """
     j = np.asarray(jaccard, dtype=float)
-    known = np.isfinite(j)
+    complete = np.isfinite(j)
     columns = [j]
     for other in (ceiling, chance):
         if other is not None:
@@ -168,33 +175,33 @@ def set_stability(
                     f"overlaps and what they are compared with differ in length: {j.size}, "
                     f"{columns[-1].size}"
                 )
-            known &= np.isfinite(columns[-1])
-    n = int(known.sum())
+            complete &= np.isfinite(columns[-1])
+    n = int(complete.sum())
     if not n:
         return SetStability(0)
-    rows = np.stack([column[known] for column in columns])
+    rows = np.stack([column[complete] for column in columns])
     jaccards, ceilings = rows[0], None if ceiling is None else rows[1]
     chances = None if chance is None else rows[-1]
-    found = SetStability(
+    means = SetStability(
         n,
         float(jaccards.mean()),
         None if ceilings is None else float(ceilings.mean()),
         None if chances is None else float(chances.mean()),
     )
     if ceilings is None:
-        return found
+        return means
     zero = np.zeros(n) if chances is None else chances
     if ceilings.mean() - zero.mean() < NO_ROOM:
-        return found
+        return means
     picks = np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
     above, room = (jaccards - zero)[picks].mean(axis=1), (ceilings - zero)[picks].mean(axis=1)
     ratios = above[room >= NO_ROOM] / room[room >= NO_ROOM]
     low, high = np.quantile(ratios, [0.025, 0.975]) if n > 1 else (None, None)
     return SetStability(
         n,
-        found.jaccard,
-        found.ceiling,
-        found.chance,
+        means.jaccard,
+        means.ceiling,
+        means.chance,
         float((jaccards - zero).mean() / (ceilings - zero).mean()),
         None if low is None else float(low),
         None if high is None else float(high),

@@ -21,11 +21,28 @@ from circuitwatch.summary.statistics.crossings import (
     longest_run,
     rise_and_fall,
 )
+from circuitwatch.summary.statistics.emergence_points import COVERAGE
 from circuitwatch.summary.statistics.logistic import LogisticFit, curve
-from circuitwatch.summary.statistics.moments import COVERAGE
 from circuitwatch.units import format_tokens
 
 Status = Literal["emerged", "already", "never", "transient", "ambiguous"]
+Reason = Literal[
+    "above at the first checkpoint",
+    "below the threshold",
+    "no rise",
+    "constant",
+    "straight line",
+    "not above chance",
+    "not steadily above chance",
+    "not steady",
+    "last checkpoint only",
+    "about the threshold",
+    "rose and fell",
+    "low bootstrap support",
+    "too few checkpoints",
+]
+"""Why a curve has another status than `emerged`; `constant` and `straight line` are the simpler
+models that fit as well as a rise."""
 
 AICC_MARGIN = 6.0
 """A rise must beat the constant and the straight line by more than this: models within 4 to 7 of
@@ -37,16 +54,17 @@ EQUAL = 2.0
 
 @dataclass(frozen=True)
 class Emergence:
-    """What is known about the moment a curve rose. Token counts are missing (none) where the status
-    doesn't give one.
+    """What is known about the point at which a curve rose. Token counts are missing (none) where
+    the status doesn't give one.
 
     Attributes:
-        status: `emerged`; `already` (above at the first checkpoint); `never` (not by the last one:
-            censored there); `transient` (rose and fell); `ambiguous` (the note says why).
+        status: `emerged`; `already` (above at the first checkpoint: left-censored there); `never`
+            (not by the last one: right-censored there); `transient` (rose and fell); `ambiguous`
+            (see the reason).
         rule: `half rise` or `threshold`.
         level: the value that is crossed: the threshold, or half-way between the fitted levels.
-        tokens: best estimate of the moment: where the fitted curve passes the level, or the
-            observed crossing where the fit can't tell (see `interval`).
+        tokens: best estimate of the emergence point: where the fitted curve passes the level, or
+            the observed crossing where the fit can't tell (see `interval`).
         low, high: 95 % interval of `tokens`; `high` is missing if it lies beyond the last
             checkpoint.
         crossing: model-free estimate: linear interpolation in log tokens between the two
@@ -62,10 +80,11 @@ class Emergence:
             observed crossing lies outside of the fit's interval. `fit` covers the truth 95 times in
             100 for a curve of this shape; the other two more often.
         final: the value at the last checkpoint.
-        support: share of bootstrap samples in which a crossing holds.
+        bootstrap_support: share of bootstrap samples in which a crossing holds.
         n, first_tokens, last_tokens: number of checkpoints, and the tokens of the first and the
             last.
         aicc_*: Akaike's criterion (small-sample) of the three models; smaller is better.
+        reason: why it has not emerged; none where it has.
         note: what a reader should know, in words.
     """
 
@@ -88,49 +107,57 @@ class Emergence:
     width: float | None = None
     risen: float | None = None
     interval: Literal["fit", "checkpoints", "both"] | None = None
-    support: float | None = None
+    bootstrap_support: float | None = None
     aicc_logistic: float | None = None
     aicc_constant: float | None = None
     aicc_linear: float | None = None
+    reason: Reason | None = None
     note: str = ""
+
+
+def not_emerged(blank: Emergence, status: Status, reason: Reason, note: str) -> Emergence:
+    """The curve with a status other than `emerged`, and why."""
+    return replace(blank, status=status, reason=reason, note=note)
 
 
 def read_crossing(
     blank: Emergence, t: Array, x: Array, y: Array, level: float, sigma: float
 ) -> Emergence:
-    """Status and crossing of an absolute level, without a model."""
+    """Status and crossing of an absolute level, without a model.
+
+    Args:
+        blank: what is known of the curve already, with its level.
+        t: [checkpoint] tokens.
+        x: [checkpoint] log tokens.
+        y: [checkpoint] values.
+        level: what is crossed.
+        sigma: standard deviation of the noise.
+    """
     index = int(held_crossing(y, level))
     if index == 0:
-        return replace(
-            blank, status="already", note="at or above the threshold at the first checkpoint"
-        )
+        note = "at or above the threshold at the first checkpoint"
+        return not_emerged(blank, "already", "above at the first checkpoint", note)
     if index < y.size:
         return _with_crossing(replace(blank, status="emerged"), t, x, y, level, index)
     above = y >= level
-    ends_above = bool(np.median(y[-TAIL:]) >= level)
     start, length = longest_run(above)
-    if ends_above:
-        return replace(
-            blank, status="ambiguous", note="above the threshold at the end, but not steadily"
-        )
+    if bool(np.median(y[-TAIL:]) >= level):
+        note = "above the threshold at the end, but not steadily"
+        return not_emerged(blank, "ambiguous", "not steady", note)
     if bool(above[-1]):
-        known = replace(
-            blank, status="ambiguous", note="above the threshold at the last checkpoint only"
-        )
-        return _with_crossing(known, t, x, y, level, y.size - 1)
+        note = "above the threshold at the last checkpoint only"
+        at_end = not_emerged(blank, "ambiguous", "last checkpoint only", note)
+        return _with_crossing(at_end, t, x, y, level, y.size - 1)
     if length >= 2:
         fall = float(np.median(y[start : start + length]) - np.median(y[-TAIL:]))
         if fall <= CLEAR * sigma:
-            return replace(blank, status="ambiguous", note="hovers about the threshold")
-        known = replace(
-            blank,
-            status="transient",
-            note=f"above the threshold at {length} checkpoints, then below",
-        )
-        return _with_crossing(known, t, x, y, level, start) if start else known
-    return replace(
-        blank, note=f"highest value {y.max():.3g}" + (" (a single checkpoint)" if length else "")
-    )
+            note = "hovers about the threshold"
+            return not_emerged(blank, "ambiguous", "about the threshold", note)
+        note = f"above the threshold at {length} checkpoints, then below"
+        fallen = not_emerged(blank, "transient", "rose and fell", note)
+        return _with_crossing(fallen, t, x, y, level, start) if start else fallen
+    note = f"highest value {y.max():.3g}" + (" (a single checkpoint)" if length else "")
+    return not_emerged(blank, "never", "below the threshold", note)
 
 
 def read_half_rise(
@@ -143,75 +170,74 @@ def read_half_rise(
     chance: float | None,
     sigma: float,
 ) -> Emergence:
-    """Status and crossing of half the curve's own rise."""
-    fallen = rise_and_fall(y, sigma)
-    if fallen is not None:
-        peak, half = fallen
-        known = replace(
-            blank,
-            status="transient",
-            level=half,
-            note=f"highest at {format_tokens(t[peak])} tokens, then fell",
-        )
+    """Status and crossing of half the curve's own rise.
+
+    Args:
+        blank: what is known of the curve already, with the half-way level of the fit.
+        t: [checkpoint] tokens.
+        x: [checkpoint] log tokens.
+        y: [checkpoint] values.
+        fit: of the curve.
+        uppers: [sample] upper levels of the bootstrap's refits.
+        chance: what the upper level must clear, if there is such a level.
+        sigma: standard deviation of the noise.
+    """
+    peak_and_half = rise_and_fall(y, sigma)
+    if peak_and_half is not None:
+        peak, half = peak_and_half
+        note = f"highest at {format_tokens(t[peak])} tokens, then fell"
+        fallen = not_emerged(replace(blank, level=half), "transient", "rose and fell", note)
         up = np.flatnonzero(y[: peak + 1] < half)
         return (
-            _with_crossing(known, t, x, y, half, int(up[-1]) + 1)
+            _with_crossing(fallen, t, x, y, half, int(up[-1]) + 1)
             if up.size and up[-1] < peak
-            else known
+            else fallen
         )
-    plainer = plainer_model(fit)
-    if plainer == "straight line" and fit.slope > 0:
-        return replace(
-            blank,
-            status="ambiguous",
-            note="a straight line in log tokens fits as well: no one moment",
-        )
-    if plainer or fit.upper <= fit.lower:
+    simpler = simpler_model(fit)
+    if simpler == "straight line" and fit.slope > 0:
+        note = "a straight line in log tokens fits as well: no single emergence point"
+        return not_emerged(blank, "ambiguous", "straight line", note)
+    if simpler or fit.upper <= fit.lower:
         start = float(np.median(y[:TAIL]))
         if chance is not None and start - chance > CLEAR * sigma and fit.slope >= 0:
-            return replace(
-                blank,
-                status="already",
-                note="above chance at the first checkpoint, and no rise since",
-            )
-        return replace(
-            blank,
-            note="no one rise: a rising curve fits no better than a constant"
-            if plainer == "constant"
-            else "no rise",
-        )
+            note = "above chance at the first checkpoint, and no rise since"
+            return not_emerged(blank, "already", "above at the first checkpoint", note)
+        if simpler == "constant":
+            note = "no one rise: a rising curve fits no better than a constant"
+            return not_emerged(blank, "never", "constant", note)
+        return not_emerged(blank, "never", "no rise", "no rise")
     reached = float(np.quantile(uppers, (1 - COVERAGE) / 2)) if uppers.size else fit.upper
     if chance is not None and reached <= chance:
-        return replace(blank, note="what it rises to is not above chance")
+        note = "what it rises to is not above chance"
+        return not_emerged(blank, "never", "not above chance", note)
     assert blank.level is not None
     index = int(held_crossing(y, blank.level))
     if index == 0:
-        return replace(
-            blank, status="already", note="past half of its rise at the first checkpoint"
-        )
+        note = "past half of its rise at the first checkpoint"
+        return not_emerged(blank, "already", "above at the first checkpoint", note)
     if index == y.size:
-        return replace(
-            blank, status="ambiguous", note="rises, but no crossing of the half-way level holds"
-        )
-    known = _with_crossing(replace(blank, status="emerged"), t, x, y, blank.level, index)
+        note = "rises, but no crossing of the half-way level holds"
+        return not_emerged(blank, "ambiguous", "not steady", note)
+    emerged = _with_crossing(replace(blank, status="emerged"), t, x, y, blank.level, index)
     if curve(fit.parameters, x[-1:])[0] < fit.lower + 0.9 * (fit.upper - fit.lower):
-        known = replace(known, note="still rising at the last checkpoint: half of the rise so far")
-    return known
+        note = "still rising at the last checkpoint: half of the rise so far"
+        emerged = replace(emerged, note=note)
+    return emerged
 
 
 def _with_crossing(
-    known: Emergence, t: Array, x: Array, y: Array, level: float, index: int
+    emergence: Emergence, t: Array, x: Array, y: Array, level: float, index: int
 ) -> Emergence:
     return replace(
-        known,
+        emergence,
         crossing=float(np.exp(interpolate(x, y, level, index))),
         crossing_low=float(t[index - 1]),
         crossing_high=float(t[index]),
     )
 
 
-def plainer_model(fit: LogisticFit) -> str | None:
-    """The name of the simpler model that fits as well as the logistic curve, if one does."""
+def simpler_model(fit: LogisticFit) -> Literal["constant", "straight line"] | None:
+    """The simpler model that fits as well as the logistic curve, if one does."""
     if min(fit.aicc_constant, fit.aicc_linear) > fit.aicc_logistic + AICC_MARGIN:
         return None
     return "constant" if fit.aicc_constant <= fit.aicc_linear + EQUAL else "straight line"

@@ -1,7 +1,8 @@
-"""Bootstrap samples of the moment at which a curve passes a level, and their central interval.
+"""Bootstrap samples of the point, in log tokens, at which a curve passes a level, and their central
+interval.
 
-Where the whole rise lies between two checkpoints its moment is that gap, in every sample, and the
-interval is one of intervals.
+Where the whole rise lies between two checkpoints its emergence point is that gap, in every sample,
+and the interval is one of intervals.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from circuitwatch.summary.statistics.crossings import Array
 from circuitwatch.summary.statistics.logistic import (
     RISE,
     LogisticFit,
+    at_bound,
     crossing,
     curve,
-    pinned,
     refit,
 )
 from circuitwatch.summary.statistics.resampling import checkpoint_noise, prompt_shifts
@@ -25,7 +26,7 @@ COVERAGE = 0.95
 
 
 @dataclass(frozen=True)
-class Moments:
+class EmergencePoints:
     """Bootstrap samples of a curve.
 
     Attributes:
@@ -35,7 +36,7 @@ class Moments:
         width: their width in natural-log tokens [sample].
         left, right: where the refitted curve passes the level, as an interval of log tokens
             [sample]: a point, or the gap between checkpoints that hides the rise; infinite where it
-            doesn't pass, or where a level of the half-rise isn't known.
+            doesn't pass, or where a level of the half-rise is at bound.
     """
 
     curves: Array
@@ -46,10 +47,10 @@ class Moments:
     right: Array
 
 
-NO_SAMPLES = Moments(np.empty((0, 0)), *(np.empty(0) for _ in range(5)))
+NO_SAMPLES = EmergencePoints(np.empty((0, 0)), *(np.empty(0) for _ in range(5)))
 
 
-def sample_moments(
+def sample_emergence_points(
     x: Array,
     y: Array,
     fit: LogisticFit,
@@ -59,7 +60,7 @@ def sample_moments(
     n: int,
     seed: int,
     noise_seed: int | None,
-) -> Moments:
+) -> EmergencePoints:
     """Bootstrap a curve [checkpoint] about its fit, and refit each of n samples.
 
     Args:
@@ -87,9 +88,12 @@ def sample_moments(
     if np.diff(np.stack(resolved(fit.parameters[None], middle, x)), axis=0).any():
         left, right = resolved(refitted, left, x)
     if threshold is None:
-        below, above = pinned(refitted, x, samples)
-        left, right = np.where(below, -np.inf, left), np.where(above, np.inf, right)
-    return Moments(y + shifts + noise, levels, refitted[:, 1], np.exp(refitted[:, 3]), left, right)
+        lower_at_bound, upper_at_bound = at_bound(refitted, x, samples)
+        left = np.where(lower_at_bound, -np.inf, left)
+        right = np.where(upper_at_bound, np.inf, right)
+    return EmergencePoints(
+        y + shifts + noise, levels, refitted[:, 1], np.exp(refitted[:, 3]), left, right
+    )
 
 
 def central_interval(left: Array, right: Array) -> tuple[float, float]:
