@@ -13,12 +13,31 @@ import hashlib
 import netrc
 import os
 import shutil
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
-from circuitwatch.config import TrackingConfig
+from circuitwatch.options import option
 from circuitwatch.records import Cell, CheckpointRecord
+
+
+@dataclass
+class TrackingConfig:
+    """Weights & Biases."""
+
+    mode: str = option(
+        "Whether records go to W&B",
+        "auto",
+        choices={
+            "auto": "online if an account is set up here, else offline",
+            "online": "",
+            "offline": "",
+            "off": "",
+        },
+    )
+    project: str = option("W&B project", "circuitwatch")
+    entity: str | None = option("W&B user or team; your default if null", None)
 
 
 def resolve_mode(mode: str) -> str:

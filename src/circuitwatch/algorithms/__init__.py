@@ -18,8 +18,8 @@ from circuitwatch.catalogue import Algorithm
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
-from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.checks import LOGITS
+from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.tasks import PromptSet
 
 __all__ = ["Findings", "check_previous_tokens", "confirm_roles", "unconfirmed"]

@@ -12,8 +12,8 @@ import pandas as pd
 from circuitwatch.algorithms import confirming
 from circuitwatch.algorithms.effects import Array, Effects, Share
 from circuitwatch.circuits.patching import PathPatcher
-from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.checks import LOGITS, roles_checked
+from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 

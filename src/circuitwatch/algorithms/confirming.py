@@ -18,9 +18,9 @@ import pandas as pd
 
 from circuitwatch import catalogue
 from circuitwatch.algorithms.effects import Array, Effects, sure
-from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.heads.intervals import expanded_percentiles
+from circuitwatch.heads.settings import HeadsConfig
 
 HELPS, HURTS = "helps", "hurts"
 CAUSES = {

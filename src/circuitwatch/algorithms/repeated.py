@@ -23,9 +23,9 @@ from circuitwatch.behaviour import TaskMetric
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
-from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.checks import INDUCTION_KEYS as KEYS
 from circuitwatch.heads.checks import REPEATED, roles_checked
+from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 

@@ -21,10 +21,10 @@ from circuitwatch.checkpoints.audit import Audit, Weights
 from circuitwatch.checkpoints.hub import TOKENIZERS, Listing, Repository, offline
 from circuitwatch.checkpoints.loading import weight_files
 from circuitwatch.checkpoints.schedule import Checkpoint
+from circuitwatch.checkpoints.settings import CheckpointsConfig, ModelConfig
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
 from circuitwatch.checkpoints.store import Held, Store
 from circuitwatch.checkpoints.suites import can_be_named, checkpoint_at, checkpoints_named
-from circuitwatch.config import CheckpointsConfig, ModelConfig
 from circuitwatch.errors import UserError
 from circuitwatch.units import parse_size
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.cli.choices import choices_of, conf_dir, suites
-from circuitwatch.config import BOUNDS, Config, register, validate
+from circuitwatch.config import OVERRIDES, Config, register, validate
 from circuitwatch.errors import UserError
 
 
@@ -52,7 +52,7 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     overrides = [argument.partition("=") for argument in arguments]
     sys.argv = [
         "circuitwatch",
-        *(BOUNDS.get(key, key) + equals + value for key, equals, value in overrides),
+        *(OVERRIDES.get(key, key) + equals + value for key, equals, value in overrides),
     ]
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()

@@ -4,9 +4,6 @@ meaning.
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import inspect
 import itertools
 import re
 import textwrap
@@ -14,6 +11,7 @@ import textwrap
 from circuitwatch import __version__, catalogue, config
 from circuitwatch.cli.choices import choices_of, suites
 from circuitwatch.cli.command import COMMANDS, load
+from circuitwatch.options import as_written, options_of
 
 WIDTH = 120
 HELP = """\
@@ -71,28 +69,16 @@ def _choices() -> str:
 
 def _options() -> str:
     """Every option, one a line."""
-    groups = {"": config.Config} | {
-        f"{part}.": getattr(config, f"{part.capitalize()}Config")
-        for part in ("model", "task", "schedule", "checkpoints", "circuit", "heads", "tracking")
-    }
-    options = ""
-    for prefix, kind in groups.items():
-        body = ast.parse(inspect.getsource(kind)).body[0]
-        assert isinstance(body, ast.ClassDef)
-        documented = {
-            before.target.id: " ".join(str(after.value.value).split())
-            for before, after in zip(body.body, body.body[1:], strict=False)
-            if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
-            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        }
-        for field in dataclasses.fields(kind):
-            if field.name in documented:
-                options += f"  {prefix}{field.name}".ljust(26) + f" {documented[field.name]}\n"
-                if f"{prefix}{field.name}" == "heads.thresholds":
-                    for role in catalogue.roles().values():
-                        name = f"  heads.thresholds.{role.name}".ljust(26)
-                        options += f"{name} {role.threshold:g}: {role.source}\n"
-    return options
+    lines = [
+        f"  {as_written(key, spec)}".ljust(26) + f" {spec.explained()}"
+        for key, spec in options_of(config.Config)
+    ]
+    lines.append("Scores from which roles are held by default, and where each number comes from")
+    lines += [
+        f"  heads.thresholds.{role.name}".ljust(42) + f" {role.threshold:g}: {role.source}"
+        for role in catalogue.roles().values()
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _filled(name: str, words: str, indent: int) -> str:

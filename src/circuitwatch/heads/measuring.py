@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from circuitwatch.catalogue import Later
-from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.intervals import Array, bootstrap_interval
+from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:

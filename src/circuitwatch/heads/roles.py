@@ -16,10 +16,10 @@ import pandas as pd
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import Role
-from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import segments
 from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable, Score
+from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 

@@ -1,0 +1,118 @@
+"""The options of where checkpoints come from, which of them are taken, and how they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from circuitwatch.checkpoints.schedule import parse_bound
+from circuitwatch.errors import UserError
+from circuitwatch.options import option
+from circuitwatch.units import parse_size
+
+
+def plain_name(name: str, key: str) -> None:
+    """Raise UserError unless a name can be a folder's."""
+    if not name or name in (".", "..") or "/" in name:
+        raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
+
+
+@dataclass
+class ModelConfig:
+    """Where the checkpoints come from."""
+
+    name: str = option("What the model is called in folders, tables and figures", check=plain_name)
+    source: str = option(
+        "Where the checkpoints come from",
+        "nano",
+        choices={
+            "nano": "trained here and kept in the cache",
+            "folder": "a directory of Hugging Face checkpoints",
+            "hub": "revisions of a repository",
+        },
+    )
+    path: str | None = option(
+        "For `folder`: the directory that holds step128/ or checkpoint-128/ folders", None
+    )
+    tokens_per_step: int | None = option(
+        "Training tokens of one optimiser step; `folder` reads it from suite.json if that is "
+        "there, `hub` from the revisions' names if they hold {tokens}",
+        None,
+        least=1,
+    )
+    hub_id: str | None = option("For `hub`: the repository, org/name", None)
+    revisions: str | None = option(
+        "For `hub`: what revisions are called; {step} and {tokens} stand for numbers, * for "
+        "anything",
+        None,
+    )
+    steps: list[int] | None = option(  # noqa: RUF009
+        "For `hub`: steps that were published; null: those that the repository has", None
+    )
+    params_total: int | None = option(
+        "For `hub`: parameters as the registry says, shown by doctor; records count them from the "
+        "model's own configuration",
+        None,
+    )
+    params_non_embedding: int | None = option(
+        "For `hub`: the same without embeddings and unembedding", None
+    )
+
+
+@dataclass
+class ScheduleConfig:
+    """Which of the model's checkpoints are watched; the first and the last are always among
+    them.
+    """
+
+    kind: str = option(
+        "Which checkpoints are watched",
+        "all",
+        choices={
+            "all": "",
+            "log": "those nearest to steps that double",
+            "sparse": "about 12 of them, evenly in log steps",
+            "steps": "the ones listed",
+            "every": "each n-th",
+        },
+    )
+    steps: list[int] | None = option(  # noqa: RUF009
+        "For `steps`: optimiser steps", None
+    )
+    every: int | None = option("For `every`: n", None, least=1)
+    start: str | None = option(
+        "Leave out what is before, in steps (1000) or tokens (2.1B, 2e9tokens)",
+        None,
+        check=parse_bound,
+        written="from",  # which can be no name of a field
+    )
+    stop: str | None = option("Leave out what is after", None, check=parse_bound, written="to")
+
+
+@dataclass
+class CheckpointsConfig:
+    """How checkpoints of a hub are fetched and kept, and what is done about wrong ones."""
+
+    disk: str = option(
+        "Never more than this on disk, for all runs on this machine that share the folder",
+        "20GiB",
+        check=parse_size,
+    )
+    keep: str = option(
+        "What stays after use",
+        "none",
+        choices={
+            "none": "",
+            "last": "the schedule's last one",
+            "all": "as many as `disk` holds, for the next task to find",
+        },
+    )
+    folder: str | None = option(
+        "Where fetched checkpoints lie; null: circuitwatch/ below HF_HOME. What is in the hub's "
+        "own cache already is read from there",
+        None,
+    )
+    duplicates: str = option(
+        "What is done about checkpoints with the same weights as another",
+        "flag",
+        choices={"skip": "", "flag": "in records and figures", "error": ""},
+    )
