@@ -17,7 +17,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-import circuitwatch.transfer
+import circuitwatch.transfer.imposing
+import circuitwatch.transfer.store
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
@@ -39,7 +40,7 @@ from circuitwatch.config import (
 from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
-from circuitwatch.transfer import evenly
+from circuitwatch.transfer.planning import evenly
 from support.textbook import Textbook
 
 TASKS, CHOSEN, N_PROMPTS = ("agreement", "gendered_pronoun"), (128, 150, 300), 64
@@ -90,7 +91,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(folder.name)
         return load_model(folder, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(circuitwatch.transfer, "load_model", load)
+    monkeypatch.setattr(circuitwatch.transfer.imposing, "load_model", load)
     return names
 
 
@@ -261,7 +262,7 @@ def test_the_table_says_what_is_kept(
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     out: Path, transferred: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[str]
 ) -> None:
-    write = circuitwatch.transfer.os.replace
+    write = circuitwatch.transfer.store.os.replace
 
     def killed(source: Path, target: Path) -> None:
         if target.name == "step000150.parquet":
@@ -269,7 +270,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         write(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(circuitwatch.transfer.os, "replace", killed)
+        patch.setattr(circuitwatch.transfer.store.os, "replace", killed)
         with pytest.raises(SystemExit):
             main(["transfer", "sweep=mine", f"out={out}"])
     assert (
