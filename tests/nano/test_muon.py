@@ -1,11 +1,11 @@
-"""Muon's orthogonalisation against the singular value decomposition; Adam against torch's."""
+"""Muon's orthogonalisation against the singular value decomposition."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from circuitwatch.nano.muon import Adam, Group, Muon, orthogonalise
+from circuitwatch.nano.muon import Group, Muon, orthogonalise
 
 
 def with_spectrum(
@@ -55,17 +55,3 @@ def test_muon_moves_each_head_by_itself() -> None:
         assert torch.allclose(
             weight[rows].detach(), -0.1 * orthogonalise(gradient[rows], 5), atol=1e-6
         )
-
-
-def test_adam_equals_torch() -> None:
-    torch.manual_seed(3)
-    ours, theirs = torch.nn.Parameter(torch.randn(4, 3)), torch.nn.Parameter(torch.zeros(4, 3))
-    theirs.data.copy_(ours.data)
-    adam = Adam([ours], betas=(0.9, 0.98))
-    reference = torch.optim.Adam([theirs], lr=0.01, betas=(0.9, 0.98))
-    for t in range(1, 6):
-        gradient = torch.randn(4, 3)
-        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
-        adam.step(0.01, t)
-        reference.step()
-    assert torch.allclose(ours, theirs, atol=1e-6)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from circuitwatch.checkpoints.folder import list_checkpoints
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
@@ -55,6 +56,15 @@ def test_an_interrupted_training_ends_with_the_same_bits(tmp_path: Path) -> None
     assert weights(train_suite(SIZE, RECIPE, seed=1, folder=tmp_path / "other")) != weights(whole)
 
 
+def test_the_first_step_of_adam_is_the_scheduled_learning_rate(tmp_path: Path) -> None:
+    """Kingma & Ba (arXiv 1412.6980): lr · g / |g|. Half of the warm-up's two steps is done then."""
+    folder = train_suite(SIZE, RECIPE, seed=0, folder=tmp_path / "suite")
+    before, after = (load_file(folder / f"step{n}/model.safetensors") for n in (0, 1))
+    name = "gpt_neox.final_layer_norm.bias"
+    moved = (after[name] - before[name]).abs()
+    assert torch.allclose(moved, torch.full_like(moved, RECIPE.adam_lr / 2), rtol=1e-3)
+
+
 def test_the_suite_is_a_folder_of_hugging_face_checkpoints(tmp_path: Path) -> None:
     folder = train_suite(SIZE, RECIPE, seed=0, folder=tmp_path / "suite")
     manifest = json.loads((folder / "suite.json").read_text())
@@ -84,15 +94,14 @@ def test_a_trained_suite_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         )
         == first
     )
-    with monkeypatch.context() as patch:
-        patch.setattr("circuitwatch.nano.training.CORPUS_VERSION", 5)
-        calls.clear()
-        earlier = ensure_trained(
-            "tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step)
-        )
-        assert earlier != first and calls == list(
-            range(1, 13)
-        )  # weights of another corpus are not reused
+    for version in ("CORPUS_VERSION", "VERSION"):  # weights of another are not reused
+        with monkeypatch.context() as patch:
+            patch.setattr(f"circuitwatch.nano.training.{version}", 1)
+            calls.clear()
+            earlier = ensure_trained(
+                "tiny", seed=0, cache=tmp_path, progress=lambda step, n: calls.append(step)
+            )
+            assert earlier != first and calls == list(range(1, 13))
     monkeypatch.setitem(SIZES, "tiny", NanoSize("tiny", 1, 32, 2, n_steps=2))
     assert ensure_trained("tiny", seed=0, cache=tmp_path) != first
 

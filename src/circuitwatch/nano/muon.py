@@ -78,36 +78,3 @@ class Muon:
     def state(self) -> dict[str, Tensor]:
         """The momentum buffers by name: all that is needed to go on."""
         return {f"muon.{index}": buffer for index, buffer in enumerate(self.buffers)}
-
-
-class Adam:
-    """Adam (Kingma & Ba, arXiv 1412.6980), its state in two plain lists of tensors."""
-
-    def __init__(self, parameters: Sequence[Tensor], *, betas: tuple[float, float]) -> None:
-        self.parameters = list(parameters)
-        self.betas = betas
-        self.first = [torch.zeros_like(p) for p in self.parameters]
-        self.second = [torch.zeros_like(p) for p in self.parameters]
-
-    @torch.no_grad()
-    def step(self, lr: float, t: int) -> None:
-        """Update every parameter from its gradient; `t` counts updates from 1 and corrects the bias
-        of the running means.
-        """
-        beta1, beta2 = self.betas
-        for parameter, first, second in zip(self.parameters, self.first, self.second, strict=True):
-            gradient = parameter.grad
-            if gradient is None:
-                continue
-            first.lerp_(gradient, 1 - beta1)
-            second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            denominator = (second / (1 - beta2**t)).sqrt_().add_(1e-8)
-            parameter.addcdiv_(first, denominator, value=-lr / (1 - beta1**t))
-
-    def state(self) -> dict[str, Tensor]:
-        """Both running means by name."""
-        return {
-            f"adam.{order}.{i}": m
-            for order, means in enumerate((self.first, self.second))
-            for i, m in enumerate(means)
-        }

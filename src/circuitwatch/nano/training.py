@@ -35,11 +35,15 @@ from circuitwatch.nano.model import (
     nano_size,
     split_parameters,
 )
-from circuitwatch.nano.muon import Adam, Muon
+from circuitwatch.nano.muon import Muon
 from circuitwatch.nano.vocabulary import build_tokenizer
 
 Progress = Callable[[int, int], None]
 STATE = "state.safetensors"
+VERSION = 2
+"""Version of the training loop, raised when the same recipe gives other weights: from 1 to 2 by
+rounding, since torch's Adam sums in another order than ours did.
+"""
 
 
 @dataclass(frozen=True)
@@ -135,9 +139,8 @@ def train_suite(
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
-        if (
-            not manifest.exists()
-        ):  # another process may have finished while this one waited for the lock
+        # Another process may have finished while this one waited for the lock.
+        if not manifest.exists():
             with _torch_threads(threads or 1):
                 _train(size, recipe, seed, folder, progress)
     return folder
@@ -158,11 +161,11 @@ def _train(
     )
     groups, others = split_parameters(model)
     muon = Muon(groups, momentum=recipe.momentum, n_iterations=recipe.newton_schulz)
-    adam = Adam(others, betas=recipe.betas)
+    adam = torch.optim.Adam(others, betas=recipe.betas)
     tensors = {
         **{f"model.{name}": p.data for name, p in model.named_parameters()},
         **muon.state(),
-        **adam.state(),
+        **adam_state(adam),
     }
 
     steps = checkpoint_steps(size.n_steps, recipe.every)
@@ -178,7 +181,8 @@ def _train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         scale = learning_rate_scale(step, size.n_steps, recipe)
         muon.step(recipe.muon_lr * scale)
-        adam.step(recipe.adam_lr * scale, step)
+        adam.param_groups[0]["lr"] = recipe.adam_lr * scale
+        adam.step()
         if step in steps:
             _publish(model, tokenizer, folder / f"step{step}")
         if step % recipe.every == 0:
@@ -202,18 +206,37 @@ def _train(
     (folder / STATE).unlink(missing_ok=True)
 
 
+def adam_state(adam: torch.optim.Adam) -> dict[str, Tensor]:
+    """The state of an Adam that has made no step yet, by name. It is made here, since torch makes
+    it at the first step, and a training that is resumed has to fill it before.
+    """
+    tensors: dict[str, Tensor] = {}
+    for index, parameter in enumerate(adam.param_groups[0]["params"]):
+        adam.state[parameter] = {
+            "step": torch.tensor(0.0),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+        for name, tensor in adam.state[parameter].items():
+            tensors[f"adam.{index}.{name}"] = tensor
+    return tensors
+
+
 def _description(size: NanoSize, recipe: Recipe, seed: int) -> dict[str, Any]:
     """Everything that decides the weights, as JSON."""
-    return {"size": asdict(size), "recipe": asdict(recipe), "seed": seed, "corpus": CORPUS_VERSION}
+    return {
+        "size": asdict(size),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "corpus": CORPUS_VERSION,
+        "version": VERSION,
+    }
 
 
 def _publish(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write one checkpoint as a Hugging Face folder; it appears whole or not at all."""
     building = folder.with_name(folder.name + ".building")
-    for leftover in (
-        building,
-        folder,
-    ):  # of a run that was cut off; what is written now is the same
+    for leftover in (building, folder):  # of a run that was cut off; what is written is the same
         shutil.rmtree(leftover, ignore_errors=True)
     building.mkdir()
     model.config.save_pretrained(building)
