@@ -1,0 +1,171 @@
+"""Imports run one way: what a part of the program may import, and that no modules import each other
+in a circle. Read from the source, where imports for types alone don't count.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
+LAYERS = (
+    # what all build on
+    {"errors", "units", "options", "lexicon", "catalogue", "facts", "transformer", "records"},
+    # what is done at one checkpoint, and what shows it
+    {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
+    | {"nano", "scalars", "progress", "tracking"},
+    {"config"},
+    {"analysis"},
+    {"monitor", "api"},
+    {"transfer"},
+    {"cli", "__main__", "__init__"},
+)
+"""From the bottom up: a part imports its own layer and those below."""
+READERS = {"summary", "tracking"}
+"""They read records and import nothing else that makes them."""
+RECORDS = {"errors", "units", "options", "catalogue", "facts", "records", "progress"}
+EXCEPTIONS = {
+    ("heads", "config"): "HeadsConfig is one of its options",
+    ("algorithms", "config"): "HeadsConfig is one of its options",
+    ("nano.check", "config"): "a command of its own, `python -m circuitwatch.nano.check`",
+    ("nano.check", "monitor"): "a command of its own, `python -m circuitwatch.nano.check`",
+    ("summary", "tracking"): "which settings a run in W&B was made with",
+    ("summary", "checkpoints.suites"): "sizes of the models that others' results name",
+    ("summary", "checkpoints.schedule"): "numbers of tokens as people write them",
+    ("summary", "circuits.graph"): "names of nodes and edges",
+    ("summary", "circuits.overlap"): "overlaps of recorded circuits",
+    ("summary", "heads.checks"): "names of what effects are measured on",
+    ("summary", "heads.holding"): "which heads can hold a role",
+}
+"""(who imports, what): why it may all the same."""
+
+
+def name_of(path: Path) -> str:
+    """`circuits.graph` for circuits/graph.py, `circuits` for circuits/__init__.py."""
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {name_of(path): path for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Every statement below a node, but those for type checkers."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from statements(child)
+
+
+def imported(path: Path) -> set[str]:
+    """The modules of ours that one imports, in functions too."""
+    modules = set()
+    for node in statements(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "circuitwatch":
+                # The longest part that is a module: what follows is an object in it.
+                parts = rest.split(".")
+                known = [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
+                modules.add(next((module for module in known if module in MODULES), "__init__"))
+    return modules
+
+
+IMPORTS = {name: imported(path) for name, path in MODULES.items()}
+
+
+def is_excepted(importer: str, module: str) -> bool:
+    return any(
+        f"{importer}.".startswith(f"{who}.") and f"{module}.".startswith(f"{what}.")
+        for who, what in EXCEPTIONS
+    )
+
+
+def rank(part: str) -> int:
+    ranks = [rank for rank, parts in enumerate(LAYERS) if part in parts]
+    assert ranks, f"{part} stands in no layer: say in which"
+    return ranks[0]
+
+
+def edges() -> list[tuple[str, str]]:
+    """(importer, imported) between different parts, but for the version number."""
+    return [
+        (name, module)
+        for name, modules in IMPORTS.items()
+        for module in sorted(modules)
+        if name.split(".")[0] != module.split(".")[0] and module != "__init__"
+    ]
+
+
+def test_the_walk_sees_imports() -> None:
+    assert "circuits.graph" in IMPORTS["circuits.attribution"]
+    assert "algorithms.confirming" in IMPORTS["algorithms.causes"]  # `from package import module`
+    assert "monitor" in IMPORTS["cli.watch"]  # in a function
+    assert "heads.measuring" not in IMPORTS["catalogue"]  # for types alone
+
+
+def test_no_arrow_points_up() -> None:
+    wrong = [
+        f"{importer} → {module}"
+        for importer, module in edges()
+        if importer.split(".")[0] not in READERS
+        and module.split(".")[0] != "summary"
+        and rank(importer.split(".")[0]) < rank(module.split(".")[0])
+        and not is_excepted(importer, module)
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+def test_readers_import_nothing_that_makes_records(reader: str) -> None:
+    wrong = [
+        f"{importer} → {module}"
+        for importer, module in edges()
+        if importer.split(".")[0] == reader
+        and module.split(".")[0] not in RECORDS
+        and not is_excepted(importer, module)
+    ]
+    assert wrong == []
+
+
+def test_only_the_command_line_imports_the_summary() -> None:
+    importers = {importer for importer, module in edges() if module.split(".")[0] == "summary"}
+    assert {importer.split(".")[0] for importer in importers} <= {"cli", "__init__"}
+
+
+def test_circuits_stand_alone() -> None:
+    """A model, prompts and a metric in, numbers out."""
+    own = {"circuits", "transformer", "errors"}
+    for name, modules in IMPORTS.items():
+        if f"{name}.".startswith("circuits."):
+            assert {module.split(".")[0] for module in modules} <= own, name
+    for path in (SOURCE / "circuits").rglob("*.py"):
+        for library in ("hydra", "omegaconf", "wandb", "transformers", "rich"):
+            assert f"import {library}" not in path.read_text(), path
+            assert f"from {library}" not in path.read_text(), path
+
+
+def test_no_circle() -> None:
+    try:
+        TopologicalSorter(IMPORTS).prepare()
+    except CycleError as error:
+        pytest.fail(f"these import each other: {' ← '.join(error.args[1])}")
+
+
+def test_exceptions_are_still_needed() -> None:
+    for who, what in EXCEPTIONS:
+        assert any(
+            f"{importer}.".startswith(f"{who}.") and f"{module}.".startswith(f"{what}.")
+            for importer, module in edges()
+        ), f"{who} no longer imports {what}"
