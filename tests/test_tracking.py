@@ -19,10 +19,24 @@ from test_records import HEADER, record
 def history(cell: Cell) -> list[dict[str, Any]]:
     """The rows of the cell's only offline run, read with W&B's own command."""
     (path,) = cell.folder.glob("wandb/offline-run-*/run-*.wandb")
+    return [message["history"] for message in messages(path) if message["type"] == "history"]
+
+
+def messages(path: Path) -> list[dict[str, Any]]:
+    """What a run's file holds, read with W&B's own command."""
     command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    messages = [json.loads(line) for line in shown.splitlines()]
-    return [message["history"] for message in messages if message["type"] == "history"]
+    return [json.loads(line) for line in shown.splitlines()]
+
+
+def axes(cell: Cell) -> dict[str, str]:
+    """Metric, or pattern of metrics → the metric that W&B draws it over."""
+    (path,) = cell.folder.glob("wandb/offline-run-*/run-*.wandb")
+    metrics = [message["metric"] for message in messages(path) if message["type"] == "metric"]
+    return {
+        metric.get("glob_name") or metric["name"]: metric.get("step_metric", "")
+        for metric in metrics
+    }
 
 
 def values(rows: list[dict[str, Any]], name: str) -> list[Any]:
@@ -56,6 +70,13 @@ def test_a_run_holds_every_record_in_token_order_also_after_a_resume(tmp_path: P
     assert values(rows, "tokens") == [0, 40, 80]
     assert values(rows, "behaviour/value") == [0.1, 4.1, 8.1]
     assert values(rows, "circuit/status") == ["found"] * 3
+
+
+def test_everything_is_drawn_over_tokens(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    with Tracker(cell, TrackingConfig(mode="offline"), sweep="s") as tracker:
+        tracker.log(record(0))
+    assert axes(cell) == {"tokens": "", "*": "tokens"}
 
 
 def test_off_does_not_even_import_wandb(tmp_path: Path) -> None:
