@@ -29,8 +29,6 @@ READERS = {"summary", "tracking"}
 """They read records and import nothing else that makes them."""
 RECORDS = {"errors", "units", "options", "catalogue", "facts", "records", "progress"}
 EXCEPTIONS = {
-    ("heads", "config"): "HeadsConfig is one of its options",
-    ("algorithms", "config"): "HeadsConfig is one of its options",
     ("nano.check", "config"): "a command of its own, `python -m circuitwatch.nano.check`",
     ("nano.check", "monitor"): "a command of its own, `python -m circuitwatch.nano.check`",
     ("summary", "tracking"): "which settings a run in W&B was made with",

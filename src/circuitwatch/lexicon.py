@@ -167,13 +167,6 @@ def nano_words() -> list[str]:
     return list(dict.fromkeys(words))
 
 
-def nano_opening_words() -> list[str]:
-    """Words that can begin a text of the nano corpus, and so are in its vocabulary without a
-    leading space too.
-    """
-    return [*nano_names(), *(pattern.split(",")[0].split()[0] for pattern in evaluation_patterns())]
-
-
 def evaluation_patterns() -> list[str]:
     """All sentence patterns above."""
     return [*IOI_PATTERNS, *GREATER_THAN_PATTERNS, *PRONOUN_PATTERNS, *AGREEMENT_PATTERNS.values()]

@@ -53,8 +53,8 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     """Watch one cell into its folder, print its table, and return it. A cell that is done is only
     shown.
 
-    A checkpoint that is missing or damaged is skipped and said to be. Raises UserError where
-    nothing more can be done now; what is recorded stays.
+    A checkpoint that is missing or damaged is skipped and reported. Raises UserError where nothing
+    more can be done now; what is recorded stays.
     """
     console = wide_console()
     if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
@@ -63,12 +63,11 @@ def watch_cell(config: Config, folder: Path) -> Cell:
         torch.set_num_threads(config.threads)
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
-    about = source.about(checkpoints)
-    tokenizer = load_tokenizer(about)
+    model_folder = source.about(checkpoints)
+    tokenizer = load_tokenizer(model_folder)
     prompts = prompts_of(config, tokenizer)
-    cell = Cell.create(
-        folder, header(config, checkpoints, about, prompts, text_used(tokenizer, config.heads.text))
-    )
+    text = text_used(tokenizer, config.heads.text)
+    cell = Cell.create(folder, header(config, checkpoints, model_folder, prompts, text))
     if cell.is_done():
         return _shown_as_done(cell, console)
     probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
@@ -83,7 +82,7 @@ def watch_cell(config: Config, folder: Path) -> Cell:
         watch_checkpoints(
             cell, source, checkpoints, audit, Subject(prompts, probes, config), tracker, progress
         )
-    failed = [about for about in cell.skipped().values() if about["again"]]
+    failed = [entry for entry in cell.skipped().values() if entry["again"]]
     if not failed:
         cell.mark_done()
     console.print(*cell_tables(cell))
@@ -105,11 +104,23 @@ def watch_checkpoints(
     tracker: Tracker,
     progress: CellProgress,
 ) -> None:
-    """Record every checkpoint that has no record yet, or say why it is skipped."""
+    """Record every checkpoint that has no record yet, or why it is skipped.
+
+    Args:
+        cell: Where records go.
+        source: Where weights come from.
+        checkpoints: The schedule.
+        audit: What is known of the checkpoints' weights.
+        subject: What is measured.
+        tracker: Told of each record.
+        progress: Shows what is done.
+    """
     recorded = set(cell.steps_done())
     skipping = dict(audit.missing)
     if subject.config.checkpoints.duplicates == "skip":
-        skipping |= {step: f"same weights as {twin}" for step, twin in audit.duplicate_of.items()}
+        skipping |= {
+            step: f"same weights as {original}" for step, original in audit.duplicate_of.items()
+        }
     previous: CheckpointRecord | None = None
     in_a_row = 0
 
@@ -172,9 +183,9 @@ def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:
 
 
 def _shown_as_done(cell: Cell, console: Console) -> Cell:
-    skipped = f", {len(cell.skipped())} could not be looked at" if cell.skipped() else ""
+    skipped = f", {len(cell.skipped())} skipped" if cell.skipped() else ""
     console.print(
-        f"{cell.folder}: done already, {len(cell.steps_done())} checkpoints{skipped}; skipped",
+        f"{cell.folder}: done already, {len(cell.steps_done())} checkpoints{skipped}",
         highlight=False,
         soft_wrap=True,
     )
@@ -218,10 +229,10 @@ def refuse_duplicates(config: Config, audit: Audit) -> None:
     another.
     """
     if config.checkpoints.duplicates == "error" and audit.duplicate_of:
-        step, twin = next(iter(audit.duplicate_of.items()))
+        step, original = next(iter(audit.duplicate_of.items()))
         raise UserError(
             f"{config.model.name}: {len(audit.duplicate_of)} checkpoints have the weights of "
-            f"another (step {step} those of {twin}); "
+            f"another (step {step} those of {original}); "
             f"`circuitwatch doctor` lists them, and checkpoints.duplicates=skip or flag goes on"
         )
 
@@ -257,14 +268,25 @@ def trained_suite(config: Config) -> Path:
 
 
 def header(
-    config: Config, checkpoints: Sequence[Checkpoint], about: Path, prompts: PromptSet, text: str
+    config: Config,
+    checkpoints: Sequence[Checkpoint],
+    model_folder: Path,
+    prompts: PromptSet,
+    text: str,
 ) -> dict[str, Any]:
-    """What cell.json says: all that decides the records, and what made them.
+    """What cell.json holds: all that decides the records, and what made them.
 
-    about: the folder that holds the model's configuration; text: which text copy suppression is
-    measured on.
+    Args:
+        config: The cell's configuration.
+        checkpoints: The schedule.
+        model_folder: Holds the model's configuration.
+        prompts: Of the task.
+        text: Which text copy suppression is measured on.
+
+    Returns:
+        The header of a cell.
     """
-    facts = model_facts(about)
+    facts = model_facts(model_folder)
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
     return {
         "config": asdict(config),

@@ -76,7 +76,7 @@ class CellProgress:
         self._bar.stop()
 
     def at(self, where: str) -> None:
-        """Say what is being worked on now."""
+        """Show what is being worked on now."""
         self._bar.update(self._task, where=where)
 
     def advance(self, line: str) -> None:
@@ -106,7 +106,7 @@ OUT_OF_RANGE = (
     "\n!: faithfulness above 1.2 or below −0.2: this circuit does more than the "
     "model, or the opposite"
 )
-"""Said below the table of a cell, the second where it happens."""
+"""Printed below the table of a cell, the second where it happens."""
 
 
 def wide_console() -> Console:
@@ -181,7 +181,7 @@ def roles_shown(facts: Facts, task: str, scalars: Collection[str]) -> list[str]:
 
 
 def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
-    skipped = [f"{about['revision']} ({about['reason']})" for about in cell.skipped().values()]
+    skipped = [f"{entry['revision']} ({entry['reason']})" for entry in cell.skipped().values()]
     more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
     usable = ", ".join(
         f"{count} {words.replace('_', ' ')}"

@@ -7,7 +7,7 @@ checkpoint.
                              resamples.safetensors and edges.safetensors ("scores" float32 and
                              "mask" uint8, both [sender, receiver]); manifest.json, written last,
                              has every file's size and hash
-    skipped.json             checkpoints that could not be looked at: step → revision, tokens,
+    skipped.json             checkpoints that were skipped: step → revision, tokens,
                              reason, and whether another run should try again
     done.json                once every checkpoint of the schedule has its record or was skipped
                              for good
@@ -149,7 +149,7 @@ class Cell:
         missing = [name for name in HEADER if name not in header]
         if missing or not isinstance(header["model"], dict) or "name" not in header["model"]:
             raise UserError(
-                f"{path}: damaged, it says no {(missing or ['model.name'])[0]}; delete "
+                f"{path}: damaged: no {(missing or ['model.name'])[0]}; delete "
                 f"{folder} and run again"
             )
         return cls(folder, header)
@@ -189,13 +189,13 @@ class Cell:
         partial = final.with_name(final.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        about = {
+        content = {
             "step": record.step,
             "tokens": record.tokens,
             "revision": record.revision,
             "scalars": record.scalars,
         }
-        _write_json(partial / "scalars.json", about)
+        _write_json(partial / "scalars.json", content)
         record.prompts.to_parquet(partial / "prompts.parquet", index=False)
         record.roles.to_parquet(partial / "roles.parquet", index=False)
         for name, table in (
@@ -227,19 +227,25 @@ class Cell:
             _write_json(self.folder / "skipped.json", skipped)
 
     def skip(self, step: int, tokens: int, revision: str, reason: str, *, again: bool) -> None:
-        """Say why a checkpoint has no record; `again`: another run of the same command should try
-        it once more.
+        """Record why a checkpoint has no record.
+
+        Args:
+            step: The checkpoint's.
+            tokens: Training tokens seen by then.
+            revision: Its name.
+            reason: In words.
+            again: Whether another run of the same command should try it once more.
         """
-        about = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
-        _write_json(self.folder / "skipped.json", {**self.skipped(), str(step): about})
+        entry = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
+        _write_json(self.folder / "skipped.json", {**self.skipped(), str(step): entry})
 
     def skipped(self) -> dict[str, dict[str, Any]]:
         """Checkpoints without a record and why: step → tokens, revision, reason, again; ascending
         by step.
         """
         path = self.folder / "skipped.json"
-        known: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
-        return dict(sorted(known.items(), key=lambda item: int(item[0])))
+        entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
+        return dict(sorted(entries.items(), key=lambda item: int(item[0])))
 
     def read(self, step: int) -> CheckpointRecord:
         """One checkpoint's record.
@@ -279,18 +285,17 @@ class Cell:
         Raises UserError if one is not what the manifest says.
         """
         folder = self._folder_of(step)
-        manifest, found = _read_json(folder / "manifest.json"), {}
+        manifest, contents = _read_json(folder / "manifest.json"), {}
         for name in names or manifest:
-            known, path = manifest.get(name), folder / name
-            found[name] = path.read_bytes() if path.is_file() else b""
-            if not isinstance(known, dict) or hashlib.sha256(found[name]).hexdigest() != known.get(
-                "sha256"
-            ):
+            entry, path = manifest.get(name), folder / name
+            contents[name] = path.read_bytes() if path.is_file() else b""
+            sha256 = hashlib.sha256(contents[name]).hexdigest()
+            if not isinstance(entry, dict) or entry.get("sha256") != sha256:
                 raise UserError(
                     f"{path}: damaged; delete {folder} and run the same command again to "
                     f"make it anew"
                 )
-        return found
+        return contents
 
     def records(self) -> Iterator[CheckpointRecord]:
         """All records in the order of their steps."""
@@ -310,13 +315,13 @@ class Cell:
         return self._stacked("prompts")
 
     def mark_done(self) -> None:
-        """Say that every checkpoint of the schedule has its record or was skipped for good."""
+        """Record that every checkpoint of the schedule has its record or was skipped for good."""
         _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
 
     def is_done(self) -> bool:
         """Whether every checkpoint of the schedule has its record or was skipped for good."""
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
-        skipped = {int(step) for step, about in self.skipped().items() if not about["again"]}
+        skipped = {int(step) for step, entry in self.skipped().items() if not entry["again"]}
         return (self.folder / "done.json").is_file() and scheduled <= set(
             self.steps_done()
         ) | skipped
@@ -368,11 +373,11 @@ def _resamples_of(arrays: dict[str, np.ndarray]) -> tuple[Edges | None, ...]:
 
 
 def _require_this_format(path: Path) -> None:
-    found = _read_json(path).get("format")
-    if found in READ_TOO:
+    its_format = _read_json(path).get("format")
+    if its_format in READ_TOO:
         raise UserError(
-            f"{path}: format {found} is of an earlier version; `circuitwatch summarize` reads it, "
-            f"but no run can go on with it: choose another sweep= name or delete {path.parent}"
+            f"{path}: format {its_format} is of an earlier version; `circuitwatch summarize` "
+            f"reads it, but no run can go on with it: choose another sweep= name or delete {path.parent}"
         )
 
 
@@ -412,11 +417,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: damaged, it can't be read as JSON; delete {path.parent} and run again"
-        ) from error
+        raise UserError(f"{path}: damaged: not JSON; delete {path.parent} and run again") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: damaged, it holds no object; delete {path.parent} and run again")
+        raise UserError(f"{path}: damaged: not a JSON object; delete {path.parent} and run again")
     return content
 
 

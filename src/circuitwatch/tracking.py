@@ -143,7 +143,7 @@ class Tracker:
             self.log(record)
 
     def _attempt(self, action: Any) -> None:
-        """Do something with W&B; a failure of it is said once and ends tracking, not the cell."""
+        """Do something with W&B; its failure is reported once and ends tracking, not the cell."""
         try:
             action()
         except Exception as error:  # W&B raises many kinds, and none may cost the analysis

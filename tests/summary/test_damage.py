@@ -38,19 +38,19 @@ DAMAGES: dict[str, tuple[Path, Callable[[Path], object], str | None]] = {
     "a cut manifest": (
         LAST / "manifest.json",
         truncate,
-        "manifest.json: damaged, it can't be read as JSON",
+        "manifest.json: damaged: not JSON",
     ),
     "a list for a manifest": (
         LAST / "manifest.json",
         lambda path: path.write_text("[]"),
-        "manifest.json: damaged, it holds no object",
+        "manifest.json: damaged: not a JSON object",
     ),
     "a killed write": (LAST, half_written, None),
-    "a cut header": (CELL / "cell.json", truncate, "cell.json: damaged, it can't be read as JSON"),
+    "a cut header": (CELL / "cell.json", truncate, "cell.json: damaged: not JSON"),
     "an empty header": (
         CELL / "cell.json",
         lambda path: path.write_text('{"format": 4}'),
-        "cell.json: damaged, it says no config",
+        "cell.json: damaged: no config",
     ),
     "another format": (
         CELL / "cell.json",

@@ -71,15 +71,15 @@ class Audit:
         duplicate_of: dict[int, str] = {}
         for step in sorted(weights, key=worth):
             identities = weights[step].identities
-            twin = min(
+            original = min(
                 (kept[identity] for identity in identities if identity in kept),
                 key=worth,
                 default=step,
             )
             for identity in identities:
-                kept.setdefault(identity, twin)
-            if twin != step:
-                duplicate_of[step] = names[twin]
+                kept.setdefault(identity, original)
+            if original != step:
+                duplicate_of[step] = names[original]
         return cls(weights, missing, duplicate_of)
 
 
@@ -98,10 +98,10 @@ def audit_table(name: str, checkpoints: Sequence[Checkpoint], audit: Audit) -> T
         )
     for checkpoint in checkpoints:
         row = [str(checkpoint.step), checkpoint.revision, format_tokens(checkpoint.tokens)]
-        if found := audit.weights.get(checkpoint.step):
-            row += [found.kind, f"{found.size / 1e6:.1f}", (found.sha256 or "?")[:16]]
-            twin = audit.duplicate_of.get(checkpoint.step)
-            row.append(f"same weights as {twin}" if twin else "")
+        if files := audit.weights.get(checkpoint.step):
+            row += [files.kind, f"{files.size / 1e6:.1f}", (files.sha256 or "?")[:16]]
+            original = audit.duplicate_of.get(checkpoint.step)
+            row.append(f"same weights as {original}" if original else "")
         else:
             row += ["", "", "", f"missing: {audit.missing.get(checkpoint.step, 'unknown')}"]
         table.add_row(*row)

@@ -27,12 +27,12 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
     """
     if not directory.is_dir():
         raise UserError(f"model.path={directory}: no such directory")
-    found = {
+    folders = {
         int(match[1]): path
         for path in directory.iterdir()
         if path.is_dir() and (match := NAME.match(path.name))
     }
-    if not found:
+    if not folders:
         raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
     suite = directory / "suite.json"
     if tokens_per_step is None and suite.exists():
@@ -43,7 +43,8 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
             "run sees"
         )
     return [
-        Checkpoint(step, step * tokens_per_step, path.name) for step, path in sorted(found.items())
+        Checkpoint(step, step * tokens_per_step, path.name)
+        for step, path in sorted(folders.items())
     ]
 
 

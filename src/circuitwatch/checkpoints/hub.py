@@ -83,8 +83,8 @@ class Listing:
 
     def weights(self, kind: str) -> tuple[RemoteFile, ...]:
         """The weight files of a kind, by name."""
-        found = [file for file in self.files if fnmatchcase(file.name, WEIGHT_FILES[kind])]
-        return tuple(sorted(found, key=lambda file: file.name))
+        files = [file for file in self.files if fnmatchcase(file.name, WEIGHT_FILES[kind])]
+        return tuple(sorted(files, key=lambda file: file.name))
 
     def small(self) -> tuple[RemoteFile, ...]:
         """Configuration and tokenizer."""
@@ -107,15 +107,15 @@ class Listing:
         tells.
         """
         hashes = {file.name: file.sha256 for file in self.weights(self.kind)} if self.kind else {}
-        known = {name: value for name, value in hashes.items() if value}
-        return joint_sha256(known) if known and len(known) == len(hashes) else None
+        listed = {name: value for name, value in hashes.items() if value}
+        return joint_sha256(listed) if listed and len(listed) == len(hashes) else None
 
     def identities(self) -> frozenset[str]:
         """One hash for each kind of weights there is."""
-        found = {kind: self.weights(kind) for kind in WEIGHT_FILES}
+        of_kind = {kind: self.weights(kind) for kind in WEIGHT_FILES}
         return frozenset(
             f"{kind} {joint_sha256({f.name: f.identity for f in files})}"
-            for kind, files in found.items()
+            for kind, files in of_kind.items()
             if files
         )
 
@@ -141,9 +141,8 @@ class Repository:
         Raises UserError if there is no such repository, LostNetwork if there is no hub.
         """
 
-        def ask() -> (
-            Any
-        ):  # as HfApi.list_repo_refs, which knows no time-out and would wait for a hub that hangs
+        # As HfApi.list_repo_refs, which has no time-out and would wait for a hub that hangs.
+        def ask() -> Any:
             url = f"{self._api.endpoint}/api/models/{self.hub_id}/refs"
             response = get_session().get(url, headers=build_hf_headers(), timeout=ANSWER_SECONDS)
             hf_raise_for_status(response)
@@ -159,8 +158,8 @@ class Repository:
         answer.
         """
         if commit and (path := self._listings / f"{commit}.json").exists():
-            known = json.loads(path.read_text(encoding="utf-8"))
-            return Listing(revision, commit, tuple(RemoteFile(**file) for file in known))
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            return Listing(revision, commit, tuple(RemoteFile(**file) for file in listed))
         what = f"{self.hub_id} {revision}"
         info = self._asking(
             lambda: self._api.model_info(
@@ -195,11 +194,18 @@ class Repository:
         got: Got,
         stopped: Event | None = None,
     ) -> None:
-        """Fetch files of a revision into a folder, going on where an earlier try stopped; `got` is
-        told of bytes as they come.
+        """Fetch files of a revision, resuming where an earlier try stopped. Files whose hash is
+        listed are checked against it.
 
-        Files whose hash is known are checked against it. Raises Missing, NotFetched (after some
-        tries), LostNetwork, UserError for a full disk, and Cancelled soon after `stopped` is set.
+        Raises Missing, NotFetched (after some tries), LostNetwork, UserError for a full disk, and
+        Cancelled soon after `stopped` is set.
+
+        Args:
+            listing: The revision.
+            files: Those of its files that are wanted.
+            folder: Where they go.
+            got: Told how many bytes have come, again and again.
+            stopped: Set by another thread to end the download.
         """
         for file in files:
             what = f"{self.hub_id} {listing.revision} {file.name}"
@@ -207,9 +213,7 @@ class Repository:
             self._asking(partial(self._fetch, listing, file, folder, got, stopped), what, stopped)
             if file.sha256 and file_sha256(path) != file.sha256:
                 path.unlink()
-                raise NotFetched(
-                    f"{what}: what arrived is not what the hub lists (another SHA-256)"
-                )
+                raise NotFetched(f"{what}: SHA-256 mismatch with the hub's listing")
 
     def _fetch(
         self, listing: Listing, file: RemoteFile, folder: Path, got: Got, stopped: Event | None
@@ -246,14 +250,13 @@ class Repository:
         if (size := part.stat().st_size) != file.size:
             if size > file.size:
                 part.unlink()
-            raise NotFetched(
-                f"{self.hub_id} {listing.revision} {file.name}: {size} bytes came, "
-                f"{file.size} were announced"
-            )
+            name = f"{self.hub_id} {listing.revision} {file.name}"
+            fault = "incomplete download" if size < file.size else "download too long"
+            raise NotFetched(f"{name}: {fault}: {size} of {file.size} bytes")
         part.replace(path)
 
     def _asking(self, action: Callable[[], Any], what: str, stopped: Event | None = None) -> Any:
-        """Ask the hub, again after a while where that may help; what remains wrong becomes a
+        """Ask the hub, retrying with backoff what may pass; a lasting failure becomes a
         UserError.
         """
 

@@ -81,9 +81,8 @@ def weight_files(folder: Path) -> list[Path]:
     """The files that a checkpoint's weights are read from, by name, of the first of WEIGHT_FILES
     that there are.
     """
-    return next(
-        (found for pattern in WEIGHT_FILES.values() if (found := sorted(folder.glob(pattern)))), []
-    )
+    of_each_kind = (sorted(folder.glob(pattern)) for pattern in WEIGHT_FILES.values())
+    return next((files for files in of_each_kind if files), [])
 
 
 def weights_sha256(folder: Path) -> str:
@@ -121,9 +120,8 @@ def model_facts(folder: Path) -> dict[str, Any]:
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    sizes = {
-        name: parameter.numel() for name, parameter in model.named_parameters()
-    }  # tied weights are counted once
+    # Tied weights are counted once.
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     embeddings = ("embed_in", "embed_out", "wte", "wpe", "embed_tokens", "lm_head")
     architecture = type(model).__name__
     return {
@@ -154,14 +152,22 @@ def load_model(
 ) -> Transformer:
     """Load a checkpoint for analysis.
 
-    check_length: tokens on which our logits are compared with Hugging Face's, which should be as
-    many as the longest input will have; at most the model's context is taken, and by default
-    CHECK_LENGTH. on_prefix: told what was taken off the tensors' names, if anything was.
-
     Raises UserError for a folder without weights, an architecture that is not supported, and logits
     that differ from the Hugging Face model's; DamagedWeights for files that can't be read, an
     adapter that is not merged, and tensors that are missing, of another shape, NaN or infinite
     (with their names).
+
+    Args:
+        folder: A Hugging Face checkpoint.
+        device: Where the model goes.
+        dtype: Precision of its weights, whatever the files have.
+        check_length: Tokens on which our logits are compared with Hugging Face's, which should be
+            as many as the longest input will have; at most the model's context is taken, and by
+            default CHECK_LENGTH.
+        on_prefix: Told what was taken off the tensors' names, if anything was.
+
+    Returns:
+        The model as plain tensors.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -253,15 +259,15 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
 
 def _refuse_unsupported(folder: Path, architecture: str, config: Any) -> None:
     if architecture not in PARALLEL | SEQUENTIAL:
-        known = ", ".join(sorted(PARALLEL | SEQUENTIAL))
+        supported = ", ".join(sorted(PARALLEL | SEQUENTIAL))
         if architecture in POST_NORM:
             raise UserError(
                 f"{folder}: {architecture} normalises each block's output (post-norm), so "
                 f"edges between heads can't be "
-                f"treated exactly; supported are {known}"
+                f"treated exactly; supported are {supported}"
             )
         raise UserError(
-            f"{folder}: architecture {architecture} is not supported; supported are {known}"
+            f"{folder}: architecture {architecture} is not supported; supported are {supported}"
         )
     if getattr(config, "clip_qkv", None):
         raise UserError(
@@ -360,9 +366,8 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
     ]
     b_o, b_out = bias("b_O", w_o, d_model), bias("b_out", w_out, d_model)
     b_in = bias("b_in", w_in, w_in.shape[-1])
-    if getattr(
-        config, "scale_attn_by_inverse_layer_idx", False
-    ):  # GPT-2 of Stanford; queries take over the scale
+    # GPT-2 of Stanford; queries take over the scale.
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
         depth = torch.arange(1, n_layers + 1, dtype=w_q.dtype).view(-1, 1, 1)
         w_q, per_head[0] = w_q / depth[..., None], per_head[0] / depth
     activation = ACT2FN[config.hidden_act if rotary else config.activation_function]
@@ -378,12 +383,12 @@ def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Tr
         )
     return Transformer(
         blocks=tuple(blocks),
-        W_E=_own(bridge.W_E),
-        W_pos=None if rotary else _own(bridge.W_pos),
+        W_E=_copied(bridge.W_E),
+        W_pos=None if rotary else _copied(bridge.W_pos),
         rotary=rotary,
         final_norm=_norm(bridge.ln_final, d_model, w_q),
-        W_U=_own(bridge.W_U),
-        b_U=_own(bridge.b_U),
+        W_U=_copied(bridge.W_U),
+        b_U=_copied(bridge.b_U),
         parallel=parallel,
         attention_scale=float(blocks[0].attention.W_Q.shape[-1] ** -0.5),
     )
@@ -396,7 +401,7 @@ def _layer(stacked: Tensor, layer: int) -> Tensor:
     return stacked[layer].detach().contiguous()
 
 
-def _own(tensor: Tensor) -> Tensor:
+def _copied(tensor: Tensor) -> Tensor:
     """A contiguous copy that keeps nothing else alive."""
     return tensor.detach().contiguous().clone()
 
@@ -414,8 +419,8 @@ def _norm(module: Any, d_model: int, like: Tensor) -> Norm:
         1e-5,
     )
     return Norm(
-        weight=like.new_ones(d_model) if weight is None else _own(weight),
-        bias=None if bias is None else _own(bias),
+        weight=like.new_ones(d_model) if weight is None else _copied(weight),
+        bias=None if bias is None else _copied(bias),
         eps=eps,
         centred="RMS" not in type(original).__name__,
     )

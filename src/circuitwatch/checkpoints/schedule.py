@@ -67,48 +67,58 @@ def select(
     """The checkpoints to watch, ascending and without duplicates; the first and the last in range
     are always among them.
 
-    kind: `all`; `log`: nearest to 0, 1, 2, 4, …; `sparse`: about a dozen evenly in log steps;
-    `steps`: those listed; `every`: each n-th. start, stop: as `parse_bound` reads them, both
-    inclusive. Raises UserError if none remains, or if a listed step does not exist (naming the
-    nearest that do).
+    Raises UserError if none remains, or if a listed step does not exist (naming the nearest that
+    do).
+
+    Args:
+        available: The model's checkpoints.
+        kind: `all`; `log`: nearest to 0, 1, 2, 4, …; `sparse`: about a dozen evenly in log steps;
+            `steps`: those listed; `every`: each n-th.
+        steps: For `steps`: the list.
+        every: For `every`: n.
+        start: Leave out what is before; as `parse_bound` reads it, inclusive.
+        stop: Leave out what is after; as `parse_bound` reads it, inclusive.
+
+    Returns:
+        The checkpoints chosen.
     """
     by_step = {checkpoint.step: checkpoint for checkpoint in available}
     low = parse_bound(start, "schedule.from") if start else Bound(0, "steps")
     high = parse_bound(stop, "schedule.to") if stop else Bound(float("inf"), "steps")
-    there = sorted(
+    in_range = sorted(
         step for step, c in by_step.items() if low.value <= low.of(c) and high.of(c) <= high.value
     )
-    if not there:
-        known = f"steps {min(by_step)} to {max(by_step)}" if by_step else "none"
-        raise UserError(f"schedule: no checkpoint from {low} to {high}; the model has {known}")
+    if not in_range:
+        all_steps = f"steps {min(by_step)} to {max(by_step)}" if by_step else "none"
+        raise UserError(f"schedule: no checkpoint from {low} to {high}; the model has {all_steps}")
     if kind == "steps":
-        wanted = _listed(there, sorted(by_step), steps or [])
+        wanted = _listed(in_range, sorted(by_step), steps or [])
     elif kind == "every":
-        wanted = there[:: every or 1]
+        wanted = in_range[:: every or 1]
     elif kind == "log":
-        wanted = _nearest(there, [0, *(2**power for power in range(there[-1].bit_length()))])
+        doubling = [2**power for power in range(in_range[-1].bit_length())]
+        wanted = _nearest(in_range, [0, *doubling])
     elif kind == "sparse":
-        wanted = _nearest(
-            there, np.expm1(np.linspace(np.log1p(there[0]), np.log1p(there[-1]), SPARSE))
-        )
+        first, last = np.log1p(in_range[0]), np.log1p(in_range[-1])
+        wanted = _nearest(in_range, np.expm1(np.linspace(first, last, SPARSE)))
     else:
-        wanted = there
-    return [by_step[step] for step in sorted({there[0], *wanted, there[-1]})]
+        wanted = in_range
+    return [by_step[step] for step in sorted({in_range[0], *wanted, in_range[-1]})]
 
 
-def _listed(there: Sequence[int], known: Sequence[int], steps: Sequence[int]) -> list[int]:
+def _listed(in_range: Sequence[int], every: Sequence[int], steps: Sequence[int]) -> list[int]:
     """The listed steps that are in range; one that the model lacks altogether is an error."""
     for step in steps:
-        if step not in known:
-            near = sorted(sorted(known, key=lambda other: abs(other - step))[:3])
+        if step not in every:
+            near = sorted(sorted(every, key=lambda other: abs(other - step))[:3])
             raise UserError(
                 f"schedule.steps: there is no checkpoint at step {step}; the nearest are "
                 f"{', '.join(map(str, near))}"
             )
-    return [step for step in steps if step in there]
+    return [step for step in steps if step in in_range]
 
 
-def _nearest(there: Sequence[int], points: Sequence[float] | np.ndarray) -> list[int]:
-    """The existing step nearest to each point in log steps."""
-    logs = np.log1p(np.array(there))
-    return [there[int(np.abs(logs - np.log1p(point)).argmin())] for point in points]
+def _nearest(steps: Sequence[int], points: Sequence[float] | np.ndarray) -> list[int]:
+    """The step nearest to each point in log steps."""
+    logs = np.log1p(np.array(steps))
+    return [steps[int(np.abs(logs - np.log1p(point)).argmin())] for point in points]

@@ -58,11 +58,21 @@ class Store:
     def take(
         self, repository: str, name: str, size: int, fill: Callable[[Path], None], stopped: Event
     ) -> Held:
-        """Hold an entry, filling it first if it is not there; waits for room while other entries
-        are held.
+        """Hold an entry, filling it first if it is missing; waits for room while other entries are
+        held.
 
         Raises UserError if the entry is above the budget or the disk has no room, Cancelled when
         `stopped` is set, and what `fill` raises.
+
+        Args:
+            repository: The entry's repository.
+            name: The entry's name in it.
+            size: Bytes that it is going to have.
+            fill: Writes it into the folder that it is given.
+            stopped: Set by another thread to give up waiting.
+
+        Returns:
+            The entry, held until it is released.
         """
         if size > self.budget:
             raise UserError(
@@ -79,9 +89,8 @@ class Store:
             while not self._reserved(folder, size):
                 if stopped.wait(POLL_SECONDS):
                     raise Cancelled
-            with FileLock(
-                folder.with_name(f"{folder.name}.lock"), thread_local=False
-            ):  # two runs may want the same
+            # Two runs may want the same entry.
+            with FileLock(folder.with_name(f"{folder.name}.lock"), thread_local=False):
                 if not (folder / WHOLE).exists():
                     fill(folder)
                     (folder / WHOLE).write_text(json.dumps({"used": time.time()}), encoding="utf-8")
@@ -196,8 +205,7 @@ def _size(entry: Path) -> int:
 
 
 def _delete(entry: Path) -> None:
-    (entry / WHOLE).unlink(
-        missing_ok=True
-    )  # first, so that a kill never leaves half an entry that looks whole
+    # First, so that a kill never leaves half an entry that looks whole.
+    (entry / WHOLE).unlink(missing_ok=True)
     shutil.rmtree(entry, ignore_errors=True)
     entry.with_name(f"{entry.name}.lock").unlink(missing_ok=True)

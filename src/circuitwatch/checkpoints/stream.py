@@ -71,24 +71,24 @@ class HubSource:
         assert model.revisions is not None
         here = self.here() if offline() else {}
         if model.steps and can_be_named(model.revisions, model.tokens_per_step):
-            found = [
+            checkpoints = [
                 checkpoint_at(step, model.revisions, model.tokens_per_step or 0)
                 for step in model.steps
             ]
         else:
             names = here if offline() else self.commits()
-            found = checkpoints_named(names, model.revisions, model.tokens_per_step)
-            found = [
+            checkpoints = checkpoints_named(names, model.revisions, model.tokens_per_step)
+            checkpoints = [
                 checkpoint
-                for checkpoint in found
+                for checkpoint in checkpoints
                 if not model.steps or checkpoint.step in model.steps
             ]
         if offline():
-            found = [checkpoint for checkpoint in found if checkpoint.revision in here]
-        if not found:
+            checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint.revision in here]
+        if not checkpoints:
             where = "on this machine, and HF_HUB_OFFLINE is set" if offline() else "on the hub"
             raise UserError(f"{model.hub_id}: no revision named like {model.revisions} {where}")
-        return found
+        return checkpoints
 
     def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
         """Configuration and tokenizer of the first checkpoint that there is, the tokenizer of
@@ -176,12 +176,12 @@ class HubSource:
             raise Missing(f"{checkpoint.revision} holds no weights")
         needed = listing.needed()
         size = sum(file.size for file in needed)
-        there = 0
+        received = 0
 
         def count(n: int) -> None:
-            nonlocal there
-            there += n
-            got(f"{there / 1e6:.0f} of {size / 1e6:.0f} MB")
+            nonlocal received
+            received += n
+            got(f"{received / 1e6:.0f} of {size / 1e6:.0f} MB")
 
         return self.store.take(
             self.name,
@@ -245,8 +245,8 @@ class HubStream:
         """Fetch a checkpoint in a thread that ends with the process, unless that has begun
         already.
         """
-        if (known := self._coming.get(checkpoint.step)) is not None:
-            return known
+        if (begun := self._coming.get(checkpoint.step)) is not None:
+            return begun
         coming: Future[Path | Held] = Future()
         self._coming[checkpoint.step] = coming
 

@@ -100,7 +100,14 @@ def _model(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
 def require_naming(
     where: str, pattern: str, steps: Sequence[int] | None, tokens_per_step: int | None
 ) -> None:
-    """Raise UserError unless the step and the tokens of each revision can be told."""
+    """Raise UserError unless the step and the tokens of each revision can be told.
+
+    Args:
+        where: What the revisions are of, for the error.
+        pattern: What they are called.
+        steps: Those that were published, if that is said.
+        tokens_per_step: Training tokens of one step, if that is said.
+    """
     if not steps and "{step}" not in pattern:
         raise UserError(
             f"{where}: revisions={pattern} has no {{step}}, so `steps` must name its one step"
@@ -115,10 +122,10 @@ def require_naming(
         )
 
 
-def _refuse_unknown(path: Path, given: dict[str, Any], known: Sequence[str]) -> None:
-    for key in given:
-        if key not in known:
-            raise UserError(f"{path}: {key}: no such key; there are {', '.join(known)}")
+def _refuse_unknown(path: Path, content: dict[str, Any], allowed: Sequence[str]) -> None:
+    for key in content:
+        if key not in allowed:
+            raise UserError(f"{path}: {key}: no such key; there are {', '.join(allowed)}")
 
 
 def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
@@ -171,10 +178,12 @@ def _matches(
     )
     for name in names:
         if match := re.fullmatch(expression, name):
-            found = match.groupdict()
-            step = int(found["step"])
+            numbers = match.groupdict()
+            step = int(numbers["step"])
             rounded = (
-                float(found["tokens"]) * MULTIPLES[found["unit"]] if "tokens" in found else 0.0
+                float(numbers["tokens"]) * MULTIPLES[numbers["unit"]]
+                if "tokens" in numbers
+                else 0.0
             )
             yield Checkpoint(
                 step, round(rounded) if tokens_per_step is None else step * tokens_per_step, name

@@ -3,7 +3,7 @@ tensors that are missing or of another shape.
 
 transformers fills whatever a file does not give with random numbers and goes on, which looks like a
 model that has not learnt yet. So names are set right before the weights are read, as far as the
-wrapper that put its own in front of them is known, and what then does not fit is said by name.
+wrapper that put its own in front of them is known, and what then does not fit is reported by name.
 """
 
 from __future__ import annotations
@@ -93,21 +93,21 @@ def misfit(
     """In words, which of a model's tensors its files lack or have in another shape (name, shape in
     the file, in the model); None where all fit.
     """
-    said = []
+    faults = []
     if mismatched:
         shapes = [
-            f"{name} is {list(there)} in the file, {list(wanted)} in the model"
-            for name, there, wanted in mismatched
+            f"{name} is {list(stored)} in the file, {list(expected)} in the model"
+            for name, stored, expected in mismatched
         ]
-        said.append(_listed(shapes))
-        if any(0 in there for _, there, _ in mismatched):
-            said.append(
+        faults.append(_listed(shapes))
+        if any(0 in stored for _, stored, _ in mismatched):
+            faults.append(
                 "empty tensors are what DeepSpeed's ZeRO-3 leaves in a run that must be "
                 "consolidated first (zero_to_fp32.py)"
             )
     if missing:
-        said.append(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    return "; ".join(said) or None
+        faults.append(f"{_listed(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    return "; ".join(faults) or None
 
 
 def _listed(what: Collection[str]) -> str:

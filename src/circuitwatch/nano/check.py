@@ -29,10 +29,11 @@ from circuitwatch.behaviour import Behaviour, measure
 from circuitwatch.checkpoints.folder import list_checkpoints
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.config import Config, HeadsConfig, ModelConfig
+from circuitwatch.config import Config, ModelConfig
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import attention_scores, segments
 from circuitwatch.heads.measuring import Inputs
+from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.monitor import trained_suite
 from circuitwatch.nano.model import nano_size
 from circuitwatch.tasks import PromptSet, build_prompts
@@ -64,19 +65,19 @@ class Learnt:
     def faults(self) -> list[str]:
         """Why greater-than is not learnt; empty if it is."""
         years = self.behaviour["greater_than"]
-        found = []
+        faults = []
         if not self.slope >= LEAST_SLOPE:
-            found.append(
+            faults.append(
                 f"the expected end year moves by {self.slope:.2f} a start year, below {LEAST_SLOPE}"
             )
         if years.not_above_chance:
-            found.append(f"its behaviour is not above chance ({years.not_above_chance})")
-        return found
+            faults.append(f"its behaviour is not above chance ({years.not_above_chance})")
+        return faults
 
     def __str__(self) -> str:
         years = self.behaviour["greater_than"]
         accuracies = ", ".join(
-            f"{task} {found.accuracy:.2f}" for task, found in self.behaviour.items()
+            f"{task} {behaviour.accuracy:.2f}" for task, behaviour in self.behaviour.items()
         )
         return (
             f"{self.name}: slope {self.slope:.2f}, greater-than {years.value:.2f} "
@@ -132,14 +133,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Check the models and seeds of the command line."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        found = []
+        checked = []
         for config in _parsed(arguments):
-            found.append(check(trained_suite(config), f"{config.model.name}, seed {config.seed}"))
-            print(found[-1], flush=True)
+            checked.append(check(trained_suite(config), f"{config.model.name}, seed {config.seed}"))
+            print(checked[-1], flush=True)
     except UserError as error:
         print(f"circuitwatch: error: {error}", file=sys.stderr)
         sys.exit(2)
-    faults = [f"{learnt.name}: {' and '.join(learnt.faults)}" for learnt in found if learnt.faults]
+    faults = [
+        f"{learnt.name}: {' and '.join(learnt.faults)}" for learnt in checked if learnt.faults
+    ]
     if faults:
         print(
             f"circuitwatch: error: greater-than is not learnt ({'; '.join(faults)})",

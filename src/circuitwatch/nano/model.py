@@ -52,8 +52,17 @@ def nano_size(name: str) -> NanoSize:
 def build_model(
     size: NanoSize, *, vocabulary: int, context: int, initial_std: float, seed: int
 ) -> GPTNeoXForCausalLM:
-    """A freshly initialised model: matrices normal with `initial_std`, biases 0, norms 1, from a
-    generator of its own.
+    """A freshly initialised model: matrices normal, biases 0, norms 1, from a generator of its own.
+
+    Args:
+        size: Layers, width and heads.
+        vocabulary: Number of tokens.
+        context: Most tokens in a row.
+        initial_std: Standard deviation of the matrices.
+        seed: Of the generator.
+
+    Returns:
+        The model.
     """
     config = GPTNeoXConfig(
         vocab_size=vocabulary,

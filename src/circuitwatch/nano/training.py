@@ -110,9 +110,18 @@ def ensure_trained(
 
     The folder holds step0/, step1/, …, each a complete Hugging Face folder, and suite.json, which
     is written last. Its name includes a hash of everything that decides the weights, so a changed
-    recipe never meets old weights. `progress(step, n_steps)` is called after every step. `threads`
-    (default 1: the matrices are too small to gain from more) is torch's thread count while
-    training.
+    recipe never meets old weights. Raises UserError if there is no such size.
+
+    Args:
+        name: One of SIZES.
+        seed: Of the initial weights and the data.
+        cache: The folder that suites are kept in.
+        progress: Called with (step, number of steps) after every step.
+        threads: Torch's thread count while training, by default 1, since the matrices are too small
+            to gain from more.
+
+    Returns:
+        The suite's folder.
     """
     size, recipe = nano_size(name), Recipe()
     key = hashlib.sha256(
@@ -131,8 +140,18 @@ def train_suite(
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> Path:
-    """Train `size` into `folder` (or go on, or return at once if its manifest is there) and return
-    `folder`.
+    """Train a suite, or resume its training; one that has its manifest is returned at once.
+
+    Args:
+        size: The model and its number of steps.
+        recipe: Hyperparameters.
+        seed: Of the initial weights and the data.
+        folder: Where the suite goes.
+        progress: Called with (step, number of steps) after every step.
+        threads: Torch's thread count while training, by default 1.
+
+    Returns:
+        The folder.
     """
     manifest = folder / "suite.json"
     if manifest.exists():

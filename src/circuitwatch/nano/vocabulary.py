@@ -36,10 +36,10 @@ def vocabulary() -> list[str]:
 
     A word that can begin a text is there without a space too.
     """
-    return [END_OF_TEXT, UNKNOWN, *sorted(set(_known()))]
+    return [END_OF_TEXT, UNKNOWN, *sorted(set(_pieces_of_texts()))]
 
 
-def _known() -> Iterable[str]:
+def _pieces_of_texts() -> Iterable[str]:
     for word in lexicon.nano_words():
         yield from pieces(f" {word}")
     yield from lexicon.nano_names()
