@@ -214,18 +214,7 @@ def behaviour_circuit_and_parts(
             seed=config.seed,
         )
         return Parts(behaviour, findings, scalars | {"circuit/status": NOT_ABOVE_CHANCE})
-    clean, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
-    found, scored, resampled = find_circuits(
-        prepared,
-        prompts,
-        config.circuit,
-        clean,
-        corrupted,
-        reuse,
-        say,
-        seed=config.seed,
-        n_bootstrap=config.n_bootstrap,
-    )
+    found, scored, resampled = find_circuits(prepared, prompts, behaviour, config, reuse, say)
     graph = graph_of(prepared.model)
     nodes = (
         None
@@ -249,38 +238,42 @@ def behaviour_circuit_and_parts(
 def find_circuits(
     prepared: Prepared,
     prompts: PromptSet,
-    config: CircuitConfig,
-    model: Array,
-    corrupted: Array,
+    behaviour: Behaviour,
+    config: Config,
     reuse: bool,
     say: Say,
-    *,
-    seed: int,
-    n_bootstrap: int = 1000,
 ) -> tuple[SearchResult, Scored, list[Circuit | None]]:
-    """Score the edges and search the smallest circuit, and those of resampled prompts; model,
-    corrupted: [prompt] the full model's metric.
+    """Score the edges and search the smallest circuit, and those of resampled prompts.
 
-    seed: of the resamples, the same at every checkpoint of a cell, so that circuits of one resample
-    can be compared over checkpoints. n_bootstrap: for the interval of what the criterion divides
-    by.
+    Args:
+        prepared: the model and the prompts.
+        prompts: the same prompts.
+        behaviour: what the full model does on them.
+        config: `circuit`; the seed of the resamples, the same at every checkpoint of a cell, so
+            that circuits of one resample can be compared over checkpoints; and n_bootstrap, for the
+            interval of what the criterion divides by.
+        reuse: whether activations are kept between circuits.
+        say: told what is being done.
 
-    Returns what was found, the scores (the first set is that of all prompts), and the circuit of
-    each resample; none is looked for where all prompts have none.
+    Returns:
+        What was found, the scores (the first set is that of all prompts), and the circuit of each
+        resample; none is looked for where all prompts have none.
     """
+    model, corrupted = (behaviour.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
+    options = config.circuit
     say("scoring edges")
     metric = TaskMetric(prompts)
     drawn = (
-        bootstrap_weights(len(model), config.resamples, seed)
-        if config.resamples
+        bootstrap_weights(len(model), options.resamples, config.seed)
+        if options.resamples
         else np.empty((0, len(model)))
     )
     scored = score_edges(
-        prepared, metric, config, np.concatenate([np.ones((1, len(model))), drawn])
+        prepared, metric, options, np.concatenate([np.ones((1, len(model))), drawn])
     )
     evaluator = CircuitEvaluator(prepared, metric, reuse=reuse)
     how: dict[str, Any] = {
-        name: getattr(config, name) for name in ("threshold", "criterion", "search")
+        name: getattr(options, name) for name in ("threshold", "criterion", "search")
     }
     found = smallest_circuit(
         evaluator.graph,
@@ -290,8 +283,8 @@ def find_circuits(
         corrupted=float(corrupted.mean()),
         **how,
         interval=interval_of_mean(
-            denominator(model, corrupted, config.criterion),  # type: ignore[arg-type]
-            n_bootstrap=n_bootstrap,
+            denominator(model, corrupted, options.criterion),  # type: ignore[arg-type]
+            n_bootstrap=config.n_bootstrap,
         ),
         on_evaluation=lambda n: say(f"circuit {n}"),
     )
@@ -304,7 +297,7 @@ def find_circuits(
         model=model,
         corrupted=corrupted,
         **how,
-        n_bootstrap=n_bootstrap,
+        n_bootstrap=config.n_bootstrap,
         on_evaluation=lambda n: say(f"circuit of resampled prompts {n}"),
     )
     return found, scored, resampled

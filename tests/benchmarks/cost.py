@@ -32,7 +32,7 @@ from benchmarks.opponents import SHAPES
 from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.analysis import find_circuits, steps_at_once
-from circuitwatch.behaviour import TaskMetric, metric_per_prompt
+from circuitwatch.behaviour import TaskMetric, measure, metric_per_prompt
 from circuitwatch.checkpoints.loading import load_model, load_tokenizer
 from circuitwatch.circuits.attribution import Scored, graph_of
 from circuitwatch.circuits.memory import plan
@@ -40,7 +40,7 @@ from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.circuits.search import SearchResult
-from circuitwatch.config import CircuitConfig, HeadsConfig
+from circuitwatch.config import CircuitConfig, Config, HeadsConfig
 from circuitwatch.heads.roles import role_probes, role_scores
 from circuitwatch.tasks import build_prompts
 from support.tokenizers import tokenizer_named
@@ -83,17 +83,18 @@ def watch(folder: Path) -> dict[str, float]:
     stage("load")
     planned = plan(model, prompts, steps=steps_at_once(CircuitConfig()))
     prepared = Prepared(model, prompts, batch_size=planned.batch_size)
-    clean, corrupted = (metric_per_prompt(logits, prompts) for logits in prepared.end_logits())
+    logits = prepared.end_logits()
+    clean, corrupted = (metric_per_prompt(of, prompts) for of in logits)
     signs = (clean - corrupted).sign()
     prompts = replace(prompts, answer_signs=prompts.answer_signs * signs[:, None])
-    values = [(signs * of).double().numpy() for of in (clean, corrupted)]
+    behaviour = measure(*logits, prompts, n_bootstrap=1000, seed=0)
     stage("behaviour")
 
     def circuits(**options: Any) -> tuple[SearchResult, Scored]:
-        config = CircuitConfig(criterion="faithfulness", **options)
-        return find_circuits(
-            prepared, prompts, config, *values, planned.reuse, lambda _: None, seed=(0, 0)
-        )[:2]
+        config = Config(circuit=CircuitConfig(criterion="faithfulness", **options))
+        return find_circuits(prepared, prompts, behaviour, config, planned.reuse, lambda _: None)[
+            :2
+        ]
 
     found, scored = circuits(resamples=0)
     stage("circuit")

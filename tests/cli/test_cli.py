@@ -53,8 +53,8 @@ MISTAKES = {
     "heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such option",
     "+heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such role; choose one of "
     "previous_token, ",
-    "heads.thresholds.induction=half": "heads.thresholds.induction: Value 'half' of type 'str' "
-    "could not be converted to Float",
+    "heads.thresholds.induction=half": "heads.thresholds.induction=half: Value 'half' of type "
+    "'str' could not be converted to Float",
     "heads.patch=all": "heads.patch=all: choose one of together, each",
     "heads.d_inputs=keys": "heads.d_inputs=keys: choose one of keys_and_values, values",
     "dtype=bfloat16": "dtype=bfloat16: choose one of float32, float64",

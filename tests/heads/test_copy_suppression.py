@@ -18,13 +18,10 @@ from circuitwatch.heads.copy_suppression import (
     WORTH_IT,
     SuppressionProbe,
     copy_suppression,
-    orthonormal,
-    semantic_sets,
-    unembeddings,
-    unit,
 )
 from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_divergences
 from circuitwatch.heads.intervals import bootstrap_interval
+from circuitwatch.heads.semantic_sets import orthonormal, semantic_sets, unembeddings, unit
 from circuitwatch.transformer import Transformer
 from support import naive_roles as naive
 from support.built import BUILT, roles_model
@@ -158,7 +155,7 @@ def test_a_token_is_the_first_of_its_semantic_set(
     sets = semantic_sets(model, tokens, 4)
     assert sets[:, 0].tolist() == tokens.tolist()
     assert sets[0, 1] == 7 and sets[1, 1] == 3
-    monkeypatch.setattr("circuitwatch.heads.copy_suppression.COSINES", 7 * model.d_model)
+    monkeypatch.setattr("circuitwatch.heads.semantic_sets.COSINES", 7 * model.d_model)
     assert torch.equal(semantic_sets(model, tokens, 4)[[0, 1, 3]], sets[[0, 1, 3]])
     assert semantic_sets(model, tokens, 1000).shape == (4, VOCABULARY)
 

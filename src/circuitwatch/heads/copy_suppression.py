@@ -22,7 +22,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 
 import torch
 from torch import Tensor
@@ -31,8 +30,9 @@ from circuitwatch.heads.checks import CUTOFFS
 from circuitwatch.heads.divergence import Clean, Replaced, divergences, sampled_divergences
 from circuitwatch.heads.intervals import Array, bootstrap_interval
 from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable, Score
+from circuitwatch.heads.semantic_sets import Kept, Pairs
 from circuitwatch.heads.text import SHORTEST_TEXT, pieces
-from circuitwatch.transformer import ActivationCache, Norm, Transformer
+from circuitwatch.transformer import ActivationCache, Transformer
 
 SCREENING = 1024
 """Tokens of the vocabulary at each destination that are enough to tell a head without any copy
@@ -40,10 +40,6 @@ suppression.
 """
 NO_EFFECT = 1e-10
 """Nats a destination: a mean ablation with a smaller effect is rounding, and the score 0."""
-DEPENDENT = 1e-4
-"""Squared length of what orthogonalisation leaves of a unit vector, below which it adds no
-direction.
-"""
 LOWEST_CUTOFF = CUTOFFS[0]
 """The lowest score from which a head is ever said to hold a role: the beginning of the band of
 cut-offs.
@@ -53,8 +49,6 @@ SCREENED_OUT = LOWEST_CUTOFF / 5
 WORTH_IT = 8
 """Times as many tokens as are drawn that a vocabulary must have for the estimate to save anything.
 """
-COSINES = 2**24
-"""Cosines between unembeddings that are in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -147,22 +141,32 @@ def score(measuring: Measuring, probe: SuppressionProbe) -> Score:
     return Score(averted.scores().double().numpy(), low, high)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A checkpoint's pass over the pieces; piece, place [destination] index its cache."""
+
+    model: Transformer
+    cache: ActivationCache
+    piece: Tensor
+    place: Tensor
+
+
 @torch.no_grad()
 def copy_suppression(model: Transformer, probe: SuppressionProbe) -> Averted:
     """What every head averts, piece by piece of those that the effect is measured on."""
     cache = model.run(model.embed(probe.pieces.to(model.device)))
-    piece, place = (index.to(model.device) for index in probe.destinations())
+    run = Run(model, cache, *(index.to(model.device) for index in probe.destinations()))
     every = {
         layer: torch.arange(model.n_heads, device=model.device) for layer in range(model.n_layers)
     }
     if not 0 < WORTH_IT * probe.n_screen <= model.W_U.shape[1]:
-        return _averted(model, probe, cache, piece, place, every)
-    rough = _averted(model, probe, cache, piece, place, every, n_tokens=probe.n_screen)
+        return _averted(run, probe, every)
+    rough = _averted(run, probe, every, n_tokens=probe.n_screen)
     reach = (rough.scores() >= SCREENED_OUT).to(model.device)
     again = {layer: reach[layer].nonzero()[:, 0] for layer in every if reach[layer].any()}
     if not again:
         return rough
-    whole = _averted(model, probe, cache, piece, place, again)
+    whole = _averted(run, probe, again)
     chosen = reach.cpu()[:, :, None]
     return Averted(
         rough.ablated.where(~chosen, whole.ablated), rough.averted.where(~chosen, whole.averted)
@@ -170,22 +174,22 @@ def copy_suppression(model: Transformer, probe: SuppressionProbe) -> Averted:
 
 
 def _averted(
-    model: Transformer,
-    probe: SuppressionProbe,
-    cache: ActivationCache,
-    piece: Tensor,
-    place: Tensor,
-    heads: Mapping[int, Tensor],
-    *,
-    n_tokens: int | None = None,
+    run: Run, probe: SuppressionProbe, heads: Mapping[int, Tensor], *, n_tokens: int | None = None
 ) -> Averted:
-    """Of some heads, layer → [head], at destinations piece, place [destination]; 0 for all others.
+    """Of some heads, layer → [head]; 0 for all others.
 
     n_tokens: estimated from so many; None: from all.
     """
+    model, cache, piece, place = run.model, run.cache, run.piece, run.place
     pieces = probe.pieces.to(model.device)
     clean = Clean(model, cache.final[piece, place])
-    pairs = Pairs(model, pieces[piece], place, probe)
+    pairs = Pairs(
+        model,
+        pieces[piece],
+        place,
+        semantic_set=probe.semantic_set,
+        predicted_share=probe.predicted_share,
+    )
     kept_pairs = [
         pairs.kept(model.final_norm(cache.attention_in[layer][piece, place])) for layer in heads
     ]
@@ -196,7 +200,7 @@ def _averted(
     for (layer, chosen), kept, tokens in zip(heads.items(), kept_pairs, rows, strict=True):
         mean_z = cache.z[layer][: len(pieces) // 2, int(probe.has_bos) :].mean((0, 1))[chosen]
         coefficients = suppression(
-            model, layer, chosen, cache, mean_z, kept, tokens, directions, piece, place
+            run, layer, chosen, mean_z, replace(kept, tokens=tokens), directions
         )
         moved = mean_z - cache.z[layer][piece, place][:, chosen]
         w_o = model.blocks[layer].attention.W_O[chosen]
@@ -217,140 +221,23 @@ def _averted(
     return Averted(ablated, ablated - suppressing)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """The pairs of a source and a token that are kept at each destination of one layer, the most
-    predicted first.
-
-    sources, tokens [destination, pair]: position of the source, row of the token in
-    `Pairs.directions`. basis [destination, pair, pair]: row j holds, as coefficients on the pairs'
-    directions, the j-th orthonormal direction, which pair j adds to those of its source; zeros
-    where there is none.
-    """
-
-    sources: Tensor
-    tokens: Tensor
-    basis: Tensor
-
-
-class Pairs:
-    """All pairs of a source and a token of its semantic set, for every destination; directions
-    [token, d_model] are of length 1, or 0.
-    """
-
-    def __init__(
-        self, model: Transformer, tokens: Tensor, place: Tensor, probe: SuppressionProbe
-    ) -> None:
-        """Of the destinations' pieces, tokens [destination, pos], and places in them
-        [destination].
-        """
-        present, which = tokens.unique(return_inverse=True)
-        sets = semantic_sets(model, present, probe.semantic_set)
-        members, rows = sets.unique(return_inverse=True)
-        self.directions = unit(unembeddings(model.final_norm, model.W_U[:, members].T))
-        self.size = sets.shape[1]
-        self.tokens = rows[which].flatten(1)  # [destination, pos · member]
-        self.W_U = model.W_U[:, members]
-        self.b_U = None if model.b_U is None else model.b_U[members]
-        before = torch.arange(tokens.shape[1], device=place.device) <= place[:, None]
-        self.allowed = before.repeat_interleave(self.size, 1)
-        # A share like 0.05 has no exact binary form: 7 of 140 must not become 8.
-        counts = [
-            ceil(probe.predicted_share * self.size * (index + 1) - 1e-9) for index in place.tolist()
-        ]
-        self.counts = torch.tensor(counts, device=place.device)
-
-    def kept(self, normalised: Tensor) -> Kept:
-        """By the logit lens on the residual stream before a layer's heads behind the final norm
-        [destination, d_model].
-        """
-        logits = normalised @ self.W_U
-        logits = logits if self.b_U is None else logits + self.b_U
-        lens = logits.gather(1, self.tokens).masked_fill(~self.allowed, float("-inf"))
-        best = lens.sort(dim=1, descending=True, stable=True).indices[:, : int(self.counts.max())]
-        sources, tokens = best // self.size, self.tokens.gather(1, best)
-        used = torch.arange(best.shape[1], device=best.device) < self.counts[:, None]
-        return Kept(sources, tokens, orthonormal(self.directions[tokens], sources, used))
-
-
-def unembeddings(norm: Norm, columns: Tensor) -> Tensor:
-    """Directions in the residual stream before the final norm that raise tokens' logits, from their
-    columns [..., d_model] of W_U.
-    """
-    weighted = columns * norm.weight
-    return weighted - weighted.mean(-1, keepdim=True) if norm.centred else weighted
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors [..., d_model] at length 1; those of length 0 stay."""
-    length = vectors.norm(dim=-1, keepdim=True)
-    return vectors / length.where(length > 0, torch.ones_like(length))
-
-
-def semantic_sets(model: Transformer, tokens: Tensor, size: int) -> Tensor:
-    """Each token [token] itself, then those whose unembeddings have the largest cosines with its
-    own: [token, size], fewer where the vocabulary is smaller.
-    """
-    vocabulary = model.W_U.shape[1]
-    own = unit(unembeddings(model.final_norm, model.W_U[:, tokens].T))
-    cosines, members = (
-        own.new_empty(len(tokens), 0),
-        torch.empty(len(tokens), 0, dtype=torch.long, device=tokens.device),
-    )
-    step = max(size, COSINES // max(len(tokens), model.d_model))
-    for start in range(0, vocabulary, step):
-        others = torch.arange(start, min(start + step, vocabulary), device=tokens.device)
-        found = own @ unit(unembeddings(model.final_norm, model.W_U[:, others].T)).T
-        found[others == tokens[:, None]] = torch.inf
-        cosines = torch.cat([cosines, found], 1)
-        members = torch.cat([members, others.expand(len(tokens), -1)], 1)
-        cosines, best = cosines.topk(min(size, cosines.shape[1]), dim=1)
-        members = members.gather(1, best)
-    return members
-
-
-def orthonormal(directions: Tensor, sources: Tensor, used: Tensor) -> Tensor:
-    """Gram–Schmidt on unit directions [destination, pair, d_model] in their order, among the used
-    pairs [destination, pair] of each source: `Kept.basis`.
-    """
-    together = (sources[:, :, None] == sources[:, None]) & used[:, :, None] & used[:, None]
-    products = (directions @ directions.mT) * together
-    basis = torch.zeros_like(products)
-    for pair in range(products.shape[1]):
-        along = (
-            basis @ products[:, :, pair, None]
-        )  # the components along the directions found so far
-        rest = -(along * basis).sum(1)
-        rest[:, pair] += 1
-        squared = products[:, pair, pair] - along.square().sum((1, 2))
-        new = squared > DEPENDENT
-        basis[:, pair] = (
-            rest
-            * torch.where(new, squared.clamp(min=DEPENDENT).rsqrt(), torch.zeros_like(squared))[
-                :, None
-            ]
-        )
-    return basis
-
-
 def suppression(
-    model: Transformer,
-    layer: int,
-    heads: Tensor,
-    cache: ActivationCache,
-    mean_z: Tensor,
-    kept: Kept,
-    tokens: Tensor,
-    directions: Tensor,
-    piece: Tensor,
-    place: Tensor,
+    run: Run, layer: int, heads: Tensor, mean_z: Tensor, kept: Kept, directions: Tensor
 ) -> Tensor:
-    """Σ_s P_s(r_s − μ) of some heads [head] of a layer, as coefficients on the kept pairs'
-    directions: [destination, head, pair].
+    """Σ_s P_s(r_s − μ) of some heads of a layer, as coefficients on the kept pairs' directions.
 
-    mean_z [head, d_head]; tokens [destination, pair]: rows of the kept tokens in directions [token,
-    d_model]; piece, place [destination] index the cache.
+    Args:
+        run: the pass over the pieces.
+        layer: the layer.
+        heads: which of its heads, [head].
+        mean_z: the mean of what each one moves, [head, d_head].
+        kept: the pairs at each destination; its tokens are rows of `directions`.
+        directions: [token, d_model].
+
+    Returns:
+        [destination, head, pair].
     """
+    model, cache, piece, place = run.model, run.cache, run.piece, run.place
     q, keys = cache.q[layer][piece, place][:, heads], cache.keys[layer][:, :, heads][piece]
     values = cache.values[layer][:, :, heads]
     scores = torch.einsum("dhe,dkhe->dhk", q, keys) * model.attention_scale
@@ -363,5 +250,5 @@ def suppression(
         attended * values[piece[:, None], kept.sources] - mean_z / (place + 1)[:, None, None, None]
     )
     through = torch.einsum("tm,hem->the", directions, model.blocks[layer].attention.W_O[heads])
-    components = (moved * through[tokens]).sum(-1).mT  # [destination, head, pair]
+    components = (moved * through[kept.tokens]).sum(-1).mT  # [destination, head, pair]
     return (components @ kept.basis.mT).clamp(max=0) @ kept.basis
