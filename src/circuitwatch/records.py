@@ -377,7 +377,8 @@ def _require_this_format(path: Path) -> None:
     if its_format in READ_TOO:
         raise UserError(
             f"{path}: format {its_format} is of an earlier version; `circuitwatch summarize` "
-            f"reads it, but no run can go on with it: choose another sweep= name or delete {path.parent}"
+            f"reads it, but no run can go on with it: choose another sweep= name or delete "
+            f"{path.parent}"
         )
 
 
