@@ -21,14 +21,14 @@ def _of(measure: str, words: str, place: int) -> list[Quantity]:
         panel = "overlaps" if drawn else ""
         made.append(Quantity(key, called, words, (0, 1), panel=panel, place=place + len(made)))
 
-    add("_mean", f"{words}, exponentially weighted mean", drawn=measure == "edge_jaccard")
-    add("_ceiling", f"{words} of resampled prompts at one checkpoint", drawn=False)
     for suffix, to in COMPARED.items():
         add(suffix, f"{words} {to}", drawn=True)
         add(f"{suffix}_chance", f"{words} {to} by chance", drawn=False)
         add(f"{suffix}_resampled", f"{words} of other prompts {to}", drawn=True)
         add(f"{suffix}_resampled_ceiling", f"noise ceiling of {words} {to}", drawn=False)
         add(f"{suffix}_resampled_chance", f"{words} of other prompts {to} by chance", drawn=False)
+    add("_mean", f"{words}, exponentially weighted mean", drawn=measure == "edge_jaccard")
+    add("_ceiling", f"{words} of resampled prompts at one checkpoint", drawn=False)
     return made
 
 

@@ -25,16 +25,12 @@ from rich.table import Table
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts
 from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.figures.drawing import draw_figures
-from circuitwatch.summary.figures.shared import (
-    FORMATS,
-    format_interval,
-    quantity_in_words,
-    save_figures,
-)
+from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below, read_cells
@@ -54,7 +50,7 @@ from circuitwatch.summary.tables import (
     with_cells,
 )
 from circuitwatch.summary.together import Comparisons, compare
-from circuitwatch.units import format_tokens
+from circuitwatch.units import format_interval, format_tokens
 
 __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 
@@ -75,6 +71,7 @@ class SummaryResult:
     heads: HeadTables
     comparisons: Comparisons
     notes: list[str] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
 
 
 def summarize(
@@ -169,7 +166,9 @@ def _summarize(
                 name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables
             )
             write_report(building / "report.html", found)
-    return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes)
+    return SummaryResult(
+        folder, emergence, scaling, ends, heads, compared, notes, curves.facts
+    )
 
 
 def _read(sources: Sources) -> tuple[list[CellData], list[str]]:
@@ -219,7 +218,7 @@ def print_summary(result: SummaryResult) -> None:
     roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
     for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
         for _, row in part.head(MOST_PRINTED).iterrows():
-            quantity = quantity_in_words(row["quantity"])
+            quantity = result.facts.words(str(row["quantity"]))
             interval, seen = (
                 format_interval(row[f"{name}_low"], row[f"{name}_high"])
                 for name in ("tokens", "crossing")
@@ -251,7 +250,7 @@ def print_summary(result: SummaryResult) -> None:
         console.print(f"not finished: {named}", highlight=False, markup=False)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells)]:
+    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells, result.facts)]:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True
