@@ -199,13 +199,7 @@ def _read(items: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """Objects from what `_written` gave; what a later version added is passed over."""
     known = {f.name for f in fields(kind)}
     return {
-        name: kind(
-            **{
-                key: _as_tuple(value)
-                for key, value in item.items()
-                if key in known
-            }
-        )
+        name: kind(**{key: _as_tuple(value) for key, value in item.items() if key in known})
         for name, item in items.items()
     }
 

@@ -19,7 +19,10 @@ def _of(measure: str, words: str, place: int) -> list[Quantity]:
     def add(suffix: str, called: str, *, drawn: bool) -> None:
         key = f"overlap/{measure}{suffix}"
         panel = "overlaps" if drawn else ""
-        made.append(Quantity(key, called, words, (0, 1), panel=panel, place=place + len(made)))
+        last = ", with the last" if "_final" in suffix else ""
+        label = words + last + (", other prompts" if "_resampled" in suffix else "")
+        at = place + len(made)
+        made.append(Quantity(key, called, words, (0, 1), panel=panel, label=label, place=at))
 
     for suffix, to in COMPARED.items():
         add(suffix, f"{words} {to}", drawn=True)

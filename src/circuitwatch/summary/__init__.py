@@ -36,6 +36,7 @@ from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below, read_cells
 from circuitwatch.summary.output import MARK, is_summary, replaced_folder
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
+from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.findings import circuit_warnings
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.seeds import seeds_table
@@ -159,16 +160,26 @@ def _summarize(
         with replaced_folder(folder) as building:
             for title, table in tables.items():
                 table.to_csv(building / f"{title}.csv", index=False)
-            drawn = draw_figures(curves, cells, emergence, scaling, heads, notes)
+            spec = specification(curves, cells, heads.bands)
+            drawn = draw_figures(spec, cells, emergence, scaling, heads, notes)
             save_figures(drawn, building, formats)
             (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
             found = Findings(
-                name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables
+                name,
+                spec,
+                curves,
+                cells,
+                emergence,
+                scaling,
+                ends,
+                seeds,
+                heads,
+                compared,
+                notes,
+                tables,
             )
             write_report(building / "report.html", found)
-    return SummaryResult(
-        folder, emergence, scaling, ends, heads, compared, notes, curves.facts
-    )
+    return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes, curves.facts)
 
 
 def _read(sources: Sources) -> tuple[list[CellData], list[str]]:

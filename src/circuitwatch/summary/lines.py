@@ -22,7 +22,7 @@ from circuitwatch.facts import Facts
 from circuitwatch.summary.curves import NORMAL_95, Curves
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.overlaps import references
-from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate, without_duplicates
+from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
 
 Floats = NDArray[np.float64]
 ELSEWHERE = "curves"
@@ -97,11 +97,16 @@ class Lines:
     def __init__(
         self, curves: Curves, cells: Sequence[CellData] = (), bands: pd.DataFrame | None = None
     ) -> None:
-        """bands: the algorithm's measures at every checkpoint and cut-off (`heads.bands`)."""
+        """bands: the algorithm's measures at every checkpoint and cut-off (`heads.bands`).
+
+        params: parameters of the models whose number is known.
+        """
         self.facts: Facts = curves.facts
         self.models = [str(model) for model in curves.models]
-        self._cells = {(cell.model, cell.task, cell.seed): cell for cell in cells}
+        self._cells = {(cell.model, cell.task, cell.seed): _Record(cell) for cell in cells}
         self._bands = pd.DataFrame() if bands is None else bands
+        sizes = curves.table.groupby("model", sort=False)["params"].first().dropna()
+        self.params = {str(model): float(count) for model, count in sizes.items()}
         table = curves.table[curves.table["tokens"].notna() & curves.table["value"].notna()]
         drawn = {name: self._is_drawn(name) for name in map(str, table["quantity"].unique())}
         names = {name for name, is_drawn in drawn.items() if is_drawn}
@@ -130,9 +135,7 @@ class Lines:
     def tasks(self, quantity: str | None = None) -> list[str]:
         """Tasks that have a quantity, or any, in the order of the facts; NO_TASK comes last."""
         found = {task for name, task in self._lines if quantity in (None, name)}
-        return sorted(
-            found, key=lambda task: (task == NO_TASK, self.facts.task(task).place, task)
-        )
+        return sorted(found, key=lambda task: (task == NO_TASK, self.facts.task(task).place, task))
 
     def called(self, line: Line) -> str:
         """A curve's name in a legend: its model, and its seed where there are several."""
@@ -163,11 +166,11 @@ class Lines:
         )
         record = self._record(model, task, seed, quantity.key)
         known = quantity.panel != ELSEWHERE
+        if known and quantity.interval is not None and record is not None:
+            low, high = (record.at(end, line.tokens) for end in quantity.interval)
+            line = replace(line, low=low, high=high)
         if quantity.panel == "algorithm" and record is not None:
             line = self._over_cutoffs(line, record)
-        elif known and quantity.interval is not None and record is not None:
-            low, high = (_looked_up(record.curves, end, line.tokens) for end in quantity.interval)
-            line = replace(line, low=low, high=high)
         if line.low is None or not np.isfinite(line.low).any():
             half = rows["stderr"].to_numpy(dtype=float) * NORMAL_95
             has = (quantity.interval is not None or not known) and len(half) == line.values.size
@@ -175,21 +178,20 @@ class Lines:
                 line = replace(line, low=line.values - half, high=line.values + half)
             else:
                 line = replace(line, low=None, high=None)
-        return line if record is None else _marked(line, record, quantity)
+        return line if record is None else record.marked(line, quantity)
 
-    def _record(self, model: str, task: str, seed: int, quantity: str) -> CellData | None:
+    def _record(self, model: str, task: str, seed: int, quantity: str) -> _Record | None:
         """The cell that a curve is from; of a quantity of the model the first that has it."""
         if task != NO_TASK:
             return self._cells.get((model, task, seed))
         of_model = (cell for key, cell in self._cells.items() if (key[0], key[2]) == (model, seed))
-        return next((cell for cell in of_model if quantity in cell.curves), None)
+        return next((cell for cell in of_model if quantity in cell.own), None)
 
-    def _over_cutoffs(self, line: Line, cell: CellData) -> Line:
+    def _over_cutoffs(self, line: Line, record: _Record) -> Line:
         """A measure of the algorithm where its behaviour is above chance: at the roles' own
         cut-offs with its interval, and the least and the most over all cut-offs where it has any.
         """
-        there = set(above_chance_from(cell.curves)["tokens"])
-        kept = np.array([tokens in there for tokens in line.tokens], dtype=bool)
+        kept = np.isin(line.tokens, record.above_chance)
         own = self._bands
         if len(own):
             names = (line.quantity, line.quantity.removeprefix("algorithm/"))
@@ -213,29 +215,37 @@ class Lines:
         return whole.at(np.flatnonzero(kept & np.isfinite(value)))
 
 
-def _looked_up(curves: pd.DataFrame, name: str, tokens: Floats) -> Floats | None:
-    """A scalar at some token counts; none where no checkpoint has it."""
-    if name not in curves:
-        return None
-    own = without_duplicates(curves)
-    known = dict(zip(own["tokens"], pd.to_numeric(own[name], errors="coerce"), strict=True))
-    return np.array([known.get(count, np.nan) for count in tokens], dtype=float)
+class _Record:
+    """What a cell says of its curves beside their values."""
 
+    def __init__(self, cell: CellData) -> None:
+        wrong = is_duplicate(cell.curves)
+        self.own, self.wrong = cell.curves[~wrong], cell.curves[wrong]
+        self.above_chance = above_chance_from(cell.curves)["tokens"].to_numpy(dtype=float)
+        self.doubts = {
+            words: self.own.loc[self.own[name] == doubtful, "tokens"].to_numpy(dtype=float)
+            for name, doubtful, words in DOUBTS
+            if name in self.own
+        }
 
-def _marked(line: Line, cell: CellData, quantity: Quantity) -> Line:
-    """The curve with the checkpoints that are marked in it."""
-    curves = cell.curves
-    wrong = curves[is_duplicate(curves)]
-    if len(wrong) and quantity.key in wrong:
-        wrong = wrong.dropna(subset=[quantity.key])
-        pair = (wrong["tokens"].to_numpy(dtype=float), wrong[quantity.key].to_numpy(dtype=float))
-        line = replace(line, copies=pair)
-    if quantity.panel not in ("circuits", "overlaps"):
-        return line
-    doubts = {}
-    for name, doubtful, words in DOUBTS:
-        if name in curves:
-            marked = curves.loc[(curves[name] == doubtful) & ~is_duplicate(curves), "tokens"]
-            places = np.flatnonzero(np.isin(line.tokens, marked.to_numpy(dtype=float)))
-            doubts |= {words: places} if places.size else {}
-    return replace(line, doubts=doubts)
+    def at(self, name: str, tokens: Floats) -> Floats | None:
+        """A scalar at some token counts; none where no checkpoint has it."""
+        if name not in self.own:
+            return None
+        values = pd.to_numeric(self.own[name], errors="coerce").tolist()
+        known = dict(zip(self.own["tokens"].tolist(), values, strict=True))
+        return np.array([known.get(count, np.nan) for count in tokens.tolist()], dtype=float)
+
+    def marked(self, line: Line, quantity: Quantity) -> Line:
+        """The curve with the checkpoints that are marked in it."""
+        if len(self.wrong) and quantity.key in self.wrong:
+            wrong = self.wrong.dropna(subset=[quantity.key])
+            values = wrong[quantity.key].to_numpy(dtype=float)
+            line = replace(line, copies=(wrong["tokens"].to_numpy(dtype=float), values))
+        if quantity.panel not in ("circuits", "overlaps"):
+            return line
+        places = {
+            words: np.flatnonzero(np.isin(line.tokens, tokens))
+            for words, tokens in self.doubts.items()
+        }
+        return replace(line, doubts={words: at for words, at in places.items() if at.size})

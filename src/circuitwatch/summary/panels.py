@@ -177,8 +177,8 @@ def axis_of(quantity: Quantity, facts: Facts, task: str) -> str:
     unit = facts.unit(quantity.key, task)
     if quantity.unit == "task":
         return unit
-    said = unit in ("", "share") or unit in quantity.words
-    return quantity.words if said else f"{quantity.words} ({unit})"
+    words = quantity.label or quantity.words
+    return words if unit in ("", "share") or unit in words else f"{words} ({unit})"
 
 
 def _choices(name: str, quantities: Sequence[Quantity], lines: Lines) -> tuple[Choice, ...]:
@@ -188,7 +188,7 @@ def _choices(name: str, quantities: Sequence[Quantity], lines: Lines) -> tuple[C
     ]
     if name in BY_QUANTITY:
         return tuple(
-            Choice(quantity.label or quantity.words, tuple(own))
+            Choice(quantity.words, tuple(own))
             for quantity, own in zip(quantities, panels, strict=True)
         )
     return (Choice("", tuple(panel for own in panels for panel in own)),)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from circuitwatch.catalogue import Quantity
-from circuitwatch.facts import TaskFacts
+from circuitwatch.facts import Facts
 from circuitwatch.summary.figures.shared import (
     COLUMN,
     MARKERS,
@@ -60,7 +60,7 @@ def algorithm_figure(
     grid = figure.add_gridspec(1 + len(models), columns, height_ratios=[0.75, *[1.2] * len(models)])
     for column, task in enumerate(tasks):
         own = {panel.quantity.key: _colour(panel, k) for k, panel in enumerate(measures[task])}
-        _draw_steps(figure.add_subplot(grid[0, column]), spec.facts.task(task), own)
+        _draw_steps(figure.add_subplot(grid[0, column]), spec.facts, task, own)
     axes = np.array(
         [
             [figure.add_subplot(grid[1 + row, column]) for column in range(columns)]
@@ -98,9 +98,11 @@ def algorithm_figure(
     for of_model, known in zip(axes, limits, strict=True):
         for axis in of_model:
             axis.set_ylim(min(known), max(known))
+    order = [_called(panel.quantity) for task in tasks for panel in measures[task]]
+    names = sorted(handles, key=lambda name: order.index(name) if name in order else len(order))
     figure.legend(
-        list(handles.values()),
-        list(handles),
+        [handles[name] for name in names],
+        names,
         loc="outside lower center",
         ncols=2,
         fontsize=TEXT,
@@ -134,10 +136,11 @@ def _called(quantity: Quantity) -> str:
     return quantity.label or quantity.words
 
 
-def _draw_steps(axis: Axes, task: TaskFacts, colours: dict[str, str]) -> None:
+def _draw_steps(axis: Axes, facts: Facts, name: str, colours: dict[str, str]) -> None:
     """A task's algorithm as boxes and arrows; each arrow is the path whose share a curve of that
     colour shows.
     """
+    task = facts.task(name)
     places = np.linspace(0.1, 0.9, max(len(task.steps), 2))
     for place, (box, _, _) in zip(places, task.steps, strict=False):
         axis.text(
@@ -150,7 +153,7 @@ def _draw_steps(axis: Axes, task: TaskFacts, colours: dict[str, str]) -> None:
             bbox={"boxstyle": "round,pad=0.25", "fc": "#f2f2f2", "ec": "#999999", "lw": 0.5},
         )
     for (left, right), (_, words, key) in zip(pairwise(places), task.steps, strict=False):
-        colour = colours.get(key, "#777777")
+        colour = colours.get(key) or facts.quantity(key).colour or "#777777"
         arrow = {"arrowstyle": "->", "color": colour, "lw": 1.2}
         axis.annotate("", (right - 0.03, 0.62), (left + 0.03, 0.62), arrowprops=arrow)
         style = {"ha": "center", "va": "bottom", "fontsize": TEXT - 1, "color": colour}
@@ -199,6 +202,8 @@ def _emergence_band(
     axis: Axes, emergence: pd.DataFrame, cell: CellData, handles: dict[str, Any]
 ) -> list[float]:
     """A behaviour's emergence point as a line and its interval as a band; returns their ends."""
+    if emergence.empty:
+        return []
     found = emergence[
         (emergence["model"] == cell.model)
         & (emergence["seed"] == cell.seed)

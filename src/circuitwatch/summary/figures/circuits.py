@@ -141,7 +141,13 @@ def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     tokens = cell.curves.loc[cell.curves["step"] == step, "tokens"].iloc[0]
     drawn = f", {len(edges)} drawn" if count > len(edges) else ""
     doubts = "".join(f"\n{words}" for words in doubts_at(cell, step))
-    axis.set_title(cell.facts.task(cell.task).words, loc="left", fontsize=TITLE, fontweight="bold", pad=10 + 8 * doubts.count("\n"))
+    axis.set_title(
+        cell.facts.task(cell.task).words,
+        loc="left",
+        fontsize=TITLE,
+        fontweight="bold",
+        pad=10 + 8 * doubts.count("\n"),
+    )
     axis.text(
         0,
         1.0,

@@ -33,6 +33,7 @@ CIRCUITS = ("circuit/edges_share", "overlap/edge_jaccard")
 OVERLAPS = ("overlap/node_jaccard", "overlap/edge_jaccard_final")
 """What the figures `circuits` and `overlaps` show of each task, side by side."""
 EFFECT_LINE: dict[str, Any] = {"ls": (0, (3, 1.5)), "lw": 0.8}
+RING: dict[str, Any] = {"marker": "o", "mfc": "none", "ms": 3.6, "mew": 0.7}
 REFERENCES = {
     "ceiling": ((0, (4, 2)), "noise ceiling"),
     "chance": ((0, (1, 1.5)), "by chance"),
@@ -82,11 +83,16 @@ def curves_figure(
             more[words] = Line2D([], [], color="#777777", lw=0.8, ls=dashes)
     if any(line.least is not None for panel in there for line in panel.curves):
         more["over the roles' cut-offs"] = Patch(fc="#777777", alpha=0.25)
+    below: dict[str, Any] = {}
     if any(panel.beside for panel in there):
-        words = spec.facts.quantity(EFFECT)
+        effect = spec.facts.quantity(EFFECT)
+        below[effect.label or effect.words] = Line2D([], [], color="#555555", **EFFECT_LINE)
+    for words in dict.fromkeys(w for p in there for line in p.curves for w in line.doubts):
+        below[words] = Line2D([], [], ls="none", color="#555555", **RING)
+    if below:
         figure.legend(
-            [Line2D([], [], color="#555555", **EFFECT_LINE)],
-            [words.label or words.words],
+            list(below.values()),
+            list(below),
             loc="outside lower center",
             fontsize=TEXT,
             frameon=False,
@@ -122,7 +128,7 @@ def draw_panel(axis: Axes, panel: Panel, spec: Specification) -> None:
 
 def mark(axis: Axes, line: Line, colour: str) -> None:
     """Cross out a curve's checkpoints that have the weights of another, and ring those whose
-    circuit is doubtful; said once a panel.
+    circuit is doubtful.
     """
     known = axis.get_legend_handles_labels()[1]
     tokens, values = line.copies
@@ -137,18 +143,9 @@ def mark(axis: Axes, line: Line, colour: str) -> None:
             zorder=3,
             label=None if DUPLICATES in known else DUPLICATES,
         )
-    for words, places in line.doubts.items():
-        axis.scatter(
-            shown_tokens(line.tokens)[places],
-            line.values[places],
-            marker="o",
-            facecolors="none",
-            edgecolors=colour,
-            s=13,
-            lw=0.7,
-            zorder=3,
-            label=None if words in known else words,
-        )
+    for places in line.doubts.values():
+        at = shown_tokens(line.tokens)[places]
+        axis.plot(at, line.values[places], ls="none", color=colour, **RING, zorder=3)
 
 
 def _draw(axis: Axes, line: Line, colour: str, *, band: float, style: dict[str, Any]) -> None:

@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circuitwatch.catalogue import Quantity
-from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.figures.circuits import circuit_figure
 from circuitwatch.summary.figures.curves import (
@@ -27,7 +26,7 @@ from circuitwatch.summary.figures.timeline import timeline_figure
 from circuitwatch.summary.figures.transfer import transfer_figure
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
-from circuitwatch.summary.panels import METRIC, Panel, Section, Specification, specification
+from circuitwatch.summary.panels import METRIC, Panel, Section, Specification
 from circuitwatch.summary.tables import CellData, models_in_order
 
 MOST_PANELS = 12
@@ -43,7 +42,7 @@ BESIDE = ("behaviour/", "circuit/", "overlap/")
 
 
 def draw_figures(
-    curves: Curves,
+    spec: Specification,
     cells: Sequence[CellData],
     emergence: pd.DataFrame,
     scaling: pd.DataFrame,
@@ -58,18 +57,17 @@ def draw_figures(
     name; curves_<quantity> of other sources.
     """
     with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is one
-        return _drawn(curves, cells, emergence, scaling, heads, [] if notes is None else notes)
+        return _drawn(spec, cells, emergence, scaling, heads, [] if notes is None else notes)
 
 
 def _drawn(
-    curves: Curves,
+    spec: Specification,
     cells: Sequence[CellData],
     emergence: pd.DataFrame,
     scaling: pd.DataFrame,
     heads: HeadTables,
     notes: list[str],
 ) -> dict[str, Figure]:
-    spec = specification(curves, cells, heads.bands)
     facts = spec.facts
     drawn: dict[str, Figure | None] = {"behaviour": behaviour_figure(spec)}
     if heads.histories:
@@ -82,6 +80,7 @@ def _drawn(
         largest = models_in_order(list(cells))[-1]
         seed = min(cell.seed for cell in cells if cell.model == largest)
         own = [cell for cell in cells if (cell.model, cell.seed) == (largest, seed)]
+        own.sort(key=lambda cell: (facts.task(cell.task).place, cell.task))
         drawn["circuit"] = circuit_figure(own)
     drawn["algorithm"] = algorithm_figure(spec, cells, emergence)
     if len(heads.transfer):
@@ -93,22 +92,11 @@ def _drawn(
         for quantity in elsewhere[:MOST_FIGURES]:
             name = _free(f"emergence_{_file(quantity)}", drawn)
             drawn[name] = emergence_figure(emergence, scaling, quantity, spec)
-    drawn["circuit_sizes"] = circuit_sizes_figure(
-        _mean_sizes(curves, "circuit/nodes"), scaling, "circuit/nodes", spec
-    )
+    drawn["circuit_sizes"] = circuit_sizes_figure(scaling, "circuit/nodes", spec)
     for section in spec.sections.values():
         if section.name not in OWN_FIGURES:
             drawn |= _of_section(section, spec, notes, drawn)
     return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def _mean_sizes(curves: Curves, quantity: str) -> pd.DataFrame:
-    table = curves.table[(curves.table["quantity"] == quantity) & curves.table["tokens"].notna()]
-    return (
-        table.groupby(["model", "params", "task", "seed"], sort=False, dropna=False)["value"]
-        .mean()
-        .reset_index()
-    )
 
 
 def _of_section(

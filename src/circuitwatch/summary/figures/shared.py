@@ -134,7 +134,8 @@ def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") ->
     axis.set_xscale("log")
     token_ticks(axis)
     axis.add_artist(MinorTicks(axis))
-    axis.set_title(title, loc="left", fontsize=TITLE, fontweight="bold")
+    # A place of its own, or matplotlib measures all ticks anew to find that none is above.
+    axis.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", y=1.0)
     axis.set_xlabel(x, fontsize=TEXT)
     axis.set_ylabel(wrapped(quantity), fontsize=TEXT)
     axis.tick_params(labelsize=TEXT, length=2, pad=2)
@@ -143,7 +144,9 @@ def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") ->
     axis.spines[["bottom", "left"]].set_linewidth(0.6)
 
 
-def with_legend(figure: Figure, axes: Iterable[Axes], more: Mapping[str, Any] | None = None) -> None:
+def with_legend(
+    figure: Figure, axes: Iterable[Axes], more: Mapping[str, Any] | None = None
+) -> None:
     """One legend for all panels, above them, so that it covers no data; what several panels have
     stands in it once; `more` has words and handles of what no panel names.
     """
@@ -158,9 +161,7 @@ def with_legend(figure: Figure, axes: Iterable[Axes], more: Mapping[str, Any] | 
             for k in np.unique(np.linspace(0, len(names) - 1, MOST_ENTRIES).round().astype(int))
         }
     known |= more or {}
-    longest = max((len(words) for words in known), default=1)
-    wide = max(LEGEND_ENTRY, 0.3 + 0.055 * longest)
-    columns = max(1, min(len(known), int(figure.get_figwidth() / wide)))
+    columns = max(1, min(len(known), int(figure.get_figwidth() / LEGEND_ENTRY)))
     figure.legend(
         list(known.values()),
         list(known),
@@ -182,11 +183,12 @@ def save_figures(
     paths = []
     with matplotlib.rc_context({"svg.hashsalt": "circuitwatch", "text.parse_math": False}):
         for name, figure in drawn.items():
+            figure.set_dpi(DPI)
+            FigureCanvasAgg(figure)  # which measures texts for the layout as the PNG will need them
             engine = figure.get_layout_engine()
             if engine is not None:
                 engine.execute(figure)
                 figure.set_layout_engine("none")  # it is laid out, for every format
-            figure.set_dpi(DPI)
             for ending in formats:
                 path = folder / f"{name}.{ending}"
                 try:
@@ -205,7 +207,9 @@ def _write(figure: Figure, path: Path, ending: str) -> None:
     """As `figure.savefig` would, which draws each figure a second time to lay it out."""
     metadata = NAMELESS[ending]
     if ending == "png":
-        FigureCanvasAgg(figure).print_png(path, metadata=metadata)
+        canvas = figure.canvas
+        assert isinstance(canvas, FigureCanvasAgg)
+        canvas.print_png(path, metadata=metadata)
     elif ending == "svg":
         FigureCanvasSVG(figure).print_svg(path, metadata=metadata)
     else:

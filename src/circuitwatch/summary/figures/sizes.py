@@ -67,24 +67,28 @@ def emergence_figure(
 
 
 def circuit_sizes_figure(
-    points: pd.DataFrame, scaling: pd.DataFrame, quantity: str, spec: Specification
+    scaling: pd.DataFrame, quantity: str, spec: Specification
 ) -> Figure | None:
-    """One panel a task: mean circuit size against parameters.
+    """One panel a task: the mean of a circuit's size against parameters, a dot a model and seed.
 
-    points: model, params, task, seed, value. None for fewer than two sizes.
+    None for fewer than two sizes.
     """
-    known = points.dropna(subset=["params"])
-    if known["params"].nunique() < 2:
+    facts, params = spec.facts, spec.lines.params
+    points = {
+        task: [line for line in panel.curves if line.model in params]
+        for task, panel in spec.panels(quantity).items()
+    }
+    points = {task: lines for task, lines in points.items() if lines}
+    if len({params[line.model] for lines in points.values() for line in lines}) < 2:
         return None
-    tasks = sorted(known["task"].unique(), key=lambda task: (spec.facts.task(task).place, task))
-    figure, axes = panels(len(tasks), 2)
-    for task, axis in zip(tasks, axes, strict=True):
-        own = known[known["task"] == task]
-        axis.scatter(
-            own["params"], own["value"], c=[spec.colours[model] for model in own["model"]], s=14, zorder=3
-        )
-        _trend_line(axis, scaling, task, quantity, MEAN, own["params"])
-        _finish_sizes(axis, spec.facts.task(task).words, f"mean {spec.facts.words(quantity)}")
+    figure, axes = panels(len(points), 2)
+    for (task, lines), axis in zip(points.items(), axes, strict=True):
+        x = [params[line.model] for line in lines]
+        means = [float(line.values.mean()) for line in lines]
+        shades = [spec.colours[line.model] for line in lines]
+        axis.scatter(x, means, c=shades, s=14, zorder=3)
+        _trend_line(axis, scaling, task, quantity, MEAN, x)
+        _finish_sizes(axis, facts.task(task).words, f"mean {facts.words(quantity)}")
     return figure
 
 

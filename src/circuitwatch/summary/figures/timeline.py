@@ -145,8 +145,6 @@ def timeline_figure(
     return figure
 
 
-
-
 class _HalfBar(Line2D):
     """A bar of half the height in a legend."""
 
@@ -196,7 +194,9 @@ def _draw_timeline(
         held = holding(history.scores, history.threshold)
         at = [places[count] for count in history.scores.index.get_level_values("tokens")]
         label = role_label(history, task, facts) + (f", {more} more" if more else "")
-        state = states(history, held, task)
+        state = states(history, held, task).to_numpy()
+        scores = history.scores.to_numpy(dtype=float)
+        places_of = {str(head): column for column, head in enumerate(history.scores.columns)}
         middle = y + (len(heads) - 1) / 2
         axis.annotate(
             label,
@@ -208,15 +208,20 @@ def _draw_timeline(
             fontweight="bold",
         )
         for head in heads:
+            column = places_of[head]
             for i, place in enumerate(at):
-                kind = int(state[head].iloc[i])
+                kind = int(state[i, column])
                 height = HEIGHTS[min(kind, 2)]
                 low, high = y - height / 2, y + height / 2
                 boxes.append(
-                    [(left[place], low), (right[place], low), (right[place], high),
-                     (left[place], high)]
+                    [
+                        (left[place], low),
+                        (right[place], low),
+                        (right[place], high),
+                        (left[place], high),
+                    ]
                 )
-                faces.append(_shade(colour, float(history.scores[head].iloc[i])))
+                faces.append(_shade(colour, float(scores[i, column])))
                 if kind == 3:
                     through.append(((left[place], y), (right[place], y)))
             ticks.append(y)
@@ -251,6 +256,8 @@ def _shade(colour: str, score: float) -> tuple[float, ...]:
 
 def _emerged_at(emergence: pd.DataFrame, model: str, seed: int, task: str) -> float | None:
     """When a task's behaviour emerges in a model; none if it doesn't."""
+    if emergence.empty:
+        return None
     found = emergence[
         (emergence["model"] == model)
         & (emergence["seed"] == seed)

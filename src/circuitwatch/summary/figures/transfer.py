@@ -65,7 +65,10 @@ def transfer_figure(
                 continue
             picture = _matrix(axis, own)
             axis.set_title(
-                f"{model}\n{facts.task(task).words}", loc="left", fontsize=TITLE - 0.5, fontweight="bold"
+                f"{model}\n{facts.task(task).words}",
+                loc="left",
+                fontsize=TITLE - 0.5,
+                fontweight="bold",
             )
             axis.set_xlabel("model at (tokens)", fontsize=TEXT)
             axis.set_ylabel("circuit of (tokens)" if column == 0 else "", fontsize=TEXT)
@@ -128,7 +131,9 @@ def _task_table(axis: Axes, own: pd.DataFrame, facts: Facts) -> None:
                 color="#ffffff" if dark else "#000000",
             )
     axis.set_xticks(
-        range(len(table.columns)), [facts.task(name).words for name in table.columns], fontsize=TEXT - 1
+        range(len(table.columns)),
+        [facts.task(name).words for name in table.columns],
+        fontsize=TEXT - 1,
     )
     axis.set_yticks(
         range(len(table.index)), [facts.task(name).words for name in table.index], fontsize=TEXT - 1

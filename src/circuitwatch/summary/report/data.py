@@ -90,9 +90,8 @@ class _Page:
 
 
 def report_data(
-    spec: Specification, emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables,
-    params: Mapping[str, float],
-) -> tuple[dict[str, Any], list[str]]:  # fmt: skip
+    spec: Specification, emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
+) -> tuple[dict[str, Any], list[str]]:
     """Everything but the circuits, as JSON can hold it; and notes of what was thinned out.
 
     Args:
@@ -100,7 +99,6 @@ def report_data(
         emergence: one row a curve.
         scaling: trends over size.
         heads: timelines and transfer.
-        params: parameters of each model, NaN where they aren't known.
     """
     facts, models = spec.facts, spec.lines.models
     every = [p for section in spec.sections.values() for p in section.panels]
@@ -114,7 +112,7 @@ def report_data(
     asked = [str(q) for q in dict.fromkeys(emergence["quantity"])] if len(emergence) else []
     data = {
         "models": [
-            {"name": m, "params": number(params.get(m), 9), "colour": spec.colours[m]}
+            {"name": m, "params": number(spec.lines.params.get(m), 9), "colour": spec.colours[m]}
             for m in models
         ],
         "tasks": [

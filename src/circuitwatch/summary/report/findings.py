@@ -199,9 +199,7 @@ def _lag_of(lags: pd.DataFrame, task: str, role: str) -> pd.Series | None:
     return own.iloc[0] if len(own) else None
 
 
-def _holders(
-    roles: pd.DataFrame, histories: Mapping[str, RoleHistory], facts: Facts
-) -> list[str]:
+def _holders(roles: pd.DataFrame, histories: Mapping[str, RoleHistory], facts: Facts) -> list[str]:
     """Who holds what at the end; what a causal check says of it stands for each task by itself, as
     a head may do its work in one and not in another.
     """

@@ -23,7 +23,7 @@ from circuitwatch.facts import Facts
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
-from circuitwatch.summary.panels import METRIC, TITLES, Specification, specification
+from circuitwatch.summary.panels import METRIC, TITLES, Specification
 from circuitwatch.summary.report import columns
 from circuitwatch.summary.report.circuits import circuits_blob
 from circuitwatch.summary.report.data import as_json, report_data
@@ -68,6 +68,7 @@ class Findings:
     """
 
     name: str
+    spec: Specification
     curves: Curves
     cells: Sequence[CellData]
     emergence: pd.DataFrame
@@ -82,16 +83,13 @@ class Findings:
 
 def write_report(path: Path, found: Findings) -> None:
     """Write the report, in at most MOST_BYTES where thinning the circuits can keep that."""
-    cells = in_order(list(found.cells))
-    spec = specification(found.curves, cells, found.heads.bands)
-    sizes = found.curves.table.groupby("model")["params"].first()
-    params = {str(model): float(count) for model, count in sizes.items()}
-    data, thinned = report_data(spec, found.emergence, found.scaling, found.heads, params)
+    cells, spec = in_order(list(found.cells)), found.spec
+    data, thinned = report_data(spec, found.emergence, found.scaling, found.heads)
     data["files"] = {
         name: frame.to_csv(index=False) for name, frame in found.tables.items() if len(frame)
     }
     notes = [*found.notes, *thinned]
-    context = _context(found, cells, spec, data, params)
+    context = _context(found, cells, data)
     room = MOST_BYTES - len(_page(context, data, "", [], notes).encode()) - 200_000
     circuits, blob, said = circuits_blob(cells, spec.lines.models, room)
     page = _page(context, data, blob, circuits, [*notes, *said])
@@ -120,6 +118,7 @@ def _page(
     templates = environment()
     macros = templates.get_template("sections.html").module
     known = {**context, "circuits": circuits, "notes": notes}
+    known["first_circuit"] = _first_circuit(circuits, context["facts"])
     sections = []
     for macro, name, title in _order(context["spec"]):
         content = getattr(macros, macro)(known, name)
@@ -134,6 +133,13 @@ def _page(
         blob=blob,
         data=Markup(as_json({**data, "circuits": circuits})),  # noqa: S704 (escapes "<" itself)
     )
+
+
+def _first_circuit(circuits: Sequence[Mapping[str, Any]], facts: Facts) -> int:
+    """Which circuit is shown first: the largest model's, of the first of the tasks."""
+    places = range(len(circuits))
+    by_size = {k: (circuits[k]["m"], -facts.task(circuits[k]["t"]).place) for k in places}
+    return max(places, key=by_size.__getitem__, default=0)
 
 
 def _order(spec: Specification) -> list[tuple[str, str, str]]:
@@ -151,15 +157,10 @@ def _order(spec: Specification) -> list[tuple[str, str, str]]:
     return found + [(macro, macro, title) for macro, title in AFTER]
 
 
-def _context(
-    found: Findings,
-    cells: Sequence[CellData],
-    spec: Specification,
-    data: Mapping[str, Any],
-    params: Mapping[str, float],
-) -> dict[str, Any]:
+def _context(found: Findings, cells: Sequence[CellData], data: Mapping[str, Any]) -> dict[str, Any]:
     """What the templates say, but for the circuits and the notes."""
-    facts, heads, compared = spec.facts, found.heads, found.comparisons
+    spec, heads, compared = found.spec, found.heads, found.comparisons
+    facts = spec.facts
     trends, silent = scaling_table(found.scaling, facts)
     return {
         "name": found.name,
@@ -167,7 +168,7 @@ def _context(
         "spec": spec,
         "models": data["models"],
         "tasks": data["tasks"],
-        "run": _what_was_run(found, cells, facts, params),
+        "run": _what_was_run(found, cells, facts),
         "behaviours": emergence_findings(found.emergence, found.scaling, facts),
         "warnings": {
             "Mind the metric": compared.warnings(),
@@ -210,13 +211,11 @@ def _tables(
     return {name: table(frame, chosen, facts) for name, (frame, chosen) in shown.items()}
 
 
-def _what_was_run(
-    found: Findings, cells: Sequence[CellData], facts: Facts, params: Mapping[str, float]
-) -> list[str]:
-    curves = found.curves.table
+def _what_was_run(found: Findings, cells: Sequence[CellData], facts: Facts) -> list[str]:
+    curves, params = found.curves.table, found.spec.lines.params
     models = ", ".join(
-        f"{m} ({format_tokens(params[m])})" if params[m] == params[m] else m
-        for m in map(str, found.curves.models)
+        f"{model} ({format_tokens(params[model])})" if model in params else model
+        for model in found.spec.lines.models
     )
     known = sorted(set(curves["task"]) - {NO_TASK}, key=lambda t: (facts.task(t).place, t))
     tasks = ", ".join(facts.task(str(task)).words for task in known)
@@ -229,7 +228,7 @@ def _what_was_run(
     sources = ", ".join(dict.fromkeys(map(str, curves["source"])))
     versions = sorted({str(cell.header.get("code_version")) for cell in cells})
     lines = [
-        f"{len(params)} models, by parameters: {models}.",
+        f"{len(found.spec.lines.models)} models, by parameters: {models}.",
         f"Tasks: {tasks}.",
         f"Checkpoints: {checkpoints.nunique()} token counts from {ends} tokens.",
         f"Sources: {sources}."

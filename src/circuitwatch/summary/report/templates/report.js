@@ -221,7 +221,7 @@ function drawSizes() {
   const quantity = document.getElementById("choose-sizes").value;
   host.replaceChildren();
   const rows = data.emergence.filter(row => row.q === quantity && data.models[row.m].params && !hidden.models.has(row.m) && !hidden.tasks.has(row.t));
-  for (const task of [...new Set(rows.map(row => row.t))].sort()) {
+  for (const task of [...new Set(rows.map(row => row.t))].sort((a, b) => taskPlace(a) - taskPlace(b))) {
     const own = rows.filter(row => row.t === task), cell = make("div", { class: "panel" }, make("h4", {}, task === "-" ? data.quantities[quantity] : words(task)));
     host.append(cell);
     const { svg, width } = canvas(cell, 240, `tokens of emergence against model size, ${task === "-" ? data.quantities[quantity] : words(task)}`);
