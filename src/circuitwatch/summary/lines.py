@@ -75,15 +75,14 @@ class Line:
 
     def at(self, places: NDArray[np.intp]) -> Line:
         """The curve at some of its checkpoints, ascending places [n]."""
-        ends = {
-            name: None if getattr(self, name) is None else getattr(self, name)[places]
-            for name in ("low", "high", "least", "most")
-        }
+        known: dict[str, Any] = {"tokens": self.tokens[places], "values": self.values[places]}
+        for name in ("low", "high", "least", "most"):
+            if (values := getattr(self, name)) is not None:
+                known[name] = values[places]
         doubts = {
             words: np.flatnonzero(np.isin(places, marked)) for words, marked in self.doubts.items()
         }
-        kept = {"tokens": self.tokens[places], "values": self.values[places]}
-        return replace(self, **kept, **ends, doubts=doubts)
+        return replace(self, **known, doubts=doubts)
 
     def smoothed(self) -> Line:
         """The mean of NEIGHBOURS neighbouring checkpoints at each, fewer at the ends."""

@@ -86,7 +86,7 @@ def algorithm_figure(
             limits[row] += [end for panel in measures[task] for end in panel.limits]
             ends += [end for pair in reached for end in pair]
             if not reached:
-                style = {"ha": "center", "va": "center", "fontsize": TEXT}
+                style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TEXT}
                 axis.text(0.5, 0.5, _why_empty(of_task), transform=axis.transAxes, **style)
             words = f"{model}, {spec.facts.task(task).words}"
             finish(axis, words, measures[task][0].axis.split(",")[0] if column == 0 else "")
@@ -156,7 +156,12 @@ def _draw_steps(axis: Axes, facts: Facts, name: str, colours: dict[str, str]) ->
         colour = colours.get(key) or facts.quantity(key).colour or "#777777"
         arrow = {"arrowstyle": "->", "color": colour, "lw": 1.2}
         axis.annotate("", (right - 0.03, 0.62), (left + 0.03, 0.62), arrowprops=arrow)
-        style = {"ha": "center", "va": "bottom", "fontsize": TEXT - 1, "color": colour}
+        style: dict[str, Any] = {
+            "ha": "center",
+            "va": "bottom",
+            "fontsize": TEXT - 1,
+            "color": colour,
+        }
         axis.text((left + right) / 2, 0.7, words, **style)
     axis.set_xlim(0, 1)
     axis.set_ylim(0, 1)

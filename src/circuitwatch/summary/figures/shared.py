@@ -19,7 +19,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.markers import TICKDOWN
+from matplotlib.markers import TICKDOWN, MarkerStyle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
@@ -84,9 +84,13 @@ class MinorTicks(Artist):
     def __init__(self, axis: Axes) -> None:
         super().__init__()
         self._of = axis
+        figure = axis.get_figure()
+        assert figure is not None
         self.set_in_layout(False)
-        self.line = Line2D([], [], ls="none", marker=TICKDOWN, ms=2, mew=0.8, color="#000000")
+        self.line = Line2D([], [], ls="none", ms=2, mew=0.8, color="#000000")
+        self.line.set_marker(MarkerStyle(TICKDOWN))
         self.line.set_clip_on(False)
+        self.line.set_figure(figure)
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw them for the limits that the axis has now."""
@@ -96,7 +100,6 @@ class MinorTicks(Artist):
         places = places[(places >= low) & (places <= high)]
         self.line.set_data(places, np.zeros(places.size))
         self.line.set_transform(self._of.get_xaxis_transform())
-        self.line.set_figure(self._of.get_figure())
         self.line.draw(renderer)
 
 

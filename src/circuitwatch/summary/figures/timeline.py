@@ -65,7 +65,8 @@ def timeline_figure(
     one with a white line through it hurts, the others help. Half the height: it holds the role by
     its score alone. A thin line: it doesn't hold it. A role that was checked in several tasks
     stands once for each. Dashed lines are the emergence of the behaviours that roles serve. At most
-    MOST_HEADS of a role, those that hold it longest, and MOST_SEEDS of a model; labels say of how many.
+    MOST_HEADS of a role, those that hold it longest, and MOST_SEEDS of a model; labels say of how
+    many.
     """
     rows = {key: _timeline_rows(own) for key, own in _by_model(histories).items()}
     rows = {key: of_model for key, of_model in rows.items() if of_model}

@@ -16,8 +16,8 @@ from circuitwatch.summary.heads.algorithm import DEPENDS
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.holders import confirmed_holders, holders_at_end
 from circuitwatch.summary.heads.tables import HeadTables
-from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, point_of, times
 from circuitwatch.summary.panels import METRIC
+from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, point_of, times
 from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.summary.together import BEFORE, Comparisons
 from circuitwatch.units import format_tokens
@@ -395,9 +395,8 @@ def _over_seeds(
                 f"{', '.join(f'{verdict} in {count}' for verdict, count in verdicts.items())}"
             )
         if words:
-            sentences.append(
-                f"{begin(facts.task(str(task)).words)}, over {of_task['seed'].nunique()} seeds: {'; '.join(words)}."
-            )
+            name, seeds = begin(facts.task(str(task)).words), of_task["seed"].nunique()
+            sentences.append(f"{name}, over {seeds} seeds: {'; '.join(words)}.")
     return sentences
 
 

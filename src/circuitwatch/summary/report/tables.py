@@ -87,7 +87,7 @@ def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
     )
     part = [_part(str(q), str(t), facts) for q, t in zip(shown["quantity"], shown["task"],
                                                         strict=True)]  # fmt: skip
-    found = {}
+    found: dict[str, Table] = {}
     for name in PARTS:
         own = shown[[one == name for one in part]]
         if name == PARTS[0]:
