@@ -125,12 +125,15 @@ class Algorithm:
             case, and every sender's effect on the logits.
         observe: the same where the behaviour is not above chance: what is seen without patching.
         patches_mlps: whether the effects on the logits are wanted of MLPs too.
+        steps: how it is drawn: (what computes, words of the arrow to the next, key of the quantity
+            that the arrow stands for) in order; the last has no arrow.
     """
 
     quantities: tuple[Quantity, ...]
     inspect: Callable[[Case, Findings, Effects], None]
     observe: Callable[[Case, Findings], None]
     patches_mlps: bool = False
+    steps: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)

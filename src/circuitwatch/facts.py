@@ -39,6 +39,7 @@ class TaskFacts:
     chance: float = 0.0
     roles: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
+    steps: tuple[tuple[str, str, str], ...] = ()
     variant: str = ""
     place: int = catalogue.LAST_PLACE
 
@@ -56,6 +57,7 @@ class TaskFacts:
             chance=task.chance,
             roles=task.roles,
             quantities=tuple(quantity.key for quantity in measured),
+            steps=() if task.algorithm is None else task.algorithm.steps,
             variant=variant,
             place=task.place,
         )
@@ -197,15 +199,14 @@ def _read(items: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """Objects from what `_written` gave; what a later version added is passed over."""
     known = {f.name for f in fields(kind)}
     return {
-        name: kind(
-            **{
-                key: tuple(value) if isinstance(value, list) else value
-                for key, value in item.items()
-                if key in known
-            }
-        )
+        name: kind(**{key: _as_tuple(value) for key, value in item.items() if key in known})
         for name, item in items.items()
     }
+
+
+def _as_tuple(value: Any) -> Any:
+    """Lists, as JSON has them, as the tuples that they were written from."""
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 def _in_order(items: dict[str, Any]) -> dict[str, Any]:

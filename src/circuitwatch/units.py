@@ -37,3 +37,13 @@ def format_tokens(tokens: Any) -> str:
         if tokens >= size * 0.9995:  # what is rounded up to a unit is one
             return f"{tokens / size:.3g}{letter}"
     return f"{tokens:.0f}"
+
+
+def format_interval(low: Any, high: Any) -> str:
+    """1.2M – 3M; an upper end that is missing lies beyond the last checkpoint.
+
+    Nothing where both are missing.
+    """
+    if (low is None or low != low) and (high is None or high != high):  # NaN
+        return ""
+    return f"{format_tokens(low) or '0'} – {format_tokens(high) or 'beyond'}"

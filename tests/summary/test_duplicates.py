@@ -14,11 +14,12 @@ import pytest
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.summary.curve_tables import emergence_rows
 from circuitwatch.summary.curves import Curves, combine
-from circuitwatch.summary.figures.heads import roles_figure
-from circuitwatch.summary.figures.overlaps import circuits_figure
-from circuitwatch.summary.figures.shared import DUPLICATES, behaviour_figure
+from circuitwatch.summary.figures.curves import behaviour_figure, circuits_figure
+from circuitwatch.summary.figures.roles import roles_figure
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.lines import DUPLICATES
+from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.data import report_data
 from circuitwatch.summary.tables import cells_table, read_cell
 
@@ -53,14 +54,15 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
         and row["skipped"] == 1
         and row["checkpoints"] == len(cell.steps_done())
     )
-    for draw in (behaviour_figure, roles_figure, circuits_figure):
-        shown = [
-            label for axis in draw([data]).axes for label in axis.get_legend_handles_labels()[1]
-        ]
-        assert DUPLICATES in shown
+    spec = specification(curves, [data])
+    figures = behaviour_figure(spec), roles_figure(spec, [data]), circuits_figure(spec)
+    for figure in figures:
+        assert figure is not None
+        words = [label for axis in figure.axes for label in axis.get_legend_handles_labels()[1]]
+        assert DUPLICATES in words
     assert any("1 checkpoints have the weights of another" in note for note in curves.notes)
-    shown, _ = report_data(curves, [data], after, pd.DataFrame(), head_tables([data], after))
-    (cross,) = [one for one in shown["duplicates"] if one["q"] == "behaviour/value"]
-    assert cross["x"] == [3 * 1008] and cross["y"] == [
-        pytest.approx(last.scalars["behaviour/value"], rel=1e-3)
-    ]
+    shown, _ = report_data(spec, after, pd.DataFrame(), head_tables([data], after))
+    (behaviour,) = [line for line in shown["series"] if line["q"] == "behaviour/value"]
+    tokens, values = behaviour["copies"]
+    assert tokens == [3 * 1008] and 3 * 1008 not in shown["axes"][behaviour["a"]]
+    assert values == [pytest.approx(last.scalars["behaviour/value"], rel=1e-3)]

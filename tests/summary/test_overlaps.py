@@ -11,17 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.axes import Axes
 
 from circuitwatch.circuits.overlap import jaccard_by_chance
 from circuitwatch.records import find_cells
 from circuitwatch.summary.curves import combine
-from circuitwatch.summary.figures.overlaps import circuits_figure
+from circuitwatch.summary.figures.curves import circuits_figure
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.importers.cells import read_cells
 from circuitwatch.summary.overlaps import overlap_table, references, with_final, with_final_overlaps
+from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.findings import findings
 from circuitwatch.summary.tables import CellData, read_cell
 from circuitwatch.summary.together import BEFORE, FINAL, compare
+from support.own_cells import curves_of
 from support.sweeps import N_EDGES, write_sweep
 
 
@@ -153,7 +156,7 @@ def test_stability_lies_between_chance_and_the_noise_ceiling(sweep: Path, cell: 
     emergence = pd.DataFrame(
         {"model": ["nano-400k"], "seed": [0], "task": ["x"], "quantity": ["y"]}
     )
-    sentences = findings(emergence, head_tables([], emergence), compared)[0].sentences
+    sentences = findings(emergence, head_tables([], emergence), compared, curves.facts)[0].sentences
     shown = (
         f"of other prompts {row['jaccard']:.2f}, noise ceiling {row['ceiling']:.2f}, by "
         f"chance {row['chance']:.2f}: stability"
@@ -201,11 +204,17 @@ def test_only_overlaps_of_other_prompts_have_a_ceiling() -> None:
 
 def test_figures_draw_other_prompts_beside_their_ceiling(cell: CellData) -> None:
     """And the overlap of all prompts, without one, where there are no resamples."""
-    axis = circuits_figure([cell]).axes[1]
-    assert "other prompts" in axis.get_ylabel()
+    axis = overlap_panel(cell)
+    assert "other prompts" in " ".join(axis.get_ylabel().split())
     by_style = {line.get_linestyle(): line.get_ydata() for line in axis.lines}
     own = cell.curves["overlap/edge_jaccard_resampled"].dropna().to_numpy()
     assert any(np.array_equal(line, own) for line in by_style.values()) and len(axis.lines) == 3
     dropped = [name for name in cell.curves if "resampled" not in name]
-    plain = circuits_figure([replace(cell, curves=cell.curves[dropped])]).axes[1]
-    assert "other prompts" not in plain.get_ylabel() and len(plain.lines) == 2
+    plain = overlap_panel(replace(cell, curves=cell.curves[dropped]))
+    assert "prompts" not in plain.get_ylabel() and len(plain.lines) == 2
+
+
+def overlap_panel(cell: CellData) -> Axes:
+    figure = circuits_figure(specification(curves_of([cell]), [cell]))
+    assert figure is not None
+    return figure.axes[1]

@@ -17,10 +17,8 @@ from matplotlib.image import imread
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.summary import SummaryResult, print_summary, summarize
-from circuitwatch.summary.figures.shared import behaviour_figure, save_figures
+from circuitwatch.summary.figures.shared import COLUMN, DPI
 from circuitwatch.summary.report.findings import findings
-from circuitwatch.summary.report.tables import table_html
-from circuitwatch.summary.tables import CellData
 from support.sweeps import HANDOVER, HOLDERS, THRESHOLDS, moment
 
 
@@ -135,28 +133,8 @@ def test_files(result: SummaryResult) -> None:
     assert len(pd.read_csv(result.folder / "emergence.csv")) == len(result.emergence)
     assert len(pd.read_csv(result.folder / "turnover.csv")) == len(result.heads.turnover)
     for name in figures:
-        picture = imread(result.folder / f"{name}.png")
-        inked = (picture[..., :3] < 0.9).any(-1).mean()
-        assert picture.shape[0] > 300 and picture.shape[1] > 700 and 0.01 < inked < 0.5, name
-
-
-def test_a_figure_is_written_in_three_formats_and_always_the_same(
-    cells: list[CellData], tmp_path: Path
-) -> None:
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        folder.mkdir()
-        save_figures({"behaviour": behaviour_figure(cells)}, folder)
-    for name in ("behaviour.png", "behaviour.svg", "behaviour.pdf"):
-        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert (
-        b"%PDF" in (tmp_path / "a/behaviour.pdf").read_bytes()[:8]
-        and "<svg" in (tmp_path / "a/behaviour.svg").read_text()
-    )
-
-
-def test_what_comes_from_records_is_escaped() -> None:
-    shown = table_html(pd.DataFrame({"note": ["<script>alert(1)</script>"]}), {"note": None})
-    assert "<script>" not in shown and "&lt;script&gt;" in shown
+        height, width = imread(result.folder / f"{name}.png").shape[:2]
+        assert width / DPI <= 2 * COLUMN and height / DPI > 1, name
 
 
 def test_several_seeds_give_a_spread_and_three_sizes_a_trend(
@@ -185,7 +163,7 @@ def test_several_seeds_give_a_spread_and_three_sizes_a_trend(
     )
     found = [
         finding
-        for finding in findings(made.emergence, made.heads, made.comparisons)
+        for finding in findings(made.emergence, made.heads, made.comparisons, made.facts)
         if finding.model == "nano-1m"
     ]
     assert [finding.seed for finding in found] == [None, 0, 1]

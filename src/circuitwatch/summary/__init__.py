@@ -25,21 +25,18 @@ from rich.table import Table
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts
 from circuitwatch.progress import CellProgress, wide_console
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.figures.drawing import draw_figures
-from circuitwatch.summary.figures.shared import (
-    FORMATS,
-    format_interval,
-    quantity_in_words,
-    save_figures,
-)
+from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables, head_tables
 from circuitwatch.summary.importers import Request, Sources, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below, read_cells
 from circuitwatch.summary.output import MARK, is_summary, replaced_folder
 from circuitwatch.summary.overlaps import overlap_table, with_final, with_final_overlaps
+from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.findings import circuit_warnings
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.seeds import seeds_table
@@ -54,7 +51,7 @@ from circuitwatch.summary.tables import (
     with_cells,
 )
 from circuitwatch.summary.together import Comparisons, compare
-from circuitwatch.units import format_tokens
+from circuitwatch.units import format_interval, format_tokens
 
 __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 
@@ -75,6 +72,7 @@ class SummaryResult:
     heads: HeadTables
     comparisons: Comparisons
     notes: list[str] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
 
 
 def summarize(
@@ -162,14 +160,26 @@ def _summarize(
         with replaced_folder(folder) as building:
             for title, table in tables.items():
                 table.to_csv(building / f"{title}.csv", index=False)
-            drawn = draw_figures(curves, cells, emergence, scaling, heads, notes)
+            spec = specification(curves, cells, heads.bands)
+            drawn = draw_figures(spec, cells, emergence, scaling, heads, notes)
             save_figures(drawn, building, formats)
             (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
             found = Findings(
-                name, curves, cells, emergence, scaling, ends, seeds, heads, compared, notes, tables
+                name,
+                spec,
+                curves,
+                cells,
+                emergence,
+                scaling,
+                ends,
+                seeds,
+                heads,
+                compared,
+                notes,
+                tables,
             )
             write_report(building / "report.html", found)
-    return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes)
+    return SummaryResult(folder, emergence, scaling, ends, heads, compared, notes, curves.facts)
 
 
 def _read(sources: Sources) -> tuple[list[CellData], list[str]]:
@@ -219,7 +229,7 @@ def print_summary(result: SummaryResult) -> None:
     roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
     for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
         for _, row in part.head(MOST_PRINTED).iterrows():
-            quantity = quantity_in_words(row["quantity"])
+            quantity = result.facts.words(str(row["quantity"]))
             interval, seen = (
                 format_interval(row[f"{name}_low"], row[f"{name}_high"])
                 for name in ("tokens", "crossing")
@@ -251,7 +261,7 @@ def print_summary(result: SummaryResult) -> None:
         console.print(f"not finished: {named}", highlight=False, markup=False)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells)]:
+    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells, result.facts)]:
         console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
     console.print(
         f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True

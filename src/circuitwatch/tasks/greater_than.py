@@ -144,6 +144,12 @@ TASK = Task(
         inspect=later("circuitwatch.algorithms.greater_than:inspect"),
         observe=later("circuitwatch.algorithms.greater_than:observe"),
         patches_mlps=True,
+        steps=(
+            ("start\nyear", "attend", "algorithm/year_attention"),
+            ("year\nheads", "say year", "algorithm/year_lens"),
+            ("MLPs", "raise", "algorithm/mlp_push"),
+            ("logits", "", ""),
+        ),
     ),
     place=20,
 )

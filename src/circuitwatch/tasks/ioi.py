@@ -137,6 +137,12 @@ TASK = Task(
         ),
         inspect=later("circuitwatch.algorithms.ioi:inspect"),
         observe=later("circuitwatch.algorithms.ioi:observe"),
+        steps=(
+            ("induction,\nduplicate", "D", "algorithm/D"),
+            ("S-inhib.", "C", "algorithm/C"),
+            ("name\nmovers", "B", "algorithm/B"),
+            ("logits", "", ""),
+        ),
     ),
     place=10,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +53,7 @@ def test_which_came_first(first: pd.Series, second: pd.Series, lag: str | None, 
 
 
 def test_sentences_and_table_say_the_same(result: SummaryResult) -> None:
-    """What the sentence on induction and IOI says is the verdict of the table of lags, with its
+    """What the sentence on IOI says of induction is the verdict of the table of lags, with its
     interval.
     """
     lags = result.comparisons.lags
@@ -61,32 +62,34 @@ def test_sentences_and_table_say_the_same(result: SummaryResult) -> None:
     ].iloc[0]
     said = next(
         f.sentences
-        for f in findings(result.emergence, result.heads, result.comparisons)
+        for f in findings(result.emergence, result.heads, result.comparisons, result.facts)
         if f.model == "nano-400k"
     )
     assert own["verdict"] == "before"
+    before = said[0].split("before it: ")[1].split("; after it:")[0]
     assert (
         f"IOI took {own['ratio']:.2f} [{own['ratio_low']:.2f}, {own['ratio_high']:.2f}] "
-        f"times as many" in said[0]
+        in (before.split("induction (")[1].split("times as many")[0])
     )
 
 
 def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     said = {
         finding.model: finding.sentences
-        for finding in findings(result.emergence, result.heads, result.comparisons)
+        for finding in findings(result.emergence, result.heads, result.comparisons, result.facts)
     }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
-    assert "Induction emerged before IOI (induction at 42" in large
+    assert re.search(r"^IOI emerged at 4\d\dk tokens.*; before it: .*induction \(42", large)
+    assert re.search(r"Greater than emerged at 4\d\dk.*before it: successor \(", large)
     assert (
-        "induction (ioi) ✓ a1.h2 helps; induction (greater_than) by score alone a1.h2; "
-        "S-inhibition (ioi) ✓ a1.h0 helps" in large
+        "induction (IOI) ✓ a1.h2 helps; induction (greater than) by score alone a1.h2; "
+        "S-inhibition (IOI) ✓ a1.h0 helps" in large
     )
     assert (
-        "duplicate token (ioi) ✓ a0.h3 helps, by score alone a0.h0;" in large
+        "duplicate token (IOI) ✓ a0.h3 helps, by score alone a0.h0;" in large
     )  # a0.h0 looks like its role and does nothing
     assert (
-        "negative name mover (ioi) ✓ a1.h2 hurts" in large
+        "negative name mover (IOI) ✓ a1.h2 hurts" in large
         and "previous token (repeated) ✓ a0.h1 helps" in large
     )
     assert "Held by no head there: negative name mover." in small
@@ -95,8 +98,8 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     )
     assert "changed once (induction 1); a head lost a role twice and regained one once." in large
     assert "B stays" in large and "C stays" in large and "D falls" in large
-    assert "IOI never emerged by 1.01M tokens" in small
-    assert "name mover a1.h1, a1.h3 (unchecked)" in small and "(ioi)" not in small
+    assert "IOI never emerged by 1.01M tokens; there without it: " in small
+    assert "name mover a1.h1, a1.h3 (unchecked)" in small and "(IOI)" not in small
     assert "Not measured: copy suppression (heads of the first 2 layers hold none)." in small
     assert "IOI: B, C, D can't be had" in small
 
@@ -104,11 +107,7 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
 def test_the_report_has_them_first(result: SummaryResult) -> None:
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
     titles = [title for title in page.split("<h2")[1:]]
-    assert (
-        "What was run" in titles[0]
-        and "Answers" in titles[1]
-        and "Induction emerged before IOI" in titles[1]
-    )
+    assert "What was run" in titles[0] and "Answers" in titles[1] and "before it: " in titles[1]
     for title in (
         "Head roles over tokens",
         "Which heads, when",
@@ -121,13 +120,13 @@ def test_the_report_has_them_first(result: SummaryResult) -> None:
 
 
 def test_when_behaviours_emerge_in_words(result: SummaryResult) -> None:
-    said = dict(emergence_findings(result.emergence, result.scaling))
-    assert set(said) == {"IOI", "Greater than", "Gendered pronoun", "Agreement"}
+    said = dict(emergence_findings(result.emergence, result.scaling, result.facts))
+    assert list(said) == ["IOI", "Greater than", "Gendered pronoun", "Agreement"]
     assert (
         "It emerged in 1 of 2 models: nano-400k at" in said["IOI"]
         and "Too few sizes for a trend." in said["IOI"]
     )
     assert "It emerged in 2 of 2 models" in said["Gendered pronoun"]
     for _, row in result.emergence.iterrows():
-        sentence = emergence_sentence(row)
+        sentence = emergence_sentence(row, result.facts)
         assert sentence.endswith(".") and (row["status"] != "emerged" or "emerged at" in sentence)

@@ -14,9 +14,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from circuitwatch.facts import Facts
 from circuitwatch.records import find_cells
 from circuitwatch.summary import SummaryResult
+from circuitwatch.summary.curve_tables import emergence_rows
+from circuitwatch.summary.heads.tables import head_tables
+from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.data import as_json
+from circuitwatch.summary.report.page import Findings, write_report
+from circuitwatch.summary.report.tables import table
+from circuitwatch.summary.together import Comparisons
+from support.own_cells import curves_of, own_cell
 from support.sweeps import GRAPH
 
 CHROMIUM = (
@@ -98,7 +106,8 @@ def set_range(opened: Opened, selector: str, place: int) -> None:
 
 
 def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
-    for section, panels in {"behaviour": 4, "circuits": 4, "roles": 9, "algorithm": 9}.items():
+    panels_of = {"behaviour": 4, "circuits": 4, "overlaps": 4, "roles": 9, "algorithm": 9}
+    for section, panels in panels_of.items():
         host = f"#panels-{section}"
         assert opened.count(f"{host} .panel svg") == panels, section
         assert opened.count(f"{host} .curve") >= panels
@@ -158,7 +167,7 @@ def test_the_slider_answers_to_the_keyboard(opened: Opened) -> None:
     opened.page.keyboard.press("ArrowLeft")
     assert opened.text("#at-circuit") != before
     assert (
-        opened.text("#moment-said").split()[0] == opened.text("#at-circuit").split()[0]
+        opened.text("#at-checkpoint").split()[0] == opened.text("#at-circuit").split()[0]
     )  # one checkpoint everywhere
 
 
@@ -187,9 +196,9 @@ def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> Non
     opened.page.locator("#panels-behaviour svg").first.hover(
         position={"x": box["width"] * 0.93, "y": box["height"] * 0.5}
     )
-    said = opened.text("#moment-said")
+    said = opened.text("#at-checkpoint")
     assert re.fullmatch(r"[\d.]+[kM] tokens", said)
-    for section in ("behaviour", "roles", "circuits"):
+    for section in ("behaviour", "roles", "circuits", "overlaps"):
         marks = opened.page.locator(f"#panels-{section} .mark line").evaluate_all(
             "all => all.map(one => +one.getAttribute('x1'))"
         )
@@ -202,9 +211,9 @@ def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> Non
 
 
 def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
-    set_range(opened, "#moment", 26)
+    set_range(opened, "#checkpoint", 26)
     assert re.search(
-        r"\(effect [\d.]+\)", opened.text("#panels-behaviour .panel >> nth=3 >> .readout")
+        r"\(effect [\d.]+\)", opened.text("#panels-behaviour .panel >> nth=0 >> .readout")
     )
     assert re.search(
         r"[\d.]+ \([\d.]+ to [\d.]+ over cut-offs\)",
@@ -213,20 +222,20 @@ def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
     opened.page.locator("#choose-timeline").select_option("nano-400k")
     names = opened.page.locator("#timeline svg text").all_text_contents()
     assert {
-        "negative name mover (ioi)",
-        "induction (ioi)",
-        "induction (greater_than)",
+        "negative name mover (IOI)",
+        "induction (IOI)",
+        "induction (greater than)",
         "previous token (repeated)",
     } <= set(names)
     opened.page.locator(
-        "#timeline svg text", has_text="negative name mover (ioi)"
+        "#timeline svg text", has_text="negative name mover (IOI)"
     ).scroll_into_view_if_needed()
     box = opened.page.locator("#timeline svg").bounding_box()
     at = opened.page.locator(
-        "#timeline svg text", has_text="negative name mover (ioi)"
+        "#timeline svg text", has_text="negative name mover (IOI)"
     ).bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] - 14, at["y"] + at["height"] + 10)
-    assert "negative name mover (ioi) a1.h2: " in opened.text("#timeline .readout")
+    assert "negative name mover (IOI) a1.h2: " in opened.text("#timeline .readout")
     assert "holds the role, confirmed: hurts" in opened.text("#timeline .readout")
 
 
@@ -269,6 +278,109 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened) -> None:
         "t => t.getBoundingClientRect().height"
     )
     assert smallest >= 10
+
+
+def test_the_page_draws_what_the_figures_draw(opened: Opened, result: SummaryResult) -> None:
+    """Bands, levels and doubtful circuits too."""
+    assert opened.count("#panels-behaviour .level") == 4  # chance
+    assert opened.count("#panels-roles .level") == 9  # thresholds
+    assert opened.count("#panels-behaviour .band") == 16  # of metric and effect
+    rings = opened.page.locator("#panels-circuits .doubt title").all_text_contents()
+    assert rings.count("faithfulness above 1.2 or below −0.2") == 1
+    assert rings.count("edge scores not converged") == 3
+    opened.page.locator("#choose-overlaps").select_option(
+        "edge Jaccard of other prompts to the checkpoint before"
+    )
+    lines = opened.count("#panels-overlaps .curve")
+    assert opened.count("#panels-overlaps .ceiling") == opened.count("#panels-overlaps .chance")
+    assert opened.count("#panels-overlaps .ceiling") == lines > 0
+
+
+def test_a_band_lies_about_its_curve(opened: Opened) -> None:
+    points = opened.page.locator("#panels-behaviour .panel >> nth=0 >> .band").nth(2)
+    corners = [
+        tuple(map(float, pair.split(","))) for pair in points.get_attribute("points").split()
+    ]
+    curve = opened.page.locator("#panels-behaviour .panel >> nth=0 >> .curve").nth(0)
+    n = len(curve.get_attribute("points").split())
+    assert len(corners) == 2 * n
+    lower, upper = corners[:n], corners[: n - 1 : -1]
+    for (x, y), low, high in zip(
+        (map(float, pair.split(",")) for pair in curve.get_attribute("points").split()),
+        lower,
+        upper,
+        strict=True,
+    ):
+        assert low[0] == high[0] == x and low[1] >= y >= high[1]  # downwards on the screen
+    assert any(low[1] - high[1] > 2 for low, high in zip(lower, upper, strict=True))
+
+
+HOSTILE = "</script><script>document.title = 'broken'</script>"
+
+
+@pytest.fixture
+def hostile(browser: Any, tmp_path: Path) -> Iterator[Opened]:
+    """The report of cells whose model, task, role and quantity have that name."""
+    names = {f"{what}_words": f"{what} {HOSTILE}" for what in ("task", "role", "quantity")}
+    own = [own_cell(f"small {HOSTILE}", 100_000, HOSTILE, **names),
+           own_cell("large", 900_000, HOSTILE, **names)]  # fmt: skip
+    curves = curves_of(own)
+    emergence, _ = emergence_rows(curves, n_bootstrap=0)
+    spec, nothing = specification(curves, own), pd.DataFrame()
+    ends = pd.DataFrame([{"model": f"small {HOSTILE}", "task": HOSTILE, "out_of_range": 0,
+                          "not_converged": 0}])  # fmt: skip
+    found = Findings(
+        HOSTILE, spec, curves, own, emergence, nothing, ends, nothing,
+        head_tables(own, emergence), Comparisons(*[nothing] * 6), [f"a note on {HOSTILE}"],
+        {"emergence": emergence},
+    )  # fmt: skip
+    write_report(tmp_path / "report.html", found)
+    page = browser.new_page()
+    opened = Opened(page, tmp_path / "report.html")
+    yield opened
+    page.close()
+    assert opened.errors == []
+
+
+def test_names_are_shown_and_never_obeyed(hostile: Opened) -> None:
+    assert hostile.page.title() == f"{HOSTILE} · circuitwatch"
+    assert hostile.count("script") == 3  # data, circuits, the page's own
+    for selector in (
+        "h1",
+        "#panels-behaviour h4",
+        "#panels-roles h4",
+        "#panels-text h4",
+        ".controls",
+        "td",
+        "li",
+    ):
+        texts = " ".join(hostile.page.locator(selector).all_text_contents())
+        assert HOSTILE in texts, selector
+
+
+def test_a_users_task_role_and_quantities_are_in_the_page(hostile: Opened) -> None:
+    assert "log-probability of the answer" in hostile.text("#panels-behaviour h4")
+    assert "nats per token" in hostile.text("#panels-text h4")
+    depth = hostile.text("[id='panels-depth of circuits'] h4")
+    assert "mean depth · layers, task" in depth
+    for section in ("behaviour", "roles", "algorithm", "text"):
+        assert hostile.count(f"#panels-{section} .curve") == 2, section
+
+
+def test_a_tables_headings_and_numbers() -> None:
+    frame = pd.DataFrame(
+        {"model": ["m", "m"], "seed": [0, 0], "tokens": [1_500_000, None], "share": [0.25, 0.5],
+         "quantity": ["behaviour/value", "-"], "note": ["", ""]}
+    )  # fmt: skip
+    columns = {"model": None, "seed": None, "tokens": "emerges", "quantity": None, "share": None}
+    made = table(frame, columns | {"note": None}, Facts.of_installation())
+    assert made is not None and made.headings == ["model", "emerges", "quantity", "share"]
+    assert [[cell.text for cell in row] for row in made.rows] == [
+        ["m", "1.5M", "behaviour", "25.0%"],
+        ["m", "", "-", "50.0%"],
+    ]
+    assert [row[1].sort for row in made.rows] == ["1500000.0", ""]
+    assert table(frame.iloc[:0], columns, Facts.of_installation()) is None
 
 
 def test_what_names_hold_cannot_end_the_script() -> None:

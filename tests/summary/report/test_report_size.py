@@ -19,6 +19,7 @@ from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.heads.histories import CHECKS, ROLES, RoleHistory
 from circuitwatch.summary.heads.holders import turnover_table
 from circuitwatch.summary.heads.tables import head_tables
+from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.circuits import circuits_blob, varints
 from circuitwatch.summary.report.page import MOST_BYTES, Findings, write_report
 from circuitwatch.summary.tables import CellData, cells_table, with_cells
@@ -180,6 +181,7 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
     none = pd.DataFrame()
     found = Findings(
         "large",
+        specification(curves, cells, heads.bands),
         curves,
         cells,
         emergence,

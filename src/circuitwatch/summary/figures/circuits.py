@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitwatch.summary.figures.layout import is_laid_out, nodes_of, places_of, receivers_of
-from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE, in_words
+from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
+from circuitwatch.summary.lines import DOUBTS
 from circuitwatch.summary.tables import CellData
 from circuitwatch.units import format_tokens
 
@@ -33,20 +34,20 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
     has.
     """
     chosen = [(cell, _step_of(cell, step)) for cell in cells if is_laid_out(cell)]
-    there = [(cell, at) for cell, at in chosen if at is not None]
-    if not there:
+    shown = [(cell, at) for cell, at in chosen if at is not None]
+    if not shown:
         return None
-    columns = min(2, len(there))
-    rows = -(-len(there) // columns)
-    layers = max(int(cell.header["model"]["n_layers"]) for cell, _ in there)
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+    layers = max(int(cell.header["model"]["n_layers"]) for cell, _ in shown)
     lane = min(LANE, 4.0 / (layers + 2))
     figure = Figure(
         figsize=(COLUMN, rows * ((layers + 2) * lane + 0.45) + 0.3), layout="constrained"
     )
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
-    for axis in axes[len(there) :]:
+    for axis in axes[len(shown) :]:
         axis.set_axis_off()
-    for (cell, at), axis in zip(there, axes, strict=False):
+    for (cell, at), axis in zip(shown, axes, strict=False):
         draw_circuit(axis, cell, at)
     handles = [Line2D([], [], color=colour, lw=1.2) for colour in INPUTS.values()]
     figure.legend(
@@ -139,16 +140,29 @@ def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     axis.spines[:].set_visible(False)
     tokens = cell.curves.loc[cell.curves["step"] == step, "tokens"].iloc[0]
     drawn = f", {len(edges)} drawn" if count > len(edges) else ""
-    axis.set_title(in_words(cell.task), loc="left", fontsize=TITLE, fontweight="bold", pad=10)
+    doubts = "".join(f"\n{words}" for words in doubts_at(cell, step))
+    axis.set_title(
+        cell.facts.task(cell.task).words,
+        loc="left",
+        fontsize=TITLE,
+        fontweight="bold",
+        pad=10 + 8 * doubts.count("\n"),
+    )
     axis.text(
         0,
         1.0,
-        f"{cell.model}, {format_tokens(tokens) or 0}: {count} edges{drawn}",
+        f"{cell.model}, {format_tokens(tokens) or 0}: {count} edges{drawn}{doubts}",
         transform=axis.transAxes,
         fontsize=TEXT - 0.5,
         va="bottom",
         in_layout=False,
     )
+
+
+def doubts_at(cell: CellData, step: int) -> list[str]:
+    """What is doubtful about a cell's circuit at a step."""
+    row = cell.curves[cell.curves["step"] == step].iloc[0]
+    return [words for name, doubtful, words in DOUBTS if name in row and row[name] == doubtful]
 
 
 def _step_of(cell: CellData, step: int | None) -> int | None:

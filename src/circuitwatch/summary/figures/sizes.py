@@ -14,12 +14,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from circuitwatch.summary.figures.shared import (
     TEXT,
-    colours,
     finish,
-    in_words,
     panels,
-    quantity_in_words,
 )
+from circuitwatch.summary.panels import Specification
 from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.units import format_tokens
 
@@ -29,10 +27,10 @@ MEAN = "mean size over checkpoints with a circuit"
 
 
 def emergence_figure(
-    emergence: pd.DataFrame, scaling: pd.DataFrame, quantity: str
+    emergence: pd.DataFrame, scaling: pd.DataFrame, quantity: str, spec: Specification
 ) -> Figure | None:
-    """One panel a task: tokens of emergence against parameters; none without a moment or a limit of
-    two sizes.
+    """One panel a task: tokens of emergence against parameters; none without an emergence point or
+    a limit of two sizes.
 
     A dot with its 95 % interval where it emerged; a hollow triangle for a limit, up: not by the
     last checkpoint, down: there at the first; the dashed line is the trend that counts them as
@@ -44,12 +42,11 @@ def emergence_figure(
     )
     rows = rows[limits]
     sizes = rows.groupby("task")["model"].nunique().sort_values(ascending=False, kind="stable")
-    tasks = sorted(sizes.index[:MOST_PANELS])
+    tasks = sorted(sizes.index[:MOST_PANELS], key=lambda task: (spec.facts.task(task).place, task))
     if not tasks or rows["model"].nunique() < 2:
         return None
     figure, axes = panels(len(tasks), 2)
-    models = list(rows.sort_values("params_total", kind="stable")["model"].unique())
-    shade = colours(models)
+    facts, shade = spec.facts, spec.colours
     for task, axis in zip(tasks, axes, strict=True):
         own = rows[rows["task"] == task]
         for _, row in own.iterrows():
@@ -64,35 +61,34 @@ def emergence_figure(
                 at = row["last_tokens"] if up else row["first_tokens"]
                 axis.plot(row["params_total"], at, "^" if up else "v", mfc="none", mec=colour, ms=5)
         _trend_line(axis, scaling, task, quantity, "tokens of emergence", own["params_total"])
-        words = quantity_in_words(quantity)
-        _finish_sizes(axis, words if task == NO_TASK else in_words(task), "tokens of emergence")
+        words = facts.words(quantity) if task == NO_TASK else facts.task(task).words
+        _finish_sizes(axis, words, "tokens of emergence")
     return figure
 
 
 def circuit_sizes_figure(
-    points: pd.DataFrame, scaling: pd.DataFrame, quantity: str
+    scaling: pd.DataFrame, quantity: str, spec: Specification
 ) -> Figure | None:
-    """One panel a task: mean circuit size against parameters.
+    """One panel a task: the mean of a circuit's size against parameters, a dot a model and seed.
 
-    points: model, params, task, seed, value. None for fewer than two sizes.
+    None for fewer than two sizes.
     """
-    known = points.dropna(subset=["params"])
-    if known["params"].nunique() < 2:
+    facts, params = spec.facts, spec.lines.params
+    points = {
+        task: [line for line in panel.curves if line.model in params]
+        for task, panel in spec.panels(quantity).items()
+    }
+    points = {task: lines for task, lines in points.items() if lines}
+    if len({params[line.model] for lines in points.values() for line in lines}) < 2:
         return None
-    tasks = sorted(known["task"].unique())
-    figure, axes = panels(len(tasks), 2)
-    shade = colours(list(known.sort_values("params", kind="stable")["model"].unique()))
-    for task, axis in zip(tasks, axes, strict=True):
-        own = known[known["task"] == task]
-        axis.scatter(
-            own["params"], own["value"], c=[shade[model] for model in own["model"]], s=14, zorder=3
-        )
-        _trend_line(axis, scaling, task, quantity, MEAN, own["params"])
-        _finish_sizes(
-            axis,
-            in_words(task),
-            f"mean {quantity.split('/')[-1].replace('edges_share', 'share of edges')}",
-        )
+    figure, axes = panels(len(points), 2)
+    for (task, lines), axis in zip(points.items(), axes, strict=True):
+        x = [params[line.model] for line in lines]
+        means = [float(line.values.mean()) for line in lines]
+        shades = [spec.colours[line.model] for line in lines]
+        axis.scatter(x, means, c=shades, s=14, zorder=3)
+        _trend_line(axis, scaling, task, quantity, MEAN, x)
+        _finish_sizes(axis, facts.task(task).words, f"mean {facts.words(quantity)}")
     return figure
 
 

@@ -17,13 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.summary.figures.layout import is_laid_out, nodes_of
+from circuitwatch.summary.lines import DOUBTS
 from circuitwatch.summary.tables import CellData, without_duplicates
 
-FLAGS = (
-    ("circuit/out_of_range", True, "; faithfulness above 1.2 or below −0.2"),
-    ("circuit/score_converged", False, "; edge scores not converged"),
-)
-"""What is said of a circuit where a scalar of its record has that value."""
 EDGES = (300, 150, 75, 40, 20)
 """How many of a circuit's edges are kept: the first that fits."""
 
@@ -128,9 +124,9 @@ def _codes(known: pd.DataFrame) -> list[Any]:
         else pd.Series("not recorded", index=known.index)
     )
     said = said.fillna("not recorded")
-    for name, doubtful, words in FLAGS:
+    for name, doubtful, words in DOUBTS:
         if name in known:
-            said = said.where(known[name] != doubtful, said + words)
+            said = said.where(known[name] != doubtful, said + f"; {words}")
     codes, names = pd.factorize(said)
     return [list(names), [int(code) for code in codes]]
 

@@ -1,5 +1,5 @@
-"""What the report's figures are drawn from, small enough to lie in the page: curves, heads'
-timelines, transfer (`circuits` has the circuits).
+"""What the report's figures are drawn from, small enough to lie in the page: the panels of
+`summary.panels`, heads' timelines, transfer (`circuits` has the circuits).
 
 Curves are numbers of four digits over shared lists of token counts. A head's score at a checkpoint
 is one character. `report.js` is the other half: it reads exactly this.
@@ -9,58 +9,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from circuitwatch.summary.curves import NORMAL_95, OURS, Curves
-from circuitwatch.summary.figures.heads import MOST_HEADS, PLAIN, STYLES, states
-from circuitwatch.summary.figures.shared import EFFECT, colours, in_words, metric_name
-from circuitwatch.summary.heads.algorithm import MEANING
-from circuitwatch.summary.heads.bands import BANDED, MEASURES, UNEXPLAINED
-from circuitwatch.summary.heads.histories import role_place
+from circuitwatch.facts import Facts
+from circuitwatch.summary.figures.timeline import MOST_HEADS, role_label, states
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.heads.transfer import matrix, over_checkpoints
 from circuitwatch.summary.heads.turnover import holding, tenure
-from circuitwatch.summary.overlaps import references
-from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
+from circuitwatch.summary.lines import Line
+from circuitwatch.summary.panels import Choice, Panel, Specification
+from circuitwatch.summary.tables import NO_TASK
 
-BEHAVIOUR = {
-    "behaviour/value": "the task's metric",
-    "behaviour/effect": EFFECT,
-    "behaviour/accuracy": "accuracy",
-    "behaviour/log_prob": "log-probability of the right answer",
-}
-CIRCUIT = {
-    "circuit/edges_share": "share of all edges",
-    "circuit/edges": "edges",
-    "circuit/nodes": "nodes",
-    "circuit/faithfulness": "faithfulness",
-    "circuit/recovery": "recovery",
-    "overlap/edge_jaccard": "edge Jaccard to the checkpoint before",
-    "overlap/node_jaccard": "node Jaccard to the checkpoint before",
-    "overlap/weighted_edge_jaccard": "weighted edge Jaccard to the checkpoint before",
-    "overlap/edge_jaccard_mean": "edge Jaccard, exponentially weighted mean",
-    "overlap/edge_jaccard_resampled": "edge Jaccard of other prompts to the checkpoint before",
-    "overlap/node_jaccard_resampled": "node Jaccard of other prompts to the checkpoint before",
-    "overlap/weighted_edge_jaccard_resampled": "weighted edge Jaccard of other prompts to "
-    "the checkpoint before",
-    "overlap/edge_jaccard_final": "edge Jaccard to the last circuit",
-    "overlap/node_jaccard_final": "node Jaccard to the last circuit",
-    "overlap/weighted_edge_jaccard_final": "weighted edge Jaccard to the last circuit",
-    "overlap/edge_jaccard_final_resampled": "edge Jaccard of other prompts to the last circuit",
-    "overlap/node_jaccard_final_resampled": "node Jaccard of other prompts to the last circuit",
-    "overlap/weighted_edge_jaccard_final_resampled": "weighted edge Jaccard of other prompts "
-    "to the last circuit",
-}
-REFERENCES = {
-    "ceiling": "noise ceiling: circuits of other prompts at the same checkpoint (mean of "
-    "five neighbours)",
-    "chance": "circuits of these sizes by chance (mean of five neighbours)",
-}
-"""What an overlap is compared with: dashed and dotted lines."""
 LEVELS = 23
 """Steps of a head's score in the timeline; its four states (not held, held, confirmed and helps,
 and hurts) times this fit one printable character.
@@ -72,48 +36,102 @@ MOST_POINTS = 200_000
 """Points of curves in the report; beyond, every curve is thinned evenly in log tokens."""
 
 
+@dataclass
+class _Page:
+    """What the page has once, whoever draws it: models, lists of token counts, curves."""
+
+    models: list[str]
+    keep: int | None = None
+    axes: list[list[float]] = field(default_factory=list)
+    series: list[dict[str, Any]] = field(default_factory=list)
+    _places: dict[tuple[float, ...], int] = field(default_factory=dict)
+    _known: dict[int, int] = field(default_factory=dict)
+
+    def axis(self, tokens: Sequence[float]) -> int:
+        """The place of a list of token counts."""
+        key = tuple(float(count) for count in tokens)
+        if key not in self._places:
+            self._places[key] = len(self.axes)
+            self.axes.append([int(count) if count == int(count) else count for count in key])
+        return self._places[key]
+
+    def lines(self, lines: Sequence[Line], *, compared: bool = False) -> list[int]:
+        """The places of some curves; compared: they are what others are compared with, smoothed,
+        and no data of their own.
+        """
+        return [self._line(line, compared) for line in lines]
+
+    def _line(self, line: Line, compared: bool) -> int:
+        if id(line) in self._known:
+            return self._known[id(line)]
+        self._known[id(line)] = len(self.series)
+        n = line.tokens.size
+        if self.keep is not None and n > self.keep:
+            line = line.at(_evenly(n, self.keep))
+        made: dict[str, Any] = {
+            "m": self.models.index(line.model),
+            "t": line.task,
+            "q": line.quantity,
+            "s": line.seed,
+            "a": self.axis(line.tokens.tolist()),
+            "y": _numbers(line.values),
+        }
+        for name in ("low", "high", "least", "most"):
+            if (values := getattr(line, name)) is not None:
+                made[name] = _numbers(values)
+        if line.copies[0].size:
+            made["copies"] = [line.copies[0].tolist(), _numbers(line.copies[1])]
+        if line.doubts:
+            made["doubts"] = {words: places.tolist() for words, places in line.doubts.items()}
+        if compared:
+            made["compared"] = 1
+        self.series.append(made)
+        return len(self.series) - 1
+
+
 def report_data(
-    curves: Curves,
-    cells: Sequence[CellData],
-    emergence: pd.DataFrame,
-    scaling: pd.DataFrame,
-    heads: HeadTables,
+    spec: Specification, emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
 ) -> tuple[dict[str, Any], list[str]]:
-    """Everything but the circuits, as JSON can hold it; and notes of what was thinned out."""
-    models = [str(model) for model in curves.models]
-    sizes = curves.table.groupby("model")["params"].first()
-    shade = colours(models)
-    axes: list[list[float]] = []
-    places: dict[tuple[float, ...], int] = {}
+    """Everything but the circuits, as JSON can hold it; and notes of what was thinned out.
 
-    def axis(tokens: Sequence[float]) -> int:
-        key = tuple(float(t) for t in tokens)
-        if key not in places:
-            places[key] = len(axes)
-            axes.append([int(t) if t == int(t) else t for t in key])
-        return places[key]
-
-    series, notes = _series(curves, models, axis, heads.bands)
-    return {
+    Args:
+        spec: the panels.
+        emergence: one row a curve.
+        scaling: trends over size.
+        heads: timelines and transfer.
+    """
+    facts, models = spec.facts, spec.lines.models
+    every = [p for section in spec.sections.values() for p in section.panels]
+    points = sum(line.tokens.size for panel in every for line in panel.curves)
+    keep = max(2, int(MOST_POINTS / points * 160)) if points > MOST_POINTS else None
+    page = _Page(models, keep)
+    sections = [
+        {"id": section.name, "choices": [_choice(choice, page) for choice in section.choices]}
+        for section in spec.sections.values()
+    ]
+    asked = [str(q) for q in dict.fromkeys(emergence["quantity"])] if len(emergence) else []
+    data = {
         "models": [
-            {
-                "name": m,
-                "params": None if pd.isna(sizes[m]) else float(sizes[m]),
-                "colour": shade[m],
-            }
+            {"name": m, "params": number(spec.lines.params.get(m), 9), "colour": spec.colours[m]}
             for m in models
         ],
-        "tasks": [{"name": t, "words": in_words(t)} for t in _tasks(curves)],
-        "axes": axes,
-        "series": series,
-        "duplicates": _duplicates(cells, models),
-        "sections": _sections(series),
-        "timeline": _timeline(heads, models, axis),
+        "tasks": [
+            {"name": task, "words": facts.task(task).words}
+            for task in spec.lines.tasks()
+            if task != NO_TASK
+        ],
+        "quantities": {quantity: facts.words(quantity) for quantity in asked},
+        "sections": sections,
+        "timeline": _timeline(heads, page, facts),
         "transfer": _transfer(heads.transfer, models),
-        "specificity": _specificity(heads.specificity, models),
+        "specificity": _specificity(heads.specificity, models, facts),
         "emergence": _emergence(emergence, models),
         "trends": _trends(scaling),
-    }, notes
+        "axes": page.axes,
+        "series": page.series,
+    }
+    thinned = [f"curves in the report are thinned to {keep} checkpoints"] if keep else []
+    return data, thinned
 
 
 def as_json(data: Mapping[str, Any]) -> str:
@@ -125,207 +143,50 @@ def as_json(data: Mapping[str, Any]) -> str:
 
 def number(value: Any, digits: int = 4) -> float | None:
     """A number as short as four digits are; none for what is missing."""
-    if value is None or pd.isna(value) or not np.isfinite(value):
+    if value is None or value != value or value in (np.inf, -np.inf):
         return None
     short = float(f"{float(value):.{digits}g}")
     return int(short) if short == int(short) and abs(short) < 1e15 else short
 
 
-def _tasks(curves: Curves) -> list[str]:
-    return sorted(set(curves.table["task"]) - {NO_TASK})
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [number(value) for value in values.tolist()]
 
 
-def _is_shown(quantity: str) -> bool:
-    if not quantity.startswith(OURS):
-        return True
-    measures = {
-        f"algorithm/{name}" for names in (*MEASURES.values(), UNEXPLAINED) for name in names
+def _choice(choice: Choice, page: _Page) -> dict[str, Any]:
+    return {
+        "label": choice.label,
+        "notes": choice.notes,
+        "panels": [_panel(panel, page) for panel in choice.panels],
     }
-    compared = {name for overlap in CIRCUIT for name in references(overlap).values()}
-    role = quantity.startswith("roles/") and quantity.endswith("/max")
-    return role or any(quantity in names for names in (BEHAVIOUR, CIRCUIT, measures, compared))
 
 
-def _series(
-    curves: Curves, models: list[str], axis: Any, bands: pd.DataFrame
-) -> tuple[list[dict[str, Any]], list[str]]:
-    table = curves.table[curves.table["tokens"].notna()]
-    table = table[
-        table["quantity"]
-        .map({q: _is_shown(str(q)) for q in table["quantity"].unique()})
-        .astype(bool)
-    ]
-    keep = max(2, int(MOST_POINTS / max(len(table), 1) * 160)) if len(table) > MOST_POINTS else None
-    made = []
-    for (model, task, quantity, seed), rows in table.groupby(
-        ["model", "task", "quantity", "seed"], sort=False
-    ):
-        if keep is not None and len(rows) > keep:
-            rows = rows.iloc[np.unique(np.linspace(0, len(rows) - 1, keep).round().astype(int))]
-        line: dict[str, Any] = {
-            "m": models.index(model),
-            "t": task,
-            "q": quantity,
-            "s": int(seed),
-            "a": axis(rows["tokens"].tolist()),
-            "y": [number(v) for v in rows["value"]],
-        }
-        if rows["stderr"].notna().all() and not str(quantity).startswith(
-            ("circuit/", "overlap/", "roles/")
-        ):
-            line["e"] = [number(v * NORMAL_95, 3) for v in rows["stderr"]]
-        if str(quantity).startswith("algorithm/"):
-            name = str(quantity).removeprefix("algorithm/")
-            line |= _over_cutoffs(bands, (model, task, name, seed), rows["tokens"])
-        made.append(line)
-    return made, [
-        f"curves in the report are thinned to {keep} checkpoints"
-    ] if keep is not None else []
-
-
-def _over_cutoffs(bands: pd.DataFrame, key: tuple[Any, ...], tokens: pd.Series) -> dict[str, Any]:
-    """What a measure of the algorithm shows at some token counts instead of its curve.
-
-    y and e at the default cut-offs; lo and hi, the least and the most over all of them, where it
-    has a band.
-    """
-    model, task, name, seed = key
-    own = bands[(bands["model"] == model) & (bands["task"] == task) & (bands["quantity"] == name)]
-    own = own[own["seed"] == seed]
-    default = own[own["cutoff"].isna()].set_index("tokens").reindex(tokens)
-    if default["value"].isna().all():
-        return {}
-    half = (default["high"] - default["low"]) / 2
-    found = {"y": [number(v) for v in default["value"]], "e": [number(v, 3) for v in half]}
-    if name in BANDED:
-        over = (
-            own[own["cutoff"].notna()]
-            .groupby("tokens")["value"]
-            .agg(["min", "max"])
-            .reindex(tokens)
-        )
-        found |= {"lo": [number(v) for v in over["min"]], "hi": [number(v) for v in over["max"]]}
-    return found
-
-
-def _sections(series: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Which series stand in which panel: section → choices of a select → panels."""
-    of: dict[tuple[str, str], list[int]] = {}
-    for place, line in enumerate(series):
-        of.setdefault((line["q"], line["t"]), []).append(place)
-
-    def by_task(quantity: str, words: str) -> dict[str, Any]:
-        tasks = sorted(task for q, task in of if q == quantity)
-        unit = (
-            ""
-            if quantity in ("behaviour/value", "behaviour/effect")
-            else words.split(" to the ")[0]
-        )
-        share = quantity.startswith("overlap/") or quantity in ("behaviour/accuracy",)
-        panels: list[dict[str, Any]] = [
-            {
-                "t": t,
-                "title": in_words(t),
-                "unit": unit or metric_name(t),
-                "series": of[quantity, t],
-            }
-            for t in tasks
-        ]
-        for panel in panels:
-            for kind, name in references(quantity).items():
-                panel |= {kind: of[name, panel["t"]]} if (name, panel["t"]) in of else {}
-            if quantity == "behaviour/value" and ("behaviour/effect", panel["t"]) in of:
-                panel["effect"] = of["behaviour/effect", panel["t"]]
-        said = [
-            f"– – {EFFECT}; a behaviour is above chance only where the intervals of both "
-            f"lie above 0"
-        ]
-        said = said if any("effect" in panel for panel in panels) else []
-        said += [
-            f"{line} {REFERENCES[kind]}"
-            for kind, line in (("ceiling", "– –"), ("chance", "· · ·"))
-            if any(kind in panel for panel in panels)
-        ]
-        return {
-            "label": words,
-            "range": [0, 1] if share else None,
-            "panels": panels,
-            "note": "; ".join(said),
-        }
-
-    made: list[dict[str, Any]] = []
-    for name, wanted in (("behaviour", BEHAVIOUR), ("circuits", CIRCUIT)):
-        choices = [
-            by_task(q, words) for q, words in wanted.items() if any(q == known for known, _ in of)
-        ]
-        made.append({"id": name, "choices": choices})
-    roles = sorted({q.split("/")[1] for q, _ in of if q.startswith("roles/")}, key=role_place)
-    panels = [
-        {
-            "t": None,
-            "title": in_words(r),
-            "unit": "strongest head",
-            "series": of[f"roles/{r}/max", NO_TASK],
-        }
-        for r in roles
-        if (f"roles/{r}/max", NO_TASK) in of
-    ]
-    made.append(
-        {
-            "id": "roles",
-            "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else [],
-        }
-    )
-    panels = [
-        {
-            "t": t,
-            "title": MEANING[name],
-            "unit": f"share, {in_words(t)}",
-            "series": of[f"algorithm/{name}", t],
-        }
-        for t, names in MEASURES.items()
-        for name in (*names, *UNEXPLAINED)
-        if (f"algorithm/{name}", t) in of
-    ]
-    made.append(
-        {
-            "id": "algorithm",
-            "choices": [{"label": "", "range": [0, 1], "panels": panels}] if panels else [],
-        }
-    )
-    others = dict.fromkeys(q for q, _ in of if not q.startswith(OURS))
-    made.append({"id": "curves", "choices": [by_task(q, q.replace("_", " ")) for q in others]})
+def _panel(panel: Panel, page: _Page) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "t": None if panel.task == NO_TASK else panel.task,
+        "title": panel.title,
+        "axis": panel.axis,
+        "limits": [number(end, 6) for end in panel.limits],
+        "series": page.lines(panel.curves),
+    }
+    if panel.levels:
+        made["levels"] = [{"y": level, "words": words} for level, words in panel.levels]
+    if panel.beside:
+        made["beside"] = page.lines(panel.beside)
+    for kind in ("ceiling", "chance"):
+        if lines := getattr(panel, kind):
+            made[kind] = page.lines(lines, compared=True)
     return made
 
 
-def _duplicates(cells: Sequence[CellData], models: list[str]) -> list[dict[str, Any]]:
-    """Checkpoints with the weights of another: crosses in the panels of their cell."""
-    found = []
-    for cell in cells:
-        wrong = cell.curves[is_duplicate(cell.curves)]
-        for quantity in (*BEHAVIOUR, *CIRCUIT):
-            known = wrong.dropna(subset=[quantity]) if quantity in wrong else wrong.iloc[:0]
-            if len(known):
-                found.append(
-                    {
-                        "m": models.index(cell.model),
-                        "t": cell.task,
-                        "q": quantity,
-                        "x": known["tokens"].tolist(),
-                        "y": [number(v) for v in known[quantity]],
-                    }
-                )
-    return found
-
-
-def _timeline(heads: HeadTables, models: list[str], axis: Any) -> list[dict[str, Any]]:
+def _timeline(heads: HeadTables, page: _Page, facts: Facts) -> list[dict[str, Any]]:
     """A line a role of a model and seed: its heads, those that hold it longest, with one character
     a checkpoint.
     """
     lines = []
     for history in heads.histories:
         held_ever = tenure(history.scores, history.threshold)
-        if held_ever.empty or history.model not in models:
+        if held_ever.empty or history.model not in page.models:
             continue
         names = held_ever.loc[
             held_ever["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"
@@ -345,11 +206,11 @@ def _timeline(heads: HeadTables, models: list[str], axis: Any) -> list[dict[str,
                 rows.append([str(name), code])
             lines.append(
                 {
-                    "m": models.index(history.model),
+                    "m": page.models.index(history.model),
                     "s": history.seed,
-                    "role": in_words(history.role) + (f" ({task})" if task else ""),
-                    "colour": STYLES.get(history.role, PLAIN)[0],
-                    "a": axis(history.scores.index.get_level_values("tokens").tolist()),
+                    "role": role_label(history, task, facts),
+                    "colour": facts.role(history.role).colour,
+                    "a": page.axis(history.scores.index.get_level_values("tokens").tolist()),
                     "heads": rows,
                     "more": len(held_ever) - len(rows),
                 }
@@ -367,7 +228,9 @@ def _transfer(transfer: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]
         if model not in models:
             continue
         table = matrix(rows)
-        table = table.iloc[_spread(len(table)), _spread(table.shape[1])]
+        table = table.iloc[
+            _evenly(len(table), MOST_CHECKPOINTS), _evenly(table.shape[1], MOST_CHECKPOINTS)
+        ]
         made.append(
             {
                 "m": models.index(str(model)),
@@ -380,19 +243,23 @@ def _transfer(transfer: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]
     return made
 
 
-def _specificity(specificity: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
+def _specificity(
+    specificity: pd.DataFrame, models: list[str], facts: Facts
+) -> list[dict[str, Any]]:
     made = []
     for model, rows in specificity.groupby("model", sort=False) if len(specificity) else ():
         value = "last" if rows["last"].notna().any() else "mean"
         table = rows.pivot_table(
             index="circuit_task", columns="task", values=value, aggfunc="median", dropna=False
         )
+        order = sorted(table.index, key=lambda task: (facts.task(task).place, task))
+        table = table.reindex(index=order, columns=[t for t in order if t in table.columns])
         made.append(
             {
                 "m": models.index(str(model)),
                 "at": number(rows["last_tokens"].max()) if value == "last" else None,
-                "rows": [in_words(t) for t in table.index],
-                "columns": [in_words(t) for t in table.columns],
+                "rows": [facts.task(task).words for task in table.index],
+                "columns": [facts.task(task).words for task in table.columns],
                 "v": [[number(v, 3) for v in row] for row in table.to_numpy(dtype=float)],
             }
         )
@@ -435,5 +302,5 @@ def _trends(scaling: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _spread(n: int) -> NDArray[np.intp]:
-    return np.unique(np.linspace(0, n - 1, min(n, MOST_CHECKPOINTS)).round().astype(np.intp))
+def _evenly(n: int, most: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.intp))

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from circuitwatch.summary.figures.shared import in_words, quantity_in_words
+from circuitwatch.facts import Facts
+from circuitwatch.summary.lines import ELSEWHERE
+from circuitwatch.summary.panels import METRIC
 from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.units import format_tokens
 
@@ -20,16 +22,16 @@ STATUS_WORDS = {
     "already": "there from the first checkpoint",
     "never": "never by the last checkpoint",
     "transient": "rose and fell",
-    "ambiguous": "no one moment can be told",
+    "ambiguous": "no one emergence point can be told",
 }
 
 
-def emergence_sentence(row: pd.Series) -> str:
+def emergence_sentence(row: pd.Series, facts: Facts) -> str:
     """One row of the emergence table in words, with its note."""
-    what = quantity_in_words(str(row["quantity"]))
+    what = facts.words(str(row["quantity"]))
     match row["status"]:
         case "emerged":
-            said = f"{what} emerged at {moment_of(row)}"
+            said = f"{what} emerged at {point_of(row)}"
         case "already":
             said = (
                 f"{what} was there at the first checkpoint "
@@ -40,12 +42,14 @@ def emergence_sentence(row: pd.Series) -> str:
         case "transient":
             said = f"{what} rose and fell"
         case _:
-            said = f"no one moment can be told for {what}"
+            said = f"no one emergence point can be told for {what}"
     note = str(row["note"]) if isinstance(row["note"], str) else ""
     return f"{said[0].upper()}{said[1:]}{': ' + note if note else ''}."
 
 
-def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[tuple[str, str]]:
+def emergence_findings(
+    emergence: pd.DataFrame, scaling: pd.DataFrame, facts: Facts
+) -> list[tuple[str, str]]:
     """For each task, in which models its behaviour emerged and when, and how that goes with size:
     (task in words, sentences).
 
@@ -55,14 +59,24 @@ def emergence_findings(emergence: pd.DataFrame, scaling: pd.DataFrame) -> list[t
     if emergence.empty:
         return []
     sizes = emergence.groupby(["task", "quantity"], sort=False)["model"].nunique()
-    others = [(t, q) for (t, q), n in sizes.items() if "/" not in q and t != NO_TASK and n > 1]
-    asked = [(t, q) for t, q in sizes.index if q == "behaviour/value"] + others[:MOST_CURVES]
-    return [
+    behaviours = sorted(
+        (t for t, q in sizes.index if q == METRIC), key=lambda t: (facts.task(t).place, t)
+    )
+    others = [
+        (t, q)
+        for (t, q), n in sizes.items()
+        if n > 1 and t != NO_TASK and facts.quantity(q).panel == ELSEWHERE
+    ]
+    said = [
+        (begin(facts.task(t).words), _when_and_where(emergence, scaling, t, METRIC))
+        for t in behaviours
+    ]
+    return said + [
         (
-            begin(t) + ("" if "/" in q else f", {in_words(q)}"),
+            f"{begin(facts.task(t).words)}, {facts.words(q)}",
             _when_and_where(emergence, scaling, t, q),
         )
-        for t, q in asked
+        for t, q in others[:MOST_CURVES]
     ]
 
 
@@ -74,10 +88,10 @@ def _when_and_where(
     emerged = rows[rows["status"] == "emerged"]
     sentences = []
     if len(emerged):
-        moments = [f"{_who(row, several)} at {moment_of(row)}" for _, row in emerged.iterrows()]
+        points = [f"{_who(row, several)} at {point_of(row)}" for _, row in emerged.iterrows()]
         what = "runs" if several else "models"
         sentences.append(
-            f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(moments, '; ')}."
+            f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(points, '; ')}."
         )
     for status, words in STATUS_WORDS.items():
         who = [
@@ -128,11 +142,11 @@ def _interval(row: pd.Series) -> tuple[float, float]:
     return float(row["tokens"]) if low is None else low, float("inf") if high is None else high
 
 
-def moment_of(row: pd.Series) -> str:
-    """When something emerged, with its interval, or why there is no moment."""
+def point_of(row: pd.Series) -> str:
+    """When something emerged, with its interval, or why there is no emergence point."""
     if row["status"] != "emerged":
         return (
-            f"no one moment, {row['status']}"
+            f"no one emergence point, {row['status']}"
             if row["status"] != "already"
             else "the first checkpoint or before"
         )
@@ -147,10 +161,9 @@ def listed(names: Sequence[str], between: str = ", ") -> str:
     return between.join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-def begin(task: str) -> str:
-    """A task's name at the beginning of a sentence."""
-    words = in_words(task)
-    return words[0].upper() + words[1:]
+def begin(words: str) -> str:
+    """Words at the beginning of a sentence."""
+    return words[:1].upper() + words[1:]
 
 
 def times(number: int) -> str:

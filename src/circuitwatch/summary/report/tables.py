@@ -1,256 +1,132 @@
-"""The report's tables: what columns they show, what these are called, and their HTML; sorted by a
-button in each column's head.
+"""The report's tables as its templates take them: headings and cells, each with the words that are
+shown and the value that it is sorted by.
 """
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from circuitwatch.summary.figures.shared import format_interval, in_words, quantity_in_words
+from circuitwatch.facts import Facts
+from circuitwatch.summary.lines import ELSEWHERE
+from circuitwatch.summary.report.columns import EMERGENCE, SCALING, Columns
 from circuitwatch.summary.report.emergence_words import emergence_sentence
 from circuitwatch.summary.tables import NO_TASK
-from circuitwatch.units import format_tokens
+from circuitwatch.units import format_interval, format_tokens
 
-Columns = Mapping[str, str | None]
-"""Column → the name it is shown with; its own where none is given."""
-
-ENDS: Columns = {
-    "model": None,
-    "task": None,
-    "seed": None,
-    "checkpoints": None,
-    "behaviour": "behaviour at the end",
-    "effect": "effect (clean − corrupted)",
-    "not_above_chance": "not above chance",
-    "accuracy": None,
-    "circuit_status": "circuit",
-    "circuit_edges": "edges",
-    "n_edges": "of",
-    "circuit_edges_share": "share",
-    "recovery": None,
-    "faithfulness": None,
-    "checkpoints_with_circuit": "with a circuit",
-    "out_of_range": "of these faithfulness out of range",
-    "score_steps": "steps of the scores",
-    "score_error": "error of the scores",
-    "not_converged": "not converged at",
-    "why_no_circuit": "why no circuit (at how many)",
-    "mean_edges_share": "mean share",
-    "mean_node_jaccard": "mean node Jaccard",
-    "mean_edge_jaccard": "mean edge Jaccard",
-}
-SCALING: Columns = {
-    "task": None,
-    "quantity": None,
-    "of": None,
-    "status": None,
-    "n_sizes": "sizes",
-    "n_censored": "censored",
-    "slope": "slope (log–log)",
-    "slope_low": "low",
-    "slope_high": "high",
-    "spearman": None,
-    "spearman_p": "p",
-    "spearman_p_holm": "p (Holm)",
-    "spearman_p_bh": "p (BH)",
-    "pearson": None,
-    "pearson_p": "p",
-    "pearson_p_holm": "p (Holm)",
-    "knee_status": "knee",
-}
-LAGS: Columns = {
-    "model": None,
-    "seed": None,
-    "task": None,
-    "role": None,
-    "verdict": None,
-    "ratio": None,
-    "ratio_low": "low",
-    "ratio_high": "high",
-    "note": None,
-}
-AGREEMENT: Columns = {
-    "task": None,
-    "role": None,
-    "before": None,
-    "after": None,
-    "untold": "can't be told",
-    "p": "sign test p",
-    "p_adjusted": "p adjusted",
-    "smallest_p": "smallest possible p",
-}
-CHANGES: Columns = {
-    "model": None,
-    "task": None,
-    "seed": None,
-    "quantity": None,
-    "tokens": None,
-    "low": "95 % from",
-    "high": "to",
-    "before": "value before",
-    "after": "after",
-    "slope_before": "slope before",
-    "slope_after": "after",
-}
-STABILITY: Columns = {
-    "model": None,
-    "task": None,
-    "seed": None,
-    "quantity": None,
-    "n": "checkpoints after",
-    "spread": None,
-    "drift": "drift per tenfold",
-    "largest_fall": "largest fall",
-    "below": "share below its level",
-    "status": None,
-}
-CIRCUITS: Columns = {
-    "model": None,
-    "task": None,
-    "seed": None,
-    "compared": "compared with",
-    "measure": None,
-    "all_prompts": "same prompts",
-    "n": "pairs",
-    "jaccard": "other prompts",
-    "chance": "by chance",
-    "ceiling": "noise ceiling",
-    "stability": None,
-    "low": None,
-    "high": None,
-    "gained": "edges gained",
-    "lost": None,
-    "kept": "share kept",
-    "ever": "edges ever",
-    "always": None,
-}
-METRICS: Columns = {
-    "model": None,
-    "task": None,
-    "seed": None,
-    "finding": None,
-    "ratio": "width of accuracy's rise ÷ the metric's",
-    "ratio_low": "low",
-    "ratio_high": "high",
-    "warning": None,
-}
-EMERGENCE: Columns = {
-    "model": None,
-    "task": None,
-    "seed": None,
-    "quantity": None,
-    "status": None,
-    "tokens": None,
-    "interval": "95 % interval",
-    "seen": "seen between",
-    "final": "at the end",
-    "head": None,
-    "words": "in words",
-}
+MOST_ROWS = 400
+"""Rows of a table that the page shows; the CSV has all."""
 TOKENS = {"tokens", "tokens_before", "tokens_after", "last_tokens"}
+NAMES = {"task", "role", "circuit_task", "quantity"}
+"""Columns whose names are shown in words."""
 TEXTS = {"note", "words", "warning", "status_words", "why_no_circuit"}
 
 
-def emergence_html(emergence: pd.DataFrame) -> str:
-    """The emergence table, behaviours first, with a sentence a row."""
-    if emergence.empty:
-        return "<p>No curve has enough checkpoints to say when it rose.</p>"
-    shown = emergence.assign(
-        words=[emergence_sentence(row) for _, row in emergence.iterrows()],
-        quantity=emergence["quantity"].map(quantity_in_words),
-        interval=[
-            format_interval(low, high)
-            for low, high in zip(emergence["tokens_low"], emergence["tokens_high"], strict=True)
-        ],
-        seen=[
-            format_interval(low, high)
-            for low, high in zip(emergence["crossing_low"], emergence["crossing_high"], strict=True)
-        ],
-    )
-    others = emergence["quantity"].isin(["behaviour/accuracy", "circuit/found"])
-    roles = emergence["task"] == NO_TASK
-    first = shown[~others & ~roles]
-    shown_first = (
-        table_html(first.drop(columns="head", errors="ignore"), EMERGENCE) if len(first) else ""
-    )
-    return (
-        shown_first
-        + folded("head roles", table_html(shown[roles], EMERGENCE) if roles.any() else "")
-        + folded(
-            "accuracy, and whether there is a circuit",
-            table_html(shown[others], EMERGENCE) if others.any() else "",
-        )
-    )
-
-
-def scaling_html(scaling: pd.DataFrame) -> str:
-    """The scaling table, without the rows that have too few sizes to say anything; how many those
-    are.
+@dataclass(frozen=True)
+class Cell:
+    """What is shown; kind: a class of the style sheet; sort: the number that it is sorted by, none
+    for a text.
     """
-    if scaling.empty:
-        return ""
-    silent = scaling["status"] != "fitted"
-    note = (
-        f"<p>{int(silent.sum())} of {len(scaling)} quantities have too few sizes for a "
-        f"trend; scaling.csv lists them.</p>"
-        if silent.any()
-        else ""
-    )
-    return note + (table_html(scaling[~silent], SCALING) if (~silent).any() else "")
+
+    text: str
+    kind: str = ""
+    sort: str | None = None
 
 
-def table_html(table: pd.DataFrame, columns: Columns) -> str:
-    """A sortable table of some columns, with the names they are to have; a column of seeds only
-    where there are several, none that is empty.
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows; of: how many rows there are of which only the first are shown."""
+
+    headings: list[str]
+    rows: list[list[Cell]]
+    of: int
+
+
+def table(frame: pd.DataFrame, columns: Columns, facts: Facts) -> Table | None:
+    """Some columns of a table with the names they are to have, at most MOST_ROWS rows; a column of
+    seeds only where there are several, none that is empty. None for a table without rows.
     """
-    empty = {name for name in table if not table[name].replace("", None).notna().any()}
-    there = [
+    if frame.empty:
+        return None
+    shown = frame.head(MOST_ROWS)
+    names = [
         name
         for name in columns
-        if name in table and name not in empty and (name != "seed" or table["seed"].nunique() > 1)
+        if name in shown
+        and shown[name].replace("", None).notna().any()
+        and (name != "seed" or frame["seed"].nunique() > 1)
     ]
-    head = "".join(
-        f"<th><button>{html.escape(columns[name] or name.replace('_', ' '))}</button></th>"
-        for name in there
-    )
-    rows = "".join(
-        "<tr>"
-        + "".join(_cell(name, value) for name, value in zip(there, row, strict=True))
-        + "</tr>"
-        for row in table[there].astype(object).itertuples(index=False)
-    )
-    return (
-        f'<div class="scroll" '
-        f'tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    )
+    rows = [
+        [_cell(name, value, facts) for name, value in zip(names, row, strict=True)]
+        for row in shown[names].astype(object).itertuples(index=False)
+    ]
+    return Table([columns[name] or name.replace("_", " ") for name in names], rows, len(frame))
 
 
-def folded(summary: str, content: str) -> str:
-    """Something that is shown when asked for."""
-    return (
-        f"<details><summary>{html.escape(summary)}</summary>{content}</details>" if content else ""
+def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
+    """The emergence table with a sentence a row, in parts: `behaviours` (and curves from
+    elsewhere), `head roles`, `the model's other curves`, `other curves of the tasks`; those that
+    have rows.
+    """
+    if emergence.empty:
+        return {}
+    ends = {"interval": "tokens", "seen": "crossing"}
+    shown = emergence.assign(
+        words=[emergence_sentence(row, facts) for _, row in emergence.iterrows()],
+        **{
+            column: [
+                format_interval(low, high)
+                for low, high in zip(
+                    emergence[f"{name}_low"], emergence[f"{name}_high"], strict=True
+                )
+            ]
+            for column, name in ends.items()
+        },
     )
+    part = [_part(str(q), str(t), facts) for q, t in zip(shown["quantity"], shown["task"],
+                                                        strict=True)]  # fmt: skip
+    found: dict[str, Table] = {}
+    for name in PARTS:
+        own = shown[[one == name for one in part]]
+        if name == PARTS[0]:
+            own = own.drop(columns="head", errors="ignore")
+        made = table(own, EMERGENCE, facts)
+        found |= {name: made} if made is not None else {}
+    return found
 
 
-def _cell(column: str, value: Any) -> str:
+PARTS = ("behaviours", "head roles", "the model's other curves", "other curves of the tasks")
+
+
+def _part(quantity: str, task: str, facts: Facts) -> str:
+    known = facts.quantity(quantity)
+    if task == NO_TASK and known.panel != ELSEWHERE:
+        return PARTS[1] if known.panel == "roles" else PARTS[2]
+    return PARTS[0] if known.unit == "task" or known.panel == ELSEWHERE else PARTS[3]
+
+
+def scaling_table(scaling: pd.DataFrame, facts: Facts) -> tuple[Table | None, int]:
+    """The trends over size, without the rows that have too few sizes to say anything, and how many
+    those are.
+    """
+    if scaling.empty:
+        return None, 0
+    silent = scaling["status"] != "fitted"
+    return table(scaling[~silent], SCALING, facts), int(silent.sum())
+
+
+def _cell(column: str, value: Any, facts: Facts) -> Cell:
     if value is None or (not isinstance(value, str) and pd.isna(value)):
-        return '<td data-value=""></td>'
-    if isinstance(value, str | bool):
-        text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
-        css = (
-            f"status-{text.split(':')[0].split()[0]}"
-            if column == "status" and text
-            else "note"
-            if column in TEXTS
-            else ""
-        )
-        shown = in_words(text) if column in ("task", "role", "circuit_task", "quantity") else text
-        kind = f' class="{html.escape(css)}"' if css else ""
-        return f"<td{kind}>{html.escape(shown)}</td>"
+        return Cell("", sort="")
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, str):
+        kind = f"status-{value.split(':')[0].split()[0]}" if column == "status" and value else ""
+        if column in NAMES and value != NO_TASK:
+            value = facts.words(value)
+        return Cell(value, kind or ("note" if column in TEXTS else ""))
     number = float(value)
     if column in TOKENS:
         text = format_tokens(number) or "0"
@@ -259,4 +135,4 @@ def _cell(column: str, value: Any) -> str:
     else:
         whole = number.is_integer() and abs(number) < 1e6 and "jaccard" not in column
         text = f"{number:.0f}" if whole else f"{number:.3g}"
-    return f'<td class="number" data-value="{number}">{text}</td>'
+    return Cell(text, "number", str(number))

@@ -5,9 +5,9 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 const hidden = { models: new Set(), tasks: new Set() };
-let moment = null; // tokens of the checkpoint that all figures mark
+let checkpoint = null; // tokens of the checkpoint that all figures mark
 const redraw = []; // functions that draw a figure anew
-const onMoment = []; // functions that move its mark
+const onCheckpoint = []; // functions that move its mark
 
 function make(name, attributes = {}, ...children) {
   const node = document.createElement(name);
@@ -28,6 +28,7 @@ function short(count) {
   return String(+count.toPrecision(3));
 }
 const value = y => (y === null ? "–" : (Math.abs(y) >= 100 ? y.toFixed(0) : Math.abs(y) >= 10 ? y.toFixed(1) : y.toFixed(2)).replace(/^-0(\.0*)?$/, "0$1").replace("-", "−"));
+const taskPlace = task => data.tasks.findIndex(known => known.name === task);
 const words = task => (data.tasks.find(known => known.name === task) || { words: task }).words;
 const seeds = new Set(data.series.map(line => line.s));
 const called = line => data.models[line.m].name + (seeds.size > 1 ? ` seed ${line.s}` : "");
@@ -88,10 +89,10 @@ function canvas(host, height, label) {
 
 // ---- the shared checkpoint ----
 
-function setMoment(tokens, from = null) {
-  if (tokens === moment) return;
-  moment = tokens;
-  for (const move of onMoment) move(from);
+function setCheckpoint(tokens, from = null) {
+  if (tokens === checkpoint) return;
+  checkpoint = tokens;
+  for (const move of onCheckpoint) move(from);
 }
 function nearest(axis, tokens) { // the place in an ascending axis that is nearest in log tokens
   let best = 0;
@@ -104,100 +105,98 @@ function nearest(axis, tokens) { // the place in an ascending axis that is neare
 
 // ---- panels of curves ----
 
-function drawPanel(host, panel, choice) {
-  const lines = panel.series.map(index => data.series[index]).filter(visible);
-  host.replaceChildren(make("h4", {}, panel.title, make("span", {}, ` · ${panel.unit}`)));
+let clips = 0;
+function drawPanel(host, panel) {
+  const find = places => (places || []).map(index => data.series[index]).filter(visible);
+  const lines = find(panel.series);
+  host.replaceChildren(make("h4", {}, panel.title, make("span", {}, ` · ${panel.axis}`)));
   if (!lines.length) { host.append(make("p", { class: "quiet" }, "nothing chosen")); return; }
   const height = 230;
-  const { svg, width } = canvas(host, height, `${panel.title}, ${panel.unit}, over training tokens`);
+  const { svg, width } = canvas(host, height, `${panel.title}, ${panel.axis}, over training tokens`);
   const box = { left: 42, right: width - 8, top: 8, bottom: height - 36 };
   const xs = lines.map(line => places(data.axes[line.a]));
-  const beside = (panel.effect || []).map(index => data.series[index]).filter(visible); // the effect beside the metric
-  const crosses = data.duplicates.filter(d => d.q === lines[0].q && d.t === panel.t && !hidden.models.has(d.m));
+  const beside = find(panel.beside); // the effect beside the metric
   const x = logScale(Math.min(...xs.map(axis => axis[0])), Math.max(...xs.map(axis => axis.at(-1))), box.left + 4, box.right - 4);
-  let low = Infinity, high = -Infinity;
-  for (const line of [...lines, ...beside])
-    line.y.forEach((y, k) => {
-      if (y === null) return;
-      const e = line.e ? line.e[k] || 0 : 0;
-      low = Math.min(low, y - e, line.lo?.[k] ?? y); high = Math.max(high, y + e, line.hi?.[k] ?? y);
-    });
-  for (const cross of crosses) for (const y of cross.y) { low = Math.min(low, y); high = Math.max(high, y); }
-  if (choice.range) [low, high] = [Math.min(low, choice.range[0]), Math.max(high, choice.range[1])];
-  else if (low > 0 && low < high / 2) low = 0;
-  const room = (high - low || 1) * 0.04;
-  const y = linearScale(low - room, high + room, box.bottom, box.top);
+  const y = linearScale(panel.limits[0], panel.limits[1], box.bottom, box.top);
   frame(svg, box, x, y, "training tokens");
+  const clip = `clip-${clips++}`, inside = draw("clipPath", { id: clip });
+  inside.append(draw("rect", { x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top }));
+  const plot = draw("g", { "clip-path": `url(#${clip})` });
+  svg.append(inside, plot);
+  for (const level of panel.levels || []) {
+    const line = draw("line", { class: "level", x1: box.left, x2: box.right, y1: y(level.y), y2: y(level.y), stroke: "#999", "stroke-dasharray": "1.5 3" });
+    line.append(draw("title", {}, `${level.words}: ${value(level.y)}`));
+    plot.append(line);
+  }
+  const point = (tokens, v) => `${x(tokens).toFixed(1)},${y(v).toFixed(1)}`;
   for (const [kind, dashes] of [["ceiling", "6 4"], ["chance", "1.5 4"]]) // what an overlap is compared with
-    for (const line of (panel[kind] || []).map(index => data.series[index]).filter(visible)) {
-      const at = places(data.axes[line.a]), inside = tokens => x(tokens) >= box.left && x(tokens) <= box.right;
-      const mean = i => { // of five neighbours, as figures/overlaps.py draws it
-        const near = line.y.slice(Math.max(i - 2, 0), i + 3).filter(v => v !== null);
-        return near.reduce((sum, v) => sum + v, 0) / near.length;
-      };
-      const path = at.map((tokens, i) => [tokens, i]).filter(([tokens, i]) => line.y[i] !== null && inside(tokens)).map(([tokens, i]) => `${x(tokens).toFixed(1)},${y(mean(i)).toFixed(1)}`);
-      svg.append(draw("polyline", { class: kind, points: path.join(" "), fill: "none", stroke: data.models[line.m].colour, "stroke-width": 1.2, "stroke-dasharray": dashes, opacity: 0.8 }));
+    for (const line of find(panel[kind])) {
+      const at = places(data.axes[line.a]);
+      plot.append(draw("polyline", { class: kind, points: line.y.map((v, i) => point(at[i], v)).join(" "), fill: "none", stroke: data.models[line.m].colour, "stroke-width": 1.2, "stroke-dasharray": dashes, opacity: 0.8 }));
     }
-  const withBand = (line, at, band, look) => {
+  const band = (line, at, low, high, look) => {
+    const edge = ends => ends.map((v, i) => (v === null || low[i] === null ? null : point(at[i], v))).filter(Boolean);
+    plot.append(draw("polygon", { points: [...edge(low), ...edge(high).reverse()].join(" "), fill: data.models[line.m].colour, ...look }));
+  };
+  const withBand = (line, at, opacity, look) => {
     const colour = data.models[line.m].colour;
-    const known = line.y.map((v, i) => [at[i], v, line.e ? line.e[i] || 0 : 0]).filter(point => point[1] !== null);
-    if (line.lo) { // shaded over cut-offs, with a bar for each interval over prompts
-      const edge = ends => line.y.map((v, i) => (v === null || ends[i] === null ? null : `${x(at[i]).toFixed(1)},${y(ends[i]).toFixed(1)}`)).filter(Boolean);
-      svg.append(draw("polygon", { class: "cutoffs", points: [...edge(line.lo), ...edge(line.hi).reverse()].join(" "), fill: colour, opacity: band }));
-      const bars = known.filter(([, , e]) => e).map(([t, v, e]) => `M${x(t).toFixed(1)},${y(v - e).toFixed(1)}V${y(v + e).toFixed(1)}`);
-      svg.append(draw("path", { class: "interval", d: bars.join(""), stroke: colour, opacity: 0.6 }));
-    } else if (line.e) {
-      const edge = sign => known.map(([at, v, e]) => `${x(at).toFixed(1)},${y(v + sign * e).toFixed(1)}`);
-      svg.append(draw("polygon", { points: [...edge(1), ...edge(-1).reverse()].join(" "), fill: colour, opacity: band }));
-    }
-    const path = known.map(([at, v]) => `${x(at).toFixed(1)},${y(v).toFixed(1)}`).join(" ");
-    svg.append(draw("polyline", { points: path, fill: "none", stroke: colour, "data-model": data.models[line.m].name, ...look }));
-    return known;
+    if (line.least) { // shaded over cut-offs, with a bar for each interval over prompts
+      band(line, at, line.least, line.most, { class: "cutoffs", opacity });
+      const bars = (line.low || []).map((low, i) => (low === null ? "" : `M${point(at[i], low)}V${y(line.high[i]).toFixed(1)}`));
+      if (bars.some(Boolean)) plot.append(draw("path", { class: "interval", d: bars.join(""), stroke: colour, opacity: 0.6 }));
+    } else if (line.low) band(line, at, line.low, line.high, { class: "band", opacity });
+    plot.append(draw("polyline", { points: line.y.map((v, i) => point(at[i], v)).join(" "), fill: "none", stroke: colour, "data-model": data.models[line.m].name, ...look }));
   };
   for (const line of beside) withBand(line, places(data.axes[line.a]), 0.08, { class: "effect", "stroke-width": 1.3, "stroke-dasharray": "6 3" });
   lines.forEach((line, k) => {
-    const colour = data.models[line.m].colour, known = withBand(line, xs[k], 0.16, { class: "curve", "stroke-width": 1.8 });
-    if (known.length === 1) svg.append(draw("circle", { cx: x(known[0][0]), cy: y(known[0][1]), r: 3, fill: colour }));
+    const colour = data.models[line.m].colour;
+    withBand(line, xs[k], 0.16, { class: "curve", "stroke-width": 1.8 });
+    if (line.y.length === 1) plot.append(draw("circle", { cx: x(xs[k][0]), cy: y(line.y[0]), r: 3, fill: colour }));
+    for (const [words, marked] of Object.entries(line.doubts || {}))
+      for (const i of marked) {
+        const ring = draw("circle", { class: "doubt", cx: x(xs[k][i]), cy: y(line.y[i]), r: 4, fill: "none", stroke: colour });
+        ring.append(draw("title", {}, words));
+        plot.append(ring);
+      }
+    (line.copies ? line.copies[0] : []).forEach((tokens, i) =>
+      plot.append(draw("text", { class: "copy", x: x(places([tokens, ...data.axes[line.a]])[0]), y: y(line.copies[1][i]) + 4, "text-anchor": "middle", style: "fill:#d55e00" }, "×")));
   });
-  for (const cross of crosses)
-    cross.x.forEach((tokens, k) => svg.append(draw("text", { class: "copy", x: x(places([tokens, ...data.axes[lines[0].a]])[0]), y: y(cross.y[k]) + 4, "text-anchor": "middle", fill: "#d55e00" }, "×")));
   const mark = draw("g", { class: "mark" });
   svg.append(mark);
   const readout = make("div", { class: "readout" });
   host.append(readout);
   const move = () => {
     mark.replaceChildren(); readout.replaceChildren();
-    if (moment === null) return;
+    if (checkpoint === null) return;
     const said = [];
     let at = null;
     lines.forEach((line, k) => {
-      const axis = data.axes[line.a], place = nearest(axis, moment);
-      if (moment < axis[0] * 0.9 || moment > axis.at(-1) * 1.1) return; // this curve says nothing of it
+      const axis = data.axes[line.a], place = nearest(axis, checkpoint);
+      if (checkpoint < axis[0] * 0.9 || checkpoint > axis.at(-1) * 1.1) return; // this curve says nothing of it
       at ??= xs[k][place];
-      if (line.y[place] === null) return;
-      const range = line.lo && line.lo[place] !== null ? ` (${value(line.lo[place])} to ${value(line.hi[place])} over cut-offs)` : "";
+      const range = line.least && line.least[place] !== null ? ` (${value(line.least[place])} to ${value(line.most[place])} over cut-offs)` : "";
       mark.append(draw("circle", { cx: x(xs[k][place]), cy: y(line.y[place]), r: 3.5, fill: data.models[line.m].colour, stroke: "#fff" }));
       const swatch = make("span", { class: "swatch", style: `background:${data.models[line.m].colour}` });
       const effect = beside.find(other => other.m === line.m && other.s === line.s);
-      const its = effect ? effect.y[nearest(data.axes[effect.a], moment)] : null;
+      const its = effect ? effect.y[nearest(data.axes[effect.a], checkpoint)] : null;
       said.push(make("i", {}, swatch, ` ${value(line.y[place])}${its === null ? "" : ` (effect ${value(its)})`}${range}`));
     });
     if (at !== null) mark.prepend(draw("line", { x1: x(at), x2: x(at), y1: box.top, y2: box.bottom, stroke: "#555", "stroke-dasharray": "3 3" }));
     readout.append(...said.slice(0, 12));
   };
-  onMoment.push(move);
+  onCheckpoint.push(move);
   move();
-  const point = event => {
+  const follow = event => {
     const bounds = svg.getBoundingClientRect(), px = ((event.clientX - bounds.left) / bounds.width) * width;
     let best = null;
     lines.forEach((line, k) => xs[k].forEach((tokens, i) => {
       const far = Math.abs(x(tokens) - px);
       if (best === null || far < best[0]) best = [far, data.axes[line.a][i]];
     }));
-    if (best) setMoment(best[1]);
+    if (best) setCheckpoint(best[1]);
   };
-  svg.addEventListener("pointermove", point);
-  svg.addEventListener("pointerdown", point);
+  svg.addEventListener("pointermove", follow);
+  svg.addEventListener("pointerdown", follow);
 }
 function drawSection(section) {
   const host = document.getElementById(`panels-${section.id}`);
@@ -209,9 +208,9 @@ function drawSection(section) {
     if (panel.t !== null && hidden.tasks.has(panel.t)) continue;
     const cell = make("div", { class: "panel" });
     host.append(cell);
-    drawPanel(cell, panel, choice);
+    drawPanel(cell, panel);
   }
-  if (choice.note) host.append(make("p", { class: "quiet note" }, choice.note));
+  if (choice.notes.length) host.append(make("p", { class: "quiet note" }, choice.notes.join("; ")));
 }
 
 // ---- emergence against model size ----
@@ -222,13 +221,13 @@ function drawSizes() {
   const quantity = document.getElementById("choose-sizes").value;
   host.replaceChildren();
   const rows = data.emergence.filter(row => row.q === quantity && data.models[row.m].params && !hidden.models.has(row.m) && !hidden.tasks.has(row.t));
-  for (const task of [...new Set(rows.map(row => row.t))].sort()) {
-    const own = rows.filter(row => row.t === task), cell = make("div", { class: "panel" }, make("h4", {}, task === "-" ? "head role" : words(task)));
+  for (const task of [...new Set(rows.map(row => row.t))].sort((a, b) => taskPlace(a) - taskPlace(b))) {
+    const own = rows.filter(row => row.t === task), cell = make("div", { class: "panel" }, make("h4", {}, task === "-" ? data.quantities[quantity] : words(task)));
     host.append(cell);
-    const { svg, width } = canvas(cell, 240, `tokens of emergence against model size, ${words(task)}`);
+    const { svg, width } = canvas(cell, 240, `tokens of emergence against model size, ${task === "-" ? data.quantities[quantity] : words(task)}`);
     const box = { left: 50, right: width - 14, top: 12, bottom: 204 };
     const tokens = own.flatMap(row => [row.x, row.low, row.status === "emerged" ? row.high ?? row.last : null, row.status === "never" ? row.last : null, row.status === "already" ? row.first : null]).filter(t => t > 0);
-    if (!tokens.length) { cell.append(make("p", { class: "quiet" }, "no moment in any model")); svg.remove(); continue; }
+    if (!tokens.length) { cell.append(make("p", { class: "quiet" }, "no emergence point in any model")); svg.remove(); continue; }
     const params = own.map(row => data.models[row.m].params);
     const x = logScale(Math.min(...params) * 0.8, Math.max(...params) * 1.25, box.left, box.right);
     const y = logScale(Math.min(...tokens) * 0.8, Math.max(...tokens) * 1.3, box.bottom, box.top);
@@ -254,7 +253,7 @@ function drawSizes() {
       }
     }
     const none = own.filter(row => !["emerged", "never", "already"].includes(row.status)).map(row => `${called(row)} (${row.status})`);
-    if (none.length) cell.append(make("p", { class: "quiet" }, `no one moment: ${none.join(", ")}`));
+    if (none.length) cell.append(make("p", { class: "quiet" }, `no one emergence point: ${none.join(", ")}`));
   }
 }
 
@@ -300,19 +299,19 @@ function drawTimeline() {
   const readout = make("div", { class: "readout" });
   host.append(readout);
   const move = () => {
-    if (moment === null || !axes.length) return;
-    const at = x(axes[0][nearest(data.axes[roles[0].a], moment)]);
+    if (checkpoint === null || !axes.length) return;
+    const at = x(axes[0][nearest(data.axes[roles[0].a], checkpoint)]);
     for (const [key, number] of [["x1", at], ["x2", at]]) mark.setAttribute(key, number);
     mark.setAttribute("visibility", "visible");
   };
-  onMoment.push(move);
+  onCheckpoint.push(move);
   move();
   const point = event => {
     const bounds = svg.getBoundingClientRect(), px = event.clientX - bounds.left, py = event.clientY - bounds.top;
     const spot = spots.find(one => px >= one.left && px <= one.right && py >= one.top && py < one.top + row);
     if (!spot) return;
     readout.textContent = `${spot.text} · ${short(spot.tokens) || 0} tokens`;
-    setMoment(spot.tokens);
+    setCheckpoint(spot.tokens);
   };
   svg.addEventListener("pointermove", point);
   svg.addEventListener("pointerdown", point);
@@ -380,7 +379,7 @@ function drawCircuit() {
   host.replaceChildren();
   const there = new Set(nodes), lane = Math.max(18, Math.min(46, 900 / (cell.layers + 2)));
   const height = (cell.layers + 1) * lane + 44;
-  const { svg, width } = canvas(host, height, `circuit of ${cell.t} in ${data.models[cell.m].name} at ${short(cell.tokens[step])} tokens`);
+  const { svg, width } = canvas(host, height, `circuit of ${words(cell.t)} in ${data.models[cell.m].name} at ${short(cell.tokens[step])} tokens`);
   const left = 44, right = Math.min(width - 12, left + 60 * (cell.heads + 2)), y = layer => height - 22 - (layer + 1) * lane;
   const across = inside => left + ((inside + 0.5) / (cell.heads + 1)) * (right - left);
   const spot = node => {
@@ -418,9 +417,9 @@ function drawCircuit() {
 function startCircuit() {
   const select = document.getElementById("choose-circuit"), range = document.getElementById("step-circuit");
   if (!select) return;
-  const atMoment = () => { const cell = chosen(); if (cell && moment !== null) range.value = nearest(cell.tokens, moment); };
-  select.addEventListener("change", () => { range.max = chosen().tokens.length - 1; if (moment === null) range.value = range.max; else atMoment(); drawCircuit(); });
-  range.addEventListener("input", () => { setMoment(chosen().tokens[Number(range.value)], range); drawCircuit(); });
+  const atCheckpoint = () => { const cell = chosen(); if (cell && checkpoint !== null) range.value = nearest(cell.tokens, checkpoint); };
+  select.addEventListener("change", () => { range.max = chosen().tokens.length - 1; if (checkpoint === null) range.value = range.max; else atCheckpoint(); drawCircuit(); });
+  range.addEventListener("input", () => { setCheckpoint(chosen().tokens[Number(range.value)], range); drawCircuit(); });
   range.addEventListener("change", drawCircuit);
   redraw.push(drawCircuit);
 }
@@ -447,7 +446,7 @@ function drawMatrix(host, table, title, xLabel, yLabel, { numbers = false, text 
     const square = draw("rect", { class: "square", x: left + c * side, y: top(r), width: side + 0.3, height: tall + 0.3, fill: faithColour(v) });
     const at = name => (text(name) === "" ? "0" : text(name));
     square.append(draw("title", {}, `circuit of ${at(table.rows[r])}, ${numbers ? "prompts of" : "model at"} ${at(table.columns[c])}: ${value(v)}`));
-    square.addEventListener("pointermove", () => { readout.textContent = square.textContent; if (!numbers) setMoment(table.columns[c]); });
+    square.addEventListener("pointermove", () => { readout.textContent = square.textContent; if (!numbers) setCheckpoint(table.columns[c]); });
     svg.append(square);
     if (!numbers && table.rows[r] === table.columns[c]) svg.append(draw("circle", { cx: left + (c + 0.5) * side, cy: top(r) + tall / 2, r: Math.min(2, side / 5) }));
     if (numbers && v !== null) svg.append(draw("text", { x: left + (c + 0.5) * side, y: top(r) + tall / 2 + 4, "text-anchor": "middle", style: Math.abs(v) > 0.6 ? "fill:#fff" : "fill:#222" }, value(v)));
@@ -465,7 +464,7 @@ function drawTransfer() {
   const host = document.getElementById("transfer");
   if (!host) return;
   host.replaceChildren();
-  const inOrder = [...data.transfer].sort((a, b) => a.m - b.m || (words(a.t) < words(b.t) ? -1 : 1));
+  const inOrder = [...data.transfer].sort((a, b) => a.m - b.m || (taskPlace(a.t) - taskPlace(b.t)));
   for (const table of inOrder) {
     if (hidden.models.has(table.m) || hidden.tasks.has(table.t)) continue;
     drawMatrix(host, table, `${data.models[table.m].name}, ${words(table.t)}`, "model at (tokens)", "circuit of");
@@ -479,23 +478,23 @@ function drawTransfer() {
 // ---- controls, tables, downloads ----
 
 function drawAll() {
-  onMoment.length = 0;
-  onMoment.push(showMoment);
+  onCheckpoint.length = 0;
+  onCheckpoint.push(showCheckpoint);
   for (const one of redraw) one();
-  if (document.getElementById("choose-circuit")) onMoment.push(from => {
+  if (document.getElementById("choose-circuit")) onCheckpoint.push(from => {
     const range = document.getElementById("step-circuit"), cell = chosen();
-    if (from !== range && cell && moment !== null) { range.value = nearest(cell.tokens, moment); drawCircuit(); }
+    if (from !== range && cell && checkpoint !== null) { range.value = nearest(cell.tokens, checkpoint); drawCircuit(); }
   });
 }
-const everyMoment = [...new Set(data.axes.flat())].sort((a, b) => a - b);
-const momentRange = document.getElementById("moment");
-function showMoment() {
-  momentRange.value = everyMoment.indexOf(moment) >= 0 ? everyMoment.indexOf(moment) : nearest(everyMoment, moment);
-  document.getElementById("moment-said").textContent = `${short(moment) || 0} tokens`;
+const everyCheckpoint = [...new Set(data.axes.flat())].sort((a, b) => a - b);
+const checkpointRange = document.getElementById("checkpoint");
+function showCheckpoint() {
+  checkpointRange.value = everyCheckpoint.indexOf(checkpoint) >= 0 ? everyCheckpoint.indexOf(checkpoint) : nearest(everyCheckpoint, checkpoint);
+  document.getElementById("at-checkpoint").textContent = `${short(checkpoint) || 0} tokens`;
 }
-momentRange.max = Math.max(everyMoment.length - 1, 0);
-momentRange.value = momentRange.max;
-momentRange.addEventListener("input", () => setMoment(everyMoment[Number(momentRange.value)]));
+checkpointRange.max = Math.max(everyCheckpoint.length - 1, 0);
+checkpointRange.value = checkpointRange.max;
+checkpointRange.addEventListener("input", () => setCheckpoint(everyCheckpoint[Number(checkpointRange.value)]));
 
 document.querySelectorAll("input[data-model]").forEach(box => box.addEventListener("change", () => {
   hidden.models[box.checked ? "delete" : "add"](Number(box.dataset.model));
@@ -525,7 +524,7 @@ document.querySelectorAll("th button").forEach(button => button.addEventListener
 function curvesCsv() {
   const quote = text => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const lines = ["model,params,seed,task,quantity,tokens,value"];
-  for (const line of data.series)
+  for (const line of data.series.filter(line => !line.compared))
     line.y.forEach((y, k) => { if (y !== null) lines.push([quote(data.models[line.m].name), data.models[line.m].params ?? "", line.s, quote(line.t), quote(line.q), data.axes[line.a][k], y].join(",")); });
   return lines.join("\n") + "\n";
 }
