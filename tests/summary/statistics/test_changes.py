@@ -15,6 +15,8 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from circuitwatch.summary.statistics.changes import best_cuts, change_points, stretch_costs
+from support import made_up
+from support.simulated import TOKENS_PER_STEP
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "circuits_over_time.csv"
 TOKENS = np.geomspace(1e6, 1e11, 40)
@@ -134,6 +136,13 @@ def test_short_and_constant_curves_have_none() -> None:
     assert change_points(TOKENS, np.ones(40)) == []
     with pytest.raises(ValueError, match="rising"):
         change_points([2.0, 1.0], [0.0, 1.0])
+
+
+def test_a_jump_between_far_checkpoints_is_found_there() -> None:
+    curve = made_up.induction()
+    changes = change_points(curve.index.to_numpy() * TOKENS_PER_STEP, curve.to_numpy())
+    between = [(c.tokens_before, c.tokens_after) for c in changes]
+    assert (512 * TOKENS_PER_STEP, 1000 * TOKENS_PER_STEP) in between
 
 
 def test_published_induction_jumps_between_steps_512_and_1000() -> None:
