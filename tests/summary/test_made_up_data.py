@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from circuitwatch.app import conf_dir
 from circuitwatch.checkpoints.suites import read_suites
+from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import Curves
