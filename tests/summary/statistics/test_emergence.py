@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from circuitwatch.summary.statistics.crossings import noise, plainly_crossed
 from circuitwatch.summary.statistics.emergence import fit_emergence
+from circuitwatch.units import format_tokens
+from support import made_up
+from support.simulated import TOKENS_PER_STEP
 
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data"
 TOKENS = np.array(
@@ -188,6 +193,54 @@ def test_an_estimate_beside_the_crossing_seen_says_so() -> None:
     )
     assert found.tokens > found.crossing_high
     assert "the values themselves cross at 7" in found.note
+
+
+def test_a_fast_rise_before_slow_growth_has_its_estimate_beside_the_crossing() -> None:
+    """As of the largest made-up model: where the fitted curve is half-way lies beyond the two
+    checkpoints where the values pass that level, and the note says so.
+    """
+    curve = made_up.ioi("pythia-2.8b")
+    found = fit_emergence(curve.index.to_numpy() * TOKENS_PER_STEP, curve.to_numpy())
+    assert found.status == "emerged" and found.tokens is not None
+    assert not found.crossing_low <= found.tokens <= found.crossing_high
+    assert f"the values themselves cross at {format_tokens(found.crossing)}" in found.note
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_half_of_a_rise_in_two_parts_is_where_the_values_have_it(seed: int) -> None:
+    """Half of the rise comes as a logistic curve at 4e9 tokens, the other as a straight line in log
+    tokens after it: half-way to the last checkpoint is known by bisection.
+    """
+    steps = np.array([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, *range(1000, 144_000, 4000)])
+    tokens = steps * 2_097_152.0
+    ends = np.log([4e9, 3e11])
+
+    def rise(x: float) -> float:
+        line = np.clip((x - ends[0]) / (ends[1] - ends[0]), 0, 1)
+        return float(0.3 * expit((x - ends[0]) / 0.25) + 0.3 * line)
+
+    half = brentq(lambda x: rise(x) - 0.5 * rise(np.log(tokens[-1])), *np.log(tokens[[0, -1]]))
+    values = np.array([rise(x) for x in np.log(tokens)])
+    values += np.random.default_rng(seed).normal(0, 0.005, tokens.size)
+    found = fit_emergence(tokens, values, seed=seed)
+    assert found.status == "emerged" and found.tokens is not None
+    assert found.low is not None and found.high is not None
+    assert found.low <= np.exp(half) <= found.high
+    assert abs(np.log(found.tokens) - half) < np.log(1.5)
+
+
+def test_a_straight_line_emerges_where_it_crosses_for_good() -> None:
+    """As published copy suppression: a straight line in log tokens fits as well as a rise, which is
+    no veto for a threshold.
+    """
+    curve = made_up.copy_suppression()
+    tokens = curve.index.to_numpy() * TOKENS_PER_STEP
+    found = fit_emergence(tokens, curve.to_numpy(), threshold=0.10)
+    assert found.status == "emerged" and found.reason is None
+    assert found.low <= made_up.crossing(2000, 3000) <= found.high
+    assert min(found.aicc_linear, found.aicc_constant) < found.aicc_logistic + 6
+    half_rise = fit_emergence(tokens, curve.to_numpy())
+    assert (half_rise.status, half_rise.reason) == ("ambiguous", "straight line")
 
 
 def test_published_copy_suppression_emerges_where_it_crosses() -> None:
