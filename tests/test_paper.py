@@ -16,11 +16,10 @@ from circuitwatch.catalogue import Role
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.cli import main
-from circuitwatch.heads.checks import teller
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.scalars import curve_rows, role_scalars
-from circuitwatch.summary.importers.cells import read_cells
-from circuitwatch.summary.tables import NO_TASK, read_cell, role_curves, tells
+from circuitwatch.summary.cells import NO_TASK, CellData, role_curves, tells
+from circuitwatch.summary.importers.cells import curves_of, read_cells
 from circuitwatch.tasks import build_prompts
 
 N_PROMPTS = {"agreement": 200, "gendered_pronoun": 100}
@@ -161,7 +160,7 @@ def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> No
     telling = next(
         cell
         for cell in cells
-        if cell.header["task"] == teller("induction", ["agreement", "gendered_pronoun"])
+        if cell.header["task"] == "agreement"  # neither can confirm the role: the first tells
     )
     expected = {
         float(record.tokens): record.scalars["roles/induction/max"]
@@ -169,9 +168,10 @@ def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> No
         if "roles/induction/max" in record.scalars
     }
     assert expected, "no head in that circuit: nothing would be tested"
-    read = read_cells(cells).curve("tiny", NO_TASK, "roles/induction/max")
-    assert read.to_dict() == expected
-    table = role_curves([read_cell(cell) for cell in cells])["tiny", 0]
+    read, _ = read_cells(cells)
+    curve = curves_of(read).curve("tiny", NO_TASK, "roles/induction/max")
+    assert curve.to_dict() == expected
+    table = role_curves(read)["tiny", 0]
     if "roles/induction/max" in table:
         shown = table.dropna(subset=["roles/induction/max"]).set_index("tokens")[
             "roles/induction/max"
@@ -181,21 +181,23 @@ def test_a_roles_curve_is_over_the_circuits_of_one_task(cells: list[Cell]) -> No
         assert not expected
 
 
-def test_one_task_tells_a_roles_curve() -> None:
-    tasks = ["agreement", "greater_than", "ioi"]
-    assert teller("name_mover", tasks) == "ioi" and teller("induction", tasks) == "ioi"
-    assert (
-        teller("successor", tasks) == "greater_than"
-        and teller("previous_token", tasks) == "agreement"
-    )
-    other, serving = (
-        {"task": task, "config": {"heads": {"curves": "circuit"}}} for task in ("agreement", "ioi")
-    )
-    assert tells(serving, "roles/name_mover/max", tasks) and not tells(
-        other, "roles/name_mover/max", tasks
-    )
-    everywhere = {"task": "agreement", "config": {"heads": {"curves": "all"}}}
-    assert tells(everywhere, "roles/name_mover/max", tasks)
+def test_one_task_tells_a_roles_curve(tmp_path: Path) -> None:
+    """The first in which the role can be confirmed, else the first of all."""
+
+    def telling(role: str, curves: str = "circuit") -> list[str]:
+        every = {("m", 0): ["agreement", "greater_than", "ioi"]}
+        told = []
+        for task in every["m", 0]:
+            header = {"model": {"name": "m"}, "task": task, "seed": 0}
+            header["config"] = {"heads": {"curves": curves}}
+            cell = CellData(tmp_path, header, True, pd.DataFrame(), pd.DataFrame())
+            told += [task] if tells(cell, f"roles/{role}/max", every) else []
+        return told
+
+    assert telling("name_mover") == telling("induction") == ["ioi"]
+    assert telling("successor") == ["greater_than"]
+    assert telling("previous_token") == ["agreement"]
+    assert telling("name_mover", "all") == ["agreement", "greater_than", "ioi"]
 
 
 def test_transfer_takes_cells_with_different_numbers_of_prompts(

@@ -3,7 +3,8 @@ over a model's checkpoints.
 
     import circuitwatch as cw
 
-    model = cw.load_model("path/step1000")     one checkpoint, to look at by hand
+    cw.open("multirun/demo").emergence.frame()   what a sweep found
+    model = cw.load_model("path/step1000")       one checkpoint, to look at by hand
 
 Names are imported when they are first used: importing this imports no torch.
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from circuitwatch.catalogue import Quantity, Role, Task, add
     from circuitwatch.circuits.patching import PathPatcher
     from circuitwatch.errors import UserError
+    from circuitwatch.results import Results, open
     from circuitwatch.summary.statistics.emergence import fit_emergence
 
 __version__ = "0.1.0"
@@ -37,6 +39,7 @@ __all__ = [
     "Model",
     "PathPatcher",
     "Quantity",
+    "Results",
     "Role",
     "Task",
     "TaskMetric",
@@ -47,6 +50,7 @@ __all__ = [
     "fit_emergence",
     "load_model",
     "measure",
+    "open",
     "patch",
     "prepare",
     "prompts",
@@ -59,6 +63,7 @@ _MODULES = {
     "circuitwatch.catalogue": "Quantity Role Task add",
     "circuitwatch.circuits.patching": "PathPatcher",
     "circuitwatch.errors": "UserError",
+    "circuitwatch.results": "Results open",
     "circuitwatch.summary.statistics.emergence": "fit_emergence",
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}

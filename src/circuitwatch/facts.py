@@ -8,7 +8,7 @@ installation knows; what nobody knows gets its own name for words. Imports no to
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -21,6 +21,12 @@ FALLING = re.compile(
     r"($|[/_ ,])"
 )
 """Names of others' quantities that fall as a model learns."""
+CIRCUIT_SIZE = re.compile(r"(^|[/_])circuit_?(nodes|edges)([/_]|$)")
+"""Names of others' circuit sizes."""
+BOOKKEEPING = ("behaviour", "circuit", "overlap", "roles", "algorithm", "weights", "timing")
+"""Groups of a record's scalars. What the catalogue does not list there is the program's own
+bookkeeping, such as the number of circuits evaluated: nothing asks when it rose.
+"""
 FUNCTIONS = ("make_prompts", "algorithm", "probe", "score", "measure")
 """What of an object in the catalogue can't be written down."""
 
@@ -86,8 +92,8 @@ class Facts:
         """
         said: dict[str, dict[str, Any]] = {"tasks": {}, "roles": {}, "quantities": {}}
         for header in headers:
-            for kind, items in (header.get("facts") or {}).items():
-                for name, item in items.items():
+            for kind in said.keys() & (header.get("facts") or {}).keys():
+                for name, item in header["facts"][kind].items():
                     said[kind].setdefault(name, item)
         here = with_thresholds(cls.of_installation(), _thresholds(headers))
         return cls(
@@ -130,13 +136,37 @@ class Facts:
             return self.quantities[key]
         if (role := re.fullmatch(r"roles/([^/]+)/max", key)) is not None:
             return self.role(role[1]).quantity
+        group = key.partition("/")[0] if "/" in key else ""
+        if group in BOOKKEEPING:
+            return Quantity(key, plain(key), of="model" if group == "roles" else "task")
         return Quantity(
             key,
             plain(key),
             rise=catalogue.HALF_RISE,
             falls=bool(FALLING.search(key)),
             panel="curves",
+            compared_by_size=bool(CIRCUIT_SIZE.search(key)),
         )
+
+    def intervals(self, names: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Of the scalars of a record, by name: those that have an interval, and the names of its
+        ends.
+
+        The ends are those that the quantity says. Where it says none (cells of earlier versions,
+        names that nobody knows) they are told by name, `x_low` and `x_high` beside `x`, or
+        `x/low` and `x/high` beside `x/value`, unless they are quantities themselves.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        for name in names:
+            ends = self.quantities[name].interval if name in self.quantities else None
+            if ends is None:
+                stem = name.removesuffix("value") if name.endswith("/value") else f"{name}_"
+                ends = (f"{stem}low", f"{stem}high")
+                if any(end in self.quantities for end in ends):
+                    continue
+            if any(end in names for end in ends):
+                found[name] = ends
+        return found
 
     def words(self, name: str) -> str:
         """What a person calls a task, a role or a quantity, whichever has that name."""
@@ -177,9 +207,10 @@ def _thresholds(headers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for header in headers:
-        heads = (header.get("config") or {}).get("heads") or {}
-        for role, level in (heads.get("thresholds") or {}).items():
-            if level is not None:
+        heads = (header.get("config") or {}).get("heads")
+        levels = heads.get("thresholds") if isinstance(heads, dict) else None
+        for role, level in levels.items() if isinstance(levels, dict) else ():
+            if isinstance(level, int | float):
                 found.setdefault(role, float(level))
     return found
 

@@ -127,6 +127,7 @@ class Tracker:
             config={
                 **_without_paths(header["config"]),
                 "model_facts": header["model"],
+                "facts": header.get("facts", {}),
                 "code_version": header["code_version"],
             },
             settings=wandb.Settings(

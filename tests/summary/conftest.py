@@ -9,7 +9,8 @@ import pytest
 
 from circuitwatch.records import find_cells
 from circuitwatch.summary import SummaryResult, summarize
-from circuitwatch.summary.tables import CellData, in_order, read_cell
+from circuitwatch.summary.cells import CellData, in_order
+from circuitwatch.summary.importers.cells import read_cell
 from support.sweeps import write_sweep
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from circuitwatch.records import find_cells
 from circuitwatch.summary import SummaryResult, summarize
-from circuitwatch.summary.curve_tables import as_curve
 from circuitwatch.summary.curves import Curves, combine
-from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.fits import Fits
+from circuitwatch.summary.importers.cells import curves_of, read_cells
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def test_effects_are_paired_by_prompt(sweep_folder: Path) -> None:
     standard errors are those of its own interval.
     """
     cells = [cell for cell in find_cells(sweep_folder) if cell.header["task"] == "ioi"]
-    curves = combine([read_cells(cells, prompts=True)])
+    curves = combine([curves_of(read_cells(cells)[0])])
     key = ("nano-400k", "ioi", "behaviour/effect", 0)
-    curve = as_curve(curves, key, {})
+    curve = Fits(curves).curve(key)
     assert curve.per_prompt is not None and curve.not_above_chance is not None
     np.testing.assert_allclose(curve.per_prompt.mean(axis=1), curve.values, atol=1e-12)
     assert curve.not_above_chance[0] and not curve.not_above_chance[-1]
@@ -108,4 +108,4 @@ def test_curves_from_elsewhere_have_no_say_on_chance() -> None:
             "source": "x",
         }
     )
-    assert as_curve(Curves(table), ("m", "ioi", "acc", 0), {}).not_above_chance is None
+    assert Fits(Curves(table)).curve(("m", "ioi", "acc", 0)).not_above_chance is None

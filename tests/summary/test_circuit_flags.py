@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from circuitwatch.summary import SummaryResult
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.report.circuits import _codes
 from circuitwatch.summary.report.findings import circuit_warnings
-from circuitwatch.summary.tables import CellData
 
 
 def test_the_table_counts_them(result: SummaryResult) -> None:

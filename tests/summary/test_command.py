@@ -81,7 +81,9 @@ BAD = {
 def test_a_bad_source_is_a_line_and_costs_no_other(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("circuitwatch.summary.draw_figures", lambda *_: {})  # drawn in another test
+    monkeypatch.setattr(
+        "circuitwatch.summary.writing.draw_figures", lambda *_: {}
+    )  # drawn in another test
     table, says = BAD[what]
     said, folder = summarise(capsys, tmp_path / "out", *GOOD, table)
     lines = [line for line in said.splitlines() if re.search(says, line)]

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from circuitwatch.summary.curve_tables import LONGEST, emergence_rows
+from circuitwatch.summary.curve_tables import emergence_rows
 from circuitwatch.summary.curves import COLUMNS, Curves
+from circuitwatch.summary.fits import LONGEST, Fits
 from circuitwatch.summary.together import compare
 
 
@@ -70,7 +71,8 @@ def test_a_curve_of_very_many_checkpoints_is_thinned_everywhere() -> None:
         }
     )[list(COLUMNS)]
     curves = Curves(every)
-    emergence, _ = emergence_rows(curves, n_bootstrap=50)
-    row = compare(curves, emergence).stability.iloc[0]
-    assert emergence.iloc[0]["tokens"] == pytest.approx(2e9, rel=0.05)
-    assert row["status"] == "measured" and row["n"] <= LONGEST
+    fits = Fits(curves, n_bootstrap=50)
+    emergence = emergence_rows(fits)
+    (row,) = compare(fits, emergence).stability
+    assert emergence[0].tokens == pytest.approx(2e9, rel=0.05)
+    assert row.status == "measured" and row.n <= LONGEST

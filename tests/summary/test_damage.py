@@ -80,7 +80,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_damage_is_named_and_costs_no_more_than_itself(
     what: str, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("circuitwatch.summary.draw_figures", lambda *_: {})  # drawn in other tests
+    monkeypatch.setattr(
+        "circuitwatch.summary.writing.draw_figures", lambda *_: {}
+    )  # drawn in other tests
     place, damage, says = DAMAGES[what]
     sweep = tmp_path / "sweep"
     shutil.copytree(whole, sweep)
@@ -96,7 +98,7 @@ def test_damage_is_named_and_costs_no_more_than_itself(
 def test_a_cell_without_a_record_is_named(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("circuitwatch.summary.draw_figures", lambda *_: {})
+    monkeypatch.setattr("circuitwatch.summary.writing.draw_figures", lambda *_: {})
     shutil.copytree(whole, tmp_path / "sweep")
     shutil.rmtree(tmp_path / "sweep" / CELL / "checkpoints")
     made = summarize(tmp_path / "sweep", n_bootstrap=20)

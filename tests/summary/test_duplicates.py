@@ -16,17 +16,18 @@ from circuitwatch.summary.curve_tables import emergence_rows
 from circuitwatch.summary.curves import Curves, combine
 from circuitwatch.summary.figures.curves import behaviour_figure, circuits_figure
 from circuitwatch.summary.figures.roles import roles_figure
+from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.heads.tables import head_tables
-from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.importers.cells import curves_of, read_cell
 from circuitwatch.summary.lines import DUPLICATES
 from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.data import report_data
-from circuitwatch.summary.tables import cells_table, read_cell
+from circuitwatch.summary.tables import cells_table
 
 
 def emergence_of(cell: Cell) -> tuple[Curves, pd.DataFrame]:
-    curves = combine([read_cells([cell], prompts=True)])
-    return curves, emergence_rows(curves, n_bootstrap=20)[0]
+    curves = combine([curves_of([read_cell(cell)])])
+    return curves, emergence_rows(Fits(curves, n_bootstrap=20)).frame()
 
 
 def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
@@ -48,7 +49,7 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     heads_after = head_tables([data], after).files()
     for name, table in heads_before.items():
         assert heads_after[name].equals(table), name
-    row = cells_table([data]).iloc[0]
+    row = cells_table([data]).frame().iloc[0]
     assert (
         row["duplicates"] == 1
         and row["skipped"] == 1

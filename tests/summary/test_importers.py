@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ from circuitwatch.checkpoints.suites import read_suites
 from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 from circuitwatch.records import find_cells
-from circuitwatch.summary.curve_tables import LONGEST, emergence_rows, evenly, scaling_rows
+from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
+from circuitwatch.summary.fits import LONGEST, Fits, evenly
 from circuitwatch.summary.importers import kind_of, parse_request, read_sources
-from circuitwatch.summary.importers.cells import read_cells
+from circuitwatch.summary.importers.cells import curves_of, read_cells
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import read_tidy, to_numbers
 from circuitwatch.summary.importers.wandb_runs import connect, read_runs
@@ -261,9 +263,9 @@ def test_bad_input_is_one_line_and_the_rest_is_summarised(tmp_path: Path, name: 
     curves = load(tmp_path, bad, rising("good"))
     assert noted(curves, says), curves.notes
     assert list(curves.curve("good", "t", "q").index) == TOKENS
-    table, _ = emergence_rows(curves, {"q": 0.5}, n_bootstrap=20)
-    assert table.set_index("model").loc["good", "crossing_low"] == TOKENS[3]
-    scaling_rows(curves, table)
+    rows = emergence_rows(Fits(curves, {"q": 0.5}, n_bootstrap=20))
+    assert rows.frame().set_index("model").loc["good", "crossing_low"] == TOKENS[3]
+    scaling_rows(curves, rows)
 
 
 def test_curves_that_are_fine_have_no_notes(tmp_path: Path) -> None:
@@ -325,9 +327,9 @@ def test_a_long_curve_is_thinned_and_says_so(tmp_path: Path) -> None:
             {"model": "m", "task": "t", "quantity": "q", "tokens": tokens, "value": values}
         ),
     )
-    row = emergence_rows(curves, n_bootstrap=20)[0].iloc[0]
-    assert row["n"] <= LONGEST and "of 20000 checkpoints" in row["note"]
-    assert row["status"] == "emerged" and row["tokens"] == pytest.approx(1e9, rel=0.05)
+    (row,) = emergence_rows(Fits(curves, n_bootstrap=20))
+    assert row.n <= LONGEST and "of 20000 checkpoints" in row.note
+    assert row.status == "emerged" and row.tokens == pytest.approx(1e9, rel=0.05)
     kept = evenly(tokens)
     assert kept[0] == 0 and kept[-1] == 19_999 and (np.diff(kept) > 0).all()
 
@@ -397,8 +399,8 @@ def test_both_schemes_of_the_harness_give_the_same_curves(tmp_path: Path) -> Non
     assert b.table.query("quantity == 'acc'")["stderr"].eq(0.01).all()
     assert b.table.query("quantity != 'acc'")["stderr"].isna().all()
     assert set(a.table["params"]) == {162322944.0}
-    _, notes = emergence_rows(a, n_bootstrap=10)
-    assert notes == ["ppl: falls as a model learns, so no rise is looked for"]
+    rows = emergence_rows(Fits(a, n_bootstrap=10))
+    assert "ppl" in {row.quantity for row in rows} and a.facts.quantity("ppl").falls
 
 
 def test_results_of_ones_own_models(tmp_path: Path) -> None:
@@ -660,7 +662,7 @@ def test_numbers_that_cannot_be(tmp_path: Path) -> None:
         )
         rows = curves.table.query("model == 'bad'")
         assert len(rows) == 7 and rows[column].isna().all()
-        emergence_rows(curves, n_bootstrap=10)
+        emergence_rows(Fits(curves, n_bootstrap=10))
     curves = load(tmp_path, rising("bad", value=[0, 0, 1e308, -1e308, 1, 1, 1]), rising("good"))
     assert (
         noted(curves, r"2 values of bad t q are beyond ±1e\+100: left out")
@@ -679,10 +681,15 @@ def test_files_of_the_harness_that_no_harness_wrote(tmp_path: Path) -> None:
     assert curves.curve("pythia-70m", "lambada", "acc").to_dict() == {1000.0 * PYTHIA: 0.1}
 
 
-def test_cross_entropy_falls(tmp_path: Path) -> None:
-    curves = load(tmp_path, *(rising(quantity=name) for name in ("cross_entropy", "val/xent", "q")))
-    rows, notes = emergence_rows(curves, n_bootstrap=10)
-    assert list(rows["quantity"]) == ["q"] and notes[0].startswith("cross_entropy, val/xent: falls")
+def test_perplexity_emerges_where_the_same_rise_does(tmp_path: Path) -> None:
+    rise = rising()
+    fall = rise.assign(quantity="ppl", value=1 - rise["value"])
+    curves = load(tmp_path, rise, fall)
+    down, up = emergence_rows(Fits(curves, {"q": 0.5, "ppl": 0.5}, n_bootstrap=20))
+    assert (down.quantity, up.quantity) == ("ppl", "q")
+    assert (down.status, down.crossing_low) == (up.status, up.crossing_low)
+    assert (up.status, up.crossing_low) == ("emerged", TOKENS[3])
+    assert (down.tokens, down.final) == (pytest.approx(up.tokens), 0.0)
 
 
 # Cells
@@ -693,9 +700,8 @@ def test_cells_as_curves_are_what_the_records_say(sweep_folder: Path) -> None:
     fit to them.
     """
     found = find_cells(sweep_folder)
-    curves = combine([read_cells(found, prompts=True)])
-    rows, notes = emergence_rows(curves, n_bootstrap=20)
-    assert notes == []
+    curves = combine([curves_of(read_cells(found)[0])])
+    rows = emergence_rows(Fits(curves, n_bootstrap=20)).frame()
     cell = next(
         c for c in found if (c.header["model"]["name"], c.header["task"]) == ("nano-400k", "ioi")
     )
@@ -783,8 +789,12 @@ def test_the_double_has_the_signatures_of_the_real_api() -> None:
 def test_runs_give_what_their_cells_give(sweep_folder: Path) -> None:
     projects = fake_project(sweep_folder)
     curves = read_runs("me/proj", registry=REGISTRY, api=lambda: FakeApi(projects))
-    pd.testing.assert_frame_equal(as_read(curves), as_read(read_cells(find_cells(sweep_folder))))
-    assert curves.not_above_chance == read_cells(find_cells(sweep_folder)).not_above_chance
+    of_cells = curves_of(read_cells(find_cells(sweep_folder))[0])
+    logged = replace(
+        of_cells, table=of_cells.table[~of_cells.table["quantity"].str.contains("_final")]
+    )
+    pd.testing.assert_frame_equal(as_read(curves), as_read(logged))
+    assert curves.not_above_chance == of_cells.not_above_chance
     assert set(curves.not_above_chance["nano-100k", "ioi", 0].values()) == {"value and effect"}
     assert noted(curves, r"run torn: history can't be read \(too slow\)")
     assert noted(curves, r"1 runs \(other\) log no number beside tokens or step")
@@ -887,7 +897,8 @@ def test_the_real_client_reads_a_server(sweep_folder: Path, tmp_path: Path) -> N
     read = pd.read_parquet(tmp_path / "out.parquet").sort_values(
         ["quantity", "task", "tokens"], ignore_index=True
     )
-    expected = combine([read_cells(find_cells(sweep_folder)[:2])]).table
+    expected = combine([curves_of(read_cells(find_cells(sweep_folder)[:2])[0])]).table
+    expected = expected[~expected["quantity"].str.contains("_final")]
     expected = expected.sort_values(["quantity", "task", "tokens"], ignore_index=True)
     assert len(read) == len(expected)
     np.testing.assert_allclose(read["value"].astype(float), expected["value"], rtol=1e-9)
@@ -967,10 +978,11 @@ def test_thresholds(tmp_path: Path) -> None:
     request = parse_request({"from": "a", "to": "b", "thresholds": "t/q:0.5,ppl:2"})
     assert request.thresholds == {"t/q": 0.5, "ppl": 2.0}
     curves = load(tmp_path, rising(), rising(quantity="other"))
-    rows = emergence_rows(curves, {"t/q": 0.5}, n_bootstrap=10)[0].set_index("quantity")
+    rows = emergence_rows(Fits(curves, {"t/q": 0.5}, n_bootstrap=10)).frame()
+    rows = rows.set_index("quantity")
     assert list(rows["rule"]) == ["half rise", "threshold"] and rows.loc["q", "level"] == 0.5
     with pytest.raises(UserError, match="no curve t/z"):
-        emergence_rows(curves, {"t/z": 0.5})
+        emergence_rows(Fits(curves, {"t/z": 0.5}))
 
 
 def test_reading_imports_no_torch(tmp_path: Path) -> None:
@@ -978,7 +990,9 @@ def test_reading_imports_no_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from circuitwatch.summary.importers import *; from "
         "circuitwatch.summary.curve_tables import emergence_rows; "
-        "emergence_rows(read_sources(parse_request({'from': sys.argv[1], 'to': 'x'})).curves); "
+        "from circuitwatch.summary.fits import Fits; "
+        "sources = read_sources(parse_request({'from': sys.argv[1], 'to': 'x'})); "
+        "emergence_rows(Fits(sources.curves)); "
         "assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.csv")], check=True)

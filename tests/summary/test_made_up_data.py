@@ -16,6 +16,7 @@ from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.importers import parse_request, read_sources
 from support import made_up
 from support.made_up import EVALUATED, IOI, LAMBADA, NODES, NODES_QUANTITY, SIZES, STEPS
@@ -31,7 +32,7 @@ def rows_of(curves: Curves, task: str, quantity: str, level: float) -> pd.DataFr
     """The emergence of one quantity of one task, by model."""
     table = curves.table
     chosen = Curves(table[(table["task"] == task) & (table["quantity"] == quantity)])
-    return emergence_rows(chosen, {quantity: level})[0].set_index("model")
+    return emergence_rows(Fits(chosen, {quantity: level})).frame().set_index("model")
 
 
 def is_between(row: pd.Series, before: int, after: int) -> None:
@@ -83,10 +84,9 @@ def test_the_smallest_never_gets_there_and_is_right_censored(notebooks: Curves) 
     assert pd.isna(row["tokens"])
     half = rows_of(notebooks, "ioi", "logit_diff", 0.5).loc["pythia-70m"]
     assert (half["status"], half["reason"]) == ("transient", "rose and fell")
-    emergence, _ = emergence_rows(
-        Curves(notebooks.table.query("quantity == 'logit_diff'")), {"logit_diff": 1.0}
-    )
-    trends = scaling_rows(notebooks, emergence).set_index(["quantity", "of"])
+    differences = Curves(notebooks.table.query("quantity == 'logit_diff'"))
+    emergence = emergence_rows(Fits(differences, {"logit_diff": 1.0}))
+    trends = scaling_rows(notebooks, emergence).frame().set_index(["quantity", "of"])
     row = trends.loc[("logit_diff", "tokens of emergence")]
     assert (row["n_observed"], row["n_censored"]) == (4, 1) and row["slope"] < 0
 
@@ -131,7 +131,7 @@ def test_five_shot_results_are_curves_of_their_own(folder: Path) -> None:
 
 
 def nodes_against_size(curves: Curves) -> pd.DataFrame:
-    found = scaling_rows(curves, pd.DataFrame())
+    found = scaling_rows(curves, []).frame()
     return found[found["quantity"] == NODES_QUANTITY].set_index("task")
 
 

@@ -15,16 +15,16 @@ from matplotlib.axes import Axes
 
 from circuitwatch.circuits.overlap import jaccard_by_chance
 from circuitwatch.records import find_cells
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curves import combine
 from circuitwatch.summary.figures.curves import circuits_figure
+from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.heads.tables import head_tables
-from circuitwatch.summary.importers.cells import read_cells
-from circuitwatch.summary.overlaps import overlap_table, references, with_final, with_final_overlaps
+from circuitwatch.summary.importers.cells import curves_of, read_cell
+from circuitwatch.summary.overlaps import overlap_table, references, with_final
 from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.findings import findings
-from circuitwatch.summary.tables import CellData, read_cell
 from circuitwatch.summary.together import BEFORE, FINAL, compare
-from support.own_cells import curves_of
 from support.sweeps import N_EDGES, write_sweep
 
 
@@ -37,7 +37,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cell(sweep: Path) -> CellData:
-    return with_final(read_cell(find_cells(sweep)[0]))
+    return read_cell(find_cells(sweep)[0])
 
 
 def test_final_overlaps_are_those_of_the_sets(cell: CellData) -> None:
@@ -80,7 +80,7 @@ def test_cells_that_do_not_say_how_masks_are_laid_out_stay_as_they_are(cell: Cel
 
 
 def test_curves_and_table_have_the_overlaps(sweep: Path, cell: CellData) -> None:
-    curves = with_final_overlaps(combine([read_cells(find_cells(sweep))]), [cell])
+    curves = combine([curves_of([cell])])
     own = curves.curve("nano-400k", "greater_than", "overlap/edge_jaccard_final")
     table = overlap_table([cell])
     assert own.to_dict() == pytest.approx(
@@ -134,8 +134,8 @@ def test_stability_lies_between_chance_and_the_noise_ceiling(sweep: Path, cell: 
     is said in a sentence.
     """
     sets = sets_of(cell)
-    curves = combine([read_cells(find_cells(sweep))])
-    compared = compare(curves, pd.DataFrame(), [cell], n_bootstrap=20)
+    curves = combine([curves_of([cell])])
+    compared = compare(Fits(curves, n_bootstrap=20), [], [cell]).frames()
     for words, pairs in (
         (BEFORE, list(pairwise(sets))),
         (FINAL, [(own, sets[-1]) for own in sets[:-1]]),
@@ -180,10 +180,10 @@ def test_only_pairs_with_all_four_circuits_count(cell: CellData) -> None:
         name for name in plain.curves if "resampled" not in name and "ceiling" not in name
     ]
     table = compare(
-        combine([]),
-        pd.DataFrame(),
+        Fits(combine([])),
+        [],
         [with_final(replace(plain, resamples={}, curves=plain.curves[no_resamples]))],
-    ).circuits
+    ).circuits.frame()
     assert (
         table["stability"].isna().all()
         and (table["n"] == 0).all()
@@ -215,6 +215,6 @@ def test_figures_draw_other_prompts_beside_their_ceiling(cell: CellData) -> None
 
 
 def overlap_panel(cell: CellData) -> Axes:
-    figure = circuits_figure(specification(curves_of([cell]), [cell]))
+    figure = circuits_figure(specification(combine([curves_of([cell])]), [cell]))
     assert figure is not None
     return figure.axes[1]

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.lines import Lines
 from circuitwatch.summary.panels import Panel, Specification, specification
-from circuitwatch.summary.tables import CellData
 from support.own_cells import RISE, TOKENS, curves_of, own_cell
 
 

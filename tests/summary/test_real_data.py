@@ -19,6 +19,7 @@ from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.importers import parse_request, read_sources
 from support.tokenizers import PUBLISHED
 
@@ -54,7 +55,7 @@ def rows_of(curves: Curves, task: str, quantity: str, level: float) -> pd.DataFr
     """The emergence of one quantity of one task, by model."""
     table = curves.table
     chosen = Curves(table[(table["task"] == task) & (table["quantity"] == quantity)])
-    return emergence_rows(chosen, {quantity: level})[0].set_index("model")
+    return emergence_rows(Fits(chosen, {quantity: level})).frame().set_index("model")
 
 
 def is_at(row: pd.Series, tokens: float, *, rel: float = 0.005) -> None:
@@ -68,7 +69,7 @@ def is_at(row: pd.Series, tokens: float, *, rel: float = 0.005) -> None:
 
 def trends(curves: Curves) -> pd.DataFrame:
     """Mean circuit nodes against model size, by task."""
-    found = scaling_rows(curves, pd.DataFrame())
+    found = scaling_rows(curves, []).frame()
     return found[found["quantity"] == NODES].set_index("task")
 
 
@@ -110,11 +111,11 @@ def test_the_smallest_never_gets_there_and_is_no_number(paper: Curves) -> None:
 
 
 def test_a_size_that_never_gets_there_is_censored_in_the_trend(paper: Curves) -> None:
-    emergence, _ = emergence_rows(
-        Curves(paper.table.query("quantity == 'logit_diff'")), {"logit_diff": 1.0}
-    )
+    differences = Curves(paper.table.query("quantity == 'logit_diff'"))
+    emergence = emergence_rows(Fits(differences, {"logit_diff": 1.0}))
     row = (
         scaling_rows(paper, emergence)
+        .frame()
         .set_index(["quantity", "of"])
         .loc[("logit_diff", "tokens of emergence")]
     )

@@ -5,26 +5,32 @@ there counts as late.
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from circuitwatch.summary.rows import EmergenceRow
 from circuitwatch.summary.seeds import median_emergence_point, seeds_table
 
 
-def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> pd.DataFrame:
+def rows(*statuses: str | float, last: float = 2e6, first: float = 1e3) -> list[EmergenceRow]:
     """A row a seed: tokens of one that emerged, or a status."""
-    return pd.DataFrame(
-        {
-            "model": "m",
-            "task": "ioi",
-            "quantity": "behaviour/value",
-            "seed": range(len(statuses)),
-            "status": [one if isinstance(one, str) else "emerged" for one in statuses],
-            "tokens": [None if isinstance(one, str) else one for one in statuses],
-            "first_tokens": first,
-            "last_tokens": last,
-        }
-    )
+    return [
+        EmergenceRow(
+            status=one if isinstance(one, str) else "emerged",
+            rule="half rise",
+            n=10,
+            first_tokens=first,
+            last_tokens=last,
+            final=1.0,
+            tokens=None if isinstance(one, str) else one,
+            model="m",
+            task="ioi",
+            quantity="behaviour/value",
+            seed=seed,
+            params_total=1e6,
+            source="x",
+        )
+        for seed, one in enumerate(statuses)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -73,9 +79,8 @@ def test_the_median_of_runs_of_which_some_fail_is_not_early() -> None:
 
 
 def test_the_table_says_how_many_did_and_how_many_never() -> None:
-    table = seeds_table(rows(1.3e6, 0.85e6, "never"))
-    row = table.iloc[0]
-    assert (row["seeds"], row["emerged"], row["never"], row["already"]) == (3, 2, 1, 0)
-    assert (row["tokens_median"], row["tokens_median_is"]) == (pytest.approx(1.3e6), "observed")
-    assert (row["tokens_min"], row["tokens_max"]) == (0.85e6, 1.3e6)
-    assert seeds_table(rows(1e6)).empty
+    (row,) = seeds_table(rows(1.3e6, 0.85e6, "never"))
+    assert (row.seeds, row.emerged, row.never, row.already) == (3, 2, 1, 0)
+    assert (row.tokens_median, row.tokens_median_is) == (pytest.approx(1.3e6), "observed")
+    assert (row.tokens_min, row.tokens_max) == (0.85e6, 1.3e6)
+    assert not seeds_table(rows(1e6))

@@ -140,7 +140,9 @@ def test_files(result: SummaryResult) -> None:
 def test_several_seeds_give_a_spread_and_three_sizes_a_trend(
     make_sweep: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("circuitwatch.summary.draw_figures", lambda *_: {})  # drawn in other tests
+    monkeypatch.setattr(
+        "circuitwatch.summary.writing.draw_figures", lambda *_: {}
+    )  # drawn in other tests
     models = ("nano-100k", "nano-1m", "nano-3m")
     made = summarize(
         make_sweep(tmp_path / "many", models=models, tasks=("gendered_pronoun",), seeds=(0, 1)),

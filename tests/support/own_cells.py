@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData, is_duplicate
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
-from circuitwatch.summary.tables import CellData, is_duplicate
 
 TOKENS = np.array([0, 1e5, 2e5, 4e5, 8e5, 16e5, 32e5])
 RISE = np.array([0.0, 0.0, 0.1, 0.4, 0.8, 0.9, 1.0])

@@ -47,6 +47,13 @@ class Suite:
     models: dict[str, dict[str, Any]]
 
 
+def conf_dir() -> Path:
+    """The configuration groups: the installed package's own, else the repository's."""
+    package = Path(__file__).parents[1]
+    packaged = package / "conf"
+    return packaged if packaged.is_dir() else package.parents[1] / "conf"
+
+
 def read_suites(folders: Iterable[Path]) -> list[Suite]:
     """All suites in the `suites` folders below some configuration folders.
 

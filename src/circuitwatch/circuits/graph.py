@@ -9,13 +9,45 @@ them. That one number holds what differs between parallel and sequential blocks.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 LETTERS = "qkv"
+NODE = re.compile(r"(?:a(\d+)\.h(\d+)(?:<([qkv])>)?|m(\d+))")
+
+
+class Place(NamedTuple):
+    """Where in a model a head or an MLP is: its layer, the head (−1 for the layer's MLP), and of a
+    head's inputs which: `q`, `k` or `v`, empty where none is meant.
+    """
+
+    layer: int
+    head: int
+    letter: str = ""
+
+
+def head_name(layer: int, head: int, letter: str = "") -> str:
+    """The name of a head, `a1.h0`, of the layer's MLP, `m1` (head −1), or of a head's input,
+    `a1.h0<q>`; `place_of` is the way back.
+    """
+    if head < 0:
+        return f"m{layer}"
+    return f"a{layer}.h{head}" + (f"<{letter}>" if letter else "")
+
+
+def place_of(name: str) -> Place | None:
+    """Where a node or a receiver is; none for `input`, `logits` and what is no name of either."""
+    match = NODE.fullmatch(name)
+    if match is None:
+        return None
+    if match[4] is not None:
+        return Place(int(match[4]), -1)
+    return Place(int(match[1]), int(match[2]), match[3] or "")
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from circuitwatch.checkpoints.suites import Suite, read_suites
-
-
-def conf_dir() -> Path:
-    """The configuration groups: the installed package's own, else the repository's."""
-    package = Path(__file__).parents[1]
-    packaged = package / "conf"
-    return packaged if packaged.is_dir() else package.parents[1] / "conf"
+from circuitwatch.checkpoints.suites import Suite, conf_dir, read_suites
 
 
 def choices_of(group: str) -> list[str]:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from circuitwatch.facts import Facts
+from circuitwatch.facts import BOOKKEEPING, Facts
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
 
 KEYS = ("model", "task", "quantity", "seed")
@@ -32,7 +32,7 @@ COLUMNS = (
     "seed",
     "source",
 )
-OURS = ("behaviour/", "circuit/", "overlap/", "roles/", "algorithm/", "weights/", "timing/")
+OURS = tuple(f"{group}/" for group in BOOKKEEPING)
 """How the names of the quantities begin that cells give; others are of curves from elsewhere."""
 NORMAL_95 = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
@@ -56,7 +56,6 @@ class Curves:
         notes: what was left out, changed or doubtful, one line each.
         prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens),
             one column a prompt.
-        thresholds: for some quantities the level that counts, as the source says.
         cell_facts: what the cells among the sources say of tasks, roles and quantities.
         not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not
             above chance there (`value`, `effect`, `value and effect`); empty where it is.
@@ -65,7 +64,6 @@ class Curves:
     table: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     prompts: Mapping[CurveKey, pd.DataFrame] = field(default_factory=dict)
-    thresholds: Mapping[str, float] = field(default_factory=dict)
     not_above_chance: Mapping[BehaviourKey, Mapping[float, str]] = field(default_factory=dict)
     cell_facts: Facts | None = None
 
@@ -159,14 +157,13 @@ def combine(parts: Sequence[Curves]) -> Curves:
     table = table.sort_values(["params", *KEYS, "tokens"], ignore_index=True, kind="stable")
     notes += repeated + _doubts(table, params)
     prompts = {key: values for part in parts for key, values in part.prompts.items()}
-    thresholds = {name: level for part in parts for name, level in part.thresholds.items()}
     not_above: dict[BehaviourKey, dict[float, str]] = {}
     for part in parts:
         for behaviour, known in part.not_above_chance.items():
             not_above.setdefault(behaviour, {}).update(known)
     said = [part.cell_facts for part in parts if part.cell_facts is not None]
     facts = Facts.together(said) if said else None
-    return Curves(table, notes, prompts, thresholds, not_above, facts)
+    return Curves(table, notes, prompts, not_above, facts)
 
 
 def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from circuitwatch.catalogue import Quantity
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK, CellData, is_duplicate
 from circuitwatch.summary.curves import NORMAL_95, Curves
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.overlaps import references
-from circuitwatch.summary.tables import NO_TASK, CellData, is_duplicate
 
 Floats = NDArray[np.float64]
 ELSEWHERE = "curves"

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.graph import Graph
@@ -25,9 +24,8 @@ from circuitwatch.circuits.overlap import (
     resampled_overlaps,
     resampled_scalars,
 )
-from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.cells import CellData, without_duplicates
 from circuitwatch.summary.figures.layout import is_laid_out
-from circuitwatch.summary.tables import CellData, without_duplicates
 
 RESAMPLED = ("_resampled", "_resampled_ceiling", "_resampled_chance")
 FINAL_KINDS = ("_final", "_final_chance", *(f"_final{kind}" for kind in RESAMPLED))
@@ -77,34 +75,6 @@ def with_final(cell: CellData) -> CellData:
         rows.append({"step": step} | known)
     final = pd.DataFrame(rows).reindex(columns=["step", *FINAL])
     return replace(cell, curves=cell.curves.merge(final, on="step", how="left"))
-
-
-def with_final_overlaps(curves: Curves, cells: Sequence[CellData]) -> Curves:
-    """The curves of all sources with those that `with_final` gave the cells."""
-    parts = [curves.table]
-    for cell in cells:
-        for name in (name for name in FINAL if name in cell.curves):
-            known = without_duplicates(cell.curves).dropna(subset=[name])
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "model": cell.model,
-                        "params": float(cell.params),
-                        "tokens": known["tokens"].astype(float),
-                        "step": known["step"].astype(float),
-                        "task": cell.task,
-                        "quantity": name,
-                        "value": known[name].astype(float),
-                        "stderr": np.nan,
-                        "seed": cell.seed,
-                        "source": cell.folder.resolve().parents[2].name,
-                    }
-                )
-            )
-    if len(parts) == 1:
-        return curves
-    table = pd.concat(parts, ignore_index=True).astype(curves.table.dtypes.to_dict())
-    return replace(curves, table=table)
 
 
 def overlap_table(cells: Sequence[CellData]) -> pd.DataFrame:

@@ -18,10 +18,10 @@ import pandas as pd
 
 from circuitwatch.catalogue import Quantity
 from circuitwatch.facts import Facts, plain
+from circuitwatch.summary.cells import NO_TASK, CellData
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.lines import ELSEWHERE, Line, Lines
 from circuitwatch.summary.overlaps import references
-from circuitwatch.summary.tables import NO_TASK, CellData
 
 TITLES = {
     "behaviour": "Behaviour over tokens",

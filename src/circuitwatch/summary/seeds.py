@@ -9,21 +9,21 @@ itself a bound where it falls on such a seed.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from circuitwatch.summary.cells import NO_TASK
+from circuitwatch.summary.rows import EmergenceRow, Rows, SeedsRow
 from circuitwatch.summary.statistics.scaling import Kind
-from circuitwatch.summary.tables import NO_TASK
 
 
-def median_emergence_point(rows: pd.DataFrame) -> tuple[float, Kind] | None:
+def median_emergence_point(rows: Iterable[EmergenceRow]) -> tuple[float, Kind] | None:
     """Tokens that half of the seeds have emerged by; of two in the middle the geometric mean.
 
     Args:
-        rows: one a seed, with status, tokens, first_tokens and last_tokens as the emergence table
-            has them. Seeds that are transient or ambiguous have no emergence point and are
+        rows: one a seed. Seeds that are transient or ambiguous have no emergence point and are
             left out.
 
     Returns:
@@ -31,8 +31,8 @@ def median_emergence_point(rows: pd.DataFrame) -> tuple[float, Kind] | None:
         where no seed has an emergence point, or all that is known is "from 0 tokens on".
     """
     points: list[tuple[float, float]] = []  # (place in the order, tokens or their bound)
-    for row in rows.itertuples(index=False):
-        if row.status == "emerged":
+    for row in rows:
+        if row.status == "emerged" and row.tokens is not None:
             points.append((float(row.tokens), float(row.tokens)))
         elif row.status == "never":
             points.append((np.inf, float(row.last_tokens)))
@@ -55,8 +55,9 @@ def median_emergence_point(rows: pd.DataFrame) -> tuple[float, Kind] | None:
 
 
 def seeds_table(
-    emergence: pd.DataFrame, others: dict[str, tuple[pd.DataFrame, list[str]]] | None = None
-) -> pd.DataFrame:
+    emergence: Iterable[EmergenceRow],
+    others: Mapping[str, tuple[pd.DataFrame, list[str]]] | None = None,
+) -> Rows[SeedsRow]:
     """Spread over seeds, only for models with several of them; a median and the ends, never a mean
     of curves.
 
@@ -66,54 +67,54 @@ def seeds_table(
             columns that hold the numbers).
 
     Returns:
-        one row a (model, task, quantity): model, task, quantity, seeds (how many). For emergence
-        then emerged, never, already (how many of them), tokens_median and tokens_median_is
-        (`observed`, or a bound: `right-censored`, `left-censored`), tokens_min and tokens_max of
-        those that emerged; for the others quantity is `name/row's other names/column`, and known
-        (how many seeds have the number), median, min, max.
+        one row a (model, task, quantity); of the other tables quantity is `name/row's other
+        names/column`.
     """
-    rows: list[dict[str, Any]] = []
-    for (model, task, quantity), group in emergence.groupby(
-        ["model", "task", "quantity"], sort=False
-    ):
-        if len(group) > 1:
-            tokens = group.loc[group["status"] == "emerged", "tokens"].astype(float)
-            counts = {
-                status: int((group["status"] == status).sum())
-                for status in ("emerged", "never", "already")
-            }
-            median, kind = median_emergence_point(group) or (None, None)
-            about = {
-                "model": model,
-                "task": task,
-                "quantity": quantity,
-                "seeds": len(group),
-            } | counts
-            ends = {
-                f"tokens_{name}": float(getattr(tokens, name)()) if len(tokens) else None
-                for name in ("min", "max")
-            }
-            rows.append(about | {"tokens_median": median, "tokens_median_is": kind} | ends)
+    rows: list[SeedsRow] = []
+    groups: dict[tuple[str, str, str], list[EmergenceRow]] = {}
+    for row in emergence:
+        groups.setdefault((row.model, row.task, row.quantity), []).append(row)
+    rows += [_of_emergence(*key, group) for key, group in groups.items() if len(group) > 1]
     for name, (table, columns) in (others or {}).items():
         if table.empty:
             continue
         keys = [key for key in ("task", "role", "circuit_task", "quantity") if key in table]
-        for (model, *key), group in table.groupby(["model", *keys], sort=False):
-            if group["seed"].nunique() > 1:
-                named = dict(zip(keys, key, strict=True))
-                task = named.pop("task", NO_TASK)
-                about = {"model": model, "task": task, "seeds": group["seed"].nunique()}
-                for column in columns:
-                    values = group[column].astype(float).dropna()
-                    quantity = "/".join([name, *map(str, named.values()), column])
-                    rows.append(
-                        about | {"quantity": quantity, "known": len(values)} | _spread(values)
+        for (model, *key), same in table.groupby(["model", *keys], sort=False):
+            if same["seed"].nunique() < 2:
+                continue
+            of = dict(zip(keys, key, strict=True))
+            task = of.pop("task", NO_TASK)
+            for column in columns:
+                values = same[column].astype(float).dropna()
+                rows.append(
+                    SeedsRow(
+                        model=model,
+                        task=task,
+                        quantity="/".join([name, *map(str, of.values()), column]),
+                        seeds=same["seed"].nunique(),
+                        known=len(values),
+                        median=float(values.median()) if len(values) else None,
+                        min=float(values.min()) if len(values) else None,
+                        max=float(values.max()) if len(values) else None,
                     )
-    return pd.DataFrame(rows)
+                )
+    return Rows.of(rows)
 
 
-def _spread(values: pd.Series) -> dict[str, float | None]:
-    return {
-        name: float(getattr(values, name)()) if len(values) else None
-        for name in ("median", "min", "max")
-    }
+def _of_emergence(model: str, task: str, quantity: str, seeds: list[EmergenceRow]) -> SeedsRow:
+    statuses = [row.status for row in seeds]
+    tokens = [row.tokens for row in seeds if row.status == "emerged" and row.tokens is not None]
+    median, kind = median_emergence_point(seeds) or (None, None)
+    return SeedsRow(
+        model=model,
+        task=task,
+        quantity=quantity,
+        seeds=len(seeds),
+        emerged=statuses.count("emerged"),
+        never=statuses.count("never"),
+        already=statuses.count("already"),
+        tokens_median=median,
+        tokens_median_is=kind,
+        tokens_min=min(tokens, default=None),
+        tokens_max=max(tokens, default=None),
+    )

@@ -8,26 +8,33 @@ Hochberg 1995).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from math import nan
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.circuits.overlap import MEASURES
-from circuitwatch.summary.curve_tables import as_curve
+from circuitwatch.summary.cells import NO_TASK, CellData, without_duplicates
 from circuitwatch.summary.curves import CurveKey, Curves
-from circuitwatch.summary.heads.histories import SERVES
+from circuitwatch.summary.fits import Fits
+from circuitwatch.summary.rows import (
+    AgreementRow,
+    ChangeRow,
+    CircuitStabilityRow,
+    EmergenceRow,
+    LagRow,
+    MetricsRow,
+    Rows,
+    StabilityRow,
+)
 from circuitwatch.summary.statistics.changes import change_points
 from circuitwatch.summary.statistics.comparisons import benjamini_hochberg
 from circuitwatch.summary.statistics.crossings import longest_run
-from circuitwatch.summary.statistics.lags import Lag, agreement, lag_between
-from circuitwatch.summary.statistics.metrics import compare_metrics
+from circuitwatch.summary.statistics.lags import Lag, agreement
 from circuitwatch.summary.statistics.stability import set_stability, stability, turnover
-from circuitwatch.summary.statistics.status import Emergence
-from circuitwatch.summary.tables import NO_TASK, CellData, without_duplicates
 
 VALUE, ACCURACY = "behaviour/value", "behaviour/accuracy"
 CHANGING = (VALUE, "behaviour/effect", "circuit/edges_share", "overlap/edge_jaccard")
@@ -37,24 +44,29 @@ COMPARED = {BEFORE: "", FINAL: "_final"}
 """What circuits are compared with → how the names of those overlaps end."""
 FEWEST = 4
 """Checkpoints of a curve from which on two of them are compared."""
+GAINS = ("gained", "lost", "kept", "ever", "always")
+"""What of a circuit's turnover stands beside its stability."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The tables, any of which may be empty; `rows` says what is in each."""
+
+    lags: Rows[LagRow] = field(default_factory=Rows)
+    agreement: Rows[AgreementRow] = field(default_factory=Rows)
+    changes: Rows[ChangeRow] = field(default_factory=Rows)
+    stability: Rows[StabilityRow] = field(default_factory=Rows)
+    circuits: Rows[CircuitStabilityRow] = field(default_factory=Rows)
+    metrics: Rows[MetricsRow] = field(default_factory=Rows)
+
+    def frames(self) -> Comparisons:
+        """The same as data frames."""
+        return Comparisons(**{name: table.frame() for name, table in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """The tables, any of which may be empty.
-
-    lags: one row a (model, seed, task, role), the role's emergence against the behaviour's: verdict
-    of the role, ratio (tokens of the behaviour over tokens of the role) with ratio_low and
-    ratio_high, same_checkpoints, note. agreement: one row a (task, role) over sizes: before, after,
-    untold, p, p_adjusted, n, smallest_p, text. changes: one row a change of a curve: model, task,
-    seed, quantity, then those of `changes.Change`. stability: one row a curve that emerged: those
-    of `stability.Stability`. circuits: for each cell a row for each measure and what circuits are
-    compared with: model, task, seed, compared, measure, all_prompts (mean overlap of the circuits
-    of all prompts, which has no ceiling), those of `stability.SetStability`; and in the row of
-    edges and the checkpoint before those of `stability.Turnover` (the pairs of which are
-    turnover_n). metrics: one row a (model, task, seed): finding, warning, ratio, ratio_low,
-    ratio_high (widths of the rises, accuracy over behaviour).
-    """
+    """The tables of `Compared` as data frames, for figures and the report."""
 
     lags: pd.DataFrame
     agreement: pd.DataFrame
@@ -63,17 +75,6 @@ class Comparisons:
     circuits: pd.DataFrame
     metrics: pd.DataFrame
 
-    def files(self) -> dict[str, pd.DataFrame]:
-        """The tables by their files' names."""
-        return {
-            "lags": self.lags,
-            "agreement": self.agreement,
-            "changes": self.changes,
-            "stability": self.stability,
-            "circuit_stability": self.circuits,
-            "metrics": self.metrics,
-        }
-
     def warnings(self) -> list[str]:
         """Sentences on jumps that are the thresholded metric's alone."""
         found = self.metrics[self.metrics["warning"] != ""] if len(self.metrics) else self.metrics
@@ -81,24 +82,19 @@ class Comparisons:
 
 
 def compare(
-    curves: Curves,
-    emergence: pd.DataFrame,
-    cells: Collection[CellData] = (),
-    thresholds: Mapping[str, float] | None = None,
-    *,
-    n_bootstrap: int = 200,
-) -> Comparisons:
+    fits: Fits, emergence: Iterable[EmergenceRow], cells: Collection[CellData] = ()
+) -> Compared:
     """All comparisons of some curves; emergence is as `curve_tables.emergence_rows` gives it, cells
     are those among the sources.
     """
-    lags, agreements = _lags(curves, dict(thresholds or {}), n_bootstrap)
-    return Comparisons(
-        lags,
-        agreements,
-        _changes(curves),
-        _stability(curves, emergence),
-        pd.DataFrame([row for cell in cells if len(cell.circuits) > 1 for row in _circuits(cell)]),
-        _metrics(curves, n_bootstrap),
+    lags, agreements = _lags(fits)
+    return Compared(
+        Rows.of(lags),
+        Rows.of(agreements),
+        Rows.of(_changes(fits)),
+        Rows.of(_stability(fits, emergence)),
+        Rows.of(row for cell in cells if len(cell.circuits) > 1 for row in _circuits(cell)),
+        Rows.of(_metrics(fits)),
     )
 
 
@@ -109,97 +105,80 @@ def _keys(curves: Curves, quantity: str) -> Iterator[CurveKey]:
             yield str(model), str(task), quantity, int(seed)
 
 
-def _lags(
-    curves: Curves, thresholds: dict[str, float], n: int
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows: list[dict[str, Any]] = []
+def _lags(fits: Fits) -> tuple[list[LagRow], list[AgreementRow]]:
+    facts = fits.curves.facts
+    rows: list[LagRow] = []
     by_pair: dict[tuple[str, str], dict[str, Lag]] = {}
-    for key in _keys(curves, VALUE):
+    for key in _keys(fits.curves, VALUE):
         model, task, _, seed = key
-        for role in SERVES.get(task, ()):
-            of_role = (model, NO_TASK, f"roles/{role}/max", seed)
-            if len(curves.curve(*of_role)) < FEWEST:
+        for role in facts.task(task).roles:
+            of_role = (model, NO_TASK, facts.role(role).quantity.key, seed)
+            if len(fits.curves.rows(of_role)) < FEWEST:
                 continue
-            lag = lag_between(
-                as_curve(curves, of_role, thresholds),
-                as_curve(curves, key, thresholds),
-                n_bootstrap=n,
-            )
+            lag = fits.lag(of_role, key)
             by_pair.setdefault((task, role), {}).setdefault(
                 model, lag
             )  # of several seeds the first speaks for the size
-            ratios = {
-                name: None if value is None else float(np.exp(value))
-                for name, value in (
-                    ("ratio", lag.lag),
-                    ("ratio_low", lag.low),
-                    ("ratio_high", lag.high),
-                )
-            }
-            about = {
-                "model": model,
-                "seed": seed,
-                "task": task,
-                "role": role,
-                "verdict": lag.verdict,
-            }
             rows.append(
-                about | ratios | {"same_checkpoints": lag.same_checkpoints, "note": lag.note}
+                LagRow(
+                    model=model,
+                    seed=seed,
+                    task=task,
+                    role=role,
+                    verdict=lag.verdict,
+                    ratio=_exp(lag.lag),
+                    ratio_low=_exp(lag.low),
+                    ratio_high=_exp(lag.high),
+                    same_checkpoints=lag.same_checkpoints,
+                    note=lag.note,
+                )
             )
-    together = []
-    for (task, role), lags in by_pair.items():
-        if len(lags) > 1:
-            said = asdict(agreement(list(lags.values()), (role.replace("_", " "), "the behaviour")))
-            together.append({"task": task, "role": role} | said)
-    table = pd.DataFrame(together)
-    if len(table):
-        table.insert(
-            table.columns.get_loc("p") + 1,
-            "p_adjusted",
-            benjamini_hochberg(table["p"].astype(float)),
+    several = {
+        (task, role): agreement(list(lags.values()), (facts.role(role).words, "the behaviour"))
+        for (task, role), lags in by_pair.items()
+        if len(lags) > 1
+    }
+    adjusted = benjamini_hochberg([nan if a.p is None else a.p for a in several.values()])
+    return rows, [
+        AgreementRow(
+            **vars(said), task=task, role=role, p_adjusted=None if np.isnan(p) else float(p)
         )
-    return pd.DataFrame(rows), table
+        for ((task, role), said), p in zip(several.items(), adjusted, strict=True)
+    ]
 
 
-def _changes(curves: Curves) -> pd.DataFrame:
-    rows = []
+def _exp(value: float | None) -> float | None:
+    return None if value is None else float(np.exp(value))
+
+
+def _changes(fits: Fits) -> Iterator[ChangeRow]:
     for quantity in CHANGING:
-        for key in _keys(curves, quantity):
+        for key in _keys(fits.curves, quantity):
             model, task, _, seed = key
-            curve = as_curve(curves, key, {})
+            curve = fits.curve(key)
             why = curve.not_above_chance
             if why is not None and longest_run(np.array([not reason for reason in why]))[1] < 2:
                 continue  # at no two neighbouring checkpoints above chance: it has no course
-            about = {"model": model, "task": task, "seed": seed, "quantity": quantity}
-            found = change_points(curve.tokens, curve.values, kind="line")
-            rows += [about | asdict(change) for change in found]
-    return pd.DataFrame(rows)
+            for change in change_points(curve.tokens, curve.values, kind="line"):
+                yield ChangeRow(
+                    **vars(change), model=model, task=task, seed=seed, quantity=quantity
+                )
 
 
-def _stability(curves: Curves, emergence: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    names = {field.name for field in fields(Emergence)}
-    for _, row in emergence[emergence["status"] == "emerged"].iterrows() if len(emergence) else ():
-        key = (row["model"], row["task"], row["quantity"], row["seed"])
-        if (
-            row["quantity"] == "circuit/found"
-        ):  # steps of 0 and 1, which have no course after their rise
-            continue
-        known: dict[str, Any] = {
-            name: None if pd.isna(value) else value for name, value in row.items() if name in names
-        }
-        known |= {"low": row["tokens_low"], "high": row["tokens_high"]}
-        curve = as_curve(
-            curves, key, {}
-        )  # a robust line looks at all pairs of checkpoints: no more of them than of the emergence
-        found = stability(curve.tokens, curve.values, Emergence(**known), curve.not_above_chance)
-        rows.append(
-            dict(zip(("model", "task", "quantity", "seed"), key, strict=True)) | asdict(found)
+def _stability(fits: Fits, emergence: Iterable[EmergenceRow]) -> Iterator[StabilityRow]:
+    for row in emergence:
+        if row.status != "emerged" or row.quantity == "circuit/found":
+            continue  # steps of 0 and 1 have no course after their rise
+        curve = fits.curve((row.model, row.task, row.quantity, row.seed))
+        found = stability(
+            curve.tokens, curve.values, row, curve.not_above_chance, falls=curve.falls
         )
-    return pd.DataFrame(rows)
+        yield StabilityRow(
+            **vars(found), model=row.model, task=row.task, quantity=row.quantity, seed=row.seed
+        )
 
 
-def _circuits(cell: CellData) -> list[dict[str, Any]]:
+def _circuits(cell: CellData) -> Iterator[CircuitStabilityRow]:
     """How much a cell's circuits change from one checkpoint to the next that has one, and how far
     they are from the last one.
 
@@ -211,46 +190,43 @@ def _circuits(cell: CellData) -> list[dict[str, Any]]:
         values = own[name] if name in own else pd.Series(np.nan, index=own.index)
         return values.to_numpy(dtype=float)
 
-    rows = []
     for compared, suffix in COMPARED.items():
         for measure in MEASURES:
             name = f"overlap/{measure}{suffix}"
-            known = column(name)
-            if np.isnan(known).all():
+            of_all = column(name)
+            if np.isnan(of_all).all():
                 continue
             between = [column(f"{name}_resampled{kind}") for kind in ("", "_ceiling", "_chance")]
-            about = {
-                "model": cell.model,
-                "task": cell.task,
-                "seed": cell.seed,
-                "compared": compared,
-                "measure": measure,
-            }
-            rows.append(
-                about | {"all_prompts": float(np.nanmean(known))} | asdict(set_stability(*between))
+            row = CircuitStabilityRow(
+                **vars(set_stability(*between)),
+                model=cell.model,
+                task=cell.task,
+                seed=cell.seed,
+                compared=compared,
+                measure=measure,
+                all_prompts=float(np.nanmean(of_all)),
             )
             if (compared, measure) == (BEFORE, "edge_jaccard"):
-                sets = [
-                    set(cell.circuits[step].tolist())
-                    for step in own["step"]
-                    if step in cell.circuits
-                ]
-                gains = asdict(turnover(sets))
-                rows[-1] |= {"turnover_n": gains.pop("n")} | gains
-    return rows
+                steps = [step for step in own["step"] if step in cell.circuits]
+                gains = vars(turnover([set(cell.circuits[step].tolist()) for step in steps]))
+                row = replace(row, turnover_n=gains["n"], **{k: gains[k] for k in GAINS})
+            yield row
 
 
-def _metrics(curves: Curves, n: int) -> pd.DataFrame:
-    rows = []
-    for key in _keys(curves, VALUE):
+def _metrics(fits: Fits) -> Iterator[MetricsRow]:
+    for key in _keys(fits.curves, VALUE):
         model, task, _, seed = key
         other = (model, task, ACCURACY, seed)
-        if len(curves.curve(*other)) < FEWEST:
+        if len(fits.curves.rows(other)) < FEWEST:
             continue
-        found = compare_metrics(
-            as_curve(curves, key, {}), as_curve(curves, other, {}), n_bootstrap=n
+        found = fits.metrics(key, other)
+        yield MetricsRow(
+            model=model,
+            task=task,
+            seed=seed,
+            finding=found.finding,
+            ratio=found.ratio,
+            ratio_low=found.ratio_low,
+            ratio_high=found.ratio_high,
+            warning=found.warning,
         )
-        numbers = {name: getattr(found, name) for name in ("ratio", "ratio_low", "ratio_high")}
-        about = {"model": model, "task": task, "seed": seed, "finding": found.finding}
-        rows.append(about | numbers | {"warning": found.warning})
-    return pd.DataFrame(rows)

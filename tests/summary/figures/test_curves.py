@@ -13,6 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.curves import (
     behaviour_figure,
     circuits_figure,
@@ -24,7 +25,6 @@ from circuitwatch.summary.figures.roles import role_sizes_figure
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.lines import DUPLICATES
 from circuitwatch.summary.panels import Specification, specification
-from circuitwatch.summary.tables import CellData
 from support.own_cells import RISE, TOKENS, curves_of, own_cell
 
 SHOWN = np.array([TOKENS[1] / 2, *TOKENS[1:]])

@@ -12,12 +12,12 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.figures.roles import roles_figure
 from circuitwatch.summary.figures.timeline import states, timeline_figure
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.panels import Specification, specification
-from circuitwatch.summary.tables import CellData
 from support.own_cells import RISE, TOKENS, curves_of, own_cell, own_facts
 
 NO_EMERGENCE = pd.DataFrame(columns=["model", "seed", "task", "quantity", "status"])

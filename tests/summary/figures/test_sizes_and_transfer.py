@@ -12,13 +12,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.circuits import INPUTS, circuit_figure
 from circuitwatch.summary.figures.curves import behaviour_figure
 from circuitwatch.summary.figures.shared import MinorTicks, save_figures
 from circuitwatch.summary.figures.sizes import circuit_sizes_figure, emergence_figure
 from circuitwatch.summary.figures.transfer import transfer_figure
 from circuitwatch.summary.panels import Specification, specification
-from circuitwatch.summary.tables import CellData
 from support.own_cells import curves_of, own_cell
 from support.sweeps import GRAPH
 

@@ -14,13 +14,13 @@ from circuitwatch.algorithms import confirm_roles
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.heads.algorithm import algorithm_table, over_cutoffs, said_by_cutoff
 from circuitwatch.summary.heads.bands import band_of, bands_table, by_cutoff
 from circuitwatch.summary.heads.histories import role_histories
 from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.findings import _algorithm
-from circuitwatch.summary.tables import CellData
 from support.built_ioi import ioi_model, ioi_prompts
 from support.own_cells import curves_of
 

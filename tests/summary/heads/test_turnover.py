@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.heads.histories import RoleHistory, role_histories
 from circuitwatch.summary.heads.holders import roles_table, turnover_table
 from circuitwatch.summary.heads.turnover import (
@@ -25,7 +26,6 @@ from circuitwatch.summary.heads.turnover import (
     strongest,
     tenure,
 )
-from circuitwatch.summary.tables import CellData
 
 
 def table(**heads: list[float]) -> pd.DataFrame:
@@ -276,7 +276,7 @@ def test_checks_are_kept_by_task_and_never_united() -> None:
         "agreement": [rows("induction"), rows("previous_token", **probe)],
         "greater_than": [
             rows("induction", **checked, confirmed=[False]),
-            rows("year_push").assign(head=-1),
+            rows("year_push").assign(head=-1, score=0.8),
         ],
         "ioi": [
             rows("induction", **checked, confirmed=[True], sign=["hurts"]),

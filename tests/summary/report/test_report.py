@@ -18,6 +18,7 @@ from circuitwatch.facts import Facts
 from circuitwatch.records import find_cells
 from circuitwatch.summary import SummaryResult
 from circuitwatch.summary.curve_tables import emergence_rows
+from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.data import as_json
@@ -325,7 +326,7 @@ def hostile(browser: Any, tmp_path: Path) -> Iterator[Opened]:
     own = [own_cell(f"small {HOSTILE}", 100_000, HOSTILE, **names),
            own_cell("large", 900_000, HOSTILE, **names)]  # fmt: skip
     curves = curves_of(own)
-    emergence, _ = emergence_rows(curves, n_bootstrap=0)
+    emergence = emergence_rows(Fits(curves, n_bootstrap=0)).frame()
     spec, nothing = specification(curves, own), pd.DataFrame()
     ends = pd.DataFrame([{"model": f"small {HOSTILE}", "task": HOSTILE, "out_of_range": 0,
                           "not_converged": 0}])  # fmt: skip

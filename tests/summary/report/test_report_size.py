@@ -14,15 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
+from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.heads.histories import CHECKS, ROLES, RoleHistory
 from circuitwatch.summary.heads.holders import turnover_table
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.panels import specification
 from circuitwatch.summary.report.circuits import circuits_blob, varints
 from circuitwatch.summary.report.page import MOST_BYTES, Findings, write_report
-from circuitwatch.summary.tables import CellData, cells_table, with_cells
+from circuitwatch.summary.tables import cells_table, with_cells
 from circuitwatch.summary.together import Comparisons
 from support.sweeps import TASKS
 
@@ -145,7 +147,8 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
     rng = np.random.default_rng(1)
     curves = curves_of(cells, rng)
     table = curves.table[curves.table["quantity"].isin(["behaviour/value", "roles/induction/max"])]
-    emergence = with_cells(emergence_rows(Curves(table), n_bootstrap=0)[0], cells)
+    rows = with_cells(emergence_rows(Fits(Curves(table), n_bootstrap=0)), cells)
+    emergence = rows.frame()
     histories = []
     for model in SHAPES:
         for role in ROLES:
@@ -185,8 +188,8 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
         curves,
         cells,
         emergence,
-        scaling_rows(curves, emergence),
-        cells_table(cells),
+        scaling_rows(curves, rows).frame(),
+        cells_table(cells).frame(),
         none,
         heads,
         Comparisons(none, none, none, none, none, none),

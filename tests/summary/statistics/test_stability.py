@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from circuitwatch.records import find_cells
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.heads.algorithm import MIN_TREND, algorithm_table
 from circuitwatch.summary.heads.bands import bands_table
 from circuitwatch.summary.heads.transfer import (
@@ -21,7 +22,7 @@ from circuitwatch.summary.heads.transfer import (
     specificity_table,
     transfer_table,
 )
-from circuitwatch.summary.tables import CellData, read_cell
+from circuitwatch.summary.importers.cells import read_cell
 from support.sweeps import faithfulness
 
 

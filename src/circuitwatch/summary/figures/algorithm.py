@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 
 from circuitwatch.catalogue import Quantity
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData, models_in_order
 from circuitwatch.summary.figures.shared import (
     COLUMN,
     MARKERS,
@@ -30,7 +31,6 @@ from circuitwatch.summary.figures.shared import (
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.lines import Line
 from circuitwatch.summary.panels import METRIC, Panel, Specification
-from circuitwatch.summary.tables import CellData, models_in_order
 
 MOST_MARKERS = 60
 """Checkpoints of a curve that are marked one by one."""

@@ -15,10 +15,10 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.layout import is_laid_out, nodes_of, places_of, receivers_of
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.summary.lines import DOUBTS
-from circuitwatch.summary.tables import CellData
 from circuitwatch.units import format_tokens
 
 INPUTS = {"queries": "#0072b2", "keys": "#d55e00", "values": "#009e73", "MLPs, logits": "#777777"}

@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from circuitwatch.catalogue import Quantity
+from circuitwatch.summary.cells import CellData, models_in_order
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.figures.circuits import circuit_figure
 from circuitwatch.summary.figures.curves import (
@@ -27,7 +28,6 @@ from circuitwatch.summary.figures.transfer import transfer_figure
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.panels import METRIC, Panel, Section, Specification
-from circuitwatch.summary.tables import CellData, models_in_order
 
 MOST_PANELS = 12
 """Panels of one figure of curves: those of the most models."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from circuitwatch.summary.tables import CellData
+from circuitwatch.summary.cells import CellData
 
 
 def is_laid_out(cell: CellData) -> bool:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitwatch.catalogue import Role
+from circuitwatch.summary.cells import NO_TASK, CellData
 from circuitwatch.summary.figures.curves import curves_figure, mark
 from circuitwatch.summary.figures.shared import (
     COLUMN,
@@ -25,7 +26,6 @@ from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.holders import confirmed_holders
 from circuitwatch.summary.lines import Line
 from circuitwatch.summary.panels import METRIC, Specification
-from circuitwatch.summary.tables import NO_TASK, CellData
 
 BEHAVIOUR_NAME = "behaviour ÷ max."
 BEHAVIOUR: dict[str, Any] = {"color": "#000000", "ls": (0, (4, 2)), "lw": 1.0}

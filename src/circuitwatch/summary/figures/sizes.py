@@ -12,13 +12,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.figures.shared import (
     TEXT,
     finish,
     panels,
 )
 from circuitwatch.summary.panels import Specification
-from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.units import format_tokens
 
 MOST_PANELS = 12

@@ -16,11 +16,11 @@ from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData, role_curves, without_duplicates
 from circuitwatch.summary.figures.shared import COLUMN, DASHES, TEXT, finish, shown_tokens
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.turnover import holding, tenure
 from circuitwatch.summary.panels import METRIC
-from circuitwatch.summary.tables import CellData, role_curves, without_duplicates
 
 MOST_HEADS = 10
 """Heads of a role that the timeline shows: those that hold it longest."""

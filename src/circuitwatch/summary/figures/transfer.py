@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import CellData, models_in_order
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.summary.heads.transfer import matrix, over_checkpoints
-from circuitwatch.summary.tables import CellData, models_in_order
 from circuitwatch.units import format_tokens
 
 MAP = "RdBu"

@@ -18,21 +18,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import theilslopes
 
-from circuitwatch.summary.heads.bands import BANDED, MEASURES, UNEXPLAINED, band_of, by_cutoff
+from circuitwatch.catalogue import Quantity
+from circuitwatch.summary.cells import CellData, in_order, without_duplicates
+from circuitwatch.summary.heads.bands import UNEXPLAINED, band_of, by_cutoff, measures_of, short
 from circuitwatch.summary.statistics.logistic import log_tokens
-from circuitwatch.summary.tables import CellData, in_order, without_duplicates
 
-MEANING = {
-    "B": "B: of the effect on the logits, from name movers, negative ones and copy suppression",
-    "C": "C: of the effect on name-mover queries, from S-inhibition heads",
-    "D": "D: of the effect on S-inhibition keys and values, from induction and "
-    "duplicate-token heads",
-    "year_attention": "attention of the circuit's heads to the start year",
-    "year_lens": "heads' logit lens: weight on the start year",
-    "mlp_push": "MLPs: later years raised above earlier ones",
-    "unexplained": "unexplained: of the effect on the logits, from heads without any role",
-    "unexplained_sure": "unexplained, of heads whose effect is sure",
-}
 MIN_TREND = 5
 """Below five checkpoints no order of values is rarer than one in twenty (two of 4! are as extreme
 as a steady rise): no 95 % interval is bounded.
@@ -67,10 +57,11 @@ def algorithm_table(cells: list[CellData], bands: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()  # made before the measures existed
     rows = []
     for cell in in_order(cells):
-        unexplained = [name for name in UNEXPLAINED if f"algorithm/{name}" in cell.curves]
-        for name in (*MEASURES.get(cell.task, ()), *unexplained):
-            about = {"model": cell.model, "seed": cell.seed, "task": cell.task}
-            rows.append(about | _row(cell, name, bands))
+        own = cell.facts.task(cell.task).quantities
+        for quantity in measures_of(cell.facts, cell.task):
+            if quantity.key in own or quantity.key in cell.curves:
+                about = {"model": cell.model, "seed": cell.seed, "task": cell.task}
+                rows.append(about | _row(cell, quantity, bands))
     return pd.DataFrame(rows)
 
 
@@ -86,9 +77,9 @@ def above_chance_from(curves: pd.DataFrame) -> pd.DataFrame:
     return own.iloc[both[0] :] if both.size else own.iloc[:0]
 
 
-def _row(cell: CellData, name: str, bands: pd.DataFrame) -> dict[str, Any]:
+def _row(cell: CellData, quantity: Quantity, bands: pd.DataFrame) -> dict[str, Any]:
     there = above_chance_from(cell.curves)
-    key = f"algorithm/{name}"
+    key, name = quantity.key, short(quantity.key)
     band = band_of(bands, cell, name).reindex(there["step"])
     values = pd.Series(band["value"].to_numpy(dtype=float), index=there.index)
     known = values.dropna()
@@ -112,13 +103,13 @@ def _row(cell: CellData, name: str, bands: pd.DataFrame) -> dict[str, Any]:
     verdict, slope, low, high = _judge(there["tokens"], values)
     row |= {"trend": slope, "trend_low": low, "trend_high": high}
     each: dict[float, str] = {}
-    if name in BANDED:
+    if quantity.over_cutoffs:
         for cutoff, series in by_cutoff(bands, cell, name).items():
             own = pd.Series(series.reindex(there["step"]).to_numpy(dtype=float), index=there.index)
             each[cutoff] = _judge(there["tokens"], own)[0]
         verdict = over_cutoffs(verdict, each)
         row |= {"band_min": _number(band["least"].min()), "band_max": _number(band["most"].max())}
-    elif name in UNEXPLAINED and verdict != "missing":
+    elif key in UNEXPLAINED and verdict != "missing":
         verdict = ""  # it hangs on the default cut-offs alone
         # At the checkpoint of `last`: where no such head is sure the record names none.
         heads = (

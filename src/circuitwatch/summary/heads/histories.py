@@ -14,26 +14,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from circuitwatch.heads.checks import CHECKED_ON, REPEATED
-from circuitwatch.heads.holding import that_can_hold
-from circuitwatch.summary.tables import CellData, in_order, is_duplicate, role_threshold
+from circuitwatch.catalogue import Role
+from circuitwatch.circuits.graph import head_name
+from circuitwatch.facts import Facts
+from circuitwatch.heads.checks import REPEATED
+from circuitwatch.summary.cells import CellData, in_order, is_duplicate
 
-SERVES: dict[str, tuple[str, ...]] = {
-    "ioi": (
-        "previous_token",
-        "duplicate_token",
-        "induction",
-        "s_inhibition",
-        "name_mover",
-        "negative_name_mover",
-        "copy_suppression",
-    ),
-    "greater_than": ("successor", "induction", "year_attention", "year_push"),
-}
-"""The roles that serve a task, in the order in which its circuit uses them (Wang et al.,
-2211.00593; Hanna et al., 2305.00586).
-"""
-ROLES = tuple(dict.fromkeys(role for roles in SERVES.values() for role in roles))
 CHECKS = {
     "in_circuit": "boolean",
     "effect": "Float64",
@@ -63,6 +49,9 @@ class RoleHistory:
     threshold: float
     scores: pd.DataFrame
     checks: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _tables: dict[tuple[str, str], pd.DataFrame] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def confirmed(self, task: str) -> pd.DataFrame:
         """Whether the causal check says that a head does its role's work in a task: the shape of
@@ -93,18 +82,17 @@ class RoleHistory:
         return [task for task in self.checks if bool(self.confirmed(task).iloc[-1].notna().any())]
 
     def _wide(self, task: str, column: str) -> pd.DataFrame:
-        known = self.checks[task].pivot(index=["step", "tokens"], columns="node", values=column)
-        return known.reindex(index=self.scores.index, columns=self.scores.columns)
+        if (task, column) not in self._tables:
+            rows = self.checks[task]
+            wide = rows.pivot(index=["step", "tokens"], columns="node", values=column)
+            wide = wide.reindex(index=self.scores.index, columns=self.scores.columns)
+            self._tables[task, column] = wide
+        return self._tables[task, column]
 
 
-def node_name(layer: int, head: int) -> str:
-    """a1.h0 for a head, m1 for an MLP (head −1)."""
-    return f"m{layer}" if head < 0 else f"a{layer}.h{head}"
-
-
-def stack_roles(tables: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+def stack_roles(tables: Iterable[tuple[str, pd.DataFrame]], facts: Facts) -> pd.DataFrame:
     """Several cells' roles tables, (task, table) each, below one another, without the heads that
-    can't hold the row's role (`heads.holding`).
+    can't hold the row's role, whatever their score (`catalogue.Role.first_layer`).
 
     Columns: step, tokens, role, layer, head, score, those of CHECKS (missing where a table lacks
     them), node (its name), task: whose cell the row is from.
@@ -117,24 +105,26 @@ def stack_roles(tables: Iterable[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
     columns = ["step", "tokens", "role", "layer", "head", "score", *CHECKS, "node", "task"]
     if not parts:
         return pd.DataFrame(columns=columns)
-    every = that_can_hold(pd.concat(parts, ignore_index=True))
+    every = pd.concat(parts, ignore_index=True)
+    first = {role: facts.role(role).first_layer for role in every["role"].unique()}
+    every = every[every["layer"].astype(int) >= every["role"].map(first).astype(int)]
     names = [
-        node_name(int(layer), int(head))
+        head_name(int(layer), int(head))
         for layer, head in zip(every["layer"], every["head"], strict=True)
     ]
     return every.assign(node=names)[columns]
 
 
-def checks_by_task(role: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def checks_by_task(role: Role, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """What was checked of a role's heads, rows of `stack_roles`, by the task in which they can be
-    confirmed (`heads.checks`).
+    confirmed.
 
     A role that is checked on a probe of its own is measured in every cell alike: the first cell
     that knows of a head is believed.
     """
     known = rows[rows["confirmed"].notna() | rows["effect"].notna()]
     found = {}
-    for task in CHECKED_ON.get(role, dict.fromkeys(known["task"])):
+    for task in role.confirmed_on or dict.fromkeys(known["task"]):
         own = known if task == REPEATED else known[known["task"] == task]
         own = own.sort_values("confirmed", key=lambda c: c.isna(), kind="stable").drop_duplicates(
             ["step", "node"]
@@ -145,12 +135,10 @@ def checks_by_task(role: str, rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def role_histories(cells: list[CellData]) -> list[RoleHistory]:
-    """Every role of every model and seed, by model size, model, seed, and role in the order of
-    `ROLES`; others after them.
+    """Every role of every model and seed, by model size, model, seed, and the role's place.
 
     Of several cells that score the same head the first speaks. A head without a row at a checkpoint
-    at which its role was measured scores 0 there; one that can't hold the role (`heads.holding`)
-    has no column.
+    at which its role was measured scores 0 there; one that can't hold the role has no column.
     """
     of_model: dict[tuple[str, int], list[CellData]] = {}
     for cell in in_order(cells):
@@ -160,10 +148,11 @@ def role_histories(cells: list[CellData]) -> list[RoleHistory]:
         copies = {
             step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]
         }
-        roles = stack_roles((cell.task, cell.roles) for cell in own)
+        facts = Facts.of_headers([cell.header for cell in own])
+        roles = stack_roles(((cell.task, cell.roles) for cell in own), facts)
         roles = roles[~roles["step"].isin(copies)]
-        for role in sorted(roles["role"].unique(), key=role_place):
-            rows = roles[roles["role"] == role]
+        for role in sorted(map(facts.role, roles["role"].unique()), key=role_place):
+            rows = roles[roles["role"] == role.name]
             names = rows.drop_duplicates(["layer", "head"]).sort_values(["layer", "head"])["node"]
             once = rows.drop_duplicates(["step", "node"])
             scores = (
@@ -171,20 +160,19 @@ def role_histories(cells: list[CellData]) -> list[RoleHistory]:
                 .astype(float)
                 .fillna(0.0)
             )
-            threshold = role_threshold(own, str(role))
             found.append(
                 RoleHistory(
                     model,
                     seed,
-                    str(role),
-                    threshold,
+                    role.name,
+                    role.threshold,
                     scores[names],
-                    checks_by_task(str(role), rows),
+                    checks_by_task(role, rows),
                 )
             )
     return found
 
 
-def role_place(role: str) -> tuple[int, str]:
-    """Where a role comes in the order of `ROLES`; others after them, by name."""
-    return (ROLES.index(role) if role in ROLES else len(ROLES), role)
+def role_place(role: Role) -> tuple[int, str]:
+    """Where a role comes among others."""
+    return role.place, role.name

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK, CellData, role_curves
 from circuitwatch.summary.heads.histories import RoleHistory, role_place
 from circuitwatch.summary.heads.turnover import (
     compensation,
@@ -21,7 +23,6 @@ from circuitwatch.summary.heads.turnover import (
     strongest,
     tenure,
 )
-from circuitwatch.summary.tables import NO_TASK, CellData, role_curves
 
 SPREAD = [
     "holders_ever",
@@ -122,7 +123,13 @@ def roles_table(
                     about = {"model": model, "seed": seed, "role": parts[1], "checkpoints": 0}
                     rows.append(about | {"note": str(reasons.mode().iloc[0])})
     order = {key: place for place, key in enumerate(role_curves(list(cells)))}
-    rows.sort(key=lambda row: (order.get((row["model"], row["seed"]), 0), role_place(row["role"])))
+    facts = Facts.of_headers([cell.header for cell in cells])
+    rows.sort(
+        key=lambda row: (
+            order.get((row["model"], row["seed"]), 0),
+            role_place(facts.role(row["role"])),
+        )
+    )
     table = pd.DataFrame(rows)
     return table.astype({name: "Int64" for name in COUNTS if name in table})
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.heads import algorithm, holders, transfer
 from circuitwatch.summary.heads.bands import bands_table
 from circuitwatch.summary.heads.histories import RoleHistory, role_histories
-from circuitwatch.summary.tables import CellData
 
 _NO_TRANSFER = pd.DataFrame(columns=["model", "seed", *transfer.COLUMNS])
 

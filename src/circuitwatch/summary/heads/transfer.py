@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.overlap import jaccard_of_sizes
-from circuitwatch.summary.tables import CellData, in_order, is_duplicate
+from circuitwatch.summary.cells import CellData, in_order, is_duplicate
 
 COLUMNS = (
     "task circuit_task circuit_step circuit_tokens model_step model_tokens edges value "

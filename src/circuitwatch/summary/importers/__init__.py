@@ -11,7 +11,7 @@ asks for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -20,8 +20,14 @@ from typing import Literal
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
+from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curves import Curves, combine
-from circuitwatch.summary.importers.cells import find_cells_below, has_cells, read_cells
+from circuitwatch.summary.importers.cells import (
+    curves_of,
+    find_cells_below,
+    has_cells,
+    read_cells,
+)
 from circuitwatch.summary.importers.harness import find_results, is_result, read_harness
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import ALIASES, SUFFIXES, columns_of, read_tidy
@@ -62,11 +68,11 @@ class Request:
 @dataclass(frozen=True)
 class Sources:
     """What was read: the curves of all sources together, and the cells among the sources, for what
-    only records tell.
+    only records tell, each (model, task, seed) once.
     """
 
     curves: Curves
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[CellData, ...] = ()
 
 
 def parse_request(given: Mapping[str, str]) -> Request:
@@ -102,16 +108,13 @@ def parse_request(given: Mapping[str, str]) -> Request:
     )
 
 
-def read_sources(
-    request: Request, suites: Iterable[Suite] = (), *, prompts: bool = False
-) -> Sources:
-    """Read every source of a request.
+def read_sources(request: Request, suites: Iterable[Suite] = ()) -> Sources:
+    """Read every source of a request, each record of a cell once.
 
     Args:
         request: see `parse_request`.
         suites: the registry, as `checkpoints.suites.read_suites` gives it: sizes, and tokens of a
             step.
-        prompts: read the cells' values per prompt too, for bootstrap intervals.
 
     Raises:
         UserError: no source gave a value, and its one line has every source's reason; or `columns`
@@ -124,23 +127,40 @@ def read_sources(
     notes: list[str] = []
     for source in request.sources:
         try:
-            part, its_cells = _read(source, request, registry, prompts)
-            parts.append(part)
-            cells += its_cells
+            if kind_of(source) == "cells":
+                found, damaged = find_cells_below(Path(source).expanduser())
+                cells += found
+                notes += damaged
+            else:
+                parts.append(_read(source, request, registry))
         except UserError as error:
             notes.append(f"left out: {error}")
         except OSError as error:
             notes.append(
                 f"left out: {error.filename or source}: can't be read ({error.strerror or error})"
             )
-    curves = combine(parts)
-    curves.notes.extend(notes)
+    read, doubts = read_cells(cells)
+    curves = combine([curves_of(read), *parts] if cells else parts)
+    once, twice = _once(read)
+    curves.notes.extend([*doubts, *notes, *twice])
     if curves.table.empty:
         reasons = [note.removeprefix("left out: ") for note in curves.notes]
         raise UserError(
             "nothing to summarise: " + "; ".join(reasons or ["no source holds a value"])
         )
-    return Sources(curves, tuple(cells))
+    return Sources(curves, once)
+
+
+def _once(cells: Sequence[CellData]) -> tuple[tuple[CellData, ...], list[str]]:
+    """Each (model, task, seed) once, and a note on those that came twice."""
+    first: dict[tuple[str, str, int], CellData] = {}
+    twice = [
+        f"{cell.model} {cell.task} seed{cell.seed}"
+        for cell in cells
+        if first.setdefault((cell.model, cell.task, cell.seed), cell) is not cell
+    ]
+    note = f"several cells of {', '.join(twice)}: circuits and heads are of the first"
+    return tuple(first.values()), [note] if twice else []
 
 
 def kind_of(source: str) -> Kind:
@@ -174,25 +194,23 @@ def kind_of(source: str) -> Kind:
     )
 
 
-def _read(
-    source: str, request: Request, registry: Registry, prompts: bool
-) -> tuple[Curves, list[Cell]]:
+def _read(source: str, request: Request, registry: Registry) -> Curves:
+    """The curves of a source that is no sweep."""
     kind = kind_of(source)
     path = Path(source).expanduser()
-    if kind == "cells":
-        cells, damaged = find_cells_below(path)
-        curves = read_cells(cells, prompts=prompts)
-        curves.notes.extend(damaged)
-        return curves, cells
     if kind == "harness":
-        return read_harness(path, registry=registry, tokens_per_step=request.tokens_per_step), []
+        return read_harness(path, registry=registry, tokens_per_step=request.tokens_per_step)
     if kind == "tidy":
-        of_file = {"columns": request.columns, "tokens_per_step": request.tokens_per_step}
-        return read_tidy(path, registry=registry, **of_file), []  # type: ignore[arg-type]
+        return read_tidy(
+            path,
+            registry=registry,
+            columns=request.columns,
+            tokens_per_step=request.tokens_per_step,
+        )
     from circuitwatch.summary.importers.wandb_runs import read_runs
 
     project = source.removeprefix(WANDB)
-    return read_runs(project, registry=registry, tokens_per_step=request.tokens_per_step), []
+    return read_runs(project, registry=registry, tokens_per_step=request.tokens_per_step)
 
 
 def _is_result_file(path: Path) -> bool:

@@ -1,21 +1,30 @@
-"""Cells of a sweep (`records`): every scalar over the checkpoints.
-
-Of a record only `scalars.json` is read, and `prompts.parquet` if it is asked for.
+"""Cells of a sweep (`records`): each record is read once, into `CellData`, and the curves are made
+from that.
 """
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
-from circuitwatch.records import DUPLICATE_OF, Cell
+from circuitwatch.heads.checks import LOGITS
+from circuitwatch.records import Cell, Unpacked
+from circuitwatch.summary.cells import (
+    NO_TASK,
+    CellData,
+    in_order,
+    is_duplicate,
+    tasks_by_model,
+    tells,
+    without_duplicates,
+)
 from circuitwatch.summary.curves import (
     COLUMNS,
     NORMAL_95,
@@ -24,7 +33,8 @@ from circuitwatch.summary.curves import (
     Curves,
     empty_table,
 )
-from circuitwatch.summary.tables import NO_TASK, tells
+from circuitwatch.summary.overlaps import with_final
+from circuitwatch.summary.variants import told_apart
 
 PER_PROMPT = {
     "behaviour/value": "value",
@@ -35,7 +45,6 @@ PER_PROMPT = {
 `value` minus that of `corrupted`).
 """
 ABOVE_CHANCE, NOT_ABOVE = "behaviour/above_chance", "behaviour/not_above_chance"
-BOUNDS = ("low", "high")
 PLACES = ("cell.json", "seed*/cell.json", "*/seed*/cell.json", "*/*/seed*/cell.json")
 
 
@@ -55,86 +64,140 @@ def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
     return cells, notes
 
 
-def read_cells(cells: Sequence[Cell], *, prompts: bool = False) -> Curves:
-    """Curves of cells: every number among their scalars, `circuit/found` (0 or 1), and with
-    `prompts` the values per prompt.
+def read_cells(cells: Sequence[Cell]) -> tuple[list[CellData], list[str]]:
+    """Cells by model size, model, task and seed, and notes: on records that are damaged, and on
+    tasks that are several (`variants`).
+    """
+    headers, notes = told_apart([cell.header for cell in cells])
+    every: list[CellData] = []
+    for cell, header in zip(cells, headers, strict=True):
+        data = read_cell(Cell(cell.folder, dict(header)), notes)
+        if len(data.curves):
+            every.append(data)
+        else:
+            done = cell.steps_done()
+            why = "no record that could be used" if done else "no record yet"
+            notes.append(f"{cell.folder}: {why}")
+    return in_order(every), notes
+
+
+def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
+    """Read a cell, each record once, and put the overlaps with its last circuit beside the others;
+    damaged records are left out, and named in `notes`.
+    """
+    records: list[Unpacked] = []
+    said: list[str] = [] if notes is None else notes
+    for step in cell.steps_done():
+        try:
+            records.append(cell.unpacked(step))
+        except UserError as error:
+            said.append(f"left out: {error}")
+    try:
+        finished, skipped = cell.is_done(), len(cell.skipped())
+    except UserError as error:
+        finished, skipped = False, 0
+        said.append(f"not known whether it is finished: {error}")
+    rows = [{"step": r.step, "tokens": r.tokens, **r.scalars} for r in records]
+    circuits = {r.step: np.flatnonzero(r.mask) for r in records if r.mask is not None}
+    scores = {
+        r.step: r.scores[r.mask].astype(np.float32)
+        for r in records
+        if r.mask is not None and r.scores is not None
+    }
+    return with_final(
+        CellData(
+            folder=cell.folder,
+            header=cell.header,
+            finished=finished,
+            curves=pd.DataFrame(rows, columns=None if rows else ["step", "tokens"]),
+            prompts=_stacked(records, "prompts", ["step", "tokens", "prompt"]),
+            skipped=skipped,
+            roles=_stacked(records, "roles"),
+            circuits=circuits,
+            strengths={step: np.abs(values) for step, values in scores.items()},
+            resamples={r.step: r.resamples for r in records if r.resamples},
+            direct=_on_logits(_stacked(records, "patching")),
+            bands=_stacked(records, "bands"),
+            scores=scores,
+        )
+    )
+
+
+def _stacked(
+    records: Sequence[Unpacked], name: str, columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """One table of all records below one another, with step and tokens; `columns` where none has
+    any row.
+    """
+    parts = []
+    for record in records:
+        table = record.tables.get(name)
+        if table is not None and table.num_rows:
+            for key in ("step", "tokens"):
+                number = np.full(table.num_rows, getattr(record, key), dtype=np.int64)
+                table = table.append_column(key, pa.array(number))
+            parts.append(table)
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pa.concat_tables(parts, promote_options="permissive").to_pandas()
+
+
+def _on_logits(patching: pd.DataFrame) -> pd.DataFrame:
+    """Every head's effect on the logits: sender, effect, step."""
+    if patching.empty:
+        return patching
+    direct = patching.loc[patching["receivers"] == LOGITS, ["sender", "effect", "step"]]
+    return direct.reset_index(drop=True)
+
+
+def curves_of(cells: Sequence[CellData]) -> Curves:
+    """Curves of cells: every number among their scalars but the ends of intervals, `circuit/found`
+    (0 or 1), and the values per prompt.
 
     Standard errors come from the scalars' 95 % intervals. Checkpoints with the weights of another
-    are left out. What can't be read costs its checkpoint, with a note.
+    are left out.
     """
+    facts = Facts.of_headers([cell.header for cell in cells])
     tables: list[pd.DataFrame] = []
     notes: list[str] = []
-    thresholds: dict[str, float] = {}
     by_prompt: dict[CurveKey, pd.DataFrame] = {}
     not_above: dict[BehaviourKey, dict[float, str]] = {}
-    tasks: dict[tuple[str, int], list[str]] = {}
-    for cell in cells:
-        tasks.setdefault((str(cell.header["model"]["name"]), int(cell.header["seed"])), []).append(
-            cell.header["task"]
-        )
-    for cell in sorted(
-        cells, key=lambda c: (c.header["model"].get("params_total") or 0, str(c.folder))
-    ):
-        key = (
-            str(cell.header["model"]["name"]),
-            str(cell.header["task"]),
-            int(cell.header["seed"]),
-        )
-        rows: list[dict[str, Any]] = []
-        answers: dict[int, pd.DataFrame] = {}
-        duplicates = 0
-        for step in cell.steps_done():
-            try:
-                record = json.loads(cell.contents(step, "scalars.json")["scalars.json"])
-                if DUPLICATE_OF in record["scalars"]:
-                    duplicates += 1
-                    continue
-                rows += _rows(cell, record, tasks[key[0], key[2]])
-                if (why := what_is_not_above(record["scalars"])) is not None:
-                    not_above.setdefault(key, {})[float(record["tokens"])] = why
-                if prompts:
-                    content = cell.contents(step, "prompts.parquet")["prompts.parquet"]
-                    read = pd.read_parquet(
-                        io.BytesIO(content), columns=["prompt", "value", "corrupted", "correct"]
-                    )
-                    answers[record["tokens"]] = read.assign(
-                        effect=read["value"] - read["corrupted"]
-                    )
-            except UserError as error:
-                notes.append(f"left out: {error}")
-        about_cell = (
-            f"{cell.header['model']['name']} {cell.header['task']} seed{cell.header['seed']}"
-        )
-        if duplicates:
-            notes.append(
-                f"{about_cell}: {duplicates} checkpoints have the weights of another: left out"
-            )
-        if not rows:
-            notes.append(f"{about_cell}: no record that could be used")
+    tasks = tasks_by_model(cells)
+    for cell in in_order(list(cells)):
+        about = f"{cell.model} {cell.task} seed{cell.seed}"
+        own = without_duplicates(cell.curves)
+        if duplicates := int(is_duplicate(cell.curves).sum()):
+            notes.append(f"{about}: {duplicates} checkpoints have the weights of another: left out")
+        if own.empty:
+            notes.append(f"{about}: no record that could be used")
             continue
-        tables.append(pd.DataFrame(rows))
-        by_prompt |= _by_prompt(cell, answers)
-        heads = (cell.header["config"].get("heads") or {}).get("thresholds") or {}
-        thresholds |= {
-            f"roles/{role}/max": float(level) for role, level in heads.items() if level is not None
-        }
+        tables.append(_long(cell, own, facts, tasks))
+        by_prompt |= _by_prompt(cell, own)
+        if ABOVE_CHANCE in own:
+            known = {
+                float(row["tokens"]): why
+                for row in own.reindex(columns=["tokens", ABOVE_CHANCE, NOT_ABOVE]).to_dict(
+                    "records"
+                )
+                if (why := what_is_not_above(row)) is not None
+            }
+            if known:
+                not_above.setdefault((cell.model, cell.task, cell.seed), {}).update(known)
     if not tables:
         return Curves(empty_table(), notes)
     table = pd.concat(tables, ignore_index=True)
     # Several cells of a model record the same heads: the first is as good as the others, and no
     # second opinion.
     of_model = table["task"] == NO_TASK
-    repeated = of_model & table.duplicated(["model", "seed", "task", "quantity", "tokens"])
-    table = table[~repeated].reset_index(drop=True)
+    once = ["model", "seed", "source", "quantity", "tokens"]
+    table = table[~(of_model & table.duplicated([*once, "task"]))].reset_index(drop=True)
     texts = dict.fromkeys(("model", "task", "quantity", "source"), "str")
-    numbers = dict.fromkeys(("params", "tokens", "step", "value", "stderr"), "float64")
     return Curves(
-        table[list(COLUMNS)].astype(texts | numbers | {"seed": "int64"}),
+        table[list(COLUMNS)].astype(texts | {"seed": "int64"}),
         notes,
         by_prompt,
-        thresholds,
-        not_above,
-        Facts.of_headers([cell.header for cell in cells]),
+        not_above_chance=not_above,
+        cell_facts=facts,
     )
 
 
@@ -142,62 +205,62 @@ def what_is_not_above(scalars: Mapping[str, Any]) -> str | None:
     """What of a behaviour is not above chance at a checkpoint, empty where it is; none where its
     scalars don't say.
     """
-    above = scalars.get(ABOVE_CHANCE)
+    above, what = scalars.get(ABOVE_CHANCE), scalars.get(NOT_ABOVE)
     if not isinstance(above, bool):
         return None
-    return "" if above else str(scalars.get(NOT_ABOVE) or "value or effect")
+    return "" if above else what if isinstance(what, str) and what else "value or effect"
 
 
-def _rows(cell: Cell, record: dict[str, Any], tasks: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """One row a number of a record; tasks: of all cells of the model and seed."""
-    scalars = record["scalars"]
-    header = cell.header
-    shared = {
-        "model": str(header["model"]["name"]),
-        "params": header["model"].get("params_total"),
-        "tokens": record["tokens"],
-        "step": record["step"],
-        "seed": int(header["seed"]),
-        "source": cell.folder.resolve().parents[2].name,
-    }
-    numbers = {
-        name: value
-        for name, value in scalars.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    if "circuit/status" in scalars:
-        numbers["circuit/found"] = float(scalars["circuit/status"] == "found")
-    for name, value in numbers.items():
-        group, _, last = name.rpartition("/")
-        if last in BOUNDS or last.endswith(tuple(f"_{bound}" for bound in BOUNDS)):
-            continue
-        prefix = f"{group}/" if last == "value" else f"{name}_"
-        low, high = (numbers.get(prefix + bound) for bound in BOUNDS)
-        error = None if low is None or high is None else (high - low) / (2 * NORMAL_95)
-        of_role = name.startswith("roles/")
-        if of_role and not tells(header, name, tasks):
-            continue
-        task = NO_TASK if of_role else str(header["task"])
-        yield shared | {"task": task, "quantity": name, "value": float(value), "stderr": error}
+def _long(
+    cell: CellData,
+    own: pd.DataFrame,
+    facts: Facts,
+    tasks: Mapping[tuple[str, int], Sequence[str]],
+) -> pd.DataFrame:
+    """One row a number of a cell's records; own: its scalars, tasks: see `cells.tells`."""
+    numbers = own.select_dtypes("number").drop(columns=["step", "tokens"])
+    if "circuit/status" in own:
+        status = own["circuit/status"]
+        numbers["circuit/found"] = (status == "found").astype(float).where(status.notna())
+    intervals = facts.intervals(list(numbers))
+    ends = {end for pair in intervals.values() for end in pair}
+    ends |= {end for q in facts.quantities.values() for end in q.interval or ()}
+    names = [name for name in numbers if name not in ends and tells(cell, str(name), tasks)]
+    values = numbers[names].to_numpy(dtype=float)  # [checkpoint, quantity]
+    errors = np.full(values.shape, np.nan)
+    for place, name in enumerate(names):
+        low, high = (numbers.get(end) for end in intervals.get(name, ("", "")))
+        if low is not None and high is not None:
+            errors[:, place] = (high - low) / (2 * NORMAL_95)
+    at, which = np.nonzero(np.isfinite(values))
+    of = [NO_TASK if facts.quantity(name).of == "model" else cell.task for name in names]
+    return pd.DataFrame(
+        {
+            "model": cell.model,
+            "params": np.float64(cell.header["model"].get("params_total") or np.nan),
+            "tokens": own["tokens"].to_numpy(dtype=float)[at],
+            "step": own["step"].to_numpy(dtype=float)[at],
+            "task": np.array(of, dtype=object)[which],
+            "quantity": np.array(names, dtype=object)[which],
+            "value": values[at, which],
+            "stderr": errors[at, which],
+            "seed": cell.seed,
+            "source": cell.folder.resolve().parents[2].name,
+        }
+    )
 
 
-def _by_prompt(cell: Cell, answers: dict[int, pd.DataFrame]) -> dict[CurveKey, pd.DataFrame]:
+def _by_prompt(cell: CellData, own: pd.DataFrame) -> dict[CurveKey, pd.DataFrame]:
     """Values per prompt [checkpoint × prompt]; none unless every checkpoint has the same
     prompts.
     """
-    if not answers:
+    prompts = cell.prompts[cell.prompts["step"].isin(own["step"])]
+    if prompts.empty:
         return {}
-    stacked = pd.concat(
-        [table.assign(tokens=tokens) for tokens, table in answers.items()], ignore_index=True
-    )
-    by_quantity: dict[CurveKey, pd.DataFrame] = {}
+    prompts = prompts.assign(effect=prompts["value"] - prompts["corrupted"])
+    found: dict[CurveKey, pd.DataFrame] = {}
     for quantity, column in PER_PROMPT.items():
-        wide = stacked.pivot(index="tokens", columns="prompt", values=column).astype(float)
+        wide = prompts.pivot(index="tokens", columns="prompt", values=column).astype(float)
         if not wide.isna().to_numpy().any():
-            by_quantity[
-                str(cell.header["model"]["name"]),
-                str(cell.header["task"]),
-                quantity,
-                int(cell.header["seed"]),
-            ] = wide
-    return by_quantity
+            found[cell.model, cell.task, quantity, cell.seed] = wide
+    return found

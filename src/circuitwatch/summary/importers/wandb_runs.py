@@ -12,18 +12,20 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
-from circuitwatch.summary.importers.cells import BOUNDS, what_is_not_above
+from circuitwatch.summary.importers.cells import what_is_not_above
 from circuitwatch.summary.importers.checks import complete
 from circuitwatch.summary.importers.registry import Registry
-from circuitwatch.summary.tables import NO_TASK
+from circuitwatch.summary.variants import told_apart
 from circuitwatch.tracking import resolve_mode
 
 TIMEOUT = 30
@@ -95,31 +97,33 @@ def read_runs(
     source, client = f"wandb:{project}", api()
     rows: list[dict[str, Any]] = []
     not_above: dict[BehaviourKey, dict[float, str]] = {}
-    empty, failed, n_runs = [], {}, 0
+    empty, failed = [], {}
     try:
-        for run in client.runs(
-            f"{entity}/{name}", filters={"group": group} if group else None, lazy=False
-        ):
-            n_runs += 1
-            try:
-                history = list(run.scan_history())
-                of_run = rows_of_run(run, history)
-            except Exception as error:
-                failed[str(run.name)] = _reason(error)
-                continue
-            rows += of_run
-            if of_run and (chance := chance_of_run(history)):
-                of = of_run[0]["model"], about_run(run)["task"], of_run[0]["seed"]
-                not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(
-                    chance
-                )
-            if not of_run:
-                empty.append(str(run.name))
+        runs = list(
+            client.runs(f"{entity}/{name}", filters={"group": group} if group else None, lazy=False)
+        )
     except Exception as error:
         raise UserError(f"{source}: can't be read ({_reason(error)})") from error
-    if not n_runs:
+    headers, told = told_apart([_header(run) for run in runs])
+    for run, header in zip(runs, headers, strict=True):
+        try:
+            history = list(run.scan_history())
+            of_run = rows_of_run(run, history, header)
+        except Exception as error:
+            failed[str(run.name)] = _reason(error)
+            continue
+        rows += of_run
+        if of_run and (chance := chance_of_run(history)):
+            of = of_run[0]["model"], str(header["task"]), of_run[0]["seed"]
+            not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(
+                chance
+            )
+        if not of_run:
+            empty.append(str(run.name))
+    if not runs:
         raise UserError(f"{source}: no run there" + (f" of group {group}" if group else ""))
-    notes = [
+    notes = [f"{source}: {note}" for note in told]
+    notes += [
         f"{source}: run {run}: history can't be read ({why}): left out"
         for run, why in failed.items()
     ]
@@ -141,17 +145,26 @@ def read_runs(
         registry=registry,
         tokens_per_step=tokens_per_step,
     )
-    return Curves(curves.table, notes + curves.notes, not_above_chance=not_above)
+    return Curves(
+        curves.table,
+        notes + curves.notes,
+        not_above_chance=not_above,
+        cell_facts=Facts.of_headers(headers) if any(h["facts"] for h in headers) else None,
+    )
 
 
-def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def rows_of_run(
+    run: Any, history: Iterable[dict[str, Any]], header: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
     """One row a number of a run's history; rows of the history that have neither tokens nor step
     give none.
 
     A checkpoint that was logged twice, by a run that was resumed, has the values that were logged
-    last.
+    last. header: what the run says of itself, where it is not taken from its configuration.
     """
-    cell = about_run(run)
+    header = header or _header(run)
+    about = about_run(run) | {"task": str(header["task"])}
+    facts = Facts.of_headers([header])
     last: dict[tuple[str, float | None, float | None], dict[str, Any]] = {}
     for logged in history:
         numbers = {
@@ -164,21 +177,16 @@ def rows_of_run(run: Any, history: Iterable[dict[str, Any]]) -> list[dict[str, A
         tokens, step = (numbers.get(axis) for axis in AXES)
         if tokens is None and step is None:
             continue
-        for quantity, value in numbers.items():
-            group, _, end = quantity.rpartition("/")
-            if (
-                quantity in AXES
-                or quantity.startswith("_")
-                or end in BOUNDS
-                or end.endswith(tuple(f"_{b}" for b in BOUNDS))
-            ):
+        intervals = facts.intervals(numbers)
+        ends = {end for pair in intervals.values() for end in pair}
+        for name, value in numbers.items():
+            if name in AXES or name.startswith("_") or name in ends:
                 continue
-            prefix = f"{group}/" if end == "value" else f"{quantity}_"
-            low, high = (numbers.get(prefix + bound, np.nan) for bound in BOUNDS)
-            task = NO_TASK if quantity.startswith("roles/") else cell["task"]
-            last[quantity, tokens, step] = cell | {
+            low, high = (numbers.get(end, np.nan) for end in intervals.get(name, ("", "")))
+            task = NO_TASK if facts.quantity(name).of == "model" else about["task"]
+            last[name, tokens, step] = about | {
                 "task": task,
-                "quantity": quantity,
+                "quantity": name,
                 "value": value,
                 "stderr": (high - low) / (2 * NORMAL_95),
                 "tokens": np.nan if tokens is None else tokens,
@@ -198,16 +206,27 @@ def about_run(run: Any) -> dict[str, Any]:
     }
 
 
+def _header(run: Any) -> dict[str, Any]:
+    """What a run says of itself, as `cell.json` has it: task, configuration, and the facts that
+    our own runs log.
+    """
+    config = dict(run.config or {})
+    facts = config.get("facts")
+    ours = isinstance(facts, dict) and all(isinstance(part, dict) for part in facts.values())
+    task = about_run(run)["task"]
+    return {"task": task, "config": config, "facts": facts if ours else {}}
+
+
 def chance_of_run(history: Iterable[dict[str, Any]]) -> dict[float, str]:
     """What of the behaviour is not above chance, by tokens, where the history says it
     (`importers.cells.what_is_not_above`); the last word on a count holds.
     """
-    failing = {}
+    found = {}
     for logged in history:
         why, tokens = what_is_not_above(logged), logged.get("tokens")
         if why is not None and isinstance(tokens, int | float):
-            failing[float(tokens)] = why
-    return failing
+            found[float(tokens)] = why
+    return found
 
 
 def _name(given: Any) -> str:

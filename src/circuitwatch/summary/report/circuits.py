@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from circuitwatch.summary.cells import CellData, without_duplicates
 from circuitwatch.summary.figures.layout import is_laid_out, nodes_of
 from circuitwatch.summary.lines import DOUBTS
-from circuitwatch.summary.tables import CellData, without_duplicates
 
 EDGES = (300, 150, 75, 40, 20)
 """How many of a circuit's edges are kept: the first that fits."""

@@ -17,13 +17,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.figures.timeline import MOST_HEADS, role_label, states
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.heads.transfer import matrix, over_checkpoints
 from circuitwatch.summary.heads.turnover import holding, tenure
 from circuitwatch.summary.lines import Line
 from circuitwatch.summary.panels import Choice, Panel, Specification
-from circuitwatch.summary.tables import NO_TASK
 
 LEVELS = 23
 """Steps of a head's score in the timeline; its four states (not held, held, confirmed and helps,

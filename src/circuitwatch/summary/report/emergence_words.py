@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.panels import METRIC
-from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.units import format_tokens
 
 MOST_NAMES = 8

@@ -12,13 +12,13 @@ from typing import Literal
 import pandas as pd
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.heads.algorithm import DEPENDS
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.holders import confirmed_holders, holders_at_end
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.panels import METRIC
 from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, point_of, times
-from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.summary.together import BEFORE, Comparisons
 from circuitwatch.units import format_tokens
 

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK, CellData, in_order
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
@@ -30,7 +31,6 @@ from circuitwatch.summary.report.data import as_json, report_data
 from circuitwatch.summary.report.emergence_words import emergence_findings
 from circuitwatch.summary.report.findings import circuit_warnings, findings
 from circuitwatch.summary.report.tables import Table, emergence_tables, scaling_table, table
-from circuitwatch.summary.tables import NO_TASK, CellData, in_order
 from circuitwatch.summary.together import Comparisons
 from circuitwatch.units import format_tokens
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.report.columns import EMERGENCE, SCALING, Columns
 from circuitwatch.summary.report.emergence_words import emergence_sentence
-from circuitwatch.summary.tables import NO_TASK
 from circuitwatch.units import format_interval, format_tokens
 
 MOST_ROWS = 400

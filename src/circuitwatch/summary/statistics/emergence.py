@@ -32,6 +32,7 @@ from circuitwatch.summary.statistics.crossings import (
     noise,
     plainly_crossed,
 )
+from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence_points import (
     NO_SAMPLES,
     EmergencePoints,
@@ -39,13 +40,13 @@ from circuitwatch.summary.statistics.emergence_points import (
     resolved,
     sample_emergence_points,
 )
+from circuitwatch.summary.statistics.falls import as_fall
 from circuitwatch.summary.statistics.logistic import (
     MIN_POINTS,
     RISE,
     LogisticFit,
     crossing,
     curve,
-    fit_logistic,
     log_tokens,
 )
 from circuitwatch.summary.statistics.status import (
@@ -70,6 +71,7 @@ def fit_emergence(
     per_prompt: pd.DataFrame | None = None,
     stderr: ArrayLike | None = None,
     not_above_chance: Sequence[str] | None = None,
+    falls: bool = False,
     n_bootstrap: int = 200,
     seed: int = 0,
 ) -> Emergence:
@@ -87,6 +89,8 @@ def fit_emergence(
             is known; not used beside `per_prompt`.
         not_above_chance: [checkpoint] for a behaviour: what of it is not above chance there, empty
             where all is; see `chance`.
+        falls: whether the curve falls as a model learns: then "rise" and "above" here are "fall"
+            and "below".
         n_bootstrap: bootstrap samples for the interval; 0 for none.
         seed: of the bootstrap.
 
@@ -97,39 +101,27 @@ def fit_emergence(
         ValueError: lengths differ, tokens don't rise, fewer than two checkpoints, or a value is
             missing or not finite.
     """
-    return emergence_samples(
-        tokens,
-        values,
-        threshold=threshold,
-        chance=chance,
-        per_prompt=per_prompt,
-        stderr=stderr,
-        not_above_chance=not_above_chance,
-        n_bootstrap=n_bootstrap,
-        seed=seed,
-    )[0]
+    curve = Curve(tokens, values, threshold, chance, per_prompt, stderr, not_above_chance, falls)
+    return emergence_samples(curve, n_bootstrap=n_bootstrap, seed=seed)[0]
 
 
 def emergence_samples(
-    tokens: ArrayLike,
-    values: ArrayLike,
-    *,
-    threshold: float | None = None,
-    chance: float | None = None,
-    per_prompt: pd.DataFrame | None = None,
-    stderr: ArrayLike | None = None,
-    not_above_chance: Sequence[str] | None = None,
-    n_bootstrap: int = 200,
-    seed: int = 0,
-    noise_seed: int | None = None,
+    asked: Curve, *, n_bootstrap: int = 200, seed: int = 0, noise_seed: int | None = None
 ) -> tuple[Emergence, EmergencePoints]:
-    """As `fit_emergence`, with the bootstrap samples, for comparisons of two curves.
+    """As `fit_emergence`, with the bootstrap samples (of the negated curve where it falls), for
+    comparisons of two curves.
 
     Equal `seed` and number of prompts are equal draws of prompts; `noise_seed` is that of the
     fluctuations between checkpoints.
     """
-    t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
-    prompts = None if per_prompt is None else per_prompt.to_numpy(dtype=float)
+    if asked.falls:
+        rise, samples = emergence_samples(
+            asked.as_rise(), n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
+        )
+        return as_fall(rise), samples
+    threshold, chance, not_above_chance = asked.threshold, asked.chance, asked.not_above_chance
+    t, y = np.asarray(asked.tokens, dtype=float), np.asarray(asked.values, dtype=float)
+    prompts = None if asked.per_prompt is None else asked.per_prompt.to_numpy(dtype=float)
     _check(t, y, prompts)
     x = log_tokens(t)
     rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
@@ -146,13 +138,13 @@ def emergence_samples(
         return never_above(blank, reasons), NO_SAMPLES
     if prompts is not None and prompts.shape[1] < 2:
         prompts = None
-    errors = None if stderr is None else np.asarray(stderr, dtype=float)
+    errors = None if asked.stderr is None else np.asarray(asked.stderr, dtype=float)
     if prompts is not None:
         errors = prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
     sigma = noise(y, errors)
     if y.size < MIN_POINTS:
         return _without_fit(blank, t, x, y, sigma, reasons), NO_SAMPLES
-    fit = fit_logistic(x, y)
+    fit = asked.fit
     simpler = simpler_model(fit)
     if threshold is None and simpler:
         n_bootstrap = 0

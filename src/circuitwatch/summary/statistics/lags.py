@@ -12,33 +12,20 @@ checkpoints are too sparse to tell, whatever a fitted curve says.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
+from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence import emergence_samples
 from circuitwatch.summary.statistics.emergence_points import COVERAGE, EmergencePoints
 from circuitwatch.summary.statistics.status import Emergence
 
 Verdict = Literal["before", "after", "inconclusive"]
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A curve and how its emergence is asked for; arguments of `fit_emergence`."""
-
-    tokens: ArrayLike
-    values: ArrayLike
-    threshold: float | None = None
-    chance: float | None = None
-    per_prompt: pd.DataFrame | None = None
-    stderr: ArrayLike | None = None
-    not_above_chance: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -93,24 +80,39 @@ class Agreement:
     text: str
 
 
-def lag_between(first: Curve, second: Curve, *, n_bootstrap: int = 200, seed: int = 0) -> Lag:
+Samples = Callable[[Curve, int, int], tuple[Emergence, EmergencePoints]]
+"""Emergence and bootstrap samples of a curve, from its seed and its noise seed."""
+
+
+def lag_between(
+    first: Curve,
+    second: Curve,
+    *,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+    samples: Samples | None = None,
+) -> Lag:
     """Lag from the first curve's emergence to the second's; see `Lag`.
 
-    Curves count as of the same prompts where both have values per prompt under the same column
-    names.
+    Args:
+        first: a curve.
+        second: another; they count as of the same prompts where both have values per prompt under
+            the same column names.
+        n_bootstrap: bootstrap samples of each.
+        seed: of the bootstrap.
+        samples: gives the samples of a curve where they are kept for several lags.
     """
+
+    def sampled(curve: Curve, seed: int, noise_seed: int) -> tuple[Emergence, EmergencePoints]:
+        if samples is not None:
+            return samples(curve, seed, noise_seed)
+        return emergence_samples(curve, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed)
+
     paired = _same_prompts(first.per_prompt, second.per_prompt)
     # Prompts are drawn first from each curve's own generator, so that equal seeds and numbers of
     # prompts are equal draws.
-    a, points_a = emergence_samples(
-        **vars(first), n_bootstrap=n_bootstrap, seed=seed, noise_seed=2 * seed + 1
-    )
-    b, points_b = emergence_samples(
-        **vars(second),
-        n_bootstrap=n_bootstrap,
-        seed=seed if paired else seed + 7919,
-        noise_seed=2 * seed + 2,
-    )
+    a, points_a = sampled(first, seed, 2 * seed + 1)
+    b, points_b = sampled(second, seed if paired else seed + 7919, 2 * seed + 2)
     lag_of_bounds = _without_both(a, b, paired)
     if lag_of_bounds is not None:
         return lag_of_bounds

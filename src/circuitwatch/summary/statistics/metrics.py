@@ -18,8 +18,8 @@ from typing import Literal
 
 import numpy as np
 
+from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence import emergence_samples
-from circuitwatch.summary.statistics.lags import Curve
 from circuitwatch.summary.statistics.logistic import RISE
 from circuitwatch.summary.statistics.status import Emergence
 
@@ -71,9 +71,8 @@ def compare_metrics(
     """
     emergences, widths = [], []
     for curve, noise_seed in ((continuous, 2 * seed + 1), (thresholded, 2 * seed + 2)):
-        options = vars(curve) | {"threshold": None}
         emergence, samples = emergence_samples(
-            **options, n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
+            curve.half_rise(), n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
         )
         emergences.append(emergence)
         widths.append(2 * RISE * samples.width)

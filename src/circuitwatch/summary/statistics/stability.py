@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import theilslopes
 
+from circuitwatch.summary.statistics.falls import as_rise
 from circuitwatch.summary.statistics.logistic import log_tokens
 from circuitwatch.summary.statistics.status import Emergence
 
@@ -119,11 +120,22 @@ def stability(
     values: ArrayLike,
     emergence: Emergence,
     not_above_chance: Sequence[str] | None = None,
+    *,
+    falls: bool = False,
 ) -> Stability:
-    """How steady a curve [checkpoint] is after its emergence, in units of its rise;
-    `not_above_chance` is as `emergence` has it.
+    """How steady a curve is after its emergence, in units of its rise.
+
+    Args:
+        tokens: [checkpoint] training tokens, rising strictly.
+        values: [checkpoint] the curve.
+        emergence: what `fit_emergence` says of it.
+        not_above_chance: as `fit_emergence` has it.
+        falls: whether the curve falls as a model learns: what is said is of its negative then,
+            so that `largest_fall` is how much of the fall was lost again.
     """
     t, y = np.asarray(tokens, dtype=float), np.asarray(values, dtype=float)
+    if falls:
+        y, emergence = -y, as_rise(emergence)
     if emergence.status != "emerged" or emergence.tokens is None:
         return Stability("no emergence point", 0)
     if (

@@ -71,7 +71,8 @@ class Emergence:
             checkpoints around the crossing.
         crossing_low, crossing_high: those two checkpoints.
         fitted: where the fitted curve crosses the level, if it does among the checkpoints.
-        lower, upper: the fitted levels before and after the rise.
+        lower, upper: the fitted levels before and after the rise; of a curve that falls as a model
+            learns those before and after the fall, in the curve's own sign.
         width, risen: the fitted width of the rise, in natural-log tokens, and the token count at
             which 90 % of it is done (it may lie beyond the last checkpoint).
         interval: what `low` and `high` rest on: `fit`, the bootstrap of the fitted curve;

@@ -1,0 +1,194 @@
+"""A summary: results (`results`) written as tables, figures and one report; and what of it is
+printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import rich.box
+from rich.markup import escape
+from rich.table import Table
+
+from circuitwatch.checkpoints.suites import Suite
+from circuitwatch.errors import UserError
+from circuitwatch.facts import Facts
+from circuitwatch.progress import CellProgress, wide_console
+from circuitwatch.results import Results
+from circuitwatch.summary.cells import NO_TASK
+from circuitwatch.summary.figures.drawing import draw_figures
+from circuitwatch.summary.figures.shared import FORMATS, save_figures
+from circuitwatch.summary.heads.tables import HeadTables
+from circuitwatch.summary.importers import Request, read_sources
+from circuitwatch.summary.importers.cells import find_cells_below
+from circuitwatch.summary.output import MARK, is_summary, replaced_folder
+from circuitwatch.summary.panels import specification
+from circuitwatch.summary.report.findings import circuit_warnings
+from circuitwatch.summary.report.page import Findings, write_report
+from circuitwatch.summary.together import Comparisons
+from circuitwatch.units import format_interval, format_tokens
+
+MOST_PRINTED = 60
+"""Rows of behaviours, and of head roles, that are printed."""
+
+
+@dataclass(frozen=True)
+class SummaryResult:
+    """Where the summary is, its tables as data frames, and notes of what was left out."""
+
+    folder: Path
+    emergence: pd.DataFrame
+    scaling: pd.DataFrame
+    cells: pd.DataFrame
+    heads: HeadTables
+    comparisons: Comparisons
+    notes: list[str] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
+
+
+def summarize(
+    sweep: Path, *, n_bootstrap: int = 200, formats: Sequence[str] = FORMATS
+) -> SummaryResult:
+    """Summarise the cells of a sweep's folder, finished or not, into its `summary` folder, which is
+    replaced as a whole.
+
+    n_bootstrap: bootstrap samples of each curve. formats: endings of the figures' files. Raises
+    UserError if there is no cell, or none with a record.
+    """
+    found, notes = find_cells_below(sweep)
+    if not any(cell.steps_done() for cell in found):
+        why = "; ".join(notes) or f"run circuitwatch sweep={sweep.name} first"
+        raise UserError(f"{sweep}: no cell with a record; {why}")
+    sources = read_sources(Request((str(sweep),), sweep / "summary"))
+    results = Results(sources, n_bootstrap=n_bootstrap)
+    return write_summary(results, f"Sweep {sweep.name}", sweep / "summary", formats)
+
+
+def summarize_sources(
+    request: Request,
+    suites: Sequence[Suite],
+    *,
+    n_bootstrap: int = 200,
+    formats: Sequence[str] = FORMATS,
+) -> SummaryResult:
+    """Summarise any mix of sources into a folder; see `importers`.
+
+    Raises UserError if no source gives a value, or the folder is there and no summary.
+    """
+    to = request.to
+    if to.exists() and not is_summary(to):
+        raise UserError(f"to={to}: is there and is no summary; give a new folder")
+    results = Results(
+        read_sources(request, suites), thresholds=request.thresholds, n_bootstrap=n_bootstrap
+    )
+    return write_summary(results, to.resolve().name, to, formats)
+
+
+def write_summary(
+    results: Results, name: str, folder: Path, formats: Sequence[str] = FORMATS
+) -> SummaryResult:
+    """Write the tables that have rows, the figures and the report of some results into a folder,
+    which is replaced as a whole; name: what the report is called.
+    """
+    with CellProgress("emergence", 1) as progress:
+        results.fit(lambda done, total: progress.at(f"{done} of {total} curves"))
+        progress.at("what they say together")
+        tables = {name: table.frame() for name, table in results.tables.items() if len(table)}
+        compared, notes = results.compared.frames(), results.notes
+        emergence, scaling, ends, seeds = (
+            tables.get(name, pd.DataFrame()) for name in ("emergence", "scaling", "cells", "seeds")
+        )
+        progress.at("figures and report")
+        with replaced_folder(folder) as building:
+            for title, table in tables.items():
+                table.to_csv(building / f"{title}.csv", index=False)
+            spec = specification(results.all_curves, results.cells, results.heads.bands)
+            drawn = draw_figures(spec, results.cells, emergence, scaling, results.heads, notes)
+            save_figures(drawn, building, formats)
+            (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
+            found = Findings(
+                name,
+                spec,
+                results.all_curves,
+                results.cells,
+                emergence,
+                scaling,
+                ends,
+                seeds,
+                results.heads,
+                compared,
+                notes,
+                tables,
+            )
+            write_report(building / "report.html", found)
+    return SummaryResult(
+        folder, emergence, scaling, ends, results.heads, compared, notes, results.facts
+    )
+
+
+def print_summary(result: SummaryResult) -> None:
+    """Print when things emerged, what was left out, and where the report is."""
+    console = wide_console()
+    table = Table(
+        title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    emergence = result.emergence
+    several = len(emergence) > 0 and emergence["seed"].nunique() > 1
+    for name in (
+        "model",
+        *(["seed"] if several else []),
+        "task",
+        "quantity",
+        "status",
+        "tokens",
+        "95 % interval",
+        "seen between",
+        "at the end",
+    ):
+        wraps = name in ("task", "quantity")
+        table.add_column(
+            name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps
+        )
+    roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
+    for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
+        for _, row in part.head(MOST_PRINTED).iterrows():
+            quantity = result.facts.words(str(row["quantity"]))
+            interval, seen = (
+                format_interval(row[f"{name}_low"], row[f"{name}_high"])
+                for name in ("tokens", "crossing")
+            )
+            table.add_row(
+                escape(row["model"]),
+                *([str(row["seed"])] if several else []),
+                escape(row["task"]),
+                escape(quantity),
+                row["status"],
+                format_tokens(row["tokens"]),
+                interval,
+                seen,
+                f"{row['final']:.2f}",
+            )
+        table.add_section()
+    console.print(table)
+    hidden = sum(max(int(count) - MOST_PRINTED, 0) for count in (roles.sum(), (~roles).sum()))
+    if hidden:
+        console.print(
+            f"{hidden} more curves in {result.folder / 'emergence.csv'}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
+    if len(unfinished):
+        named = ", ".join(unfinished["model"] + " × " + unfinished["task"])
+        console.print(f"not finished: {named}", highlight=False, markup=False)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells, result.facts)]:
+        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True
+    )

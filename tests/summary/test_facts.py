@@ -1,0 +1,257 @@
+"""A task, a role and a quantity that only a cell's facts name: their package is not installed, and
+they come through to every table in the right words; variants of a task are never pooled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from circuitwatch.catalogue import Algorithm, Quantity, Role, Task
+from circuitwatch.facts import Facts, TaskFacts
+from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.results import Results
+from circuitwatch.results import open as open_results
+from circuitwatch.summary.importers import Request, read_sources
+from circuitwatch.summary.variants import told_apart
+
+STEPS = [0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600]
+PER_STEP = 1000
+ROLE = Role("sink", "attention sink", "", 0.3, "", confirmed_on={"capitals": "logits"}, place=5)
+LOSS = Quantity(
+    "mine/loss",
+    "loss on prose",
+    "nats",
+    rise="half-rise",
+    falls=True,
+    panel="text",
+    interval=("mine/loss_from", "mine/loss_to"),
+    of="model",
+)
+LOW = Quantity("mine/share_low", "share of low ones", rise=0.5)
+SHARE = Quantity("mine/share", "share of sinks", "share", panel="algorithm", interval=None)
+PATH = Quantity("algorithm/P", "P: by the sinks", over_cutoffs=True, roles=("sink",))
+TASK = Task(
+    "capitals",
+    "capitals of countries",
+    "prob_diff",
+    make_prompts=lambda *_, **__: None,  # type: ignore[arg-type, return-value]
+    roles=("sink",),
+    algorithm=Algorithm((PATH,), lambda *_: None, lambda *_: None),
+)
+
+
+def rise(step: int, at: float) -> float:
+    return float(1 / (1 + np.exp(-(np.log(max(step, 1)) - np.log(at)) / 0.2)))
+
+
+def record(step: int, rng: np.random.Generator) -> CheckpointRecord:
+    known, sink, noise = rise(step, 1200), rise(step, 300), rng.normal(0, 0.004, 4)
+    values = np.clip(known + rng.normal(0, 0.02, 24), 0, 1)
+    above = known > 0.05
+    scalars: dict[str, Any] = {
+        "behaviour/value": float(values.mean()),
+        "behaviour/low": float(values.mean() - 0.02),
+        "behaviour/high": float(values.mean() + 0.02),
+        "behaviour/above_chance": above,
+        "mine/loss": 9 - 4 * sink + noise[0],
+        "mine/loss_from": 9 - 4 * sink - 0.1,
+        "mine/loss_to": 9 - 4 * sink + 0.1,
+        "mine/share": 0.4 + noise[1],
+        "mine/share_low": known + noise[2],
+        "mine/other": 0.5 + noise[3],
+        "mine/other_low": 0.4,
+        "mine/other_high": 0.6,
+        "roles/sink/max": 0.9 * sink,
+        "roles/sink/head": "a0.h1",
+        "roles/sink/total": sink,
+    } | ({"algorithm/P": 1.0} if above else {})
+    roles = pd.DataFrame(
+        {
+            "role": "sink",
+            "layer": [0, 0],
+            "head": [0, 1],
+            "score": [0.01, 0.9 * sink],
+            "confirmed": [None, True],
+            "effect": [None, -0.4],
+            "effect_low": [None, -0.5],
+            "effect_high": [None, -0.3],
+            "effect_on": [None, "logits"],
+            "sign": [None, "helps"],
+        }
+    ).astype({"confirmed": "boolean", "effect": "Float64"})
+    prompts = pd.DataFrame(
+        {
+            "prompt": range(24),
+            "value": values,
+            "corrupted": -values,
+            "correct": values > 0.5,
+            "log_prob": -1.0,
+        }
+    )
+    direct = pd.DataFrame(
+        {"sender": ["a0.h0", "a0.h1"], "receivers": "logits", "effect": [-0.1, -0.3]}
+    ).assign(low=-0.5, high=0.0)
+    return CheckpointRecord(
+        step, step * PER_STEP, f"s{step}", scalars, prompts, roles, patching=direct
+    )
+
+
+def write_cell(
+    folder: Path, facts: Facts, *, model: str, task: str, seed: int, **config: Any
+) -> Cell:
+    header = {
+        "config": {"heads": {}, "task": {"name": task}, **config},
+        "model": {"name": model, "params_total": 1000 * len(model), "n_layers": 1, "n_heads": 2},
+        "task": task,
+        "seed": seed,
+        "schedule": [{"step": step} for step in STEPS],
+        "facts": facts.of_cell(task),
+        "code_version": "0",
+    }
+    cell = Cell.create(folder / model / task / f"seed{seed}", header)
+    rng = np.random.default_rng([len(model), seed])
+    for step in STEPS:
+        cell.write(record(step, rng))
+    return cell
+
+
+OWN = Facts(
+    {"capitals": TaskFacts.of(TASK)},
+    {"sink": ROLE},
+    {q.key: q for q in (LOSS, LOW, SHARE, PATH, ROLE.quantity)},
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    folder = tmp_path_factory.mktemp("out") / "own"
+    for model in ("small", "larger"):
+        for seed in (0, 1):
+            write_cell(folder, OWN, model=model, task="capitals", seed=seed)
+    return open_results(folder, n_bootstrap=20)
+
+
+def test_a_role_comes_through_to_every_table(results: Results) -> None:
+    assert results.facts.words("capitals") == "capitals of countries"
+    rows = {(row.model, row.seed): row for row in results.emergence if "sink" in row.quantity}
+    assert len(rows) == 4
+    for row in rows.values():
+        assert (row.task, row.quantity, row.rule) == ("-", "roles/sink/max", "threshold")
+        assert (row.level, row.status, row.head) == (ROLE.threshold, "emerged", "a0.h1")
+        assert row.tokens == pytest.approx(300 * PER_STEP, rel=0.3)
+    assert {(lag.task, lag.role, lag.verdict) for lag in results.compared.lags} == {
+        ("capitals", "sink", "before")
+    }
+    (said,) = results.compared.agreement
+    assert said.text.startswith("attention sink before the behaviour at 2 of 2 sizes")
+    roles = results.tables["roles"].frame()
+    assert set(roles["role"]) == {"sink"} and set(roles["threshold"]) == {0.3}
+    assert set(roles["confirmed_at_end"]) == {"capitals: a0.h1 helps"}
+    turnover = results.tables["turnover"].frame()
+    assert set(turnover["head"]) == {"a0.h1"} and (turnover["helps_capitals"] > 0).all()
+    assert ("-", "roles/sink/max", 2) in {
+        (row.task, row.quantity, row.seeds) for row in results.seeds
+    }
+
+
+def test_a_quantity_of_the_model_falls_and_appears_once_a_model(results: Results) -> None:
+    curves = results.curves(quantity="loss on prose")
+    assert [(c.model, c.task, c.unit) for c in curves] == [
+        ("small", "-", "nats"),
+        ("small", "-", "nats"),
+        ("larger", "-", "nats"),
+        ("larger", "-", "nats"),
+    ]
+    assert np.allclose(curves[0].stderr, 0.2 / (2 * 1.96), rtol=1e-3)
+    rows = [row for row in results.emergence if row.quantity == "mine/loss"]
+    assert {(row.task, row.status) for row in rows} == {("-", "emerged")} and len(rows) == 4
+    for row in rows:
+        assert row.tokens == pytest.approx(300 * PER_STEP, rel=0.3)
+        assert row.level == pytest.approx(7, abs=0.3)
+    assert {row.status for row in results.compared.stability if row.quantity == "mine/loss"} == {
+        "measured"
+    }
+
+
+def test_an_end_of_an_interval_is_no_curve_but_a_quantity_of_that_name_is(
+    results: Results,
+) -> None:
+    names = set(results.all_curves.table["quantity"])
+    assert {"mine/loss", "mine/share", "mine/share_low", "mine/other"} <= names
+    assert not names & {"mine/loss_from", "mine/loss_to", "mine/other_low", "mine/other_high"}
+    assert not names & {"behaviour/low", "behaviour/high"}
+    (other,) = results.curves("small", quantity="mine/other", seed=0)
+    assert np.allclose(other.stderr, 0.2 / (2 * 1.96), rtol=1e-3)
+    (share,) = results.curves("small", quantity="mine/share", seed=0)
+    assert np.isnan(share.stderr).all()  # share_low is not its low end
+    rows = {row.quantity: row for row in results.emergence if row.model == "small"}
+    assert rows["mine/share_low"].level == 0.5 and rows["mine/share_low"].status == "emerged"
+    assert "mine/share" not in rows and "roles/sink/total" not in rows  # nobody asks when they rose
+
+
+def test_shares_of_an_own_algorithm(results: Results) -> None:
+    """P is recorded as 1, but its role's holders have 0.3 of 0.4: it is counted anew."""
+    table = results.tables["algorithm"].frame()
+    assert set(table["quantity"]) == {"P", "mine/share"}
+    assert table.set_index("quantity").loc["P", "last"].tolist() == pytest.approx([0.75] * 4)
+    assert set(table.set_index("quantity").loc["mine/share", "verdict"]) <= {"stays"}
+
+
+def facts_of(variant: str = "", **more: Any) -> Facts:
+    return Facts(
+        {"capitals": TaskFacts.of(TASK, variant)} | more,
+        {"sink": ROLE},
+        {q.key: q for q in (LOSS, ROLE.quantity)},
+    )
+
+
+def test_variants_of_a_task_are_two_tasks(tmp_path: Path) -> None:
+    plain, tens = facts_of(), facts_of("tens")
+    for model, facts in (("small", plain), ("larger", tens)):
+        write_cell(tmp_path / "s", facts, model=model, task="capitals", seed=0)
+    write_cell(tmp_path / "t", plain, model="larger", task="capitals", seed=0)
+    sources = read_sources(Request((str(tmp_path / "s"), str(tmp_path / "t")), tmp_path))
+    (note,) = [note for note in sources.curves.notes if "tasks here" in note]
+    assert note == (
+        "capitals: cells differ in how its prompts are made or in its metric, so they are 2 tasks "
+        "here: capitals, capitals (tens)"
+    )
+    results = Results(sources, n_bootstrap=10)
+    assert {(c.model, c.task) for c in results.cells} == {
+        ("small", "capitals"),
+        ("larger", "capitals"),
+        ("larger", "capitals (tens)"),
+    }
+    (tens_row,) = [r for r in results.emergence if r.task == "capitals (tens)"][:1]
+    assert results.facts.task(tens_row.task).words == "capitals of countries (tens)"
+    assert {(row.model, row.task) for row in results.compared.lags} == {
+        ("small", "capitals"),
+        ("larger", "capitals"),
+        ("larger", "capitals (tens)"),
+    }
+    turnover = results.tables["turnover"].frame()
+    assert {"helps_capitals", "helps_capitals (tens)"} <= set(turnover)
+
+
+def test_two_metrics_of_a_task_are_two_tasks() -> None:
+    other = TaskFacts(
+        "capitals", "capitals of countries", "log_prob", "nats", "log-probability of the answer"
+    )
+    headers = [
+        {"task": "capitals", "facts": facts.of_cell("capitals")}
+        for facts in (facts_of(), facts_of(capitals=other))
+    ]
+    told, notes = told_apart(headers)
+    assert [header["task"] for header in told] == [
+        "capitals (probability difference)",
+        "capitals (log-probability of the answer)",
+    ]
+    assert len(notes) == 1
+    assert told_apart(headers[:1]) == (headers[:1], [])
+    units = [Facts.of_headers([header]).unit("behaviour/value", header["task"]) for header in told]
+    assert units == ["probability difference", "log-probability of the answer"]
