@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import combinations
+
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.special import expit
 
 from circuitwatch.summary.statistics.emergence import fit_emergence
-from circuitwatch.summary.statistics.stability import Stability, set_stability, stability, turnover
+from circuitwatch.summary.statistics.stability import (
+    Stability,
+    set_stability,
+    stability,
+    turnover,
+)
+from circuitwatch.summary.statistics.status import Emergence
 
 TOKENS = np.geomspace(1e8, 1e12, 60)
 X = np.log(TOKENS)
@@ -31,6 +41,42 @@ def test_spread_drift_and_falls_are_in_units_of_the_rise() -> None:
     assert found.spread == pytest.approx(0.05, rel=0.35) and found.below == 0
     assert found.variance == pytest.approx(found.spread**2, rel=0.2)
     assert 0 < found.largest_fall < 8 * found.spread
+
+
+def naive_theil_sen(x: np.ndarray, y: np.ndarray) -> float:
+    pairs = combinations(range(x.size), 2)
+    return float(np.median([(y[j] - y[i]) / (x[j] - x[i]) for i, j in pairs]))
+
+
+def test_each_measure_by_its_definition() -> None:
+    """A made emergence between 1 and 3, seen from 4e9 tokens on; values after it are set."""
+    tokens = np.array([1e9, 2e9, 4e9, 8e9, 16e9, 32e9, 64e9])
+    values = np.array([1.0, 1.1, 2.8, 3.1, 2.9, 1.9, 3.3])
+    emergence = Emergence(
+        "emerged", "half rise", 7, 1e9, 64e9, 3.3, level=2.0, tokens=3e9, lower=1.0, upper=3.0,
+        crossing=3e9, crossing_low=2e9, crossing_high=4e9,
+    )  # fmt: skip
+    found = stability(tokens, values, emergence)
+    late, x = values[2:], np.log(tokens[2:])
+    slope = naive_theil_sen(x, late)
+    about = late - slope * x
+    assert (found.status, found.n) == ("measured", 5)
+    assert found.spread == pytest.approx(np.sqrt(((about - about.mean()) ** 2).sum() / 3) / 2)
+    assert found.variance == pytest.approx(((late - late.mean()) ** 2).sum() / 4 / 2**2)
+    assert found.drift == pytest.approx(slope * np.log(10) / 2)
+    assert found.largest_fall == pytest.approx((3.1 - 1.9) / 2)
+    assert found.below == pytest.approx(1 / 5)
+    # The end of the rise counts where it is later, and three checkpoints after it are enough.
+    for risen, n in ((8e9, 4), (16e9, 3), (17e9, 2)):
+        after = stability(tokens, values, replace(emergence, risen=risen))
+        assert after.n == n and (after.spread is not None) == (n >= 3)
+    few = stability(tokens, values, replace(emergence, risen=64e9))
+    assert few == Stability("too few checkpoints after the rise", 1)
+    for lower in (None, 3.0):
+        unknown = replace(emergence, lower=lower)
+        assert stability(tokens, values, unknown) == Stability("no fitted rise", 0)
+    for none in (replace(emergence, tokens=None), replace(emergence, status="transient")):
+        assert stability(tokens, values, none) == Stability("no emergence point", 0)
 
 
 def test_steady_growth_is_not_instability() -> None:
@@ -64,6 +110,33 @@ def test_overlap_lies_between_chance_and_the_noise_ceiling() -> None:
     )  # no room between them
     with pytest.raises(ValueError, match="length"):
         set_stability([0.5], [0.8, 0.8])
+
+
+def test_the_interval_of_stability_agrees_with_scipys_bootstrap() -> None:
+    """Of the ratio of means, over pairs; two sets of 9999 resamples differ by a few percent of the
+    width.
+    """
+    rng = np.random.default_rng(0)
+    jaccard = rng.uniform(0.3, 0.7, 12)
+    ceiling, chance = rng.uniform(0.7, 0.95, 12), rng.uniform(0.05, 0.2, 12)
+    found = set_stability(jaccard, ceiling, chance, n_bootstrap=9999)
+    oracle = scipy.stats.bootstrap(
+        (jaccard, ceiling, chance),
+        lambda j, top, low, axis: (
+            (j.mean(axis) - low.mean(axis)) / (top.mean(axis) - low.mean(axis))
+        ),
+        paired=True,
+        method="percentile",
+        vectorized=True,
+        rng=1,
+    ).confidence_interval
+    width = oracle.high - oracle.low
+    assert found.stability == pytest.approx(
+        (jaccard.mean() - chance.mean()) / (ceiling.mean() - chance.mean())
+    )
+    assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=0.05 * width)
+    single = set_stability(jaccard[:1], ceiling[:1], chance[:1])
+    assert single.stability is not None and single.low is None and single.high is None
 
 
 def test_turnover_by_hand() -> None:

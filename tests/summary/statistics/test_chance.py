@@ -72,6 +72,11 @@ def test_what_was_there_at_the_first_checkpoint_emerges_once_it_is_above_chance(
             TOKENS, flat, threshold=threshold, chance=0.0, not_above_chance=above_from(5)
         )
         assert found.status == "emerged" and found.crossing_high == TOKENS[5]
+        assert found.crossing == pytest.approx(np.sqrt(TOKENS[4] * TOKENS[5]))
+    # From an untrained model on: of 0 tokens there is no logarithm.
+    tokens = np.append(0.0, TOKENS[:-1])
+    found = fit_emergence(tokens, flat, threshold=0.5, not_above_chance=above_from(1))
+    assert found.crossing == pytest.approx(np.sqrt(1 * TOKENS[0])) and found.crossing_low == 0
 
 
 def test_few_checkpoints() -> None:
@@ -88,8 +93,9 @@ def test_few_checkpoints() -> None:
 
 
 def test_a_curve_that_never_rose_keeps_its_own_reason() -> None:
-    known = Emergence("never", "half rise", 16, 1.0, 2.0, 0.0, note="no rise")
-    assert gate(known, TOKENS, rise(), above_from(3)) == (known, False)
+    known = Emergence("never", "half rise", 16, 1.0, 2.0, 0.0, reason="no rise", note="no rise")
+    for reasons in (above_from(3), above_from(16), above_from(0)):
+        assert gate(known, TOKENS, rise(), reasons) == (known, False)
 
 
 def test_stability_counts_what_is_lost() -> None:

@@ -139,6 +139,10 @@ def test_noise_is_measured_through_what_is_no_noise(kind: str) -> None:
         found.append(difference_noise(x, course + rng.normal(0, 0.3, 60), kind))
     # The larger of two medians: of all, and of the later half.
     assert np.median(found) == pytest.approx(0.3, rel=0.1)
+    if kind == "line":
+        # A quarter of the way: y₁ − ¾ y₀ − ¼ y₂ has a variance of 1 + 9/16 + 1/16.
+        one = difference_noise(np.array([0.0, 1.0, 4.0]), np.array([0.0, 1.0, 0.0]), kind)
+        assert one == pytest.approx(1.4826 / np.sqrt(26 / 16))
 
 
 def test_a_kink_is_a_change_of_the_line_not_many_levels() -> None:

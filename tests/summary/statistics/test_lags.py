@@ -10,6 +10,8 @@ import pytest
 from scipy.special import expit
 from scipy.stats import binom
 
+from circuitwatch.summary.statistics.emergence import emergence_samples
+from circuitwatch.summary.statistics.emergence_points import central_interval
 from circuitwatch.summary.statistics.lags import Curve, Lag, agreement, lag_between
 
 TOKENS = np.geomspace(1e8, 1e11, 30)
@@ -101,6 +103,23 @@ def test_what_never_came_came_after() -> None:
         lag_between(there, risen(1e9)).verdict == "before"
         and lag_between(risen(1e9), there).verdict == "after"
     )
+
+
+@pytest.mark.parametrize(("n", "kth"), [(199, 5), (200, 5), (79, 2), (20, 1)])
+def test_intervals_are_order_statistics(n: int, kth: int) -> None:
+    """The k-th smallest and largest of n samples, k = 0.025 (n + 1): of one curve, and of the
+    difference of two.
+    """
+    samples = np.random.default_rng(n).permutation(n).astype(float)
+    assert central_interval(samples, samples + 0.5) == (kth - 1, n - kth + 0.5)
+    first, second = risen(1e9), risen(4e9, seed=1)
+    lag = lag_between(first, second, n_bootstrap=n, seed=3)
+    ours, theirs = (
+        emergence_samples(**vars(curve), n_bootstrap=n, seed=seed, noise_seed=noise_seed)[1].left
+        for curve, seed, noise_seed in ((first, 3, 7), (second, 3 + 7919, 8))
+    )
+    differences = np.sort(theirs - ours)
+    assert (lag.low, lag.high) == pytest.approx((differences[kth - 1], differences[n - kth]))
 
 
 def test_sizes_together() -> None:

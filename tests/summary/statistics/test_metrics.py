@@ -39,6 +39,8 @@ def test_a_jump_made_by_the_metric_is_warned_of(seed: int) -> None:
     )
     assert found.width_continuous == pytest.approx(2 * np.log(9) * 1.1, rel=0.25)
     assert found.ratio_low < found.ratio < found.ratio_high < 0.5
+    assert found.ratio == pytest.approx(found.width_thresholded / found.width_continuous)
+    assert f"takes {1 / found.ratio:.1f} times as long" in found.warning
 
 
 @pytest.mark.parametrize("seed", range(3))
