@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.collections import LineCollection
 from transformers import AutoModelForCausalLM
 
 import circuitwatch as cw
@@ -103,6 +104,12 @@ def test_the_circuit_reaches_the_threshold_and_its_edges_hang_together(circuit: 
     assert set(circuit.nodes) == {"input", *ends}
     kept = circuit.to_json(d_model=32)["edges"].values()
     assert sum(edge["in_graph"] for edge in kept) == len(circuit)
+
+
+def test_as_many_edges_are_drawn_as_the_circuit_has(circuit: Circuit) -> None:
+    (axis,) = circuit.draw().axes
+    (edges,) = (c for c in axis.collections if isinstance(c, LineCollection))
+    assert len(edges.get_paths()) == len(circuit)
 
 
 def test_an_untrained_model_has_no_circuit_and_says_why(trained_suite: Path) -> None:

@@ -47,6 +47,7 @@ from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from transformers import PreTrainedTokenizerBase
 
 __all__ = [
@@ -133,6 +134,21 @@ class Circuit:
     def to_json(self, d_model: int) -> dict[str, Any]:
         """In the JSON of the EAP-IG library, which MIB takes too; d_model: the model's width."""
         return to_json(self.graph, self.scores, self.mask if self.found else None, d_model=d_model)
+
+    def draw(self) -> Figure:
+        """Its graph by layer, of a large circuit the strongest 300 edges."""
+        from matplotlib.figure import Figure
+
+        from circuitwatch.summary.figures.circuits import LANE, draw_graph, name_inputs
+        from circuitwatch.summary.figures.shared import COLUMN
+
+        places = np.flatnonzero(self.mask)
+        layers, heads = self.graph.n_layers, self.graph.n_heads
+        figure = Figure(figsize=(COLUMN, (layers + 2) * LANE + 0.75), layout="constrained")
+        strengths = np.abs(self.scores).ravel()[places]
+        draw_graph(figure.subplots(), places, strengths, layers=layers, heads=heads)
+        name_inputs(figure)
+        return figure
 
     def __len__(self) -> int:
         """Number of its edges."""

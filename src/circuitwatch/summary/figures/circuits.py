@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.layout import is_laid_out, nodes_of, places_of, receivers_of
@@ -49,6 +50,12 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
         axis.set_axis_off()
     for (cell, at), axis in zip(shown, axes, strict=False):
         draw_circuit(axis, cell, at)
+    name_inputs(figure)
+    return figure
+
+
+def name_inputs(figure: Figure) -> None:
+    """The legend: which colour an edge into which input has."""
     handles = [Line2D([], [], color=colour, lw=1.2) for colour in INPUTS.values()]
     figure.legend(
         handles,
@@ -60,19 +67,32 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
         handlelength=1.2,
         columnspacing=0.9,
     )
-    return figure
 
 
-def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
-    """Draw a cell's circuit at a step, which must have one, into a panel."""
-    layers, heads = int(cell.header["model"]["n_layers"]), int(cell.header["model"]["n_heads"])
-    n_receivers = len(cell.header["graph"]["receivers"])
-    edges = cell.circuits[step]
+def draw_graph(
+    axis: Axes,
+    edges: NDArray[np.intp],
+    strengths: NDArray[np.floating],
+    *,
+    layers: int,
+    heads: int,
+) -> int:
+    """Draw a circuit into a panel, of a large one the strongest MOST_EDGES edges.
+
+    Args:
+        axis: the panel.
+        edges: [edge], places in the flattened mask [sender, receiver].
+        strengths: [edge], how strong each is.
+        layers: of the model.
+        heads: in each layer.
+
+    Returns:
+        how many edges were drawn.
+    """
+    n_receivers = layers * (3 * heads + 1) + 1
     nodes = nodes_of(edges, layers, heads, n_receivers)
-    count = edges.size
-    if count > MOST_EDGES:
-        strength = cell.strengths.get(step, np.zeros(count))
-        edges = edges[np.argsort(-strength, kind="stable")[:MOST_EDGES]]
+    if edges.size > MOST_EDGES:
+        edges = edges[np.argsort(-strengths, kind="stable")[:MOST_EDGES]]
     x, y = places_of(layers, heads)
     senders, receivers = np.divmod(edges, n_receivers)
     targets, kinds = receivers_of(receivers, layers, heads, n_receivers)
@@ -138,8 +158,17 @@ def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     axis.set_ylim(-1.6, layers + 0.6)
     axis.tick_params(labelsize=TEXT, length=0)
     axis.spines[:].set_visible(False)
+    return int(edges.size)
+
+
+def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
+    """Draw a cell's circuit at a step, which must have one, into a panel."""
+    model, edges = cell.header["model"], cell.circuits[step]
+    strengths = cell.strengths.get(step, np.zeros(edges.size))
+    layers, heads = int(model["n_layers"]), int(model["n_heads"])
+    drawn = draw_graph(axis, edges, strengths, layers=layers, heads=heads)
     tokens = cell.curves.loc[cell.curves["step"] == step, "tokens"].iloc[0]
-    drawn = f", {len(edges)} drawn" if count > len(edges) else ""
+    part = f", {drawn} drawn" if edges.size > drawn else ""
     doubts = "".join(f"\n{words}" for words in doubts_at(cell, step))
     axis.set_title(
         cell.facts.task(cell.task).words,
@@ -151,7 +180,7 @@ def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     axis.text(
         0,
         1.0,
-        f"{cell.model}, {format_tokens(tokens) or 0}: {count} edges{drawn}{doubts}",
+        f"{cell.model}, {format_tokens(tokens) or 0}: {edges.size} edges{part}{doubts}",
         transform=axis.transAxes,
         fontsize=TEXT - 0.5,
         va="bottom",
