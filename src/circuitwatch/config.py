@@ -7,7 +7,7 @@ is loaded or written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from circuitwatch import catalogue
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.checkpoints.suites import Suite, require_naming
 from circuitwatch.errors import UserError
+from circuitwatch.tasks import task_of
 from circuitwatch.units import parse_size
 
 SOURCES = ("nano", "folder", "hub")
@@ -37,6 +38,8 @@ CORRUPTIONS = ("swap", "abc")
 MODES = ("auto", "online", "offline", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float32", "float64")
+OWN_TASK = "file"
+"""The choice of task= that is a user's own file."""
 BOUNDS = {"schedule.from": "schedule.start", "schedule.to": "schedule.stop"}
 """What people write → the field, since `from` can be no name in Python."""
 
@@ -78,7 +81,25 @@ class TaskConfig:
     """The behaviour that is watched."""
 
     name: str = MISSING
-    """ioi, greater_than, gendered_pronoun or agreement."""
+    """One of the catalogue's, or what a task of your own is called: the file's name, if you don't
+    say.
+    """
+    path: str | None = None
+    """For `file`: your own prompts (CSV, TSV, JSON lines or Parquet with clean, corrupted, answer,
+    wrong; EAP-IG's and MIB's files), or a template (YAML).
+    """
+    metric: str | None = None
+    """For `file`: logit_diff (null), prob_diff, or log_prob, which needs no wrong answers."""
+    min_prompts: int = 8
+    """For `file`: the fewest rows that must be usable with the model's tokenizer."""
+    space: bool = True
+    """For `file`: write a space between a prompt and its answer, unless the prompt ends in one."""
+    counterfactual: str | None = None
+    """For MIB's records: which counterfactual is the corrupted prompt; null: the one that MIB's own
+    code takes.
+    """
+    sha256: str | None = None
+    """For `file`: SHA-256 of the file, recorded; if given, another content is refused."""
     n_prompts: int = 64
     """Pairs of prompts, at least 2."""
     prepend_bos: bool = True
@@ -288,11 +309,21 @@ class Config:
     """CPU threads; null for all. Records are equal bit for bit only at the same number."""
 
 
-def register(suites: Iterable[Suite] = ()) -> None:
-    """Tell Hydra about the schema, and about every model of the suites."""
+def register(suites: Iterable[Suite] = (), templates: Mapping[str, Path] | None = None) -> None:
+    """Tell Hydra about the schema, every task of the catalogue, the user's templates (name → file)
+    and every model of the suites.
+    """
     OmegaConf.register_new_resolver("by_task", by_task, replace=True)
+    OmegaConf.register_new_resolver("stem", lambda path: Path(path or OWN_TASK).stem, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    for task in catalogue.tasks():
+        store.store(group="task", name=task, node={"name": task})
+    for task, path in (templates or {}).items():
+        if task in (*catalogue.tasks(), OWN_TASK):
+            raise UserError(f"{path}: {task} is a task already; give the file another name")
+        store.store(group="task", name=task, node={"name": task, "path": str(path)})
+    store.store(group="task", name=OWN_TASK, node={"name": "${stem:${task.path}}"})
     for suite in suites:
         for name, model in suite.models.items():
             store.store(group="model", name=name, node=model)
@@ -344,6 +375,7 @@ def validate(config: Any) -> Config:
             raise UserError(f"{key}={_get(config, key)}: choose one of {', '.join(allowed)}")
     least = {
         "task.n_prompts": 2,
+        "task.min_prompts": 2,
         "circuit.batch_size": 1,
         "heads.length": 3,
         "heads.n_sequences": 1,
@@ -385,7 +417,11 @@ def validate(config: Any) -> Config:
     for key, share in shares.items():
         if not 0 < share <= 1:
             raise UserError(f"{key}={share}: must be above 0 and at most 1, e.g. 0.8")
-    for key in ("model.name", "sweep"):
+    if config.task.name == OWN_TASK and not config.task.path:
+        raise UserError(
+            "task.path is missing: task=file needs task.path=<file of prompts, or a template>"
+        )
+    for key in ("model.name", "task.name", "sweep"):
         name = _get(config, key)
         if not name or name in (".", "..") or "/" in name:
             raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
@@ -414,6 +450,18 @@ def validate(config: Any) -> Config:
                 f"schedule={kind}"
             )
     return config
+
+
+def require_share(config: Config) -> None:
+    """Raise UserError where the criterion of a circuit has no meaning for the task's metric, or
+    there is no such task.
+    """
+    metric = task_of(config.task).metric
+    if metric == "log_prob" and config.circuit.criterion == "recovery":
+        raise UserError(
+            "circuit.criterion=recovery: the metric log_prob is below 0 whatever the model does, "
+            "so that a share of it means nothing; take circuit.criterion=faithfulness"
+        )
 
 
 def _require_steps(circuit: CircuitConfig) -> None:

@@ -373,6 +373,7 @@ def imposed(
         whole, corrupted, values = behaviours(
             model, prompts[task], masks, group.cells[task].config, say
         )
+        below_zero = prompts[task].metric == "log_prob"
         rows += [
             {
                 "task": task,
@@ -383,7 +384,7 @@ def imposed(
                 "model_tokens": checkpoint.tokens,
                 "edges": int(a.circuit.mask.sum()),
                 "value": value,
-                "recovery": recovery(value, whole),
+                "recovery": None if below_zero else recovery(value, whole),
                 "faithfulness": faithfulness(value, whole, corrupted),
             }
             for a, value in zip(asked, values, strict=True)
