@@ -191,15 +191,15 @@ def _mib(source: Source, counterfactual: str) -> Row:
     A record without the counterfactual becomes a row without a corrupted prompt.
     """
     right, choices = _mib_answer(source), _mib_choices(source)
+    names = isinstance(_structure(source, "choices"), list)
     clean, corrupted = source.text("prompt"), ""
     wrong: tuple[str, ...] = ()
-    if source.record.get(counterfactual) is not None:
+    if source.record.get(counterfactual):
         other = source.inside(counterfactual)
         if other.record.get("prompt"):
             corrupted, after = other.text("prompt"), _mib_answer(other)
-            letters = isinstance(source.record.get("choices"), Mapping)
-            own = letters or not choices or after in choices
-            wrong = (after,) if after != right and own else ()
+            foreign = names and after not in choices
+            wrong = () if after == right or foreign else (after,)
     wrong = wrong or tuple(choice for choice in choices if choice != right)
     return Row(source.number, clean, corrupted, (right,), wrong, group=source.group())
 
@@ -217,12 +217,16 @@ def _mib_answer(source: Source) -> str:
 
 def _mib_choices(source: Source) -> list[str]:
     """What the answer can be: names, or of a multiple choice the letters."""
-    value = source.record.get("choices")
-    if isinstance(value, str):
-        value = source.json("choices")
+    value = _structure(source, "choices")
     if isinstance(value, Mapping):
         value = value.get("label")
     return [str(choice) for choice in value] if isinstance(value, list) else []
+
+
+def _structure(source: Source, column: str) -> Any:
+    """A field that is a list or a record, in CSV as JSON; None where it is empty."""
+    value = source.record.get(column)
+    return source.json(column) if isinstance(value, str) and value else value or None
 
 
 def _counterfactual(columns: Sequence[str], path: Path, chosen: str | None) -> str:

@@ -173,7 +173,7 @@ def chained_rows(
     for i in range(n):
         before = chain[-1][column] if chain else None
         fits = [row for row in rows if row[column] != before]
-        if i == n - 1:
+        if chain and i == n - 1:
             closing = [row for row in fits if row[column] != chain[0][column]]
             fits = closing or fits
         fewest = min(used[row] for row in fits)
