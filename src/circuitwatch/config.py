@@ -425,6 +425,7 @@ def validate(config: Any) -> Config:
         name = _get(config, key)
         if not name or name in (".", "..") or "/" in name:
             raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
+    require_share(config)
     if config.model.source == "folder" and not config.model.path:
         raise UserError(
             "model.path is missing: model=folder needs model.path=<directory of checkpoints>"

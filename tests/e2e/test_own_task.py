@@ -18,7 +18,7 @@ ANIMALS = {
 
 
 def test_a_csv_of_facts(watch: Callable[..., Cell], tmp_path: Path) -> None:
-    """What animals do: answers of several tokens, several wrong ones, and a row that is left out."""
+    """What animals do, some in words of several tokens; the last row is left out."""
     names, rows = list(ANIMALS), ["clean,corrupted,answer,wrong,position_animal"]
     for i, (name, sound) in enumerate(ANIMALS.items()):
         other = names[(i + 1) % len(names)]
