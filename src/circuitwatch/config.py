@@ -19,7 +19,7 @@ from circuitwatch import catalogue
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.checkpoints.suites import Suite, require_naming
 from circuitwatch.errors import UserError
-from circuitwatch.tasks import task_of
+from circuitwatch.tasks import OWN_TASK, task_of
 from circuitwatch.units import parse_size
 
 SOURCES = ("nano", "folder", "hub")
@@ -38,8 +38,6 @@ CORRUPTIONS = ("swap", "abc")
 MODES = ("auto", "online", "offline", "off")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float32", "float64")
-OWN_TASK = "file"
-"""The choice of task= that is a user's own file."""
 BOUNDS = {"schedule.from": "schedule.start", "schedule.to": "schedule.stop"}
 """What people write → the field, since `from` can be no name in Python."""
 

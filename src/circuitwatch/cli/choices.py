@@ -10,7 +10,7 @@ from pathlib import Path
 
 from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite, read_suites
-from circuitwatch.config import OWN_TASK
+from circuitwatch.tasks import OWN_TASK
 
 
 def conf_dir() -> Path:

@@ -1,5 +1,4 @@
-"""The commands that Hydra composes a configuration for: `watch`, `train`, `doctor`,
-`prompts`."""
+"""The commands that Hydra composes a configuration for: `watch`, `train`, `doctor` and `prompts`."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from circuitwatch.config import TaskConfig
 
 __all__ = [
+    "OWN_TASK",
     "PromptSet",
     "build_prompts",
     "own_task",
@@ -31,6 +32,8 @@ __all__ = [
     "templates_in",
     "with_hash",
 ]
+OWN_TASK = "file"
+"""The choice of task= that is a user's own file."""
 TEMPLATES = (".yaml", ".yml")
 
 
