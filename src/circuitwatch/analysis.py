@@ -10,7 +10,7 @@ all this is called in the record is in `scalars`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -288,6 +288,8 @@ def find_circuits(
         ),
         on_evaluation=lambda n: say(f"circuit {n}"),
     )
+    if prompts.metric == "log_prob":  # below 0 whatever the model does: no share of it
+        found = replace(found, curve=found.curve.assign(recovery=np.nan))
     if found.mask is None:
         return found, scored, []
     resampled = circuits_of_resamples(

@@ -3,8 +3,14 @@ intervals over prompts.
 
 The metric alone can't tell a behaviour from a taste. A model that ignores the deciding word and
 always prefers late years scores well above 0 in greater-than. So the *effect* stands beside it: the
-metric on the clean prompt less that on its corrupted twin, paired by prompt, which is 0 for every
-model that ignores the word. A behaviour is above chance only if both intervals lie above 0.
+metric on the clean prompt less that on its corrupted counterpart, paired by prompt, which is 0 for
+every model that ignores the word. A behaviour is above chance only if both intervals lie above 0,
+by what counts as more than 0 (`Metric.least`): odds of 1.1 to 1, or one part in a hundred of
+probability. Random weights do respond to the deciding word, very little and always the same way, so
+that with an interval against 0 alone one untrained model in a hundred had a behaviour.
+
+The log-probability of the right answers (`log_prob`) is never above 0, whatever the model knows. As
+a metric it is above chance where its effect is.
 
 Accuracy is a thresholded metric and can jump where nothing jumped underneath (Schaeffer et al.,
 arXiv 2304.15004), so a continuous one, the log-probability of the right answers, is measured too.
@@ -13,6 +19,7 @@ arXiv 2304.15004), so a continuous one, the log-probability of the right answers
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,23 +27,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from circuitwatch.tasks.prompts import MetricKind, PromptSet
+from circuitwatch.catalogue import METRICS, MetricKind
+from circuitwatch.tasks.prompts import PromptSet
 from circuitwatch.transformer import Transformer
-
-LEAST: dict[MetricKind, float] = {"logit_diff": 0.1, "prob_diff": 0.01}
-"""What counts as more than 0: odds of 1.1 to 1, one part in a hundred of probability.
-
-Random weights do respond to the deciding word, very little and always the same way, so that with an
-interval against 0 alone one untrained model in a hundred had a behaviour.
-"""
 
 
 @dataclass(frozen=True)
 class Behaviour:
     """Means over prompts; low and high are the ends of their 95 % percentile bootstrap intervals.
 
-    metric: which one; value: its mean on the clean prompts; corrupted: on their twins; effect:
-    their difference. per_prompt has columns prompt, value, corrupted, correct, log_prob.
+    metric: which one; value: its mean on the clean prompts; corrupted: on their counterparts;
+    effect: their difference. per_prompt has columns prompt, value, corrupted, correct, log_prob,
+    and group where the prompts have one.
     """
 
     metric: MetricKind
@@ -55,14 +57,14 @@ class Behaviour:
 
     @property
     def not_above_chance(self) -> str:
-        """Which interval does not lie above `LEAST`: `value`, `effect`, `value and effect`, or
-        nothing.
+        """Which interval does not lie above the metric's `least`: `value`, `effect`, `value and
+        effect`, or nothing; of `log_prob` the effect's alone is asked.
         """
-        least = LEAST[self.metric]
-        failing = [
-            n for n, low in (("value", self.low), ("effect", self.effect_low)) if low <= least
-        ]
-        return " and ".join(failing)
+        least = METRICS[self.metric].least
+        lows = {"value": self.low, "effect": self.effect_low}
+        if self.metric == "log_prob":
+            del lows["value"]
+        return " and ".join(name for name, low in lows.items() if low <= least)
 
     @property
     def above_chance(self) -> bool:
@@ -76,6 +78,9 @@ def signed_sum(
     """The metric [prompt] from logits [prompt, d_vocab], answer ids [prompt, answer] and signs
     [prompt, answer]; differentiable.
     """
+    if metric == "log_prob":
+        of_answers = logits.log_softmax(-1).gather(1, answer_ids)
+        return of_answers.masked_fill(answer_signs <= 0, float("-inf")).logsumexp(-1)
     values = logits.softmax(-1) if metric == "prob_diff" else logits
     return (values.gather(1, answer_ids) * answer_signs).sum(-1)
 
@@ -121,15 +126,18 @@ class TaskMetric:
 def measure(
     clean: Tensor, corrupted: Tensor, prompts: PromptSet, *, n_bootstrap: int, seed: int
 ) -> Behaviour:
-    """Behaviour from logits [prompt, d_vocab] at the ends of all clean prompts and of their twins.
+    """Behaviour from logits [prompt, d_vocab] at the ends of all clean prompts and of their
+    counterparts.
 
-    A prompt is answered correctly if its metric is above 0.
+    A prompt is answered correctly if its metric is above 0; for `log_prob` see `_ranked_first`.
     """
-    value, twin = (metric_per_prompt(x, prompts).cpu().double().numpy() for x in (clean, corrupted))
-    log_probabilities = clean.cpu().double().log_softmax(-1).gather(1, prompts.answer_ids)
-    right = prompts.answer_signs > 0
-    log_prob = log_probabilities.masked_fill(~right, float("-inf")).logsumexp(-1).numpy()
-    correct = value > 0
+    value, counterpart = (
+        metric_per_prompt(x, prompts).cpu().double().numpy() for x in (clean, corrupted)
+    )
+    log_prob = signed_sum(
+        clean.cpu().double(), "log_prob", prompts.answer_ids, prompts.answer_signs
+    ).numpy()
+    correct = _ranked_first(clean.cpu(), prompts) if prompts.metric == "log_prob" else value > 0
     resampled = np.random.default_rng(seed).integers(len(value), size=(n_bootstrap, len(value)))
 
     def interval(of_prompts: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -137,16 +145,23 @@ def measure(
         return float(low), float(high)
 
     low, high = interval(value)
-    effect_low, effect_high = interval(value - twin)
+    effect_low, effect_high = interval(value - counterpart)
     accuracy_low, accuracy_high = interval(correct.astype(float))
-    columns = {"value": value, "corrupted": twin, "correct": correct, "log_prob": log_prob}
+    columns: dict[str, Any] = {
+        "value": value,
+        "corrupted": counterpart,
+        "correct": correct,
+        "log_prob": log_prob,
+    }
+    if prompts.groups:
+        columns["group"] = list(prompts.groups)
     return Behaviour(
         metric=prompts.metric,
         value=float(value.mean()),
         low=low,
         high=high,
-        corrupted=float(twin.mean()),
-        effect=float((value - twin).mean()),
+        corrupted=float(counterpart.mean()),
+        effect=float((value - counterpart).mean()),
         effect_low=effect_low,
         effect_high=effect_high,
         accuracy=float(correct.mean()),
@@ -155,3 +170,15 @@ def measure(
         log_prob=float(log_prob.mean()),
         per_prompt=pd.DataFrame({"prompt": np.arange(len(value)), **columns}),
     )
+
+
+def _ranked_first(logits: Tensor, prompts: PromptSet) -> npt.NDArray[np.bool_]:
+    """Whether a right answer has a higher logit than every wrong one [prompt], where a prompt has
+    no wrong one than every other token; from logits [prompt, d_vocab].
+    """
+    of_answers, signs = logits.gather(1, prompts.answer_ids), prompts.answer_signs
+    right, wrong = (
+        of_answers.masked_fill(~which, float("-inf")).amax(-1) for which in (signs > 0, signs < 0)
+    )
+    anything = logits.amax(-1)
+    return torch.where((signs < 0).any(-1), right > wrong, right >= anything).numpy()

@@ -7,7 +7,7 @@ is loaded or written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
+from circuitwatch import catalogue
 from circuitwatch.checkpoints.settings import (
     CheckpointsConfig,
     ModelConfig,
@@ -25,6 +26,7 @@ from circuitwatch.checkpoints.suites import Suite, require_naming
 from circuitwatch.errors import UserError
 from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.options import as_written, check_options, option, options_of
+from circuitwatch.tasks import OWN_TASK, task_of
 from circuitwatch.tracking import TrackingConfig
 from circuitwatch.units import parse_size
 
@@ -33,7 +35,36 @@ from circuitwatch.units import parse_size
 class TaskConfig:
     """The behaviour that is watched."""
 
-    name: str = option("Which behaviour is watched, one of those of task=")
+    name: str = option(
+        "Which behaviour is watched, one of those of task=, or what a task of your own is called: "
+        "the file's name, if you don't say",
+        check=plain_name,
+    )
+    path: str | None = option(
+        "For `file`: your own prompts (CSV, TSV, JSON lines or Parquet with clean, corrupted, "
+        "answer, wrong; EAP-IG's and MIB's files), or a template (YAML)",
+        None,
+    )
+    metric: str | None = option(
+        "For `file`: null is logit_diff, or what a template says",
+        None,
+        choices={"logit_diff": "", "prob_diff": "", "log_prob": "needs no wrong answers"},
+    )
+    min_prompts: int = option(
+        "For `file`: the fewest rows that must be usable with the model's tokenizer", 8, least=2
+    )
+    space: bool = option(
+        "For `file`: write a space between a prompt and its answer, unless the prompt ends in one",
+        True,
+    )
+    counterfactual: str | None = option(
+        "For MIB's records: which counterfactual is the corrupted prompt; null: the one that MIB's "
+        "own code takes",
+        None,
+    )
+    sha256: str | None = option(
+        "For `file`: SHA-256 of the file, recorded; if given, another content is refused", None
+    )
     n_prompts: int = option("Pairs of prompts", 64, least=2)
     prepend_bos: bool = option(
         "Begin every prompt with the tokenizer's beginning-of-text token", True
@@ -174,11 +205,21 @@ OVERRIDES = {
 """What people write → the option's key, where they differ."""
 
 
-def register(suites: Iterable[Suite] = ()) -> None:
-    """Tell Hydra about the schema, and about every model of the suites."""
+def register(suites: Iterable[Suite] = (), templates: Mapping[str, Path] | None = None) -> None:
+    """Tell Hydra about the schema, every task of the catalogue, the user's templates (name → file)
+    and every model of the suites.
+    """
     OmegaConf.register_new_resolver("by_task", by_task, replace=True)
+    OmegaConf.register_new_resolver("stem", lambda path: Path(path or OWN_TASK).stem, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
+    for task in catalogue.tasks():
+        store.store(group="task", name=task, node={"name": task})
+    for task, path in (templates or {}).items():
+        if task in (*catalogue.tasks(), OWN_TASK):
+            raise UserError(f"{path}: {task} is a task already; give the file another name")
+        store.store(group="task", name=task, node={"name": task, "path": str(path)})
+    store.store(group="task", name=OWN_TASK, node={"name": "${stem:${task.path}}"})
     for suite in suites:
         for name, model in suite.models.items():
             store.store(group="model", name=name, node=model)
@@ -210,6 +251,11 @@ def validate(config: Any) -> Config:
     assert isinstance(config, Config)
     check_options(config)
     _require_midpoints(config.circuit)
+    if config.task.name == OWN_TASK and not config.task.path:
+        raise UserError(
+            "task.path is missing: task=file needs task.path=<file of prompts, or a template>"
+        )
+    require_share(config)
     if config.model.source == "folder" and not config.model.path:
         raise UserError(
             "model.path is missing: model=folder needs model.path=<directory of checkpoints>"
@@ -235,6 +281,18 @@ def validate(config: Any) -> Config:
                 f"schedule={kind}"
             )
     return config
+
+
+def require_share(config: Config) -> None:
+    """Raise UserError where the criterion of a circuit has no meaning for the task's metric, or
+    there is no such task.
+    """
+    metric = task_of(config.task).metric
+    if metric == "log_prob" and config.circuit.criterion == "recovery":
+        raise UserError(
+            "circuit.criterion=recovery: the metric log_prob is below 0 whatever the model does, "
+            "so that a share of it means nothing; take circuit.criterion=faithfulness"
+        )
 
 
 def _require_midpoints(circuit: CircuitConfig) -> None:

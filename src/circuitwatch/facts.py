@@ -186,6 +186,14 @@ def metric_of(facts: TaskFacts) -> Metric | None:
     return METRICS.get(facts.metric)  # type: ignore[call-overload]
 
 
+def variant_of(header: Mapping[str, Any]) -> str:
+    """Which way of making its task's prompts a cell's header says, empty for the usual one.
+
+    Cells of one task with different variants measure different things: they are not pooled.
+    """
+    return str(header.get("task_variant") or "")
+
+
 def plain(name: str) -> str:
     """A name that nobody explains, as it is read."""
     return name.replace("_", " ")

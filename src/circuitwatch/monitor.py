@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,16 +29,17 @@ from circuitwatch.checkpoints.schedule import Checkpoint, select
 from circuitwatch.checkpoints.source import Missing, NotFetched, Source
 from circuitwatch.checkpoints.stream import HubSource
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.config import Config
+from circuitwatch.config import Config, require_share
 from circuitwatch.errors import UserError
-from circuitwatch.facts import Facts, with_thresholds
+from circuitwatch.facts import Facts, TaskFacts, with_thresholds
 from circuitwatch.heads.quantities import make_inputs
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
+from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
-from circuitwatch.tasks import PromptSet, build_prompts, task_called
+from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
 from circuitwatch.tracking import Tracker
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     more can be done now; what is recorded stays.
     """
     console = wide_console()
+    require_share(config)
+    config = replace(config, task=with_hash(config.task))
     if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
         return _shown_as_done(done, console)  # without asking the hub
     if config.threads:
@@ -66,6 +69,8 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     model_folder = source.about(checkpoints)
     tokenizer = load_tokenizer(model_folder)
     prompts = prompts_of(config, tokenizer)
+    for note in prompts.notes:
+        console.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
     text = text_used(tokenizer, config.heads.text)
     cell = Cell.create(folder, header(config, checkpoints, model_folder, prompts, text))
     if cell.is_done():
@@ -210,18 +215,18 @@ def open_source(config: Config) -> Source:
     )
 
 
+def tokenizer_of(config: Config) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, for which no weights are fetched and no nano model is trained."""
+    if config.model.source == "nano":
+        return build_tokenizer()
+    source = open_source(config)
+    checkpoints = select(source.available(), **asdict(config.schedule))
+    return load_tokenizer(source.about(checkpoints))
+
+
 def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
     """The prompts of a cell."""
-    task = config.task
-    options = {name: getattr(task, name) for name in task_called(task.name).options}
-    return build_prompts(
-        task.name,
-        tokenizer,
-        n_prompts=task.n_prompts,
-        seed=config.seed,
-        prepend_bos=task.prepend_bos,
-        **options,
-    )
+    return prompts_for(config.task, tokenizer, seed=config.seed)
 
 
 def refuse_duplicates(config: Config, audit: Audit) -> None:
@@ -287,6 +292,7 @@ def header(
         The header of a cell.
     """
     facts = model_facts(model_folder)
+    known = Facts.of_installation(TaskFacts.of(task_of(config.task), prompts.variant))
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
     return {
         "config": asdict(config),
@@ -295,13 +301,13 @@ def header(
         "model": {"name": config.model.name, **facts},
         "task": config.task.name,
         "seed": config.seed,
-        "facts": with_thresholds(Facts.of_installation(), config.heads.thresholds).of_cell(
-            config.task.name
-        ),
+        "task_variant": prompts.variant,
+        "facts": with_thresholds(known, config.heads.thresholds).of_cell(config.task.name),
         "schedule": [
             {"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints
         ],
         "lexicon": prompts.lexicon_counts,
+        "prompt_notes": list(prompts.notes),
         "copy_suppression_text": text,
         "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},
     }

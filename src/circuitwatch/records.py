@@ -67,6 +67,8 @@ NOT_COMPARED = (
 """Parts of the configuration that do not decide what a record says, and so may differ when a cell
 is resumed.
 """
+TASK_FILE, TASK_HASH = "task.path", "task.sha256"
+"""A user's own file of prompts may be moved, but must have the same content."""
 
 
 @dataclass(frozen=True)
@@ -421,6 +423,12 @@ def _require_this_format(path: Path) -> None:
 
 def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
     before, now = _compared(old["config"]), _compared(new["config"])
+    if before.get(TASK_HASH) != now.get(TASK_HASH):
+        raise UserError(
+            f"{folder} was made from a file of prompts with another content than "
+            f"{new['config']['task']['path']} has now; choose another sweep= name or delete that "
+            f"folder"
+        )
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
@@ -436,7 +444,8 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> Non
 
 def _compared(config: dict[str, Any]) -> dict[str, Any]:
     """The parts of a configuration that decide what records say."""
-    return _flat({key: value for key, value in config.items() if key not in NOT_COMPARED})
+    compared = _flat({key: value for key, value in config.items() if key not in NOT_COMPARED})
+    return {key: value for key, value in compared.items() if key != TASK_FILE}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The greater-than measures against loops over prompts on Hugging Face's modules, on a small
-trained model; shares and intervals on made-up effects.
+trained model whose years are two tokens, and a random one that sees digits; shares and intervals on
+made-up effects.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
 from circuitwatch.algorithms.causes import Case
@@ -23,6 +24,7 @@ from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.config import HeadsConfig
 from circuitwatch.tasks import PromptSet, build_prompts
 from support.textbook import Textbook
+from support.tokenizers import tokenizer_named
 
 N_PROMPTS = 12
 
@@ -64,14 +66,42 @@ class Trained:
         """
         norm = self.hf.gpt_neox.final_layer_norm
         seen = (written - written.mean()) * norm.weight
-        ids = self.prompts.answer_ids[prompt][self.prompts.answer_signs[prompt] != 0]
-        return {int(i): float(self.hf.lm_head.weight[i] @ seen) for i in ids}
+        return {i: float(self.hf.lm_head.weight[i] @ seen) for i in self.numbers()}
+
+    def numbers(self) -> set[int]:
+        """All 100 two-digit numbers, or the ten digits."""
+        ids = self.prompts.answer_ids[self.prompts.answer_signs != 0].tolist()
+        return {*ids, *(self.start(i) for i in range(N_PROMPTS))}
+
+    def start(self, prompt: int) -> int:
+        """The token of the start year."""
+        return int(self.prompts.clean[prompt, self.prompts.positions["year"][prompt]])
 
 
-@pytest.fixture(scope="module")
-def trained(trained_suite: Path) -> Trained:
+@pytest.fixture(scope="module", params=["two digits", "tens"])
+def trained(
+    request: pytest.FixtureRequest, trained_suite: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
     folder = trained_suite / "step300"
-    return Trained(folder, graph_of(load_model(folder)).nodes)
+    if request.param == "tens":
+        folder = tmp_path_factory.mktemp("digits")
+        tokenizer = tokenizer_named("digits")
+        tokenizer.save_pretrained(folder)
+        torch.manual_seed(0)
+        config = GPTNeoXConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            max_position_embeddings=48,
+            initializer_range=0.3,
+        )
+        GPTNeoXForCausalLM(config).save_pretrained(folder)
+    found = Trained(folder, graph_of(load_model(folder)).nodes)
+    assert found.prompts.variant == ("tens" if request.param == "tens" else "")
+    assert len(found.numbers()) == (10 if request.param == "tens" else 100)
+    return found
 
 
 def scores_of(findings: Findings, role: str) -> dict[tuple[int, int], float]:
@@ -86,9 +116,10 @@ def test_year_attention_equals_hugging_faces(trained: Trained) -> None:
         attentions = trained.hf(
             trained.prompts.clean[i : i + 1, :length], output_attentions=True
         ).attentions
-        year = int(trained.prompts.positions["year"][i])
+        positions = trained.prompts.positions
+        year = [int(positions[name][i]) for name in ("year", "units") if name in positions]
         totals += np.array(
-            [[float(layer[0, head, -1, year]) for head in (0, 1)] for layer in attentions]
+            [[float(layer[0, head, -1, year].sum()) for head in (0, 1)] for layer in attentions]
         )
     scores = scores_of(trained.findings, "year_attention")
     for (layer, head), score in scores.items():
@@ -102,7 +133,7 @@ def test_year_push_and_the_measures_equal_loops(trained: Trained) -> None:
         [trained.lens(every[i][f"m{layer}"], i) for i in range(N_PROMPTS)] for layer in (0, 1)
     ]
     for i, outputs in enumerate(every):
-        start = int(prompts.clean[i, prompts.positions["year"][i]])
+        start = trained.start(i)
         sign = dict(
             zip(prompts.answer_ids[i].tolist(), prompts.answer_signs[i].tolist(), strict=True)
         )
@@ -110,7 +141,7 @@ def test_year_push_and_the_measures_equal_loops(trained: Trained) -> None:
             logits = by_mlp[layer][i]
             usual = {token: np.mean([other[token] for other in by_mlp[layer]]) for token in logits}
             above, others = (
-                [v - usual[t] for t, v in logits.items() if sign[t] == s] for s in (1, -1)
+                [v - usual[t] for t, v in logits.items() if sign.get(t) == s] for s in (1, -1)
             )
             pushes[layer, i] = np.mean(above) - np.mean(others)
             for head in (0, 1):

@@ -30,8 +30,14 @@ MISTAKES = {
     "checkpoints.disk=20": "checkpoints.disk=20: give a size above 0",
     "checkpoints.keep=some": "checkpoints.keep=some: choose one of none, last, all",
     "doctor model=folder model.path=nowhere": "model.path=nowhere: no such directory",
-    "task=chess": "task=chess: no such task; choose one of agreement, gendered_pronoun, "
-    "greater_than, ioi",
+    "task=chess": "task=chess: no such task; choose one of agreement, arithmetic, capitals, ",
+    "task=file": "task.path is missing: task=file needs task.path=",
+    "task=file task.path=none.csv": "task.path=none.csv: can't be read (No such file",
+    "task=file task.path=none.csv task.name=a/b": "task.name='a/b': must be a plain name",
+    "task.metric=log_prob": "task.metric does nothing with task=ioi",
+    "task.space=false": "task.space does nothing with task=ioi",
+    "task.min_prompts=1": "task.min_prompts=1: must be at least 2",
+    "prompts show=none": "show=none: give a whole number of at least 1",
     "circuit.threshold=1.5": "circuit.threshold=1.5: must be above 0 and at most 1",
     "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not "
     "be converted to Float",

@@ -17,7 +17,6 @@ from transformers import (
 from circuitwatch.behaviour import measure
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
-from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
 from circuitwatch.transformer import Transformer
@@ -77,10 +76,16 @@ def test_it_answers(
     assert behaviour.corrupted < 0 < behaviour.value
 
 
-def test_greater_than_cannot_be_asked(real_tokenizer: PreTrainedTokenizerBase) -> None:
-    """Its tokenizer takes years digit by digit, and that is said."""
-    with pytest.raises(UserError, match="task=greater_than: only 0 of"):
-        build_prompts("greater_than", real_tokenizer, n_prompts=64, seed=0)
+def test_greater_than_is_asked_by_tens(
+    real_model: Transformer, real_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Its tokenizer takes years digit by digit."""
+    prompts = build_prompts("greater_than", real_tokenizer, n_prompts=64, seed=0)
+    behaviour = measure(
+        *Prepared(real_model, prompts).end_logits(), prompts, n_bootstrap=1000, seed=0
+    )
+    print(behaviour.value, behaviour.corrupted, behaviour.accuracy)
+    assert prompts.variant == "tens" and behaviour.above_chance
 
 
 @pytest.mark.parametrize("seed", range(3))

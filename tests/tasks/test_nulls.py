@@ -6,7 +6,7 @@ word. (c) Untrained models. (d) Copies: the last name of the prompt, or always t
 
 The metric's value is not 0 under (a), (b) and (c): a taste for late years is worth something in
 greater-than. What the deciding word does is 0 under (a) and of no particular sign under (b). Random
-weights do respond to it, see `behaviour.LEAST`.
+weights do respond to it, see `behaviour`.
 """
 
 from __future__ import annotations

@@ -11,12 +11,18 @@ circuit:
   above the start year over the others. What they write on all prompts alike is taken off first: a
   constant liking for late years knows nothing of the start year.
 
+With a tokenizer that splits digits (the task's variant `tens`) the start year is two tokens, whose
+attention is added, and its tens digit stands for it among the ten digits; it is neither above nor
+below itself.
+
 Heads count by the size of their effect on the logits (path patching with the MLPs between
 recomputed, so that what a head does through MLPs is in it). Every head's attention to the year and
 every MLP's own share of prompts are also roles: `year_attention` and `year_push`.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -27,6 +33,7 @@ from circuitwatch.algorithms.causes import Case, Findings
 from circuitwatch.algorithms.confirming import scored_rows
 from circuitwatch.algorithms.effects import Effects, mean_with_interval
 from circuitwatch.heads.checks import CIRCUIT_MLPS, LOGITS
+from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 
 NO_CIRCUIT = "no circuit"
@@ -70,9 +77,9 @@ def observed_parts(case: Case) -> tuple[Tensor, Tensor, Tensor]:
     """Attention to the start year [head, prompt], what MLPs add for the years above it [layer,
     prompt], and ranks of it in heads' lens [head, prompt].
     """
-    attention = case.patcher.attention(case.prompts.positions["year"][:, None])[..., 0].flatten(
-        0, 1
-    )
+    positions = case.prompts.positions
+    places = torch.stack([positions[name] for name in ("year", "units") if name in positions], 1)
+    attention = case.patcher.attention(places).sum(-1).flatten(0, 1)
     written_by_heads, written_by_mlps = written_at_end(case)
     return (
         attention,
@@ -104,49 +111,63 @@ def written_at_end(case: Case) -> tuple[Tensor, Tensor]:
     return by_heads, by_mlps
 
 
-def year_lens(case: Case, written: Tensor) -> Tensor:
-    """Logits of the prompts' answers, all two-digit numbers, that written [..., prompt, d_model]
-    makes by itself: [..., prompt, answer].
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers that a task's prompts can be answered with: ids [number] of their tokens, signs
+    [prompt, number] of the answers (1 above the start year, −1 not above it, 0 neither), and own
+    [prompt], the place of the start year's.
+    """
 
-    The final norm's scale is the same for all answers and left out; so are biases, which are not
+    ids: Tensor
+    signs: Tensor
+    own: Tensor
+
+    @classmethod
+    def of(cls, prompts: PromptSet) -> Numbers:
+        """Those of greater-than's prompts, ascending by id."""
+        year = prompts.clean.gather(1, prompts.positions["year"][:, None])
+        ids = torch.cat([prompts.answer_ids[prompts.answer_signs != 0], year[:, 0]]).unique()
+        # Padding has sign 0, and adds it to whichever number its id comes nearest.
+        places = torch.searchsorted(ids, prompts.answer_ids).clamp(max=len(ids) - 1)
+        signs = prompts.answer_signs.new_zeros(len(year), len(ids))
+        signs.scatter_add_(1, places, prompts.answer_signs)
+        return cls(ids, signs, torch.searchsorted(ids, year)[:, 0])
+
+
+def year_lens(case: Case, written: Tensor, numbers: Numbers) -> Tensor:
+    """Logits of all numbers that written [..., prompt, d_model] makes by itself: [..., prompt,
+    number].
+
+    The final norm's scale is the same for all numbers and left out; so are biases, which are not
     the part's own.
     """
     model: Transformer = case.model
     if model.final_norm.centred:
         written = written - written.mean(-1, keepdim=True)
-    columns = model.W_U[:, case.prompts.answer_ids.to(model.device)]  # [d_model, prompt, answer]
-    return torch.einsum("...pd,dpa->...pa", written * model.final_norm.weight, columns)
+    columns = model.W_U[:, numbers.ids.to(model.device)]  # [d_model, number]
+    return ((written * model.final_norm.weight) @ columns).cpu()
 
 
 def year_ranks(case: Case, written: Tensor) -> Tensor:
-    """Percentile rank of the start year among all two-digit numbers, [..., prompt], for what is
-    written [..., prompt, d_model].
+    """Percentile rank of the start year among all numbers, [..., prompt], for what is written [...,
+    prompt, d_model].
     """
-    prompts = case.prompts
-    logits = year_lens(case, written).cpu()
-    year = prompts.clean.gather(1, prompts.positions["year"][:, None])
-    there = (prompts.answer_ids == year) & (prompts.answer_signs != 0)
-    own = (logits * there).sum(-1, keepdim=True)
-    counted = prompts.answer_signs != 0
-    below, equal = ((logits < own) & counted).sum(-1), ((logits == own) & counted & ~there).sum(-1)
-    return (below + equal / 2) / (counted.sum(-1) - 1)
+    numbers = Numbers.of(case.prompts)
+    logits = year_lens(case, written, numbers)
+    own = logits.gather(-1, numbers.own[:, None].expand(*logits.shape[:-1], 1))
+    below, equal = (logits < own).sum(-1), (logits == own).sum(-1) - 1
+    return (below + equal / 2) / (len(numbers.ids) - 1)
 
 
 def year_pushes(case: Case, written: Tensor) -> Tensor:
     """Mean logit of the years above the start year minus that of the others, [..., prompt], for
     what is written [..., prompt, d_model].
 
-    Each number's mean over the prompts is taken off first; all prompts have the same numbers for
-    answers, in an order of their own.
+    Each number's mean over the prompts is taken off first.
     """
-    logits, signs, ids = (
-        year_lens(case, written).cpu(),
-        case.prompts.answer_signs,
-        case.prompts.answer_ids,
-    )
-    order = ids.argsort(1)
-    means = logits.gather(-1, order.expand_as(logits)).mean(-2, keepdim=True).expand_as(logits)
-    centred = logits - means.gather(-1, order.argsort(1).expand_as(logits))
+    numbers = Numbers.of(case.prompts)
+    logits, signs = year_lens(case, written, numbers), numbers.signs
+    centred = logits - logits.mean(-2, keepdim=True)
     above, others = (
         ((signs == sign) * centred).sum(-1) / (signs == sign).sum(-1) for sign in (1, -1)
     )

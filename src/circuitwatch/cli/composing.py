@@ -1,4 +1,4 @@
-"""The commands that Hydra composes a configuration for: `watch`, `train`, `doctor`."""
+"""The commands that Hydra composes a configuration for: `watch`, `train`, `doctor`, `prompts`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from circuitwatch.checkpoints.suites import Suite
-from circuitwatch.cli.choices import choices_of, conf_dir, suites
+from circuitwatch.cli.choices import choices_of, conf_dir, config_dirs, suites
 from circuitwatch.config import OVERRIDES, Config, register, validate
 from circuitwatch.errors import UserError
+from circuitwatch.tasks import templates_in
 
 
 def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
@@ -48,7 +49,7 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
                 )
 
     choosable = suites(arguments)
-    register(choosable)
+    register(choosable, templates_in(config_dirs(arguments)))
     overrides = [argument.partition("=") for argument in arguments]
     sys.argv = [
         "circuitwatch",

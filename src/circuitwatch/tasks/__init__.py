@@ -1,30 +1,124 @@
 """Tasks: pairs of prompts whose behaviour, and circuit, is watched. Each is one file: a generator
-that works with any tokenizer having its words as single tokens, and what
-there is to know of the task
-(`catalogue.Task`).
+that works with any tokenizer having its words as single tokens (.py), or a template (.yaml, see
+`templates`). A user's own is a file of prompts (`files`) or a template, at `task.path`.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitwatch import catalogue
-from circuitwatch.catalogue import Task
+from circuitwatch.catalogue import METRICS, Task
 from circuitwatch.errors import UserError
 from circuitwatch.tasks.prompts import PromptSet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["PromptSet", "build_prompts", "task_called"]
+    from circuitwatch.config import TaskConfig
+
+__all__ = [
+    "OWN_TASK",
+    "PromptSet",
+    "build_prompts",
+    "own_task",
+    "prompts_for",
+    "task_called",
+    "task_of",
+    "templates_in",
+    "with_hash",
+]
+OWN_TASK = "file"
+"""The choice of task= that is a user's own file."""
+TEMPLATES = (".yaml", ".yml")
 
 
 def task_called(name: str) -> Task:
     """The task of that name. Raises UserError if there is none."""
     known = catalogue.tasks()
     if name not in known:
-        raise UserError(f"task={name}: no such task; choose one of {', '.join(known)}")
+        raise UserError(
+            f"task={name}: no such task; choose one of {', '.join(known)}, or task=file with "
+            f"task.path="
+        )
     return known[name]
+
+
+def own_task(path: Path | str, *, name: str | None = None, metric: str | None = None) -> Task:
+    """The task of a user's file: a file of prompts (.csv, .tsv, .jsonl, .parquet), or a template
+    (.yaml); see `rows` and `templates` for what is in them.
+
+    Args:
+        path: the file.
+        name: what the task is called; the file's stem if None.
+        metric: of a file of prompts: logit_diff (if None), prob_diff or log_prob.
+
+    Raises:
+        UserError: the file can't be read, or its name is that of a task in the catalogue.
+    """
+    path = Path(path).expanduser()
+    return _own(_content(path), path, name=name or path.stem, metric=metric)
+
+
+def task_of(config: TaskConfig) -> Task:
+    """What a cell's task is: one of the catalogue, or the user's file at `path`.
+
+    Raises UserError for a task that there isn't, a file that can't be read or is another than when
+    the configuration was made, and options that do nothing with the task.
+    """
+    if config.path is None:
+        task = task_called(config.name)
+        for option, usual in (("metric", None), ("counterfactual", None), ("space", True)):
+            if getattr(config, option) != usual:
+                raise UserError(
+                    f"task.{option} does nothing with task={config.name}; it is for a file of "
+                    f"prompts, task=file task.path=<file>"
+                )
+        return task
+    path = Path(config.path).expanduser()
+    content = _content(path)
+    found = hashlib.sha256(content).hexdigest()
+    if config.sha256 is not None and config.sha256 != found:
+        raise UserError(
+            f"task.path={config.path}: its content has changed (SHA-256 {found[:12]}…, not "
+            f"{config.sha256[:12]}…)"
+        )
+    return _own(content, path, name=config.name, metric=config.metric)
+
+
+def prompts_for(config: TaskConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> PromptSet:
+    """The prompts of a cell's task. Raises UserError as `task_of` and the task's own do."""
+    task = task_of(config)
+    options = {name: getattr(config, name) for name in task.options}
+    return build_prompts(
+        task,
+        tokenizer,
+        n_prompts=config.n_prompts,
+        seed=seed,
+        prepend_bos=config.prepend_bos,
+        **options,
+    )
+
+
+def with_hash(config: TaskConfig) -> TaskConfig:
+    """The same with the SHA-256 of the user's file, if the task is one.
+
+    Raises UserError if the file can't be read.
+    """
+    if config.path is None or config.sha256 is not None:
+        return config
+    content = _content(Path(config.path).expanduser())
+    return replace(config, sha256=hashlib.sha256(content).hexdigest())
+
+
+def templates_in(folders: Iterable[Path]) -> dict[str, Path]:
+    """Name → file of the templates in the `tasks` folders below some configuration folders."""
+    found = [path for folder in folders for path in sorted((folder / "tasks").glob("*.yaml"))]
+    return {path.stem: path for path in found}
 
 
 def build_prompts(
@@ -44,3 +138,27 @@ def build_prompts(
     return chosen.make_prompts(
         tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
     )
+
+
+def _own(content: bytes, path: Path, *, name: str, metric: str | None) -> Task:
+    from circuitwatch.tasks.files import file_task
+    from circuitwatch.tasks.templates import require_roles, template_task
+
+    if name in catalogue.tasks():
+        raise UserError(f"task.name={name}: is a task of the catalogue; give {path} another name")
+    if path.suffix.lower() in TEMPLATES:
+        if metric is not None:
+            raise UserError(f"task.metric={metric}: {path} says itself what its metric is")
+        task = template_task(content, path, name=name)
+        require_roles(task, path)
+        return task
+    if metric is not None and metric not in METRICS:
+        raise UserError(f"task.metric={metric}: choose one of {', '.join(METRICS)}")
+    return file_task(content, path, name=name, metric=metric)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"task.path={path}: can't be read ({error.strerror})") from error

@@ -4,6 +4,12 @@
 Metric: Σ p(yy > 32) − Σ p(yy ≤ 32) over the two-digit tokens. Corruption: the start year ends in
 01. Start years come in pairs yy, 98 − yy, for which a model that spreads its probability evenly
 over the years, or in any way symmetric about their middle, scores 0 on average.
+
+Some tokenizers split numbers into digits (SmolLM, Llama 2, Qwen). For them there is the variant
+`tens`: the same sentence ends before the tens digit, and the metric is Σ p(d > t) − Σ p(d < t) over
+the ten digits, t being the start year's tens digit, which is in neither sum as the units decide
+then. t is 1 to 8, in pairs t, 9 − t. Its numbers are not those of two-digit tokens and are not
+pooled with them.
 """
 
 from __future__ import annotations
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
 
 FIRST, LAST = 2, 96
 CORRUPTED_YEAR = 1
+DIGITS = range(10)
+TENS = "tens"
+"""The variant for tokenizers that split digits."""
 
 
 def usable_years(tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], int]:
@@ -36,52 +45,75 @@ def usable_years(tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], in
     return years
 
 
+def digits(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
+    """Ids of the digits 0 to 9, if the tokenizer writes the last two figures of every year as one
+    token each; None for any other tokenizer.
+    """
+    alone = [tokenizer.encode(f" {CENTURIES[0]}{d}", add_special_tokens=False)[-1] for d in DIGITS]
+    if len(set(alone)) != len(alone) or tokenizer.unk_token_id in alone:
+        return None
+    for century in CENTURIES:
+        before = tokenizer.encode(f" {century}", add_special_tokens=False)
+        for yy in range(100):
+            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False)
+            if ids != [*before, alone[yy // 10], alone[yy % 10]]:
+                return None
+    return alone
+
+
 def make_prompts(
     tokenizer: PreTrainedTokenizerBase, *, n_prompts: int, seed: int, prepend_bos: bool = True
 ) -> PromptSet:
-    """Positions: year (the two-digit part of the start year), century (its first part) and end."""
+    """Positions: year (the two-digit part of the start year), century (its first part) and end; of
+    the variant `tens` year is the tens digit, and units is there too.
+    """
     rng = random.Random(seed)
     years = usable_years(tokenizer)
-    answers = {yy: token for (_, yy), token in years.items()}
     events = list(single_tokens(tokenizer, EVENTS))
-    require(len(answers), 90, 100, "two-digit numbers", "greater_than")
+    counts = {"events": len(events)}
+    by_digits = None if years else digits(tokenizer)
+    if by_digits is None:
+        answers = {yy: token for (_, yy), token in years.items()}
+        require(len(answers), 90, 100, "two-digit numbers", "greater_than")
+        counts = {"years": len(years), "two-digit tokens": len(answers)} | counts
+        usable, mirror = set(years), LAST + FIRST
+    else:
+        answers = dict(enumerate(by_digits))
+        counts = {"digits": len(answers)} | counts
+        usable, mirror = {(century, yy) for century in CENTURIES for yy in range(100)}, 9
     require(len(events), 3, len(EVENTS), "events", "greater_than")
-    starts: dict[
-        int, list[int]
-    ] = {}  # yy → centuries, of the combinations that the nano corpus holds out
-    for century, yy in years:
+    # What decides (yy, or its tens digit) → start years, of those that the nano corpus holds out.
+    starts: dict[int, list[tuple[int, int]]] = {}
+    for century, yy in sorted(usable):
         if (
             FIRST <= yy <= LAST
             and held_out("year", str(century), str(yy))
-            and (century, CORRUPTED_YEAR) in years
+            and (century, CORRUPTED_YEAR) in usable
         ):
-            starts.setdefault(yy, []).append(century)
-    mirrored = [yy for yy in starts if LAST + FIRST - yy in starts]
-    require(len(mirrored), 20, LAST - FIRST + 1, "start years", "greater_than")
+            starts.setdefault(yy if by_digits is None else yy // 10, []).append((century, yy))
+    if by_digits is not None:
+        starts = {tens: found for tens, found in starts.items() if 1 <= tens <= 8}
+    mirrored = [start for start in starts if mirror - start in starts]
+    if by_digits is None:
+        require(len(mirrored), 20, LAST - FIRST + 1, "start years", "greater_than")
     halves = [rng.choice(mirrored) for _ in range((n_prompts + 1) // 2)]
     drafts = []
     for i in range(n_prompts):
-        start = halves[i // 2] if i % 2 == 0 else LAST + FIRST - halves[i // 2]
-        century = rng.choice(starts[start])
+        start = halves[i // 2] if i % 2 == 0 else mirror - halves[i // 2]
+        century, yy = rng.choice(starts[start])
         pattern = GREATER_THAN_PATTERNS[i // 2 % len(GREATER_THAN_PATTERNS)]
         words = {"event": rng.choice(events), "century": str(century)}
-        clean, spans = fill(pattern, {**words, "year": f"{century}{start:02}"})
+        clean, spans = fill(pattern, {**words, "year": f"{century}{yy:02}"})
         corrupted, _ = fill(pattern, {**words, "year": f"{century}{CORRUPTED_YEAR:02}"})
         first, last = spans["year"]
-        right, wrong = (
-            [token for yy, token in answers.items() if (yy > start) is above]
-            for above in (True, False)
-        )
-        drafts.append(
-            Draft(
-                clean,
-                corrupted,
-                {"year": (first, last), "century": (first, first + 2)},
-                right,
-                wrong,
-            )
-        )
-    counts = {"years": len(years), "two-digit tokens": len(answers), "events": len(events)}
+        marks = {"year": (first, last), "century": (first, first + 2)}
+        if by_digits is not None:
+            marks |= {"year": (first, first + 3), "units": (first, last)}
+        right = [token for number, token in answers.items() if number > start]
+        # Of two digits, the start year itself is wrong; of tens it is neither.
+        below = start + (by_digits is None)
+        wrong = [token for number, token in answers.items() if number < below]
+        drafts.append(Draft(clean, corrupted, marks, right, wrong))
     return assemble(
         "greater_than",
         "prob_diff",
@@ -89,6 +121,7 @@ def make_prompts(
         tokenizer,
         prepend_bos=prepend_bos,
         lexicon_counts=counts,
+        variant="" if by_digits is None else TENS,
     )
 
 

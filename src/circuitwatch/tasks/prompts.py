@@ -35,11 +35,16 @@ class PromptSet:
     """A task's prompts for one tokenizer.
 
     clean, corrupted: token ids [prompt, pos], right-padded (attention is causal, so padding changes
-    nothing before it); a prompt and its twin have the same length, lengths [prompt], and the metric
-    is read at its last position. answer_ids [prompt, answer] and answer_signs [prompt, answer]: +1
-    right, −1 wrong, 0 padding. The metric is Σ sign · logit (`logit_diff`) or Σ sign · probability
-    (`prob_diff`). positions: name → [prompt], where the named word stands. lexicon_counts: how many
-    words this tokenizer could use.
+    nothing before it); a prompt and its counterpart have the same length, lengths [prompt], and the
+    metric is read at its last position. answer_ids [prompt, answer] and answer_signs [prompt,
+    answer]: above 0 right, below 0 wrong, 0 padding; of size 1, in `logit_diff` of 1 over the
+    number of right (or wrong) answers, since logits have no zero of their own. The metric is
+    Σ sign · logit (`logit_diff`), Σ sign · probability (`prob_diff`), or the log of the right
+    answers' probability (`log_prob`). positions: name → [prompt], where the named word stands.
+    lexicon_counts: how many words, or rows of a file, this tokenizer could use.
+
+    variant: which of several ways of making a task's prompts this was. notes: what a user should
+    know of the prompts, such as rows that were left out. groups: of each prompt, or empty.
     """
 
     task: str
@@ -53,6 +58,9 @@ class PromptSet:
     answer_signs: Tensor
     positions: dict[str, Tensor]
     lexicon_counts: dict[str, int]
+    variant: str = ""
+    notes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 def fill(pattern: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
@@ -95,11 +103,14 @@ def assemble(
     *,
     prepend_bos: bool,
     lexicon_counts: dict[str, int],
+    variant: str = "",
+    notes: Sequence[str] = (),
+    groups: Sequence[str] = (),
 ) -> PromptSet:
-    """Encode drafts.
+    """Encode drafts; the rest is what a `PromptSet` says beside.
 
-    Raises UserError where the tokenizer lacks a word of a prompt, or gives a prompt and its twin
-    different lengths.
+    Raises UserError where the tokenizer lacks a word of a prompt, or gives a prompt and its
+    counterpart different lengths.
     """
     import torch  # here, as the catalogue is read without it
 
@@ -139,12 +150,21 @@ def assemble(
         corrupted=_padded(corrupted_rows),
         lengths=torch.tensor([len(row) for row in clean_rows]),
         answer_ids=_padded([[*draft.right, *draft.wrong] for draft in drafts]),
-        answer_signs=_padded(
-            [[1.0] * len(draft.right) + [-1.0] * len(draft.wrong) for draft in drafts]
-        ),
+        answer_signs=_padded([_signs(draft, metric) for draft in drafts]),
         positions={name: torch.tensor([place[name] for place in places]) for name in places[0]},
         lexicon_counts=lexicon_counts,
+        variant=variant,
+        notes=tuple(notes),
+        groups=tuple(groups),
     )
+
+
+def _signs(draft: Draft, metric: MetricKind) -> list[float]:
+    """The answers' signs, the right ones first."""
+    n_right, n_wrong = len(draft.right), len(draft.wrong)
+    if metric == "logit_diff":
+        return [1.0 / n_right] * n_right + [-1.0 / max(n_wrong, 1)] * n_wrong
+    return [1.0] * n_right + [-1.0] * n_wrong
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> Tensor:

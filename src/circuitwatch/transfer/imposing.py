@@ -138,6 +138,7 @@ def imposed(
             plan.cells[task].config,
             say,
         )
+        below_zero = prompts[task].metric == "log_prob"  # a share of it means nothing
         rows += [
             {
                 "task": task,
@@ -148,7 +149,7 @@ def imposed(
                 "model_tokens": checkpoint.tokens,
                 "edges": int(row.circuit.mask.sum()),
                 "value": value,
-                "recovery": recovery(value, whole),
+                "recovery": None if below_zero else recovery(value, whole),
                 "faithfulness": faithfulness(value, whole, corrupted),
             }
             for row, value in zip(planned, values, strict=True)

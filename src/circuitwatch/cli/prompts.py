@@ -1,0 +1,43 @@
+"""`circuitwatch prompts`: some of a task's prompts as a model's tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from circuitwatch.cli.command import Command
+from circuitwatch.errors import UserError
+
+if TYPE_CHECKING:
+    from circuitwatch.config import Config
+
+
+def prompts(arguments: list[str]) -> None:
+    """Show the first few prompts (show=…) that a cell of the configuration would have."""
+    from circuitwatch.cli.composing import with_hydra
+
+    shown = [argument for argument in arguments if argument.startswith("show=")]
+    number = (shown or ["show=5"])[-1].removeprefix("show=")
+    if not number.isdecimal() or int(number) < 1:
+        raise UserError(f"show={number}: give a whole number of at least 1")
+    others = [argument for argument in arguments if argument not in shown]
+    with_hydra([*others, "hydra.run.dir=."], lambda config: _show(config, int(number)))
+
+
+def _show(config: Config, number: int) -> None:
+    from circuitwatch.monitor import prompts_of, tokenizer_of
+    from circuitwatch.progress import wide_console
+    from circuitwatch.tasks.showing import prompts_table
+
+    tokenizer, console = tokenizer_of(config), wide_console()
+    table = prompts_table(prompts_of(config, tokenizer), tokenizer, n=number, width=console.width)
+    console.print(table)
+
+
+COMMAND = Command(
+    prompts,
+    {
+        "prompts task=<task> model=<model>": "some of a task's prompts as this model's tokens, "
+        "clean above corrupted, with the answers; needs no weights  [show=5]",
+    },
+    when_interrupted="nothing was changed",
+)
