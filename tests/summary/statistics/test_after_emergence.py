@@ -135,6 +135,7 @@ def test_the_interval_of_stability_agrees_with_scipys_bootstrap() -> None:
         (jaccard.mean() - chance.mean()) / (ceiling.mean() - chance.mean())
     )
     assert (found.low, found.high) == pytest.approx((oracle.low, oracle.high), abs=0.05 * width)
+    assert set_stability(jaccard[:2], ceiling[:2], chance[:2]).low is not None
     single = set_stability(jaccard[:1], ceiling[:1], chance[:1])
     assert single.stability is not None and single.low is None and single.high is None
 
@@ -144,4 +145,4 @@ def test_turnover_by_hand() -> None:
     assert (found.n, found.ever, found.always) == (3, 3, 1)
     assert found.gained == pytest.approx(1 / 3) and found.lost == pytest.approx(2 / 3)
     assert found.kept == pytest.approx((0.5 + 1 + 0.5) / 3)
-    assert turnover([]).kept is None
+    assert turnover([]).kept is None and turnover([]).always == turnover([]).ever == 0

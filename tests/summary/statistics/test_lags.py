@@ -99,10 +99,11 @@ def test_what_never_came_came_after() -> None:
     assert lag_between(flat, risen(1e9)).verdict == "after"
     assert lag_between(flat, flat).verdict == "inconclusive"
     there = Curve(TOKENS, np.full(30, 0.9), threshold=0.5)
-    assert (
-        lag_between(there, risen(1e9)).verdict == "before"
-        and lag_between(risen(1e9), there).verdict == "after"
-    )
+    before, after = lag_between(there, risen(1e9)), lag_between(risen(1e9), there)
+    assert (before.verdict, before.high) == ("before", None)
+    assert before.low == pytest.approx(np.log(before.second.low / TOKENS[0]))
+    assert (after.verdict, after.low) == ("after", None)
+    assert after.high == pytest.approx(np.log(TOKENS[0] / after.first.low))
 
 
 @pytest.mark.parametrize(("n", "kth"), [(199, 5), (200, 5), (79, 2), (20, 1)])
