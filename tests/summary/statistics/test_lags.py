@@ -116,7 +116,7 @@ def test_intervals_are_order_statistics(n: int, kth: int) -> None:
     first, second = risen(1e9), risen(4e9, seed=1)
     lag = lag_between(first, second, n_bootstrap=n, seed=3)
     ours, theirs = (
-        emergence_samples(**vars(curve), n_bootstrap=n, seed=seed, noise_seed=noise_seed)[1].left
+        emergence_samples(curve, n_bootstrap=n, seed=seed, noise_seed=noise_seed)[1].left
         for curve, seed, noise_seed in ((first, 3, 7), (second, 3 + 7919, 8))
     )
     differences = np.sort(theirs - ours)
