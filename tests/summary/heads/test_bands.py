@@ -261,7 +261,7 @@ def test_what_a_record_says_of_one_checkpoint_is_counted_alike() -> None:
         "model": {"name": "m", "params_total": 5},
         "task": "ioi",
         "seed": 0,
-        "config": {"heads": {"thresholds": vars(config.thresholds)}},
+        "config": {"heads": {"thresholds": dict(config.thresholds)}},
     }
     cell = CellData(
         Path(),
