@@ -27,7 +27,7 @@ def test_the_table_counts_them(result: SummaryResult) -> None:
 
 
 def test_the_page_says_them(result: SummaryResult) -> None:
-    (said,) = circuit_warnings(result.cells)
+    (said,) = circuit_warnings(result.cells, result.facts)
     assert said.startswith(
         "nano-400k gendered pronoun seed 0: faithfulness is above 1.2 or below −0.2 at 1 of "
     )

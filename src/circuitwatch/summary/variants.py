@@ -7,7 +7,7 @@ metric is where cells of a task differ in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from circuitwatch.facts import Facts, TaskFacts
@@ -25,13 +25,18 @@ def told_apart(
     metrics: dict[str, set[str]] = {}
     for task in tasks:
         metrics.setdefault(_with(task.name, task.variant), set()).add(task.metric)
+    shown: list[str] = []
     names: dict[str, dict[str, None]] = {}
-    found = []
-    for header, task in zip(headers, tasks, strict=True):
+    for task in tasks:
         several = len(metrics[_with(task.name, task.variant)]) > 1
-        name = _with(task.name, task.variant, task.metric_words if several else "")
-        names.setdefault(task.name, {})[name] = None
-        found.append(header if name == task.name else _renamed(header, task, name))
+        shown.append(_with(task.name, task.variant, task.metric_words if several else ""))
+        names.setdefault(task.name, {})[shown[-1]] = None
+    if all(set(several) == {task} for task, several in names.items()):
+        return list(headers), []
+    found: list[Mapping[str, Any]] = [
+        _renamed(header, task, name, names)
+        for header, task, name in zip(headers, tasks, shown, strict=True)
+    ]
     notes = [
         f"{task}: cells differ in how its prompts are made or in its metric, so they are "
         f"{len(several)} tasks here: {', '.join(sorted(several))}"
@@ -46,19 +51,33 @@ def _with(name: str, *parts: str) -> str:
     return f"{name} ({said})" if said else name
 
 
-def _renamed(header: Mapping[str, Any], task: TaskFacts, name: str) -> dict[str, Any]:
+def _renamed(
+    header: Mapping[str, Any],
+    task: TaskFacts,
+    name: str,
+    names: Mapping[str, Collection[str]],
+) -> dict[str, Any]:
+    """What a cell says, under another name of its task.
+
+    Args:
+        header: what it says.
+        task: the facts of its task.
+        name: the name that the task is to have.
+        names: task → all names that it has; a role that can be confirmed in it can be in each.
+    """
     facts = Facts.of_headers([header]).of_cell(task.name)
-    (said,) = facts["tasks"].values()
     words = name.replace(task.name, task.words, 1)
     roles = {
-        role: {**item, "confirmed_on": _also(item.get("confirmed_on", {}), task.name, name)}
+        role: {**item, "confirmed_on": _under_all_names(item.get("confirmed_on", {}), names)}
         for role, item in facts["roles"].items()
     }
-    tasks = {name: {**said, "name": name, "words": words}}
+    tasks = {name: {**facts["tasks"][task.name], "name": name, "words": words}}
     return {**header, "task": name, "facts": {**facts, "tasks": tasks, "roles": roles}}
 
 
-def _also(confirmed_on: Mapping[str, str], task: str, name: str) -> dict[str, str]:
-    """Where a role can be confirmed, with the new name of a task beside the old one."""
-    more = {name: confirmed_on[task]} if task in confirmed_on else {}
+def _under_all_names(
+    confirmed_on: Mapping[str, str], names: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """Where a role can be confirmed, with every name of each task."""
+    more = {name: on for task, on in confirmed_on.items() for name in names.get(task, ())}
     return {**confirmed_on, **more}

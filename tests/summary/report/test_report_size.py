@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch import catalogue
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.fits import Fits
-from circuitwatch.summary.heads.histories import CHECKS, ROLES, RoleHistory
+from circuitwatch.summary.heads.histories import CHECKS, RoleHistory
 from circuitwatch.summary.heads.holders import turnover_table
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.panels import specification
@@ -112,7 +113,7 @@ def made_up(model: str, task: str, rng: np.random.Generator) -> CellData:
 
 def curves_of(cells: list[CellData], rng: np.random.Generator) -> Curves:
     rows = []
-    roles = {role: rng.uniform(size=len(STEPS)) for role in ROLES}
+    roles = {role: rng.uniform(size=len(STEPS)) for role in catalogue.roles()}
     for cell in cells:
         columns = {name: cell.curves[name] for name in SCALARS}
         if cell.task == TASKS[0]:
@@ -151,7 +152,7 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
     emergence = rows.frame()
     histories = []
     for model in SHAPES:
-        for role in ROLES:
+        for role in catalogue.roles():
             index = pd.MultiIndex.from_arrays([STEPS, TOKENS], names=["step", "tokens"])
             scores = pd.DataFrame(
                 rng.uniform(size=(len(STEPS), 12)),

@@ -62,7 +62,11 @@ def algorithm_table(cells: list[CellData], bands: pd.DataFrame) -> pd.DataFrame:
             if quantity.key in own or quantity.key in cell.curves:
                 about = {"model": cell.model, "seed": cell.seed, "task": cell.task}
                 rows.append(about | _row(cell, quantity, bands))
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    for name in ("heads", "band_min", "band_max"):  # of some quantities only
+        if name not in table:
+            table[name] = None
+    return table
 
 
 def above_chance_from(curves: pd.DataFrame) -> pd.DataFrame:
