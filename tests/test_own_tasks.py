@@ -144,8 +144,12 @@ def test_log_prob(csv: Path, trained_suite: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"take circuit\.criterion=faithfulness"):
         watch_cell(config, tmp_path / "cell")
     assert not (tmp_path / "cell").exists()
-    config = replace(config, circuit=replace(config.circuit, criterion="faithfulness"))
-    cell = watch_cell(config, tmp_path / "cell")
+    config = replace(
+        config,
+        circuit=replace(config.circuit, criterion="faithfulness"),
+        schedule=ScheduleConfig(kind="all"),
+    )
+    cell = watch_cell(config, tmp_path / "sweep" / "tiny" / "who" / "seed0")
     record = cell.read(300)
     scalars = record.scalars
     assert scalars["behaviour/above_chance"] and scalars["circuit/status"] == "found"
@@ -167,6 +171,10 @@ def test_log_prob(csv: Path, trained_suite: Path, tmp_path: Path) -> None:
     of_circuit = CircuitEvaluator(prepared, TaskMetric(prompts))(record.mask)
     share = (of_circuit - float(corrupted)) / float(clean - corrupted)
     assert scalars["circuit/faithfulness"] == pytest.approx(share, abs=1e-3)
+    summarize(tmp_path / "sweep")
+    table = pd.read_csv(tmp_path / "sweep" / "summary" / "emergence.csv")
+    statuses = table[table["task"] == "who"].set_index("quantity")["status"]
+    assert statuses["behaviour/value"] == statuses["behaviour/effect"] == "emerged"
 
 
 def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -148,7 +148,8 @@ class Task:
             named in `options`; the same arguments give the same prompts. Raises UserError where a
             tokenizer lacks too many of its words.
         options: fields of the task's configuration that make_prompts takes beside.
-        chance: the metric of a model that ignores the deciding word.
+        chance: the metric of a model that ignores the deciding word; None where it depends on the
+            model, as a log-probability does.
         roles: the roles that serve it, in the order in which its circuit uses them.
         algorithm: what is known of how models do it.
         place: where it comes among others.
@@ -159,7 +160,7 @@ class Task:
     metric: MetricKind
     make_prompts: Callable[..., PromptSet]
     options: tuple[str, ...] = ()
-    chance: float = 0.0
+    chance: float | None = 0.0
     roles: tuple[str, ...] = ()
     algorithm: Algorithm | None = None
     place: int = LAST_PLACE

@@ -255,7 +255,7 @@ def validate(config: Any) -> Config:
         raise UserError(
             "task.path is missing: task=file needs task.path=<file of prompts, or a template>"
         )
-    require_share(config)
+    require_criterion(config)
     if config.model.source == "folder" and not config.model.path:
         raise UserError(
             "model.path is missing: model=folder needs model.path=<directory of checkpoints>"
@@ -283,7 +283,7 @@ def validate(config: Any) -> Config:
     return config
 
 
-def require_share(config: Config) -> None:
+def require_criterion(config: Config) -> None:
     """Raise UserError where the criterion of a circuit has no meaning for the task's metric, or
     there is no such task.
     """

@@ -27,6 +27,8 @@ BOOKKEEPING = ("behaviour", "circuit", "overlap", "roles", "algorithm", "weights
 """Groups of a record's scalars. What the catalogue does not list there is the program's own
 bookkeeping, such as the number of circuits evaluated: nothing asks when it rose.
 """
+METRIC = "behaviour/value"
+"""The quantity that is a task's metric."""
 FUNCTIONS = ("make_prompts", "algorithm", "probe", "score", "measure")
 """What of an object in the catalogue can't be written down."""
 
@@ -42,7 +44,7 @@ class TaskFacts:
     metric: str = ""
     unit: str = ""
     metric_words: str = ""
-    chance: float = 0.0
+    chance: float | None = 0.0
     roles: tuple[str, ...] = ()
     quantities: tuple[str, ...] = ()
     steps: tuple[tuple[str, str, str], ...] = ()
@@ -167,6 +169,11 @@ class Facts:
             if any(end in names for end in ends):
                 found[name] = ends
         return found
+
+    def of_task(self, key: str, task: str) -> Quantity:
+        """One quantity as a task has it: the chance of its metric is the task's."""
+        quantity = self.quantity(key)
+        return replace(quantity, chance=self.task(task).chance) if key == METRIC else quantity
 
     def words(self, name: str) -> str:
         """What a person calls a task, a role or a quantity, whichever has that name."""

@@ -29,7 +29,7 @@ from circuitwatch.checkpoints.schedule import Checkpoint, select
 from circuitwatch.checkpoints.source import Missing, NotFetched, Source
 from circuitwatch.checkpoints.stream import HubSource
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.config import Config, require_share
+from circuitwatch.config import Config, require_criterion
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, TaskFacts, with_thresholds
 from circuitwatch.heads.quantities import make_inputs
@@ -58,7 +58,7 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     more can be done now; what is recorded stays.
     """
     console = wide_console()
-    require_share(config)
+    require_criterion(config)
     config = replace(config, task=with_hash(config.task))
     if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
         return _shown_as_done(done, console)  # without asking the hub

@@ -104,7 +104,7 @@ class Fits:
         rows = self.curves.rows(key)
         if len(rows) > LONGEST:
             rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
-        quantity, level = self.curves.facts.quantity(key[2]), self._threshold(key)
+        quantity, level = self.curves.facts.of_task(key[2], key[1]), self._threshold(key)
         if level is None and not isinstance(quantity.rise, str):
             level = quantity.rise
         return Curve(

@@ -209,7 +209,7 @@ def _panel(quantity: Quantity, task: str, lines: Lines) -> Panel:
     else:
         unit = facts.unit(quantity.key, task)
         title, axis = quantity.words, ", ".join(filter(None, [unit, facts.task(task).words]))
-    levels = _levels(quantity)
+    levels = _levels(facts.of_task(quantity.key, task))
     limits, cut = _limits(quantity, [*curves, *beside], [level for level, _ in levels])
     return Panel(title, axis, task, quantity, curves, beside, **compared, levels=levels,
                  limits=limits, cut=cut)  # fmt: skip
