@@ -73,7 +73,9 @@ def make_prompts(
     counts = {"events": len(events)}
     by_digits = None if years else digits(tokenizer)
     if by_digits is None:
-        answers = {yy: token for (_, yy), token in years.items()}
+        known = {yy: token for (_, yy), token in years.items()}
+        # A number whose mirror image is no token would give a model without a preference one.
+        answers = {yy: token for yy, token in known.items() if 99 - yy in known}
         require(len(answers), 90, 100, "two-digit numbers", "greater_than")
         counts = {"years": len(years), "two-digit tokens": len(answers)} | counts
         usable, mirror = set(years), LAST + FIRST
