@@ -30,6 +30,7 @@ def test_a_users_task_has_its_own_words_and_unit(own: Specification) -> None:
     panel = only(own, "behaviour/value")
     assert (panel.title, panel.axis) == ("capital cities", "log-probability of the answer")
     assert [line.model for line in panel.curves] == ["small", "large"]
+    assert panel.levels == ()  # a log-probability has no chance
 
 
 def test_a_users_quantities_make_sections_of_their_own(own: Specification) -> None:

@@ -30,6 +30,7 @@ def own_facts(task: str = "capitals", **words: str) -> dict[str, Any]:
                 "metric": "log_prob",
                 "unit": "nats",
                 "metric_words": "log-probability of the answer",
+                "chance": None,
                 "roles": ["sink"],
                 "quantities": ["algorithm/lookup"],
                 "steps": [["country", "look up", "algorithm/lookup"], ["logits", "", ""]],

@@ -86,9 +86,11 @@ class Choice:
         every = self.panels
         found = []
         if any(panel.beside for panel in every):
+            without = any(panel.beside and not panel.levels for panel in every)
+            asked = " (of a log-probability, which has no chance, that of the effect)"
             found.append(
                 "– – effect of the deciding word (clean − corrupted); a behaviour is above chance "
-                "only where the intervals of both lie above 0"
+                "only where the intervals of both lie above it" + asked * without
             )
         if any(panel.ceiling for panel in every):
             found.append(

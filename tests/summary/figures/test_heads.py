@@ -74,9 +74,18 @@ def test_a_role_has_its_own_colour_and_line(own: Specification, own_cells: list[
         np.testing.assert_allclose(role.get_ydata(), 0.5 * RISE * (1 + params / 1e6))
         (behaviour,) = [line for line in axis.lines if line.get_color() == "#000000"]
         values = -4 + 3 * RISE * (1 + params / 1e6)
-        np.testing.assert_allclose(behaviour.get_ydata(), values / values.max())
+        least, most = values.min(), values.max()
+        np.testing.assert_allclose(behaviour.get_ydata(), (values - least) / (most - least))
     words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["attention sink (helps)", "behaviour ÷ max."]
+    assert words == ["attention sink (helps)", "behaviour, least to most"]
+
+
+def test_a_behaviour_with_a_chance_is_a_share_of_its_maximum(cells: list[CellData]) -> None:
+    own = [c for c in cells if (c.model, c.task) == ("nano-400k", "ioi")]
+    (axis, *_) = drawn(roles_figure(specification(curves_of(own), own), own)).axes
+    (behaviour,) = [line for line in axis.lines if line.get_color() == "#000000"]
+    values = own[0].curves["behaviour/value"]
+    np.testing.assert_allclose(behaviour.get_ydata(), values / values.max())
 
 
 def test_roles_that_serve_no_task_have_a_panel(own_cells: list[CellData]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from circuitwatch.catalogue import Role
 from circuitwatch.summary.cells import NO_TASK, CellData
@@ -27,7 +28,7 @@ from circuitwatch.summary.heads.holders import confirmed_holders
 from circuitwatch.summary.lines import Line
 from circuitwatch.summary.panels import METRIC, Specification
 
-BEHAVIOUR_NAME = "behaviour ÷ max."
+OF_MAXIMUM, OF_RANGE = "behaviour ÷ max.", "behaviour, least to most"
 BEHAVIOUR: dict[str, Any] = {"color": "#000000", "ls": (0, (4, 2)), "lw": 1.0}
 LOWEST = -0.5
 """A behaviour far below chance is cut off here, so that the roles keep most of the panel."""
@@ -39,7 +40,8 @@ def roles_figure(
     spec: Specification, cells: Sequence[CellData], histories: Sequence[RoleHistory] = ()
 ) -> Figure | None:
     """A row a model, a panel a task that has roles: the strongest head of each role that serves it,
-    and the task's behaviour as a share of its maximum; a last panel for roles that serve none.
+    and the task's behaviour as a share of its maximum, or between its least and its most where its
+    metric has no chance to start from; a last panel for roles that serve none.
 
     A thin line a seed where there are several. The legend says what the strongest holder that was
     confirmed at the last checkpoint does there, in any of the models: helps, hurts. None without a
@@ -72,9 +74,11 @@ def roles_figure(
                 if line.model == model and _is_above_chance(of_task, line)
             ]
             for line in shown:
-                values = _behaviour_line(axis, line, thin=len(shown) > 1)
+                scale, values = _scaled(line.values, facts.task(task).chance)
+                style = BEHAVIOUR | ({"lw": 0.7} if len(shown) > 1 else {})
+                axis.plot(shown_tokens(line.tokens), values, **style, zorder=1.9)
                 lowest = min(lowest, float(values.min()))
-                handles[BEHAVIOUR_NAME] = Line2D([], [], **BEHAVIOUR)
+                handles[scale] = Line2D([], [], **BEHAVIOUR)
             words = facts.task(task).words if task else "other roles" * (len(columns) > 1)
             title = f"{model}, {words}" if words else model
             finish(axis, title if shown or not task else f"{title}\n(never above chance)", "")
@@ -144,11 +148,12 @@ def _is_above_chance(cells: Sequence[CellData], line: Line) -> bool:
     return any(len(above_chance_from(cell.curves)) for cell in own)
 
 
-def _behaviour_line(axis: Axes, line: Line, *, thin: bool) -> np.ndarray:
-    values = line.values / line.values.max()
-    style = BEHAVIOUR | ({"lw": 0.7} if thin else {})
-    axis.plot(shown_tokens(line.tokens), values, **style, zorder=1.9)
-    return values
+def _scaled(values: NDArray[np.float64], chance: float | None) -> tuple[str, NDArray[np.float64]]:
+    """How a behaviour is brought to the roles' scale from 0 to 1, and its values there."""
+    most, least = float(values.max()), float(values.min())
+    if chance is not None and most > chance:
+        return OF_MAXIMUM, (values - chance) / (most - chance)
+    return OF_RANGE, (values - least) / ((most - least) or 1.0)
 
 
 def _signs(spec: Specification, histories: Sequence[RoleHistory]) -> dict[str, str]:

@@ -267,7 +267,7 @@ def _algorithm(algorithm: pd.DataFrame, facts: Facts) -> list[str]:
                     f"{row['trend_high']:+.2f}] per tenfold of tokens"
                 )
             over_cutoffs = ""
-            if pd.notna(row["band_min"]):
+            if pd.notna(row.get("band_min")):  # no such column where no measure has cut-offs
                 over_cutoffs = (
                     f"; over all cut-offs between {row['band_min']:.2f} and {row['band_max']:.2f}"
                 )
