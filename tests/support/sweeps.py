@@ -24,7 +24,7 @@ from circuitwatch.circuits.overlap import (
     resampled_overlaps,
     resampled_scalars,
 )
-from circuitwatch.heads.checks import CHECKED_ON, REPEATED
+from circuitwatch.heads.checks import REPEATED, confirmed_on
 from circuitwatch.records import Cell, CheckpointRecord, Edges
 
 SIZES = {"nano-100k": 98_432, "nano-400k": 431_904, "nano-1m": 1_012_224, "nano-3m": 2_984_448}
@@ -265,7 +265,7 @@ def _roles(
             name = f"m{layer}" if head < 0 else f"a{layer}.h{head}"
             score = float(np.clip(_score(role, name, step * TOKENS_PER_STEP, model) + wobble, 0, 1))
             holds = score >= THRESHOLDS[role]
-            on = CHECKED_ON[role].get(REPEATED if role == "previous_token" else task)
+            on = confirmed_on(role).get(REPEATED if role == "previous_token" else task)
             checked = bool(on) and (holds if role == "previous_token" else has_circuit)
             idle = (role, name) == ("duplicate_token", "a0.h0") or (role, task) == (
                 "induction",

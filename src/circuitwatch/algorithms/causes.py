@@ -11,6 +11,7 @@ import pandas as pd
 
 from circuitwatch.algorithms import confirming
 from circuitwatch.algorithms.effects import Array, Effects, Share
+from circuitwatch.circuits.graph import head_name
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.heads.checks import LOGITS, roles_checked
 from circuitwatch.heads.settings import HeadsConfig
@@ -60,7 +61,7 @@ class Case:
     def every_head(self) -> list[str]:
         """Names of all heads."""
         return [
-            f"a{layer}.h{head}"
+            head_name(layer, head)
             for layer in range(self.model.n_layers)
             for head in range(self.model.n_heads)
         ]
@@ -68,7 +69,7 @@ class Case:
     @property
     def every_mlp(self) -> list[str]:
         """Names of all MLPs."""
-        return [f"m{layer}" for layer in range(self.model.n_layers)]
+        return [head_name(layer, -1) for layer in range(self.model.n_layers)]
 
     def heads_before(self, layer: int) -> list[str]:
         """Names of the heads of earlier layers."""

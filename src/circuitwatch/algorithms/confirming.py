@@ -18,6 +18,7 @@ import pandas as pd
 
 from circuitwatch import catalogue
 from circuitwatch.algorithms.effects import Array, Effects, sure
+from circuitwatch.circuits.graph import head_name
 from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.heads.intervals import expanded_percentiles
 from circuitwatch.heads.settings import HeadsConfig
@@ -37,7 +38,7 @@ CAUSES = {
 def node_names(roles: pd.DataFrame) -> list[str]:
     """Names of the nodes in the rows of a role table; head −1 is the layer's MLP."""
     return [
-        f"a{layer}.h{head}" if head >= 0 else f"m{layer}"
+        head_name(int(layer), int(head))
         for layer, head in zip(roles["layer"], roles["head"], strict=True)
     ]
 

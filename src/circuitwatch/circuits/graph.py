@@ -65,7 +65,7 @@ class Graph:
         """Names of the senders, in the order they are computed."""
         names = ["input"]
         for layer in range(self.n_layers):
-            names += [f"a{layer}.h{head}" for head in range(self.n_heads)] + [f"m{layer}"]
+            names += [head_name(layer, head) for head in (*range(self.n_heads), -1)]
         return names
 
     @cached_property
@@ -76,8 +76,8 @@ class Graph:
         names = []
         for layer in range(self.n_layers):
             names += [
-                f"a{layer}.h{head}<{letter}>" for letter in LETTERS for head in range(self.n_heads)
-            ] + [f"m{layer}"]
+                head_name(layer, head, letter) for letter in LETTERS for head in range(self.n_heads)
+            ] + [head_name(layer, -1)]
         return [*names, "logits"]
 
     @cached_property

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from circuitwatch.circuits.attribution import graph_of
+from circuitwatch.circuits.graph import head_name
 from circuitwatch.circuits.paths import (
     Arrivals,
     MLPs,
@@ -272,6 +273,6 @@ class Sent:
                     attention[rows[:, :, None], torch.arange(len(queries))[:, None], indices] = (
                         seen.cpu()
                     )
-        named = [f"a{layer}.h{head}<q>" for layer, head in queries]
+        named = [head_name(layer, head, "q") for layer, head in queries]
         asked = [named.index(name) for name in dict.fromkeys(receivers) if name in named]
         return Patched(values, unpatched, clean, corrupted, attention[:, asked], before[asked])

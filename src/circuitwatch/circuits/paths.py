@@ -7,7 +7,6 @@ are flat indices into batch · pos.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from circuitwatch.circuits.graph import LETTERS, Graph
+from circuitwatch.circuits.graph import LETTERS, Graph, place_of
 from circuitwatch.circuits.prompts import Batch
 from circuitwatch.transformer import ActivationCache, Transformer, rotate
 
@@ -94,10 +93,11 @@ def find_receivers(graph: Graph, names: Sequence[str]) -> Receivers:
                 f"{name}: no receiver of this model; receivers are a0.h0<q>, …<k>, …<v>, m0, "
                 f"…, logits"
             )
-        if match := re.fullmatch(r"a(\d+)\.h(\d+)<([qkv])>", name):
-            heads.setdefault(int(match[1]), {}).setdefault(match[3], []).append(int(match[2]))
-        elif name != "logits":
-            mlps.add(int(name[1:]))
+        place = place_of(name)
+        if place is not None and place.letter:
+            heads.setdefault(place.layer, {}).setdefault(place.letter, []).append(place.head)
+        elif place is not None:
+            mlps.add(place.layer)
     return Receivers(dict(sorted(heads.items())), frozenset(mlps), "logits" in names)
 
 
@@ -107,10 +107,10 @@ def find_sender(graph: Graph, name: str) -> Sender:
         raise ValueError(
             f"{name}: no sender of this model; senders are input, a0.h0, …, {graph.senders[-1]}"
         )
-    if name == "input":
+    place = place_of(name)
+    if place is None:  # the input
         return -1, 0
-    layer, _, head = name[1:].partition(".h")
-    return int(layer), int(head) if head else graph.n_heads
+    return place.layer, graph.n_heads if place.head < 0 else place.head
 
 
 def reading_mask(batch: Batch, positions: Tensor | None, *, ends_only: bool) -> Tensor:

@@ -6,9 +6,6 @@ A role that a task gives no chance to show itself is not refuted there: its cell
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from circuitwatch import catalogue
 
 LOGITS = "logits"
@@ -30,26 +27,6 @@ def confirmed_on(role: str) -> dict[str, str]:
     return {} if known is None else dict(known.confirmed_on)
 
 
-def teller(role: str, tasks: Sequence[str]) -> str:
-    """Of some tasks' cells, the one that tells a role's curve where curves are over the heads of a
-    circuit.
-
-    Circuits differ by task, so a curve must not change from one cell to another: it is the first
-    task in which the role can be confirmed, else the first of all.
-    """
-    known = [task for task in confirmed_on(role) if task in tasks]
-    return (known or list(tasks))[0]
-
-
 def roles_checked(task: str, on: str) -> list[str]:
     """The roles that a task confirms by the effect on something."""
     return [role for role in catalogue.roles() if confirmed_on(role).get(task) == on]
-
-
-def __getattr__(name: str) -> Any:
-    """CHECKED_ON and MOVER_ROLES, for summaries that do not yet read them from their cells."""
-    if name == "CHECKED_ON":
-        return {role: confirmed_on(role) for role in catalogue.roles() if confirmed_on(role)}
-    if name == "MOVER_ROLES":
-        return tuple(roles_checked("ioi", LOGITS))
-    raise AttributeError(name)

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from circuitwatch.facts import BOOKKEEPING, Facts
+from circuitwatch.facts import Facts
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
 
 KEYS = ("model", "task", "quantity", "seed")
@@ -32,8 +32,6 @@ COLUMNS = (
     "seed",
     "source",
 )
-OURS = tuple(f"{group}/" for group in BOOKKEEPING)
-"""How the names of the quantities begin that cells give; others are of curves from elsewhere."""
 NORMAL_95 = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
 NAMED = 3

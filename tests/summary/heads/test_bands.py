@@ -283,3 +283,17 @@ def test_what_a_record_says_of_one_checkpoint_is_counted_alike() -> None:
     assert own.loc[own["cutoff"].isna(), "value"].item() == pytest.approx(
         measured.scalars["algorithm/B"], abs=1e-12
     )
+
+
+def test_intervals_are_the_recorded_ones() -> None:
+    """Of D, which no counting anew touches: at the roles' thresholds and at each cut-off."""
+    course = [0.5 + 0.01 * k for k in range(N)]
+    of_d = {"D": course, "D_low": [v - 0.2 for v in course], "D_high": [v + 0.1 for v in course]}
+    own = ioi_cell({}, {"a2.h0": -0.5}, bands={"D": {0.3: course}}, **of_d)
+    table = bands_table([own], role_histories([own])).query("quantity == 'D'")
+    default, banded = table[table["cutoff"].isna()], table[table["cutoff"].notna()]
+    assert default["low"].tolist() == of_d["D_low"] and default["high"].tolist() == of_d["D_high"]
+    assert (banded["high"] - banded["low"]).tolist() == pytest.approx([0.1] * N)
+    band = band_of(table, own, "D")
+    assert band["low"].tolist() == of_d["D_low"] and band["high"].tolist() == of_d["D_high"]
+    assert band["least"].tolist() == band["most"].tolist() == course

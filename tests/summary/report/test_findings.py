@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from circuitwatch.facts import Facts
 from circuitwatch.summary import SummaryResult
 from circuitwatch.summary.report.emergence_words import emergence_findings, emergence_sentence
 from circuitwatch.summary.report.findings import findings, order_of
@@ -130,3 +131,13 @@ def test_when_behaviours_emerge_in_words(result: SummaryResult) -> None:
     for _, row in result.emergence.iterrows():
         sentence = emergence_sentence(row, result.facts)
         assert sentence.endswith(".") and (row["status"] != "emerged" or "emerged at" in sentence)
+
+
+def test_what_falls_is_said_to_have_fallen_and_risen() -> None:
+    """Of a quantity that falls as a model learns; of others the other way round."""
+    row = {"status": "transient", "note": "", "model": "m", "seed": 0, "reason": None, "task": "t"}
+    for quantity, said in (("ppl", "Ppl fell and rose."), ("acc", "Acc rose and fell.")):
+        rows = pd.DataFrame([row | {"quantity": quantity, "model": name} for name in "ab"])
+        assert emergence_sentence(rows.iloc[0], Facts()) == said
+        ((_, findings_of_it),) = emergence_findings(rows, pd.DataFrame(), Facts())
+        assert said.split(maxsplit=1)[1].rstrip(".").capitalize() in findings_of_it

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from circuitwatch.summary.statistics.comparisons import benjamini_hochberg, holm, with_adjusted
+from circuitwatch.summary.statistics.comparisons import benjamini_hochberg, holm
 
 
 def test_against_the_definitions() -> None:
@@ -34,10 +33,11 @@ def test_against_the_definitions() -> None:
             )
 
 
-def test_rows_without_a_p_are_no_tests() -> None:
-    table = with_adjusted(
-        pd.DataFrame({"spearman_p": [0.01, None, 0.04], "pearson_p": [None, None, None]})
-    )
-    assert table["spearman_p_holm"].tolist()[::2] == pytest.approx([0.02, 0.04])
-    assert np.isnan(table["spearman_p_holm"][1]) and set(table["spearman_p_tests"]) == {2}
-    assert table["pearson_p_bh"].isna().all() and set(table["pearson_p_tests"]) == {0}
+def test_what_has_no_p_is_no_test() -> None:
+    for adjusted, expected in (
+        (holm([0.01, np.nan, 0.04]), 0.02),
+        (benjamini_hochberg([0.01, np.nan, 0.04]), 0.02),
+    ):
+        assert adjusted[0] == pytest.approx(expected) and np.isnan(adjusted[1])
+        assert adjusted[2] == pytest.approx(0.04)
+    assert np.isnan(holm([np.nan])).all() and np.isnan(benjamini_hochberg([np.nan])).all()

@@ -21,7 +21,7 @@ MINUS = "−"
 STATUS_WORDS = {
     "already": "there from the first checkpoint",
     "never": "never by the last checkpoint",
-    "transient": "rose and fell",
+    "transient": "rose and fell",  # a quantity that falls as a model learns: `_transient`
     "ambiguous": "no one emergence point can be told",
 }
 
@@ -40,7 +40,7 @@ def emergence_sentence(row: pd.Series, facts: Facts) -> str:
         case "never":
             said = f"{what} never emerged by {format_tokens(row['last_tokens'])} tokens"
         case "transient":
-            said = f"{what} rose and fell"
+            said = f"{what} {_transient(str(row['quantity']), facts)}"
         case _:
             said = f"no one emergence point can be told for {what}"
     note = str(row["note"]) if isinstance(row["note"], str) else ""
@@ -68,20 +68,20 @@ def emergence_findings(
         if n > 1 and t != NO_TASK and facts.quantity(q).panel == ELSEWHERE
     ]
     said = [
-        (begin(facts.task(t).words), _when_and_where(emergence, scaling, t, METRIC))
+        (begin(facts.task(t).words), _when_and_where(emergence, scaling, t, METRIC, facts))
         for t in behaviours
     ]
     return said + [
         (
             f"{begin(facts.task(t).words)}, {facts.words(q)}",
-            _when_and_where(emergence, scaling, t, q),
+            _when_and_where(emergence, scaling, t, q, facts),
         )
         for t, q in others[:MOST_CURVES]
     ]
 
 
 def _when_and_where(
-    emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str
+    emergence: pd.DataFrame, scaling: pd.DataFrame, task: str, quantity: str, facts: Facts
 ) -> str:
     rows = emergence[(emergence["task"] == task) & (emergence["quantity"] == quantity)]
     several = rows["seed"].nunique() > 1
@@ -93,7 +93,8 @@ def _when_and_where(
         sentences.append(
             f"It emerged in {len(emerged)} of {len(rows)} {what}: {listed(points, '; ')}."
         )
-    for status, words in STATUS_WORDS.items():
+    transient = {"transient": _transient(quantity, facts)}
+    for status, words in (STATUS_WORDS | transient).items():
         who = [
             _who(row, several) + _chance(row)
             for _, row in rows[rows["status"] == status].iterrows()
@@ -101,6 +102,11 @@ def _when_and_where(
         if who:
             sentences.append(f"{words[0].upper()}{words[1:]}: {listed(who)}.")
     return " ".join(sentences + _with_size(scaling, task, quantity))
+
+
+def _transient(quantity: str, facts: Facts) -> str:
+    """What a curve did that had emerged and then had not."""
+    return "fell and rose" if facts.quantity(quantity).falls else STATUS_WORDS["transient"]
 
 
 def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:

@@ -7,10 +7,7 @@ that the expected share of false ones among the findings does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import false_discovery_control
 
@@ -40,19 +37,3 @@ def benjamini_hochberg(p: ArrayLike) -> Array:
     if tested.any():
         adjusted[tested] = false_discovery_control(values[tested].clip(0.0, 1.0), method="bh")
     return adjusted
-
-
-def with_adjusted(
-    table: pd.DataFrame, columns: Sequence[str] = ("spearman_p", "pearson_p")
-) -> pd.DataFrame:
-    """The table with `<column>_holm`, `<column>_bh` and `<column>_tests` (how many tests they are
-    adjusted for) beside each column of p-values.
-
-    Rows without a p-value are no tests and stay without.
-    """
-    out = table.copy()
-    for column in columns:
-        p = pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
-        out[f"{column}_holm"], out[f"{column}_bh"] = holm(p), benjamini_hochberg(p)
-        out[f"{column}_tests"] = int(np.isfinite(p).sum())
-    return out
