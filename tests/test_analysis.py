@@ -17,6 +17,7 @@ from circuitwatch.circuits.search import (
     EMPTY_REACHES,
     NOT_REACHED,
     WITHIN_INTERVAL,
+    SearchSpec,
     smallest_circuit,
 )
 from circuitwatch.config import CircuitConfig
@@ -128,8 +129,8 @@ def searched(
         lambda _: value,
         model=model,
         corrupted=corrupted,
-        threshold=threshold,
         interval=(0.5, 1.5),
+        spec=SearchSpec(threshold=threshold),
     )
     return circuit_scalars(GRAPH, found)
 
@@ -174,7 +175,7 @@ def test_faithfulness_below_the_range_is_flagged_too() -> None:
         lambda _: -1.0,
         model=-1.0,
         corrupted=-0.5,
-        threshold=0.8,
+        spec=SearchSpec(threshold=0.8),
     )
     assert circuit_scalars(GRAPH, found)["circuit/out_of_range"] is False
     found = replace(found, curve=found.curve.assign(faithfulness=-0.21))

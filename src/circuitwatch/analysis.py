@@ -35,7 +35,7 @@ from circuitwatch.circuits.resampling import (
     circuits_of_resamples,
     interval_of_mean,
 )
-from circuitwatch.circuits.search import SearchResult, denominator, smallest_circuit
+from circuitwatch.circuits.search import SearchResult, SearchSpec, denominator, smallest_circuit
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.quantities import quantity_scalars
@@ -272,19 +272,17 @@ def find_circuits(
         prepared, metric, options, np.concatenate([np.ones((1, len(model))), drawn])
     )
     evaluator = CircuitEvaluator(prepared, metric, reuse=reuse)
-    how: dict[str, Any] = {
-        name: getattr(options, name) for name in ("threshold", "criterion", "search")
-    }
+    # Validation has made sure that these are among the choices.
+    spec = SearchSpec(options.threshold, options.criterion, options.search)  # type: ignore[arg-type]
     found = smallest_circuit(
         evaluator.graph,
         scored.scores[0],
         evaluator,
         model=float(model.mean()),
         corrupted=float(corrupted.mean()),
-        **how,
+        spec=spec,
         interval=interval_of_mean(
-            denominator(model, corrupted, options.criterion),  # type: ignore[arg-type]
-            n_bootstrap=config.n_bootstrap,
+            denominator(model, corrupted, spec.criterion), n_bootstrap=config.n_bootstrap
         ),
         on_evaluation=lambda n: say(f"circuit {n}"),
     )
@@ -298,7 +296,7 @@ def find_circuits(
         scored.scores[1:],
         model=model,
         corrupted=corrupted,
-        **how,
+        spec=spec,
         n_bootstrap=config.n_bootstrap,
         on_evaluation=lambda n: say(f"circuit of resampled prompts {n}"),
     )

@@ -40,7 +40,13 @@ from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import interval_of_mean
-from circuitwatch.circuits.search import Criterion, SearchKind, denominator, smallest_circuit
+from circuitwatch.circuits.search import (
+    Criterion,
+    SearchKind,
+    SearchSpec,
+    denominator,
+    smallest_circuit,
+)
 from circuitwatch.config import CircuitConfig
 from circuitwatch.errors import UserError
 from circuitwatch.tasks import PromptSet, build_prompts
@@ -294,9 +300,7 @@ def find_circuit(
         evaluator,
         model=float(clean.mean()),
         corrupted=float(corrupted.mean()),
-        threshold=threshold,
-        criterion=criterion,
-        search=search,
+        spec=SearchSpec(threshold, criterion, search),
         interval=interval_of_mean(denominator(clean, corrupted, criterion)),
         on_evaluation=on_evaluation,
     )

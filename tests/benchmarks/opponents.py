@@ -22,6 +22,7 @@ from circuitwatch.circuits.prompts import Prepared, PromptPairs, run_metric
 from circuitwatch.circuits.quadrature import quadrature_points
 from circuitwatch.circuits.search import (
     SearchResult,
+    SearchSpec,
     circuit_of_size,
     greedy_order,
     smallest_circuit,
@@ -143,7 +144,7 @@ class Duel:
             CircuitEvaluator(prepared, metric),
             model=clean,
             corrupted=corrupted,
-            criterion="faithfulness",
+            spec=SearchSpec(criterion="faithfulness"),
         )
 
     def search_theirs(self, sizes: list[int]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Prepared, run_metric
-from circuitwatch.circuits.search import smallest_circuit
+from circuitwatch.circuits.search import SearchSpec, smallest_circuit
 from support.built import induction_model
 from support.models import Pairs
 
@@ -44,7 +44,7 @@ def test_the_induction_circuit_is_found() -> None:
     scores = edge_scores(prepared, metric, steps=20, quadrature="midpoint")
     evaluate = CircuitEvaluator(prepared, metric)
     found = smallest_circuit(
-        graph, scores, evaluate, model=whole, corrupted=broken, search="exhaustive"
+        graph, scores, evaluate, model=whole, corrupted=broken, spec=SearchSpec(search="exhaustive")
     )
     assert found.mask is not None
     named = {f"{graph.senders[s]}->{graph.receivers[r]}" for s, r in np.argwhere(found.mask)}

@@ -16,7 +16,7 @@ from circuitwatch.circuits.resampling import (
     circuits_of_resamples,
     interval_of_mean,
 )
-from circuitwatch.circuits.search import smallest_circuit
+from circuitwatch.circuits.search import SearchSpec, smallest_circuit
 from support.models import Case, Pairs, logit_difference
 
 
@@ -97,7 +97,7 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
     """
     weights = bootstrap_weights(8, 3, 5)
     signed = falling(case)
-    options = {"threshold": 0.6, "criterion": "faithfulness", "search": "coarse_to_fine"}
+    spec = SearchSpec(0.6, "faithfulness", "coarse_to_fine")
     clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), signed))
     found = circuits_of_resamples(
         CircuitEvaluator(case.prepared(), signed),
@@ -105,7 +105,7 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
         weighted_edge_scores(case.prepared(), signed, weights).scores,
         model=clean,
         corrupted=corrupted,
-        **options,
+        spec=spec,
     )
     expected = []
     for drawn in weights:
@@ -121,7 +121,7 @@ def test_circuits_of_resamples_are_those_of_repeated_prompts(case: Case) -> None
             model=model,
             corrupted=twins,
             interval=interval_of_mean(values[0] - values[1]),
-            **options,
+            spec=spec,
         )
         expected.append(search.mask)
     assert [circuit is None for circuit in found] == [mask is None for mask in expected] and any(
@@ -141,7 +141,7 @@ def test_a_resample_without_a_circuit_keeps_its_place(case: Case) -> None:
     clean, corrupted = (values.double().numpy() for values in run_metric(case.prepared(), metric))
     weights = np.stack([np.ones(8), np.eye(8)[5] * 8, np.ones(8)])
     corrupted[5] = clean[5]
-    options = {"threshold": 0.8, "criterion": "faithfulness", "search": "coarse_to_fine"}
+    spec = SearchSpec(0.8, "faithfulness", "coarse_to_fine")
     scores = np.stack([edge_scores(case.prepared(), metric)] * 3)
     first, second, third = circuits_of_resamples(
         CircuitEvaluator(case.prepared(), metric),
@@ -149,7 +149,7 @@ def test_a_resample_without_a_circuit_keeps_its_place(case: Case) -> None:
         scores,
         model=clean,
         corrupted=corrupted,
-        **options,
+        spec=spec,
     )
     assert (
         second is None
@@ -191,9 +191,7 @@ def test_a_resample_whose_behaviour_is_lost_in_its_interval_has_no_circuit(case:
             scores,
             model=model,
             corrupted=corrupted,
-            threshold=1e-3,
-            criterion="recovery",
-            search="coarse_to_fine",
+            spec=SearchSpec(threshold=1e-3, criterion="recovery", search="coarse_to_fine"),
         )
         return sum(circuit is not None for circuit in found)
 
@@ -223,9 +221,7 @@ def test_equal_prompts_have_no_noise(case: Case) -> None:
         weighted_edge_scores(prepared, metric, weights).scores,
         model=clean,
         corrupted=corrupted,
-        threshold=0.5,
-        criterion="faithfulness",
-        search="exhaustive",
+        spec=SearchSpec(threshold=0.5, criterion="faithfulness", search="exhaustive"),
     )
     assert first is not None and second is not None
     assert (first.mask == second.mask).all() and first.mask.any()

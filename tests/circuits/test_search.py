@@ -12,6 +12,7 @@ from circuitwatch.circuits.search import (
     EMPTY_REACHES,
     NOT_REACHED,
     WITHIN_INTERVAL,
+    SearchSpec,
     circuit_of_size,
     denominator,
     faithfulness,
@@ -92,8 +93,7 @@ def test_the_smallest_circuit_of_a_monotone_curve(search: str) -> None:
         lambda mask: float(mask.sum()),
         model=total,
         corrupted=0.0,
-        threshold=0.5,
-        search=search,
+        spec=SearchSpec(threshold=0.5, search=search),
     )
     order = greedy_order(GRAPH, scores)
     expected = next(
@@ -116,7 +116,12 @@ def test_exhaustive_search_sees_a_dip_that_the_coarse_one_may_miss() -> None:
         return 1.0 if (mask == lucky).all() or mask.sum() >= 40 else 0.0
 
     found = smallest_circuit(
-        GRAPH, random_scores(4), behaviour, model=1.0, corrupted=0.0, search="exhaustive"
+        GRAPH,
+        random_scores(4),
+        behaviour,
+        model=1.0,
+        corrupted=0.0,
+        spec=SearchSpec(search="exhaustive"),
     )
     assert found.mask is not None and (found.mask == lucky).all()
 
@@ -168,9 +173,8 @@ def test_where_there_is_nothing_to_find_nothing_is_found(
         never,
         model=model,
         corrupted=corrupted,
-        criterion=criterion,
         interval=interval,
-        search=search,
+        spec=SearchSpec(criterion=criterion, search=search),
     )
     assert (
         found.mask is None
@@ -206,9 +210,8 @@ def test_a_circuit_that_is_found_has_edges(search: str, corrupted: float, criter
         behaviour,
         model=1.0,
         corrupted=corrupted,
-        criterion=criterion,
         interval=None,
-        search=search,
+        spec=SearchSpec(criterion=criterion, search=search),
     )
     assert found.mask is not None and found.mask.sum() > 0 and found.reason is None
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.overlap import Circuit
-from circuitwatch.circuits.search import Criterion, SearchKind, denominator, smallest_circuit
+from circuitwatch.circuits.search import SearchSpec, denominator, smallest_circuit
 
 Array = npt.NDArray[np.float64]
 
@@ -55,9 +55,7 @@ def circuits_of_resamples(
     *,
     model: Array,
     corrupted: Array,
-    threshold: float,
-    criterion: Criterion,
-    search: SearchKind,
+    spec: SearchSpec,
     n_bootstrap: int = 1000,
     on_evaluation: Callable[[int], None] | None = None,
 ) -> list[Circuit | None]:
@@ -69,28 +67,24 @@ def circuits_of_resamples(
         scores: [resample, sender, receiver] under these weights.
         model: [prompt] the full model's behaviour.
         corrupted: [prompt] the same on the corrupted prompts.
-        threshold: as for the circuit of all prompts.
-        criterion: likewise.
-        search: likewise.
+        spec: as for the circuit of all prompts.
         n_bootstrap: resamples of a resample, for the interval of what its criterion divides by.
         on_evaluation: told how many circuits of a resample have been evaluated.
     """
     circuits: list[Circuit | None] = []
-    for drawn, own in zip(weights, scores, strict=True):
+    for drawn, of_resample in zip(weights, scores, strict=True):
         share = drawn / drawn.sum()
-        found = smallest_circuit(
+        result = smallest_circuit(
             evaluator.graph,
-            own,
+            of_resample,
             lambda mask, share=share: float(share @ evaluator.per_prompt(mask)),  # type: ignore[misc]
             model=float(share @ model),
             corrupted=float(share @ corrupted),
-            threshold=threshold,
-            criterion=criterion,
-            search=search,
+            spec=spec,
             interval=interval_of_mean(
-                denominator(model, corrupted, criterion), drawn, n_bootstrap=n_bootstrap
+                denominator(model, corrupted, spec.criterion), drawn, n_bootstrap=n_bootstrap
             ),
             on_evaluation=on_evaluation,
         )
-        circuits.append(None if found.mask is None else Circuit(found.mask, own))
+        circuits.append(None if result.mask is None else Circuit(result.mask, of_resample))
     return circuits

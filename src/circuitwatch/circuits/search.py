@@ -43,6 +43,17 @@ WITHIN_INTERVAL = {
 
 
 @dataclass(frozen=True)
+class SearchSpec:
+    """What counts as a circuit, and how sizes are searched: the criterion must reach the threshold,
+    which is above 0.
+    """
+
+    threshold: float = 0.8
+    criterion: Criterion = "recovery"
+    search: SearchKind = "coarse_to_fine"
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """The outcome of a search. `mask` [sender, receiver] and `edges_before_pruning` are None where
     there is no circuit, and `reason` says why.
@@ -142,17 +153,15 @@ def denominator(model: T, corrupted: T, criterion: Criterion) -> T:
 
 
 def nothing_to_find(
-    model: float,
-    corrupted: float,
-    threshold: float,
-    criterion: Criterion,
-    interval: tuple[float, float] | None,
+    model: float, corrupted: float, spec: SearchSpec, interval: tuple[float, float] | None
 ) -> str | None:
-    """Why no circuit can be found whatever the edges are, if so; see `smallest_circuit`."""
-    of_empty = shares(corrupted, model, corrupted).get(criterion)
+    """Why no circuit can be found whatever the edges are, None if one may be; arguments as for
+    `smallest_circuit`.
+    """
+    of_empty = shares(corrupted, model, corrupted).get(spec.criterion)
     if of_empty is None or (interval and interval[0] <= 0 <= interval[1]):
-        return WITHIN_INTERVAL[criterion]
-    return EMPTY_REACHES if of_empty >= threshold else None
+        return WITHIN_INTERVAL[spec.criterion]
+    return EMPTY_REACHES if of_empty >= spec.threshold else None
 
 
 def smallest_circuit(
@@ -162,22 +171,31 @@ def smallest_circuit(
     *,
     model: float,
     corrupted: float,
-    threshold: float = 0.8,
-    criterion: Criterion = "recovery",
-    search: SearchKind = "coarse_to_fine",
+    spec: SearchSpec = SearchSpec(),
     interval: tuple[float, float] | None = None,
     on_evaluation: Callable[[int], None] | None = None,
 ) -> SearchResult:
-    """Find the smallest greedy circuit whose criterion reaches the threshold, 0 < threshold.
+    """Find the smallest greedy circuit whose criterion reaches the threshold.
 
-    `model` and `corrupted` are the mean behaviour of the full model on clean and on corrupted
-    prompts; `interval` is the confidence interval of the criterion's denominator (see
-    `denominator`), None if its value is exact. Coarse to fine: sizes in geometric progression up to
-    all edges; then the gap below the smallest size that passes is divided, again and again, until
-    it is closed.
+    Coarse to fine: sizes in geometric progression up to all edges; then the gap below the smallest
+    size that passes is divided, again and again, until it is closed.
+
+    Args:
+        graph: The model's nodes and edges.
+        scores: [sender, receiver]; edges with the largest |score| enter first.
+        evaluate: The behaviour with a circuit [sender, receiver] in place.
+        model: The full model's mean behaviour on clean prompts.
+        corrupted: The same on corrupted prompts.
+        spec: What counts as a circuit, and how sizes are searched.
+        interval: Confidence interval of the criterion's denominator (see `denominator`), None if
+            its value is exact.
+        on_evaluation: Told how many circuits have been evaluated.
+
+    Returns:
+        The circuit, or why there is none, and the curve of sizes evaluated.
     """
     columns = ["edges_before_pruning", "edges", "value", "recovery", "faithfulness"]
-    reason = nothing_to_find(model, corrupted, threshold, criterion, interval)
+    reason = nothing_to_find(model, corrupted, spec, interval)
     if reason:
         return SearchResult(
             None, None, pd.DataFrame(columns=columns, dtype=float), exhaustive=False, reason=reason
@@ -187,7 +205,7 @@ def smallest_circuit(
     # By circuit: different sizes may prune to the same one. Of the empty one it is known, and known
     # not to pass; evaluated anew it might by rounding.
     values = {np.zeros_like(graph.edges).tobytes(): corrupted}
-    known = len(values)
+    n_given = len(values)
 
     def passes(n: int) -> bool:
         if n not in rows:
@@ -196,18 +214,17 @@ def smallest_circuit(
             if key not in values:
                 values[key] = evaluate(mask)
                 if on_evaluation:
-                    on_evaluation(len(values) - known)
-            own = shares(values[key], model, corrupted)
+                    on_evaluation(len(values) - n_given)
             rows[n] = {
                 "edges_before_pruning": n,
                 "edges": int(mask.sum()),
                 "value": values[key],
-                **own,
+                **shares(values[key], model, corrupted),
             }
-        return rows[n].get(criterion, -np.inf) >= threshold
+        return rows[n].get(spec.criterion, -np.inf) >= spec.threshold
 
     total = len(order)
-    if search == "exhaustive":
+    if spec.search == "exhaustive":
         passing = [n for n in range(1, total + 1) if passes(n)]
         answer = min(passing, default=None)
     else:
