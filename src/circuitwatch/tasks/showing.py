@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import rich.box
 from rich.cells import cell_len
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -29,19 +30,17 @@ Column = tuple[str, str, str]
 
 def prompts_table(
     prompts: PromptSet, tokenizer: PreTrainedTokenizerBase, *, n: int, width: int
-) -> Table:
-    """The first n pairs of prompts; width: of the screen, in characters."""
+) -> Group:
+    """The first n pairs of prompts, with what they are and what is to be known of them; width: of
+    the screen, in characters.
+    """
     total = len(prompts.lengths)
     variant = f", variant {prompts.variant}" if prompts.variant else ""
-    table = Table(
-        box=rich.box.SIMPLE_HEAD,
-        title=f"{prompts.task}{variant}: {min(n, total)} of {total} pairs of prompts, "
-        f"measured by the {METRICS[prompts.metric].words}",
-        caption="\n".join([_counts(prompts), *prompts.notes]),
-        title_justify="left",
-        caption_justify="left",
-        show_header=False,
+    title = (
+        f"{prompts.task}{variant}: {min(n, total)} of {total} pairs of prompts, measured by the "
+        f"{METRICS[prompts.metric].words}"
     )
+    table = Table(box=rich.box.SIMPLE_HEAD, show_header=False)
     table.add_column(justify="right")
     table.add_column()
     table.add_column(overflow="fold")
@@ -57,7 +56,7 @@ def prompts_table(
         for words, sign in (("right", 1), ("wrong", -1)):
             table.add_row("", words, _answers(prompts, i, tokenizer, sign))
         table.add_section()
-    return table
+    return Group(Text(title, style="bold"), table, *map(Text, [_counts(prompts), *prompts.notes]))
 
 
 def token_text(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
