@@ -14,7 +14,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 
 from circuitwatch.summary.statistics.logistic import log_tokens
 
@@ -235,16 +235,18 @@ def rank_correlations(scores: pd.DataFrame) -> pd.DataFrame:
     two score the same.
     """
     values = scores.to_numpy(dtype=float)
-    n = len(values)
-    previous = [_spearman(values[i - 1], values[i]) if i else np.nan for i in range(n)]
-    last = [_spearman(values[i], values[-1]) if i < n - 1 else np.nan for i in range(n)]
+    n, heads = values.shape
+    ranks = rankdata(values, axis=1)
+    told_apart = (np.ptp(values, axis=1) > 0) if heads > 1 else np.zeros(n, dtype=bool)
+
+    def correlation(i: int, j: int) -> float:
+        if not (told_apart[i] and told_apart[j]):
+            return np.nan
+        return float(np.corrcoef(ranks[i], ranks[j])[1, 0])
+
+    previous = [correlation(i - 1, i) if i else np.nan for i in range(n)]
+    last = [correlation(i, n - 1) if i < n - 1 else np.nan for i in range(n)]
     return pd.DataFrame({"to_previous": previous, "to_last": last}, index=scores.index, dtype=float)
-
-
-def _spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    if a.size < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return np.nan
-    return float(spearmanr(a, b).statistic)
 
 
 def _log(tokens: NDArray[np.float64]) -> NDArray[np.float64]:
