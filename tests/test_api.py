@@ -19,8 +19,9 @@ from transformers import AutoModelForCausalLM
 import circuitwatch as cw
 from circuitwatch.api import Circuit, Model
 from circuitwatch.errors import UserError
-from circuitwatch.tasks import PromptSet
+from circuitwatch.tasks import PromptSet, own_task
 
+SAID = '"So {} is such a good cook, isn\'t"'
 SMALL: dict[str, Any] = {"n_prompts": 16, "seed": 1}
 
 
@@ -117,6 +118,20 @@ def test_an_untrained_model_has_no_circuit_and_says_why(trained_suite: Path) -> 
     found = cw.find_circuit(untrained, cw.prompts("gendered_pronoun", untrained, **SMALL))
     assert not found.found and found.reason.startswith("behaviour not above chance")
     assert found.edges == [] and len(found) == 0 and found.faithfulness is None
+
+
+def test_a_log_probability_has_no_share_counted_from_0(model: Model, tmp_path: Path) -> None:
+    rows = ["clean,corrupted,answer"]
+    for a, b in (("Mary", "John"), ("Grace", "Peter"), ("Alice", "Paul"), ("Kate", "James")):
+        rows += [f"{SAID.format(a)},{SAID.format(b)},she", f"{SAID.format(b)},{SAID.format(a)},he"]
+    (tmp_path / "said.csv").write_text("\n".join(rows))
+    task = own_task(tmp_path / "said.csv", metric="log_prob")
+    mine = cw.prompts(task, model, n_prompts=8)
+    with pytest.raises(UserError, match="criterion=recovery: the metric log_prob is below 0"):
+        cw.find_circuit(model, mine)
+    found = cw.find_circuit(model, mine, criterion="faithfulness", ig_steps=3)
+    assert found.found and found.recovery is None and found.curve["recovery"].isna().all()
+    assert found.faithfulness is not None and found.faithfulness >= 0.8
 
 
 def test_a_task_of_ones_own_and_a_tokenizer_will_do(model: Model) -> None:

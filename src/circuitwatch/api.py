@@ -30,7 +30,7 @@ from circuitwatch.algorithms.effects import Effects
 from circuitwatch.analysis import planned_for, score_edges, steps_at_once, torch_device
 from circuitwatch.behaviour import Behaviour, TaskMetric
 from circuitwatch.behaviour import measure as measured
-from circuitwatch.catalogue import Task
+from circuitwatch.catalogue import BELOW_ZERO, Task, require_criterion
 from circuitwatch.checkpoints.loading import load_model as load_transformer
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.circuits.attribution import Scored
@@ -280,6 +280,7 @@ def find_circuit(
     """
     if not 0 < threshold <= 1:
         raise UserError(f"threshold={threshold}: must be above 0 and at most 1, e.g. 0.8")
+    require_criterion(prompts.metric, criterion, "criterion")
     config = _circuit_config(method, ig_steps, batch_size)
     prepared = prepare(model, prompts, batch_size=_batch_size(model, prompts, config))
     does = measured(*prepared.end_logits(), prompts, n_bootstrap=1000, seed=0)
@@ -304,11 +305,15 @@ def find_circuit(
         interval=interval_of_mean(denominator(clean, corrupted, criterion)),
         on_evaluation=on_evaluation,
     )
+    curve = result.curve
+    if prompts.metric == BELOW_ZERO:
+        curve = curve.assign(recovery=np.nan)
     mask, shares = np.zeros_like(graph.edges), dict[str, float]()
     if result.mask is not None:
         mask = result.mask
-        row = result.curve.set_index("edges_before_pruning").loc[result.edges_before_pruning]
-        shares = {name: float(row[name]) for name in ("recovery", "faithfulness")}
+        row = curve.set_index("edges_before_pruning").loc[result.edges_before_pruning]
+        names = ("recovery", "faithfulness")
+        shares = {name: float(row[name]) for name in names if pd.notna(row[name])}
     return Circuit(
         graph,
         mask,
@@ -316,7 +321,7 @@ def find_circuit(
         does,
         shares.get("recovery"),
         shares.get("faithfulness"),
-        result.curve,
+        curve,
         result.exhaustive,
         result.reason or "",
         scored.error,

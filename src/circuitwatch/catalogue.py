@@ -57,6 +57,17 @@ METRICS: dict[MetricKind, Metric] = {
     "prob_diff": Metric("probability difference", "probability", 0.01),
     "log_prob": Metric("log-probability of the answer", "nats", 0.1),
 }
+BELOW_ZERO: Final = "log_prob"
+"""The metric that is below 0 whatever the model does, so that no share of it means anything."""
+
+
+def require_criterion(metric: str, criterion: str, option: str) -> None:
+    """Raise UserError where a circuit's criterion (an option) has no meaning for a metric."""
+    if metric == BELOW_ZERO and criterion == "recovery":
+        raise UserError(
+            f"{option}=recovery: the metric {BELOW_ZERO} is below 0 whatever the model does, so "
+            f"that a share of it means nothing; take {option}=faithfulness"
+        )
 
 
 @dataclass(frozen=True)

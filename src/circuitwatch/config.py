@@ -288,11 +288,7 @@ def require_criterion(config: Config) -> None:
     there is no such task.
     """
     metric = task_of(config.task).metric
-    if metric == "log_prob" and config.circuit.criterion == "recovery":
-        raise UserError(
-            "circuit.criterion=recovery: the metric log_prob is below 0 whatever the model does, "
-            "so that a share of it means nothing; take circuit.criterion=faithfulness"
-        )
+    catalogue.require_criterion(metric, config.circuit.criterion, "circuit.criterion")
 
 
 def _require_midpoints(circuit: CircuitConfig) -> None:

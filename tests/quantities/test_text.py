@@ -158,4 +158,4 @@ def test_both_fall_and_are_the_models() -> None:
     for quantity in (text_loss.QUANTITY, in_context_learning.QUANTITY):
         assert quantity.falls and quantity.rise == HALF_RISE and quantity.unit == "nats"
         assert quantity.of == "model" and quantity.panel == "text"
-    assert "below 0" in in_context_learning.QUANTITY.words
+    assert "late − early" in in_context_learning.QUANTITY.label

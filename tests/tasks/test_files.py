@@ -72,6 +72,9 @@ def test_positions_are_those_of_the_words(tmp_path: Path) -> None:
         assert tokenizer.decode([int(prompts.clean[i, io])]) == f" {a}"
         assert tokenizer.decode([int(prompts.clean[i, s2])]) == f" {b}"
         assert prompts.clean[i].tolist().index(int(prompts.clean[i, s2])) < s2
+    rows[2]["position_io"] = "hen"  # in "Then", not as a word
+    with pytest.raises(UserError, match="row 3: position_io='hen' does not stand in clean as a"):
+        prompts_of(written(tmp_path, rows))
     rows[2]["position_io"] = "Zoe"
     with pytest.raises(UserError, match=r"mine\.jsonl: row 3: position_io='Zoe' does not stand in"):
         prompts_of(written(tmp_path, rows))

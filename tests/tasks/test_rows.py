@@ -140,7 +140,7 @@ def test_a_record_without_the_counterfactual_has_no_corrupted_prompt() -> None:
 
 
 HEADING = b"clean,corrupted,answer\n"
-IDS = b"clean,corrupted,correct_idx\n"
+IDS = b"clean,corrupted,correct_idx,incorrect_idx\n"
 DAMAGED = {
     ("csv", b""): "x.csv: is empty",
     ("csv", HEADING): "x.csv: holds no rows",
@@ -151,8 +151,10 @@ DAMAGED = {
     ("csv", HEADING + b"a b,a c,\n"): "x.csv: row 1: answer is empty",
     ("csv", HEADING + b"a,b,c\n,a c,d\n"): "x.csv: row 2: clean is empty",
     ("csv", HEADING + b"a,b,[c\n"): "x.csv: row 1: answer='[c' can't be read as JSON",
-    ("csv", IDS + b"a,b,x\n"): "x.csv: row 1: correct_idx='x' can't be read as JSON",
-    ("csv", IDS + b"a,b,1.5\n"): "x.csv: row 1: correct_idx='1.5' is no token's id",
+    ("csv", b"clean,corrupted,correct_idx\nThe war,The war,52\n"): "x.csv: has correct_idx and no "
+    "incorrect_idx, as EAP-IG's file of greater-than, where these are years",
+    ("csv", IDS + b"a,b,x,7\n"): "x.csv: row 1: correct_idx='x' can't be read as JSON",
+    ("csv", IDS + b"a,b,1.5,7\n"): "x.csv: row 1: correct_idx='1.5' is no token's id",
     ("csv", b"clean\xff"): "x.csv: is not UTF-8 (byte 5)",
     ("jsonl", b'{"clean": "a"}\n{"clean": \n'): "x.jsonl: row 2: can't be read as JSON",
     ("jsonl", b"[1]\n"): "x.jsonl: row 1: is no JSON object",

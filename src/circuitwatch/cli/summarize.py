@@ -4,11 +4,14 @@ results.
 
 from __future__ import annotations
 
+import gc
+
 from circuitwatch.cli.command import Command
 
 
 def summarize(arguments: list[str]) -> None:
     """Summarise a sweep (sweep=…), or any mix of sources (from=… to=…)."""
+    gc.disable()  # figures are kept to the end: looking for garbage takes a tenth of the time
     from circuitwatch import summary
     from circuitwatch.cli.choices import suites
     from circuitwatch.cli.given import files_that, given, sweep_folder

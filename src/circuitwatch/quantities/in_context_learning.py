@@ -64,7 +64,7 @@ def measure(measuring: Measuring) -> Tensor:
 
 QUANTITY = Quantity(
     key="text/in_context_learning",
-    words="in-context-learning score: loss late less early in text, below 0 where context helps",
+    words="in-context-learning score",
     unit="nats",
     rise=HALF_RISE,
     falls=True,

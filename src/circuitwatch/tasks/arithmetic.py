@@ -2,9 +2,9 @@
 benchmark, 2504.13151).
 
 Metric: logit of the sum − logit of the counterpart's sum, in which one of the summands is another.
-The next prompt has the two sums exchanged, with summands of its own, so a liking for a number is
-worth nothing. A tokenizer that splits digits can't be asked: the first digit of a sum seldom tells
-right from wrong.
+The next prompt has the two sums exchanged, with summands of its own, so over an even number of
+prompts a liking for a number is worth nothing. A tokenizer that splits digits can't be asked: the
+first digit of a sum seldom tells right from wrong.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ is several tokens the first stands for it, which must tell right from wrong.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,12 +203,12 @@ class _Reader:
         text, _, which = word.rpartition("#")
         if not text or not which.isdecimal() or int(which) < 1:
             text, which = word, "1"
-        at = -1
-        for _ in range(int(which)):
-            at = row.clean.find(text, at + 1)
-            if at < 0:
-                raise self.error(row, f"position_{name}={word!r} does not stand in clean")
-        return at, at + len(text)
+        # A whole word: "he" is not in "when".
+        begins, ends = (r"\b" if text[k].isalnum() else "" for k in (0, -1))
+        found = list(re.finditer(f"{begins}{re.escape(text)}{ends}", row.clean))
+        if len(found) < int(which):
+            raise self.error(row, f"position_{name}={word!r} does not stand in clean as a word")
+        return found[int(which) - 1].span()
 
 
 def _drawn(groups: Sequence[str], n: int, seed: int) -> list[int]:

@@ -4,7 +4,8 @@ benchmark, 2504.13151).
 
 Metric: logit of the right letter − logit of the letter that would be right in the counterpart, in
 which the texts of these two options are exchanged. Each ordered pair of letters is met by the
-reversed one in the next prompt, with words of its own, so a liking for a letter is worth nothing.
+reversed one in the next prompt, with words of its own, so over an even number of prompts a liking
+for a letter is worth nothing.
 """
 
 from __future__ import annotations

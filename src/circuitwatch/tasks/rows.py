@@ -81,6 +81,11 @@ def read_rows(content: bytes, path: Path, *, counterfactual: str | None = None) 
         rows = [_ours(Source(path, n, record)) for n, record in enumerate(records, 1)]
     elif set(EAP_IG) <= set(columns):
         _refuse(counterfactual, path)
+        if "incorrect_idx" not in columns:
+            raise UserError(
+                f"{path}: has correct_idx and no incorrect_idx, as EAP-IG's file of greater-than, "
+                f"where these are years and no ids of tokens; take task=greater_than for that"
+            )
         used = [*EAP_IG, "incorrect_idx", "group"]
         rows = [_eap_ig(Source(path, n, record)) for n, record in enumerate(records, 1)]
     elif "prompt" in columns and any(column.endswith(COUNTERFACTUAL) for column in columns):
