@@ -144,6 +144,10 @@ def test_a_task_of_ones_own_and_a_tokenizer_will_do(model: Model) -> None:
     assert not torch.equal(mine.corrupted[0], swap.corrupted[0])
 
 
+def patched(model: Model, prompts: PromptSet, **options: Any) -> Any:
+    return cw.patch(model, prompts, senders="a1.h0", receivers="logits", **options)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -152,6 +156,26 @@ def test_a_task_of_ones_own_and_a_tokenizer_will_do(model: Model) -> None:
         (lambda m, p: cw.patch(m, p, senders=[], receivers=["logits"]), "at least one sender"),
         (lambda m, p: cw.find_circuit(m, p, threshold=80), "threshold=80: must be above 0"),
         (lambda m, p: cw.edge_scores(m, p, method="acdc"), "method=acdc: choose one of eap-ig"),  # type: ignore[arg-type]
+        (lambda m, p: cw.edge_scores(m, p, ig_steps=0), "ig_steps=0: must be auto, or a whole"),
+        (lambda m, p: cw.edge_scores(m, p, batch_size=0), "batch_size=0: must be at least 1"),
+        (lambda m, p: cw.find_circuit(m, p, search="x"), "search=x: choose one of coarse_to_fine"),
+        (lambda m, p: cw.find_circuit(m, p, criterion="x"), "criterion=x: choose one of recovery"),
+        (
+            lambda m, p: patched(m, p, direction="x"),
+            "direction=x: choose one of noising",
+        ),
+        (lambda m, p: patched(m, p, mlps="x"), "mlps=x: choose one of recomputed, frozen"),
+        (
+            lambda m, p: cw.patch(m, p, senders="a1.h0", receivers="a0.h0<q>"),
+            "no path leads from a1.h0 to a0.h0<q>",
+        ),
+        (
+            lambda m, p: cw.prompts("ioi", m, nonsense=1),
+            "task ioi: option=nonsense: choose",
+        ),
+        (lambda m, p: cw.prompts("ioi", "gpt2"), "'gpt2' is no model of load_model"),
+        (lambda m, p: cw.load_model("x", dtype="float12"), "dtype=float12: choose one of float32"),
+        (lambda m, p: cw.load_model("x", device="banana"), "device=banana: choose one of "),
         (lambda m, p: cw.prompts("ioi", m, n_prompts=1), "n_prompts=1: must be at least 2"),
         (lambda m, p: cw.prompts("oii", m), "task=oii: no such task; choose one of ioi"),
         (lambda m, p: cw.load_model("no/such/folder"), "no/such/folder"),

@@ -7,11 +7,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any
 
 import pytest
 
 from circuitwatch import catalogue
-from circuitwatch.catalogue import Quantity, Role
+from circuitwatch.catalogue import Quantity, Role, Task
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, with_thresholds
 
@@ -102,3 +103,37 @@ def test_what_cannot_be_used_is_said(
     announced(monkeypatch, **values)
     with pytest.raises(UserError, match=f"^circuitwatch.roles: .*{message}"):
         catalogue.roles()
+
+
+def nothing(*_: object) -> None:
+    """A function that is never called."""
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (
+            Task("x", "x", "zzz", nothing),
+            "task x: metric='zzz'; choose one of logit_diff, prob_diff",
+        ),  # type: ignore[arg-type]
+        (Task("x", "x", "logit_diff", None), "task x: make_prompts=None is no function"),  # type: ignore[arg-type]
+        (Role("my role/x", "x", "", 0.5, ""), "role my role/x: a name must be letters, digits"),
+        (Role("x", "x", "", 7, ""), r"role x: threshold=7; it must be in \(0, 1\]"),
+        (Role("x", "x", "", 0.5, "", sign="up"), "role x: sign='up'; choose one of helps, hurts"),  # type: ignore[arg-type]
+        (Quantity("entropy", "x"), "quantity entropy: its key must be like text/entropy"),
+        (Quantity("text/x", "x", rise="half"), "quantity text/x: rise='half' is no level"),  # type: ignore[arg-type]
+        ("junk", "'junk' is no Task, Role or Quantity"),
+    ],
+)
+def test_an_item_that_cannot_be_used_is_refused(item: Any, message: str) -> None:
+    with pytest.raises(UserError, match=f"^{message}"):
+        catalogue.add(item)
+
+
+def test_a_task_that_names_a_role_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(catalogue.ADDED, Task, {})
+    catalogue.add(Task("x", "x", "logit_diff", nothing, roles=("nosuch",)))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="task x: roles='nosuch'; choose one of previous_token"):
+        catalogue.tasks()

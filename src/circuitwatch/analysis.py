@@ -319,7 +319,7 @@ def score_edges(
 
 
 def torch_device(name: str) -> str:
-    """The device meant; `auto` is a GPU if there is one."""
+    """The device meant; `auto` is a GPU if there is one. Raises UserError for any other."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -327,6 +327,8 @@ def torch_device(name: str) -> str:
     }
     if name == "auto":
         return next(device for device, there in available.items() if there)
+    if name not in available:
+        raise UserError(f"device={name}: choose one of auto, {', '.join(available)}")
     if not available[name]:
         raise UserError(f"device={name}: there is none on this machine; choose device=cpu or auto")
     return name

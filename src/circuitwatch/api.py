@@ -14,11 +14,11 @@ is opened by `circuitwatch.open`, which imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,8 @@ from circuitwatch.circuits.attribution import Scored
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.exchange import to_json
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.patching import PathPatcher
+from circuitwatch.circuits.patching import Direction, PathPatcher
+from circuitwatch.circuits.paths import MLPs
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import interval_of_mean
 from circuitwatch.circuits.search import (
@@ -49,7 +50,7 @@ from circuitwatch.circuits.search import (
 )
 from circuitwatch.config import CircuitConfig
 from circuitwatch.errors import UserError
-from circuitwatch.tasks import PromptSet, build_prompts
+from circuitwatch.tasks import PromptSet, build_prompts, task_called
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ def load_model(folder: str | Path, *, device: str = "auto", dtype: Dtype = "floa
     transformers' own. Raises UserError for a folder that lacks a file, an architecture that is not
     supported, and weights that are damaged.
     """
+    _choose("dtype", dtype, get_args(Dtype))
     path = Path(folder).expanduser()
     transformer = load_transformer(path, device=torch_device(device), dtype=getattr(torch, dtype))
     return Model(transformer, load_tokenizer(path), path.name)
@@ -202,6 +204,11 @@ def prompts(
     if n_prompts < 2:
         raise UserError(f"n_prompts={n_prompts}: must be at least 2")
     tokenizer = model.tokenizer if isinstance(model, Model) else model
+    if not hasattr(tokenizer, "encode") or isinstance(tokenizer, str):
+        raise UserError(f"prompts: {tokenizer!r} is no model of load_model and no tokenizer")
+    chosen = task_called(task) if isinstance(task, str) else task
+    for option in options:
+        _choose(f"task {chosen.name}: option", option, chosen.options)
     return build_prompts(
         task, tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
     )
@@ -280,6 +287,8 @@ def find_circuit(
     """
     if not 0 < threshold <= 1:
         raise UserError(f"threshold={threshold}: must be above 0 and at most 1, e.g. 0.8")
+    _choose("criterion", criterion, get_args(Criterion))
+    _choose("search", search, get_args(SearchKind))
     require_criterion(prompts.metric, criterion, "criterion")
     config = _circuit_config(method, ig_steps, batch_size)
     prepared = prepare(model, prompts, batch_size=_batch_size(model, prompts, config))
@@ -332,11 +341,11 @@ def patch(
     model: Model | Transformer,
     prompts: PromptSet,
     *,
-    senders: Sequence[str | Sequence[str]],
-    receivers: Sequence[str],
+    senders: str | Sequence[str | Sequence[str]],
+    receivers: str | Sequence[str],
     positions: Tensor | None = None,
-    mlps: Literal["recomputed", "frozen"] = "recomputed",
-    direction: Literal["noising", "denoising"] = "noising",
+    mlps: MLPs = "recomputed",
+    direction: Direction = "noising",
 ) -> pd.DataFrame:
     """What senders do through the direct path to some receivers (Wang et al., 2211.00593).
 
@@ -357,11 +366,16 @@ def patch(
     Raises:
         UserError: a name is none of this model's, or the prompts have no effect to share.
     """
+    _choose("mlps", mlps, get_args(MLPs))
+    _choose("direction", direction, get_args(Direction))
+    senders = [senders] if isinstance(senders, str) else senders
+    receivers = [receivers] if isinstance(receivers, str) else receivers
     sets = [[sender] if isinstance(sender, str) else list(sender) for sender in senders]
     names = ["+".join(one) for one in sets]
     if not sets or not receivers:
         raise UserError("patch: give at least one sender and one receiver, e.g. a3.h5 and logits")
     patcher = PathPatcher(prepare(model, prompts), TaskMetric(prompts))
+    _require_paths(patcher.graph, sets, receivers)
     try:
         patched = patcher.patch(
             sets, list(receivers), positions=positions, mlps=mlps, direction=direction
@@ -398,6 +412,27 @@ def scores_frame(graph: Graph, scores: Scores, mask: Mask | None = None) -> pd.D
     )
 
 
+def _require_paths(graph: Graph, sets: Sequence[Sequence[str]], receivers: Sequence[str]) -> None:
+    """Raise UserError for senders that come after every receiver: nothing could be patched. Names
+    that are none of the model's are left to the patcher.
+    """
+    if all(name in graph.receivers for name in receivers):
+        seen = max(graph.visible[graph.receivers.index(name)] for name in receivers)
+        for senders in sets:
+            places = [graph.senders.index(name) for name in senders if name in graph.senders]
+            if places and min(places) >= seen:
+                raise UserError(
+                    f"patch: no path leads from {'+'.join(senders)} to {'+'.join(receivers)}, "
+                    f"which are computed before"
+                )
+
+
+def _choose(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise UserError unless the value of an argument is one of the choices."""
+    if value not in (known := list(choices)):
+        raise UserError(f"{name}={value}: choose one of {', '.join(map(str, known)) or 'none'}")
+
+
 def _transformer(model: Model | Transformer) -> Transformer:
     return model.transformer if isinstance(model, Model) else model
 
@@ -405,8 +440,11 @@ def _transformer(model: Model | Transformer) -> Transformer:
 def _circuit_config(
     method: Method, ig_steps: int | Literal["auto"], batch_size: int | None
 ) -> CircuitConfig:
-    if method not in ("eap-ig", "eap", "exact"):
-        raise UserError(f"method={method}: choose one of eap-ig, eap, exact")
+    _choose("method", method, get_args(Method))
+    if ig_steps != "auto" and (not isinstance(ig_steps, int) or ig_steps < 1):
+        raise UserError(f"ig_steps={ig_steps}: must be auto, or a whole number of at least 1")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"batch_size={batch_size}: must be at least 1")
     return CircuitConfig(method=method, ig_steps=ig_steps, batch_size=batch_size, resamples=0)
 
 

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -260,6 +261,39 @@ def later(path: str) -> Later:
     return Later(path)
 
 
+def checked(item: Any) -> Any:
+    """A task, role or quantity, if it can be used. Raises UserError naming the field and what would
+    be right.
+    """
+    if type(item) not in KINDS:
+        raise UserError(f"{item!r} is no Task, Role or Quantity")
+    called = f"{type(item).__name__.lower()} {item.name}"
+    if isinstance(item, Quantity):
+        if not re.fullmatch(r"[\w-]+(/[\w-]+)+", item.key):
+            raise UserError(f"{called}: its key must be like text/entropy")
+        if item.rise not in (None, HALF_RISE) and not isinstance(item.rise, int | float):
+            raise UserError(f"{called}: rise={item.rise!r} is no level, {HALF_RISE} or None")
+        _require(called, "of", item.of, ("task", "model"))
+    elif not re.fullmatch(r"[A-Za-z]\w*", item.name):
+        raise UserError(f"{called}: a name must be letters, digits and underscores")
+    elif isinstance(item, Task):
+        _require(called, "metric", item.metric, METRICS)
+        if not callable(item.make_prompts):
+            raise UserError(f"{called}: make_prompts={item.make_prompts!r} is no function")
+    else:
+        if not 0 < item.threshold <= 1:
+            raise UserError(f"{called}: threshold={item.threshold}; it must be in (0, 1]")
+        _require(called, "sign", item.sign, ("helps", "hurts", "either"))
+        _require(called, "line", item.line, ("solid", "dotted"))
+    return item
+
+
+def _require(called: str, name: str, value: object, choices: Iterable[object]) -> None:
+    if value not in list(choices):
+        known = ", ".join(map(str, choices))
+        raise UserError(f"{called}: {name}={value!r}; choose one of {known}")
+
+
 Item = TypeVar("Item", Task, Role, Quantity)
 KINDS: dict[type, tuple[str, str]] = {
     Task: ("circuitwatch.tasks", "TASK"),
@@ -271,8 +305,14 @@ ADDED: dict[type, dict[str, Any]] = {kind: {} for kind in KINDS}
 
 
 def tasks() -> dict[str, Task]:
-    """Every task by name, in order. Raises UserError for an entry point that can't be used."""
-    return _known(Task)
+    """Every task by name, in order. Raises UserError for an entry point that can't be used, and for
+    a task that names a role which isn't there.
+    """
+    found = _known(Task)
+    for task in found.values():
+        for role in task.roles:
+            _require(f"task {task.name}", "roles", role, roles())
+    return found
 
 
 def roles() -> dict[str, Role]:
@@ -294,9 +334,9 @@ def quantities() -> dict[str, Quantity]:
 
 def add(item: Task | Role | Quantity) -> None:
     """Put a task, a role or a quantity into the catalogue of this process; one of the same name is
-    replaced.
+    replaced. Raises UserError for one that can't be used.
     """
-    ADDED[type(item)][item.name] = item
+    ADDED[type(checked(item))][item.name] = item
 
 
 def _known(kind: type[Item]) -> dict[str, Item]:
@@ -337,6 +377,7 @@ def _items(entry: EntryPoint, group: str, attribute: str, kind: type[Item]) -> l
     for item in items:
         if not isinstance(item, kind):
             raise UserError(f"{group}: {entry.value} is no {kind.__name__} but {item!r}")
+        checked(item)
     return items
 
 

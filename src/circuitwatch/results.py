@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from circuitwatch.checkpoints.suites import Suite, conf_dir, read_suites
@@ -69,6 +70,10 @@ def open(
     Raises:
         UserError: nothing to read, with the reason for each source.
     """
+    if not sources or any(not isinstance(s, str | Path) or not str(s) for s in sources):
+        raise UserError(
+            "open: give one or several sources, each a folder, a file or wandb:entity/project"
+        )
     named = tuple(map(str, sources))
     if suites is None:
         suites = read_suites([conf_dir()]) if _need_suites(named) else ()
@@ -105,6 +110,12 @@ class Results:
         self.cells: list[CellData] = list(sources.cells)
         self._fits = Fits(sources.curves, thresholds, n_bootstrap=n_bootstrap)
         self._notes: list[str] = []
+
+    def __repr__(self) -> str:
+        """What was read, in short."""
+        models, cells = ", ".join(self.models), len(self.cells)
+        curves = len(self.all_curves.table[list(KEYS)].drop_duplicates())
+        return f"<Results: {curves} curves of {models or 'no model'}; {cells} cells>"
 
     @property
     def facts(self) -> Facts:
@@ -215,13 +226,18 @@ class Results:
                 + ("" if seed is None else f", seed {seed}")
                 + f"; there are {there or 'no cells among the sources'}"
             )
+        if step is not None and not isinstance(step, int | np.integer):
+            raise UserError(f"step={step!r}: give a whole number")
         cell = cells[0]
         at = max(cell.circuits, default=None) if step is None else step
         if at is None or at not in cell.circuits:
             steps = ", ".join(map(str, cell.circuits))
+            row = cell.curves[cell.curves["step"] == step]
+            why = row["circuit/status"].iloc[0] if len(row) and "circuit/status" in row else None
             raise UserError(
                 f"{model}, {task}: no circuit"
                 + ("" if step is None else f" at step {step}")
+                + (f" ({why})" if isinstance(why, str) else "")
                 + f"; there are circuits at {steps or 'no step'}"
             )
         tokens = cell.curves.loc[cell.curves["step"] == at, "tokens"].iloc[0]
@@ -249,6 +265,8 @@ class _Tables(Mapping[str, Table]):
         self._results = results
 
     def __getitem__(self, name: str) -> Table:
+        if name not in HEADINGS:
+            raise KeyError(f"no table {name!r}; there are {', '.join(HEADINGS)}")
         heading, reading = HEADINGS[name]
         return Table(name, heading, reading, self._content(name))
 
