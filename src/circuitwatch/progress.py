@@ -187,7 +187,7 @@ def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
         f"{count} {words.replace('_', ' ')}"
         for words, count in cell.header.get("lexicon", {}).items()
     )
-    words = f"\nwords of the task that are single tokens here: {usable}" if usable else ""
+    words = f"\nwith this tokenizer: {usable}" if usable else ""
     flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)).eq(True)
     words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words
     prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []

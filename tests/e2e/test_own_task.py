@@ -11,30 +11,35 @@ from circuitwatch.facts import Facts
 from circuitwatch.records import Cell
 
 pytestmark = pytest.mark.e2e
-ANIMALS = {
-    "dog": "barks", "cat": "meows", "cow": "moos", "lion": "roars", "wolf": "howls",
-    "bird": "sings", "snake": "hisses", "duck": "quacks", "bee": "buzzes", "pig": "grunts",
+LANGUAGES = {
+    "France": "French", "Germany": "German", "Spain": "Spanish", "Italy": "Italian",
+    "Japan": "Japanese", "China": "Chinese", "Russia": "Russian", "Sweden": "Swedish of course",
+    "Poland": "Polish", "Turkey": "Turkish",
 }  # fmt: skip
 
 
 def test_a_csv_of_facts(watch: Callable[..., Cell], tmp_path: Path) -> None:
-    """What animals do, some in words of several tokens; the last row is left out."""
-    names, rows = list(ANIMALS), ["clean,corrupted,answer,wrong,position_animal"]
-    for i, (name, sound) in enumerate(ANIMALS.items()):
-        other = names[(i + 1) % len(names)]
-        rows.append(f"The {name} usually,The {other} usually,{sound},{ANIMALS[other]},{name}")
-    rows.append("The dog usually,The dog usually,barks,meows,dog")
-    path = tmp_path / "animals.csv"
+    """Languages, one of them in several tokens (it is wrong in another row); the last row is left
+    out.
+    """
+    sentence = "The language that people in {} speak is called"
+    countries, rows = list(LANGUAGES), ["clean,corrupted,answer,wrong,position_country"]
+    for country, other in zip(countries, countries[1:] + countries[:1], strict=True):
+        texts = [sentence.format(country), sentence.format(other)]
+        rows.append(",".join([*texts, LANGUAGES[country], LANGUAGES[other], country]))
+    rows.append(",".join([sentence.format("France")] * 2 + ["French", "German", "France"]))
+    path = tmp_path / "languages.csv"
     path.write_text("\n".join(rows), encoding="utf-8")
     cell = watch("task=file", f"task.path={path}", "circuit=eap")
-    record = cell.read(1)
-    print(cell.header["lexicon"], cell.header["prompt_notes"])
-    print({name: value for name, value in record.scalars.items() if "behaviour" in name})
-    assert cell.header["task"] == "animals"
-    assert any("row 11" in note for note in cell.header["prompt_notes"])
-    facts = Facts.of_headers([cell.header])
-    assert facts.task("animals").unit == "logits"
-    assert record.scalars["behaviour/above_chance"] and record.scalars["behaviour/accuracy"] > 0.5
-    assert record.scalars["circuit/status"] == "found"
-    low, share = record.scalars["circuit/edges"], record.scalars["circuit/edges_share"]
-    assert low > 0 and share < 0.5
+    scalars = cell.read(1).scalars
+    print({name: value for name, value in scalars.items() if name.startswith(("behav", "circ"))})
+    assert cell.header["task"] == "languages"
+    assert cell.header["lexicon"] == {"rows": 11, "usable rows": 10, "rows used": 10}
+    assert cell.header["prompt_notes"] == [
+        "1 of 11 rows left out: clean and corrupted are the same (row 11)",
+        "2 answers are several tokens; the first stands for each",
+    ]
+    assert Facts.of_headers([cell.header]).task("languages").unit == "logits"
+    assert scalars["behaviour/above_chance"] and scalars["behaviour/accuracy"] >= 0.9
+    assert scalars["circuit/status"] == "found"
+    assert scalars["circuit/recovery"] >= 0.8 and scalars["circuit/edges_share"] < 0.5
