@@ -106,7 +106,7 @@ def test_every_table_of_the_summary_is_there(results: Results) -> None:
         assert len(table) == len(table.rows) == len(table.frame())
     assert len(results.tables["cells"]) == 2 * len(TASKS)
     assert len(results.tables["transfer"]) and len(results.tables["turnover"])
-    with pytest.raises(KeyError, match="no table .nothing.; there are emergence"):
+    with pytest.raises(KeyError, match=r"no table .nothing.; there are emergence"):
         results.tables["nothing"]
 
 
@@ -124,7 +124,8 @@ def test_what_is_not_there_is_one_line_that_says_what_is(results: Results, tmp_p
         ),
         (
             lambda: results.circuit("nano-400k", "ioi", step=1),
-            r"nano-400k, ioi: no circuit at step 1 .none: behaviour not above chance.; there are circuits at \d+",
+            r"nano-400k, ioi: no circuit at step 1 .none: behaviour not above chance.; "
+            r"there are circuits at \d+",
         ),
         (lambda: cw.open(tmp_path / "absent"), "nothing to summarise: .*absent: no such file"),
     ):
