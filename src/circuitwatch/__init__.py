@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from circuitwatch.errors import UserError
     from circuitwatch.results import Results, open
     from circuitwatch.summary.statistics.emergence import fit_emergence
+    from circuitwatch.tasks import own_task
 
 __version__ = "0.1.0"
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "load_model",
     "measure",
     "open",
+    "own_task",
     "patch",
     "prepare",
     "prompts",
@@ -65,6 +67,7 @@ _MODULES = {
     "circuitwatch.errors": "UserError",
     "circuitwatch.results": "Results open",
     "circuitwatch.summary.statistics.emergence": "fit_emergence",
+    "circuitwatch.tasks": "own_task",
 }
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
 

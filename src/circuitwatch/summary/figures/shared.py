@@ -34,6 +34,8 @@ WIDTH, HEIGHT = COLUMN / 2, 1.45
 """Inches of one panel."""
 TITLE, TEXT = 7.5, 6.5
 """Points of panels' titles, and of all else."""
+TITLE_LENGTH = 34
+"""Characters of a title in one line of a panel."""
 LONGEST = 26
 """Characters of a line beside an axis."""
 LEGEND_ENTRY = 1.1
@@ -138,7 +140,8 @@ def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") ->
     token_ticks(axis)
     axis.add_artist(MinorTicks(axis))
     # A place of its own, or matplotlib measures all ticks anew to find that none is above.
-    axis.set_title(title, loc="left", fontsize=TITLE, fontweight="bold", y=1.0)
+    wrapped = "\n".join(textwrap.fill(line, TITLE_LENGTH) for line in title.splitlines())
+    axis.set_title(wrapped, loc="left", fontsize=TITLE, fontweight="bold", y=1.0)
     axis.set_xlabel(x, fontsize=TEXT)
     axis.set_ylabel(wrapped(quantity), fontsize=TEXT)
     axis.tick_params(labelsize=TEXT, length=2, pad=2)
