@@ -140,8 +140,8 @@ def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") ->
     token_ticks(axis)
     axis.add_artist(MinorTicks(axis))
     # A place of its own, or matplotlib measures all ticks anew to find that none is above.
-    wrapped = "\n".join(textwrap.fill(line, TITLE_LENGTH) for line in title.splitlines())
-    axis.set_title(wrapped, loc="left", fontsize=TITLE, fontweight="bold", y=1.0)
+    lines = "\n".join(textwrap.fill(line, TITLE_LENGTH) for line in title.splitlines())
+    axis.set_title(lines, loc="left", fontsize=TITLE, fontweight="bold", y=1.0)
     axis.set_xlabel(x, fontsize=TEXT)
     axis.set_ylabel(wrapped(quantity), fontsize=TEXT)
     axis.tick_params(labelsize=TEXT, length=2, pad=2)
