@@ -34,7 +34,7 @@ WIDTH, HEIGHT = COLUMN / 2, 1.45
 """Inches of one panel."""
 TITLE, TEXT = 7.5, 6.5
 """Points of panels' titles, and of all else."""
-TITLE_LENGTH = 34
+TITLE_LENGTH = 27
 """Characters of a title in one line of a panel."""
 LONGEST = 26
 """Characters of a line beside an axis."""
