@@ -255,3 +255,20 @@ def test_two_metrics_of_a_task_are_two_tasks() -> None:
     assert told_apart(headers[:1]) == (headers[:1], [])
     units = [Facts.of_headers([header]).unit("behaviour/value", header["task"]) for header in told]
     assert units == ["probability difference", "log-probability of the answer"]
+
+
+def test_who_says_nothing_of_its_task_stands_beside_a_variant() -> None:
+    """A run of another program, and a cell of a task that is not installed."""
+    variant, plain = (
+        {"task": "rivers", "facts": Facts({"rivers": said}, {"sink": ROLE}).of_cell("rivers")}
+        for said in (
+            TaskFacts("rivers", "rivers", "prob_diff", variant="tens"),
+            TaskFacts("rivers", "rivers", "prob_diff"),
+        )
+    )
+    foreign = {"task": "run", "config": {"model": "mine", "lr": 0.1}, "facts": {}}
+    silent = {"task": "rivers", "config": {}}
+    told, notes = told_apart([variant, plain, foreign, silent])
+    assert [header["task"] for header in told] == ["rivers (tens)", "rivers", "run", "rivers"]
+    assert told[2] is foreign and told[3] is silent and len(notes) == 1
+    assert told_apart([plain, silent]) == ([plain, silent], [])  # no metric is no other metric

@@ -24,7 +24,8 @@ def told_apart(
     tasks = [Facts.of_headers([header]).task(str(header["task"])) for header in headers]
     metrics: dict[str, set[str]] = {}
     for task in tasks:
-        metrics.setdefault(_with(task.name, task.variant), set()).add(task.metric)
+        known = metrics.setdefault(_with(task.name, task.variant), set())
+        known |= {task.metric} - {""}  # one that isn't known is no other metric
     shown: list[str] = []
     names: dict[str, dict[str, None]] = {}
     for task in tasks:
@@ -34,7 +35,7 @@ def told_apart(
     if all(set(several) == {task} for task, several in names.items()):
         return list(headers), []
     found: list[Mapping[str, Any]] = [
-        _renamed(header, task, name, names)
+        _renamed(header, task, name, names) if _is_concerned(header, name, names) else header
         for header, task, name in zip(headers, tasks, shown, strict=True)
     ]
     notes = [
@@ -49,6 +50,19 @@ def told_apart(
 def _with(name: str, *parts: str) -> str:
     said = ", ".join(filter(None, parts))
     return f"{name} ({said})" if said else name
+
+
+def _is_concerned(
+    header: Mapping[str, Any], name: str, names: Mapping[str, Collection[str]]
+) -> bool:
+    """Whether a cell gets another name for its task, or says that a role can be confirmed in a task
+    that gets one.
+    """
+    if name != header["task"]:
+        return True
+    roles = (header.get("facts") or {}).get("roles", {}).values()
+    confirming = {task for role in roles for task in role.get("confirmed_on", {})}
+    return any(set(several) != {task} for task, several in names.items() if task in confirming)
 
 
 def _renamed(
