@@ -4,6 +4,7 @@ they come through to every table in the right words; variants of a task are neve
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from circuitwatch.facts import Facts, TaskFacts
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.results import Results
 from circuitwatch.results import open as open_results
+from circuitwatch.summary.heads.transfer import read_transfer, transfer_table
 from circuitwatch.summary.importers import Request, read_sources
 from circuitwatch.summary.variants import told_apart
 
@@ -272,3 +274,33 @@ def test_who_says_nothing_of_its_task_stands_beside_a_variant() -> None:
     assert [header["task"] for header in told] == ["rivers (tens)", "rivers", "run", "rivers"]
     assert told[2] is foreign and told[3] is silent and len(notes) == 1
     assert told_apart([plain, silent]) == ([plain, silent], [])  # no metric is no other metric
+
+
+def test_transfer_has_the_names_of_variants(tmp_path: Path) -> None:
+    """The files of both models say `capitals`; only the larger one's prompts are of a variant."""
+    circuits = {100: [0, 1, 2], 200: [1, 2, 3]}
+    for model, variant in (("small", ""), ("larger", "tens")):
+        write_cell(tmp_path, facts_of(variant), model=model, task="capitals", seed=0)
+        rows = [
+            (circuit, at, 0.5 + 0.1 * (circuit == at)) for circuit in circuits for at in circuits
+        ]
+        table = pd.DataFrame(rows, columns=["circuit_step", "model_step", "faithfulness"]).assign(
+            task="capitals", circuit_task="capitals", edges=3, value=0.5, recovery=0.5
+        )
+        for which in ("circuit", "model"):
+            table[f"{which}_tokens"] = table[f"{which}_step"] * PER_STEP
+        folder = tmp_path / model / "transfer" / "seed0"
+        folder.mkdir(parents=True)
+        table.to_parquet(folder / "step100.parquet")
+    cells = [
+        replace(cell, circuits={step: np.array(c) for step, c in circuits.items()})
+        for cell in read_sources(Request((str(tmp_path),), tmp_path)).cells
+    ]
+    transfer = read_transfer(tmp_path, cells)
+    for column in ("task", "circuit_task"):
+        assert set(zip(transfer["model"], transfer[column], strict=True)) == {
+            ("small", "capitals"),
+            ("larger", "capitals (tens)"),
+        }
+    found = transfer_table(transfer, cells)
+    assert found["edge_jaccard"].tolist() == [0.5, 0.5] and found["own"].tolist() == [0.6, 0.6]

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from circuitwatch.facts import Facts, TaskFacts
+from circuitwatch.summary.cells import RECORDED_TASK
 
 
 def told_apart(
@@ -19,7 +20,8 @@ def told_apart(
     """What cells say of themselves (`cell.json`), those of a variant or of another metric under a
     task name of their own; and notes on tasks of which there are several.
 
-    What they say of the task, and of roles that can be confirmed in it, is under the new name too.
+    What they say of the task, and of roles that can be confirmed in it, is under the new name too;
+    the name in the files is kept beside it (`cells.RECORDED_TASK`).
     """
     tasks = [Facts.of_headers([header]).task(str(header["task"])) for header in headers]
     metrics: dict[str, set[str]] = {}
@@ -86,7 +88,8 @@ def _renamed(
         for role, item in facts["roles"].items()
     }
     tasks = {name: {**facts["tasks"][task.name], "name": name, "words": words}}
-    return {**header, "task": name, "facts": {**facts, "tasks": tasks, "roles": roles}}
+    facts = {**facts, "tasks": tasks, "roles": roles}
+    return {**header, "task": name, RECORDED_TASK: task.name, "facts": facts}
 
 
 def _under_all_names(
