@@ -5,6 +5,7 @@ they come through to every table in the right words; variants of a task are neve
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.results import Results
 from circuitwatch.results import open as open_results
 from circuitwatch.summary.heads.transfer import read_transfer, transfer_table
-from circuitwatch.summary.importers import Request, read_sources
+from circuitwatch.summary.importers import Request, read_sources, wandb_runs
+from circuitwatch.summary.importers.wandb_runs import find_runs
 from circuitwatch.summary.variants import told_apart
+from support.wandb_server import FakeApi, FakeRun
 
 STEPS = [0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600]
 PER_STEP = 1000
@@ -104,10 +107,16 @@ def record(step: int, rng: np.random.Generator) -> CheckpointRecord:
 
 
 def write_cell(
-    folder: Path, facts: Facts, *, model: str, task: str, seed: int, **config: Any
+    folder: Path,
+    facts: Facts,
+    *,
+    model: str,
+    task: str,
+    seed: int,
+    config: dict[str, Any] | None = None,
 ) -> Cell:
     header = {
-        "config": {"heads": {}, "task": {"name": task}, **config},
+        "config": {"heads": {}, "task": {"name": task}, **(config or {})},
         "model": {"name": model, "params_total": 1000 * len(model), "n_layers": 1, "n_heads": 2},
         "task": task,
         "seed": seed,
@@ -304,3 +313,53 @@ def test_transfer_has_the_names_of_variants(tmp_path: Path) -> None:
         }
     found = transfer_table(transfer, cells)
     assert found["edge_jaccard"].tolist() == [0.5, 0.5] and found["own"].tolist() == [0.6, 0.6]
+
+
+def rivers(metric: str) -> Facts:
+    return Facts(
+        {"rivers": TaskFacts("rivers", "rivers", metric, metric_words=metric)}, {"sink": ROLE}, {}
+    )
+
+
+def test_a_metric_of_cells_is_not_pooled_with_another_one_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = write_cell(tmp_path, rivers("logit_diff"), model="small", task="rivers", seed=0)
+    logged = [{"tokens": r.tokens, "behaviour/value": 7.0} for r in cell.records()]
+    runs = [
+        FakeRun(
+            metric or "no facts",
+            {"model": "small", "task": "rivers", "seed": seed}
+            | ({"facts": rivers(metric).of_cell("rivers")} if metric else {}),
+            logged,
+        )
+        for seed, metric in enumerate(("prob_diff", "logit_diff", ""))
+    ]
+    monkeypatch.setattr(
+        wandb_runs, "find_runs", partial(find_runs, api=lambda: FakeApi({"me/p": runs}))
+    )
+    curves = read_sources(Request(("wandb:me/p", str(tmp_path)), tmp_path)).curves
+    table = curves.table[curves.table["quantity"] == "behaviour/value"]
+    assert {(task, seed) for task, seed in zip(table["task"], table["seed"], strict=True)} == {
+        ("rivers (logit_diff)", 0),
+        ("rivers (prob_diff)", 0),
+        ("rivers (logit_diff)", 1),
+        ("rivers", 2),
+    }
+    assert set(table.loc[table["task"] == "rivers (prob_diff)", "value"]) == {7.0}
+    assert sum("tasks here" in note for note in curves.notes) == 1
+    assert not [note for note in curves.notes if "median" in note]
+
+
+def test_two_files_of_the_same_name_are_two_tasks(tmp_path: Path) -> None:
+    for model, content in (("small", "0123456789"), ("larger", "abcdef0123")):
+        config = {"task": {"name": "rivers", "path": "rivers.csv", "sha256": content}}
+        write_cell(tmp_path, rivers("prob_diff"), model=model, task="rivers", seed=0, config=config)
+    sources = read_sources(Request((str(tmp_path),), tmp_path))
+    assert [cell.task for cell in sources.cells] == [
+        "rivers (file 01234567)",
+        "rivers (file abcdef01)",
+    ]
+    assert any("2 tasks here: rivers (file 01234567)" in note for note in sources.curves.notes)
+    one = read_sources(Request((str(tmp_path / "small"),), tmp_path))
+    assert [cell.task for cell in one.cells] == ["rivers"]

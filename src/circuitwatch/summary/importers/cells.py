@@ -34,7 +34,6 @@ from circuitwatch.summary.curves import (
     empty_table,
 )
 from circuitwatch.summary.overlaps import with_final
-from circuitwatch.summary.variants import told_apart
 
 PER_PROMPT = {
     "behaviour/value": "value",
@@ -65,13 +64,11 @@ def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
 
 
 def read_cells(cells: Sequence[Cell]) -> tuple[list[CellData], list[str]]:
-    """Cells by model size, model, task and seed, and notes: on records that are damaged, and on
-    tasks that are several (`variants`).
-    """
-    headers, notes = told_apart([cell.header for cell in cells])
+    """Cells by model size, model, task and seed, and notes on records that are damaged."""
+    notes: list[str] = []
     every: list[CellData] = []
-    for cell, header in zip(cells, headers, strict=True):
-        data = read_cell(Cell(cell.folder, dict(header)), notes)
+    for cell in cells:
+        data = read_cell(cell, notes)
         if len(data.curves):
             every.append(data)
         else:
