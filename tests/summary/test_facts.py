@@ -18,8 +18,10 @@ from circuitwatch.facts import Facts, TaskFacts
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.results import Results
 from circuitwatch.results import open as open_results
+from circuitwatch.summary.curves import combine
 from circuitwatch.summary.heads.transfer import read_transfer, transfer_table
 from circuitwatch.summary.importers import Request, read_sources, wandb_runs
+from circuitwatch.summary.importers.cells import curves_of, read_cells
 from circuitwatch.summary.importers.wandb_runs import find_runs
 from circuitwatch.summary.variants import told_apart
 from support.wandb_server import FakeApi, FakeRun
@@ -363,3 +365,54 @@ def test_two_files_of_the_same_name_are_two_tasks(tmp_path: Path) -> None:
     assert any("2 tasks here: rivers (file 01234567)" in note for note in sources.curves.notes)
     one = read_sources(Request((str(tmp_path / "small"),), tmp_path))
     assert [cell.task for cell in one.cells] == ["rivers"]
+
+
+def test_a_curve_is_read_as_its_own_cell_says(tmp_path: Path) -> None:
+    """The larger model's cell has another threshold, and says that the loss rises."""
+    other = replace(ROLE, threshold=0.6)
+    rising = replace(LOSS, rise=0.9, falls=False)
+    others = replace(
+        OWN,
+        roles={"sink": other},
+        quantities={**OWN.quantities, LOSS.key: rising, other.quantity.key: other.quantity},
+    )
+    for model, facts in (("small", OWN), ("larger", others)):
+        for seed in (0, 1):
+            write_cell(tmp_path / "s", facts, model=model, task="capitals", seed=seed)
+    results = open_results(tmp_path / "s", n_bootstrap=10)
+    rows = {(row.model, row.quantity): row for row in results.emergence}
+    roles = results.tables["roles"].frame().set_index("model")
+    for model, threshold in (("small", 0.3), ("larger", 0.6)):
+        assert rows[model, "roles/sink/max"].level == threshold
+        assert set(roles.loc[model, "threshold"]) == {threshold}
+        first_held = roles.loc[model, "held_from"].to_numpy()
+        assert (roles.loc[model, "tokens"].to_numpy() <= first_held * 1.001).all()
+    assert roles.loc["small", "tokens"].max() < roles.loc["larger", "tokens"].min()
+    assert rows["small", "mine/loss"].level == pytest.approx(7, abs=0.3)
+    assert rows["larger", "mine/loss"].level == 0.9
+    said = [note for note in results.notes if "cells disagree" in note]
+    assert len(said) == 2
+    assert said[0].startswith(
+        "role sink: cells disagree (threshold 0.3 in small capitals seed0, 0.6 in larger capitals "
+        "seed0): each curve is read as its own cell says; words"
+    )
+    assert said[1].startswith("quantity mine/loss: cells disagree (rise half-rise in small")
+    assert "falls True in small capitals seed0, False in larger" in said[1]
+
+
+def test_thresholds_of_cells_that_say_no_facts(tmp_path: Path) -> None:
+    """Cells of earlier versions have them in their configurations only."""
+    cells = [
+        write_cell(tmp_path / "s", OWN, model=model, task="capitals", seed=0, config=config)
+        for model, config in (
+            ("small", {}),
+            ("larger", {"heads": {"thresholds": {"induction": 0.25}}}),
+        )
+    ]
+    for cell in cells:
+        del cell.header["facts"]
+    curves = combine([curves_of(read_cells(cells)[0])])
+    for model, threshold in (("small", 0.5), ("larger", 0.25)):
+        facts = curves.facts_of((model, "-", "roles/induction/max", 0))
+        assert facts.quantity("roles/induction/max").rise == threshold
+    assert sum("role induction: cells disagree" in note for note in curves.notes) == 1

@@ -154,7 +154,7 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
     Standard errors come from the scalars' 95 % intervals. Checkpoints with the weights of another
     are left out.
     """
-    facts = Facts.of_headers([cell.header for cell in cells])
+    facts = Facts.of_headers([cell.header for cell in in_order(list(cells))])
     tables: list[pd.DataFrame] = []
     notes: list[str] = []
     by_prompt: dict[CurveKey, pd.DataFrame] = {}
@@ -168,7 +168,7 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
         if own.empty:
             notes.append(f"{about}: no record that could be used")
             continue
-        tables.append(_long(cell, own, facts, tasks))
+        tables.append(_long(cell, own, Facts.together([cell.facts, facts]), tasks))
         by_prompt |= _by_prompt(cell, own)
         if ABOVE_CHANCE in own:
             known = {
@@ -195,6 +195,7 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
         by_prompt,
         not_above_chance=not_above,
         cell_facts=facts,
+        said=[((cell.model, cell.task, cell.seed), cell.header) for cell in in_order(list(cells))],
     )
 
 

@@ -116,6 +116,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None 
     source = found.source
     rows: list[dict[str, Any]] = []
     not_above: dict[BehaviourKey, dict[float, str]] = {}
+    said: list[tuple[BehaviourKey, Mapping[str, Any]]] = []
     empty, failed = [], {}
     for run, header in zip(found.runs, found.headers, strict=True):
         try:
@@ -125,13 +126,15 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None 
             failed[str(run.name)] = _reason(error)
             continue
         rows += of_run
-        if of_run and (chance := chance_of_run(history)):
-            of = of_run[0]["model"], str(header["task"]), of_run[0]["seed"]
-            not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(
-                chance
-            )
         if not of_run:
             empty.append(str(run.name))
+            continue
+        model = str(of_run[0]["model"])
+        of = registry.name_of(model) or model, str(header["task"]), int(of_run[0]["seed"])
+        if header["facts"]:
+            said.append((of, header))
+        if chance := chance_of_run(history):
+            not_above.setdefault(of, {}).update(chance)
     notes = [
         f"{source}: run {run}: history can't be read ({why}): left out"
         for run, why in failed.items()
@@ -161,6 +164,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None 
         cell_facts=(
             Facts.of_headers(found.headers) if any(h["facts"] for h in found.headers) else None
         ),
+        said=said,
     )
 
 
