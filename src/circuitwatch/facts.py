@@ -116,9 +116,9 @@ class Facts:
         return cls(_in_order(tasks), _in_order(roles), _in_order(quantities))
 
     def of_cell(self, task: str) -> dict[str, Any]:
-        """As `cell.json` keeps it: one task, all roles and quantities."""
+        """As `cell.json` keeps it: one task, known or not, and all roles and quantities."""
         return {
-            "tasks": {task: _written(self.tasks[task])},
+            "tasks": {task: _written(self.task(task))},
             "roles": {name: _written(role) for name, role in self.roles.items()},
             "quantities": {key: _written(q) for key, q in self.quantities.items()},
         }

@@ -4,6 +4,8 @@ they come through to every table in the right words; variants of a task are neve
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,13 @@ from circuitwatch.facts import Facts, TaskFacts
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.results import Results
 from circuitwatch.results import open as open_results
-from circuitwatch.summary.importers import Request, read_sources
+from circuitwatch.summary.curves import combine
+from circuitwatch.summary.heads.transfer import read_transfer, transfer_table
+from circuitwatch.summary.importers import Request, read_sources, wandb_runs
+from circuitwatch.summary.importers.cells import curves_of, read_cells
+from circuitwatch.summary.importers.wandb_runs import find_runs
 from circuitwatch.summary.variants import told_apart
+from support.wandb_server import FakeApi, FakeRun
 
 STEPS = [0, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600]
 PER_STEP = 1000
@@ -102,10 +109,16 @@ def record(step: int, rng: np.random.Generator) -> CheckpointRecord:
 
 
 def write_cell(
-    folder: Path, facts: Facts, *, model: str, task: str, seed: int, **config: Any
+    folder: Path,
+    facts: Facts,
+    *,
+    model: str,
+    task: str,
+    seed: int,
+    config: dict[str, Any] | None = None,
 ) -> Cell:
     header = {
-        "config": {"heads": {}, "task": {"name": task}, **config},
+        "config": {"heads": {}, "task": {"name": task}, **(config or {})},
         "model": {"name": model, "params_total": 1000 * len(model), "n_layers": 1, "n_heads": 2},
         "task": task,
         "seed": seed,
@@ -255,3 +268,151 @@ def test_two_metrics_of_a_task_are_two_tasks() -> None:
     assert told_apart(headers[:1]) == (headers[:1], [])
     units = [Facts.of_headers([header]).unit("behaviour/value", header["task"]) for header in told]
     assert units == ["probability difference", "log-probability of the answer"]
+
+
+def test_who_says_nothing_of_its_task_stands_beside_a_variant() -> None:
+    """A run of another program, and a cell of a task that is not installed."""
+    variant, plain = (
+        {"task": "rivers", "facts": Facts({"rivers": said}, {"sink": ROLE}).of_cell("rivers")}
+        for said in (
+            TaskFacts("rivers", "rivers", "prob_diff", variant="tens"),
+            TaskFacts("rivers", "rivers", "prob_diff"),
+        )
+    )
+    foreign = {"task": "run", "config": {"model": "mine", "lr": 0.1}, "facts": {}}
+    silent = {"task": "rivers", "config": {}}
+    told, notes = told_apart([variant, plain, foreign, silent])
+    assert [header["task"] for header in told] == ["rivers (tens)", "rivers", "run", "rivers"]
+    assert told[2] is foreign and told[3] is silent and len(notes) == 1
+    assert told_apart([plain, silent]) == ([plain, silent], [])  # no metric is no other metric
+
+
+def test_transfer_has_the_names_of_variants(tmp_path: Path) -> None:
+    """The files of both models say `capitals`; only the larger one's prompts are of a variant."""
+    circuits = {100: [0, 1, 2], 200: [1, 2, 3]}
+    for model, variant in (("small", ""), ("larger", "tens")):
+        write_cell(tmp_path, facts_of(variant), model=model, task="capitals", seed=0)
+        rows = [
+            (circuit, at, 0.5 + 0.1 * (circuit == at)) for circuit in circuits for at in circuits
+        ]
+        table = pd.DataFrame(rows, columns=["circuit_step", "model_step", "faithfulness"]).assign(
+            task="capitals", circuit_task="capitals", edges=3, value=0.5, recovery=0.5
+        )
+        for which in ("circuit", "model"):
+            table[f"{which}_tokens"] = table[f"{which}_step"] * PER_STEP
+        folder = tmp_path / model / "transfer" / "seed0"
+        folder.mkdir(parents=True)
+        table.to_parquet(folder / "step100.parquet")
+    cells = [
+        replace(cell, circuits={step: np.array(c) for step, c in circuits.items()})
+        for cell in read_sources(Request((str(tmp_path),), tmp_path)).cells
+    ]
+    transfer = read_transfer(tmp_path, cells)
+    for column in ("task", "circuit_task"):
+        assert set(zip(transfer["model"], transfer[column], strict=True)) == {
+            ("small", "capitals"),
+            ("larger", "capitals (tens)"),
+        }
+    found = transfer_table(transfer, cells)
+    assert found["edge_jaccard"].tolist() == [0.5, 0.5] and found["own"].tolist() == [0.6, 0.6]
+
+
+def rivers(metric: str) -> Facts:
+    return Facts(
+        {"rivers": TaskFacts("rivers", "rivers", metric, metric_words=metric)}, {"sink": ROLE}, {}
+    )
+
+
+def test_a_metric_of_cells_is_not_pooled_with_another_one_of_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = write_cell(tmp_path, rivers("logit_diff"), model="small", task="rivers", seed=0)
+    logged = [{"tokens": r.tokens, "behaviour/value": 7.0} for r in cell.records()]
+    runs = [
+        FakeRun(
+            metric or "no facts",
+            {"model": "small", "task": "rivers", "seed": seed}
+            | ({"facts": rivers(metric).of_cell("rivers")} if metric else {}),
+            logged,
+        )
+        for seed, metric in enumerate(("prob_diff", "logit_diff", ""))
+    ]
+    monkeypatch.setattr(
+        wandb_runs, "find_runs", partial(find_runs, api=lambda: FakeApi({"me/p": runs}))
+    )
+    curves = read_sources(Request(("wandb:me/p", str(tmp_path)), tmp_path)).curves
+    table = curves.table[curves.table["quantity"] == "behaviour/value"]
+    assert {(task, seed) for task, seed in zip(table["task"], table["seed"], strict=True)} == {
+        ("rivers (logit_diff)", 0),
+        ("rivers (prob_diff)", 0),
+        ("rivers (logit_diff)", 1),
+        ("rivers", 2),
+    }
+    assert set(table.loc[table["task"] == "rivers (prob_diff)", "value"]) == {7.0}
+    assert sum("tasks here" in note for note in curves.notes) == 1
+    assert not [note for note in curves.notes if "median" in note]
+
+
+def test_two_files_of_the_same_name_are_two_tasks(tmp_path: Path) -> None:
+    for model, content in (("small", "0123456789"), ("larger", "abcdef0123")):
+        config = {"task": {"name": "rivers", "path": "rivers.csv", "sha256": content}}
+        write_cell(tmp_path, rivers("prob_diff"), model=model, task="rivers", seed=0, config=config)
+    sources = read_sources(Request((str(tmp_path),), tmp_path))
+    assert [cell.task for cell in sources.cells] == [
+        "rivers (file 01234567)",
+        "rivers (file abcdef01)",
+    ]
+    assert any("2 tasks here: rivers (file 01234567)" in note for note in sources.curves.notes)
+    one = read_sources(Request((str(tmp_path / "small"),), tmp_path))
+    assert [cell.task for cell in one.cells] == ["rivers"]
+
+
+def test_a_curve_is_read_as_its_own_cell_says(tmp_path: Path) -> None:
+    """The larger model's cell has another threshold, and says that the loss rises."""
+    other = replace(ROLE, threshold=0.6)
+    rising = replace(LOSS, rise=0.9, falls=False)
+    others = replace(
+        OWN,
+        roles={"sink": other},
+        quantities={**OWN.quantities, LOSS.key: rising, other.quantity.key: other.quantity},
+    )
+    for model, facts in (("small", OWN), ("larger", others)):
+        for seed in (0, 1):
+            write_cell(tmp_path / "s", facts, model=model, task="capitals", seed=seed)
+    results = open_results(tmp_path / "s", n_bootstrap=10)
+    rows = {(row.model, row.quantity): row for row in results.emergence}
+    roles = results.tables["roles"].frame().set_index("model")
+    for model, threshold in (("small", 0.3), ("larger", 0.6)):
+        assert rows[model, "roles/sink/max"].level == threshold
+        assert set(roles.loc[model, "threshold"]) == {threshold}
+        first_held = roles.loc[model, "held_from"].to_numpy()
+        assert (roles.loc[model, "tokens"].to_numpy() <= first_held * 1.001).all()
+    assert roles.loc["small", "tokens"].max() < roles.loc["larger", "tokens"].min()
+    assert rows["small", "mine/loss"].level == pytest.approx(7, abs=0.3)
+    assert rows["larger", "mine/loss"].level == 0.9
+    said = [note for note in results.notes if "cells disagree" in note]
+    assert len(said) == 2
+    assert said[0].startswith(
+        "role sink: cells disagree (threshold 0.3 in small capitals seed0, 0.6 in larger capitals "
+        "seed0): each curve is read as its own cell says; words"
+    )
+    assert said[1].startswith("quantity mine/loss: cells disagree (rise half-rise in small")
+    assert "falls True in small capitals seed0, False in larger" in said[1]
+
+
+def test_thresholds_of_cells_that_say_no_facts(tmp_path: Path) -> None:
+    """Cells of earlier versions have them in their configurations only."""
+    cells = [
+        write_cell(tmp_path / "s", OWN, model=model, task="capitals", seed=0, config=config)
+        for model, config in (
+            ("small", {}),
+            ("larger", {"heads": {"thresholds": {"induction": 0.25}}}),
+        )
+    ]
+    for cell in cells:
+        del cell.header["facts"]
+    curves = combine([curves_of(read_cells(cells)[0])])
+    for model, threshold in (("small", 0.5), ("larger", 0.25)):
+        facts = curves.facts_of((model, "-", "roles/induction/max", 0))
+        assert facts.quantity("roles/induction/max").rise == threshold
+    assert sum("role induction: cells disagree" in note for note in curves.notes) == 1

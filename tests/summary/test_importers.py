@@ -30,7 +30,7 @@ from circuitwatch.summary.importers import kind_of, parse_request, read_sources
 from circuitwatch.summary.importers.cells import curves_of, read_cells
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import read_tidy, to_numbers
-from circuitwatch.summary.importers.wandb_runs import connect, read_runs
+from circuitwatch.summary.importers.wandb_runs import connect, find_runs, read_runs
 from circuitwatch.summary.statistics.emergence import fit_emergence
 from support.wandb_server import FakeApi, FakeRun, running_wandb
 
@@ -788,7 +788,7 @@ def test_the_double_has_the_signatures_of_the_real_api() -> None:
 
 def test_runs_give_what_their_cells_give(sweep_folder: Path) -> None:
     projects = fake_project(sweep_folder)
-    curves = read_runs("me/proj", registry=REGISTRY, api=lambda: FakeApi(projects))
+    curves = read_runs(find_runs("me/proj", lambda: FakeApi(projects)), registry=REGISTRY)
     of_cells = curves_of(read_cells(find_cells(sweep_folder))[0])
     logged = replace(
         of_cells, table=of_cells.table[~of_cells.table["quantity"].str.contains("_final")]
@@ -798,7 +798,7 @@ def test_runs_give_what_their_cells_give(sweep_folder: Path) -> None:
     assert set(curves.not_above_chance["nano-100k", "ioi", 0].values()) == {"value and effect"}
     assert noted(curves, r"run torn: history can't be read \(too slow\)")
     assert noted(curves, r"1 runs \(other\) log no number beside tokens or step")
-    group = read_runs("me/proj/demo", registry=REGISTRY, api=lambda: FakeApi(projects))
+    group = read_runs(find_runs("me/proj/demo", lambda: FakeApi(projects)), registry=REGISTRY)
     assert group.notes == [] and len(group.table) == len(curves.table)
 
 
@@ -808,7 +808,7 @@ def test_runs_of_other_programs() -> None:
     ]
     rows += [{"_step": 4, "step": 30, "eval/acc": 0.9}]  # resumed: logged again
     api = FakeApi({"me/p": [FakeRun("mine", {"model": "mine", "params": 5000, "seed": 3}, rows)]})
-    curves = read_runs("me/p", registry=REGISTRY, tokens_per_step=100, api=lambda: api)
+    curves = read_runs(find_runs("me/p", lambda: api), registry=REGISTRY, tokens_per_step=100)
     assert curves.curve("mine", "run", "eval/acc", 3).to_dict() == {
         0.0: 0.0,
         1000.0: 0.25,
@@ -828,7 +828,7 @@ def test_runs_of_other_programs() -> None:
 def test_projects_that_are_not_there(project: str, says: str) -> None:
     api = FakeApi({"me/p": [FakeRun("a", {}, [])]})
     with pytest.raises(UserError, match=says):
-        read_runs(project, registry=REGISTRY, api=lambda: api)
+        find_runs(project, lambda: api)
 
 
 def test_without_an_account_there_is_one_line(
@@ -853,7 +853,7 @@ from circuitwatch.summary.importers.registry import Registry
 wandb_runs.TIMEOUT = 3
 for project in sys.argv[2:]:
     try:
-        curves = wandb_runs.read_runs(project, registry=Registry())
+        curves = wandb_runs.read_runs(wandb_runs.find_runs(project), registry=Registry())
         curves.table.to_parquet(sys.argv[1])
     except UserError as error:
         print(error)

@@ -17,6 +17,8 @@ from circuitwatch.records import DUPLICATE_OF, Edges
 
 NO_TASK = "-"
 """The task of what is a model's, whatever the task of the cell that recorded it."""
+RECORDED_TASK = "recorded_task"
+"""Where a header has its task's name in the files, if the summary gives it another (`variants`)."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,11 @@ class CellData:
     def task(self) -> str:
         """Name of the task."""
         return str(self.header["task"])
+
+    @property
+    def recorded_task(self) -> str:
+        """Name of the task in the files of the sweep."""
+        return str(self.header.get(RECORDED_TASK, self.task))
 
     @property
     def seed(self) -> int:

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
+from circuitwatch.summary.disagreements import disagreements
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
 
 KEYS = ("model", "task", "quantity", "seed")
@@ -54,7 +57,9 @@ class Curves:
         notes: what was left out, changed or doubtful, one line each.
         prompts: for some curves the values per prompt, one row a checkpoint (indexed by tokens),
             one column a prompt.
-        cell_facts: what the cells among the sources say of tasks, roles and quantities.
+        cell_facts: what the cells among the sources say of tasks, roles and quantities; of one name
+            the first is believed.
+        said: the headers (`cell.json`) of these cells, each with its model, task and seed.
         not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not
             above chance there (`value`, `effect`, `value and effect`); empty where it is.
     """
@@ -64,11 +69,33 @@ class Curves:
     prompts: Mapping[CurveKey, pd.DataFrame] = field(default_factory=dict)
     not_above_chance: Mapping[BehaviourKey, Mapping[float, str]] = field(default_factory=dict)
     cell_facts: Facts | None = None
+    said: Sequence[tuple[BehaviourKey, Mapping[str, Any]]] = ()
 
     @cached_property
     def facts(self) -> Facts:
         """What is known of its tasks, roles, quantities: as cells say, else this installation."""
         return self.cell_facts or Facts.of_installation()
+
+    def facts_of(self, key: CurveKey) -> Facts:
+        """What is known where a curve comes from: as the cells of its model, seed and, unless it is
+        a model's, task say; beside that as all say.
+        """
+        model, task, _, seed = key
+        of = (model, task, seed)
+        if of not in self._facts_of:
+            own = [
+                header
+                for (a_model, a_task, a_seed), header in self.said
+                if (a_model, a_seed) == (model, seed) and task in (a_task, NO_TASK)
+            ]
+            own_facts = [Facts.of_headers(own)] if own else []
+            self._facts_of[of] = Facts.together([*own_facts, self.facts])
+        return self._facts_of[of]
+
+    @cached_property
+    def _facts_of(self) -> dict[BehaviourKey, Facts]:
+        """What `facts_of` has found."""
+        return {}
 
     def chance_of(self, key: CurveKey, tokens: pd.Series) -> list[str] | None:
         """What of a behaviour is not above chance at some token counts, empty where it is; none for
@@ -161,7 +188,11 @@ def combine(parts: Sequence[Curves]) -> Curves:
             not_above.setdefault(behaviour, {}).update(known)
     said = [part.cell_facts for part in parts if part.cell_facts is not None]
     facts = Facts.together(said) if said else None
-    return Curves(table, notes, prompts, not_above, facts)
+    headers = [header for part in parts for header in part.said]
+    notes += disagreements(
+        [(f"{model} {task} seed{seed}", header) for (model, task, seed), header in headers]
+    )
+    return Curves(table, notes, prompts, not_above, facts, headers)
 
 
 def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -52,7 +52,8 @@ class Fits:
     def is_asked(self, key: CurveKey) -> bool:
         """Whether the rise of a curve is looked for."""
         return (
-            self._threshold(key) is not None or self.curves.facts.quantity(key[2]).rise is not None
+            self._threshold(key) is not None
+            or self.curves.facts_of(key).quantity(key[2]).rise is not None
         )
 
     def curve(self, key: CurveKey) -> Curve:
@@ -104,7 +105,7 @@ class Fits:
         rows = self.curves.rows(key)
         if len(rows) > LONGEST:
             rows = rows.iloc[evenly(rows["tokens"].to_numpy())]
-        quantity, level = self.curves.facts.of_task(key[2], key[1]), self._threshold(key)
+        quantity, level = self.curves.facts_of(key).of_task(key[2], key[1]), self._threshold(key)
         if level is None and not isinstance(quantity.rise, str):
             level = quantity.rise
         return Curve(

@@ -2,7 +2,8 @@
 values have nothing in common that could be pooled.
 
 A variant (`facts.TaskFacts.variant`) is always part of the task's name, `greater_than (tens)`; a
-metric is where cells of a task differ in it.
+metric, and a user's own file of prompts, are where cells of a task differ in them. All sources of a
+summary are looked at together.
 """
 
 from __future__ import annotations
@@ -11,30 +12,33 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from circuitwatch.facts import Facts, TaskFacts
+from circuitwatch.summary.cells import RECORDED_TASK
 
 
 def told_apart(
     headers: Sequence[Mapping[str, Any]],
 ) -> tuple[list[Mapping[str, Any]], list[str]]:
-    """What cells say of themselves (`cell.json`), those of a variant or of another metric under a
-    task name of their own; and notes on tasks of which there are several.
+    """What cells and logged runs say of themselves (`cell.json`), those of a variant, of another
+    metric or of another file of prompts under a task name of their own; and notes on tasks of which
+    there are several.
 
-    What they say of the task, and of roles that can be confirmed in it, is under the new name too.
+    What they say of the task, and of roles that can be confirmed in it, is under the new name too;
+    the name in the files is kept beside it (`cells.RECORDED_TASK`).
     """
     tasks = [Facts.of_headers([header]).task(str(header["task"])) for header in headers]
-    metrics: dict[str, set[str]] = {}
-    for task in tasks:
-        metrics.setdefault(_with(task.name, task.variant), set()).add(task.metric)
+    metrics = [task.metric_words or task.metric for task in tasks]
+    files = [_file_of(header) for header in headers]
+    usual = [_with(task.name, task.variant) for task in tasks]
     shown: list[str] = []
     names: dict[str, dict[str, None]] = {}
-    for task in tasks:
-        several = len(metrics[_with(task.name, task.variant)]) > 1
-        shown.append(_with(task.name, task.variant, task.metric_words if several else ""))
+    of_metric, of_file = _differing(usual, metrics), _differing(usual, files)
+    for task, metric, file in zip(tasks, of_metric, of_file, strict=True):
+        shown.append(_with(task.name, task.variant, metric, file))
         names.setdefault(task.name, {})[shown[-1]] = None
     if all(set(several) == {task} for task, several in names.items()):
         return list(headers), []
     found: list[Mapping[str, Any]] = [
-        _renamed(header, task, name, names)
+        _renamed(header, task, name, names) if _is_concerned(header, name, names) else header
         for header, task, name in zip(headers, tasks, shown, strict=True)
     ]
     notes = [
@@ -46,9 +50,39 @@ def told_apart(
     return found, notes
 
 
+def _file_of(header: Mapping[str, Any]) -> str:
+    """The beginning of the SHA-256 of a user's file of prompts; empty for tasks that need none."""
+    task = (header.get("config") or {}).get("task")
+    found = task.get("sha256") if isinstance(task, Mapping) else None
+    return f"file {str(found)[:8]}" if found else ""
+
+
+def _differing(tasks: Sequence[str], said: Sequence[str]) -> list[str]:
+    """What is said of each task where several different things are said of it, else nothing;
+    saying nothing is no difference.
+    """
+    known: dict[str, set[str]] = {}
+    for task, what in zip(tasks, said, strict=True):
+        known.setdefault(task, set()).update({what} - {""})
+    return [what if len(known[task]) > 1 else "" for task, what in zip(tasks, said, strict=True)]
+
+
 def _with(name: str, *parts: str) -> str:
     said = ", ".join(filter(None, parts))
     return f"{name} ({said})" if said else name
+
+
+def _is_concerned(
+    header: Mapping[str, Any], name: str, names: Mapping[str, Collection[str]]
+) -> bool:
+    """Whether a cell gets another name for its task, or says that a role can be confirmed in a task
+    that gets one.
+    """
+    if name != header["task"]:
+        return True
+    roles = (header.get("facts") or {}).get("roles", {}).values()
+    confirming = {task for role in roles for task in role.get("confirmed_on", {})}
+    return any(set(several) != {task} for task, several in names.items() if task in confirming)
 
 
 def _renamed(
@@ -72,7 +106,8 @@ def _renamed(
         for role, item in facts["roles"].items()
     }
     tasks = {name: {**facts["tasks"][task.name], "name": name, "words": words}}
-    return {**header, "task": name, "facts": {**facts, "tasks": tasks, "roles": roles}}
+    facts = {**facts, "tasks": tasks, "roles": roles}
+    return {**header, "task": name, RECORDED_TASK: task.name, "facts": facts}
 
 
 def _under_all_names(

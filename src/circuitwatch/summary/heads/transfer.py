@@ -43,7 +43,8 @@ def read_transfer(
     sweep: Path, cells: list[CellData], notes: list[str] | None = None
 ) -> pd.DataFrame:
     """All transfer files of a sweep's models, by step: model, seed, then the files' columns;
-    without checkpoints that have the weights of another.
+    without checkpoints that have the weights of another. Tasks have the names that `cells` give
+    them, as the variant of a task has another name in the files.
 
     Only models and seeds that `cells` have, in their order. Empty, with the columns, where there is
     no file. One that is damaged is left out, with a line in `notes`.
@@ -54,6 +55,7 @@ def read_transfer(
         copies = {
             step for cell in own for step in cell.curves.loc[is_duplicate(cell.curves), "step"]
         }
+        shown = {cell.recorded_task: cell.task for cell in own}
         for path in sorted(
             (sweep / model / "transfer" / f"seed{seed}").glob("step*.parquet"), key=_step
         ):
@@ -69,7 +71,8 @@ def read_transfer(
                 continue
             table = table[~table["model_step"].isin(copies) & ~table["circuit_step"].isin(copies)]
             if len(table):
-                parts.append(table[COLUMNS].assign(model=model, seed=seed))
+                names = {name: table[name].replace(shown) for name in ("task", "circuit_task")}
+                parts.append(table[COLUMNS].assign(model=model, seed=seed, **names))
     if not parts:
         return pd.DataFrame(columns=["model", "seed", *COLUMNS])
     return pd.concat(parts, ignore_index=True)[["model", "seed", *COLUMNS]]

@@ -11,11 +11,12 @@ asks for it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
@@ -31,6 +32,10 @@ from circuitwatch.summary.importers.cells import (
 from circuitwatch.summary.importers.harness import find_results, is_result, read_harness
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import ALIASES, SUFFIXES, columns_of, read_tidy
+from circuitwatch.summary.variants import told_apart
+
+if TYPE_CHECKING:
+    from circuitwatch.summary.importers.wandb_runs import Runs
 
 __all__ = ["OPTIONS", "Request", "Sources", "kind_of", "parse_request", "read_sources"]
 
@@ -122,33 +127,67 @@ def read_sources(request: Request, suites: Iterable[Suite] = ()) -> Sources:
     """
     _check_columns(request)
     registry = Registry(suites)
-    parts: list[Curves] = []
     cells: list[Cell] = []
+    others: list[tuple[str, Runs | None]] = []
     notes: list[str] = []
     for source in request.sources:
-        try:
-            if kind_of(source) == "cells":
+        with _left_out(source, notes):
+            kind = kind_of(source)
+            if kind == "cells":
                 found, damaged = find_cells_below(Path(source).expanduser())
                 cells += found
                 notes += damaged
             else:
-                parts.append(_read(source, request, registry))
-        except UserError as error:
-            notes.append(f"left out: {error}")
-        except OSError as error:
-            notes.append(
-                f"left out: {error.filename or source}: can't be read ({error.strerror or error})"
-            )
+                others.append((source, _runs(source) if kind == "wandb" else None))
+    cells, others, told = _told_apart(cells, others)
+    parts: list[Curves] = []
+    for source, runs in others:
+        with _left_out(source, notes):
+            parts.append(_read(source, runs, request, registry))
     read, doubts = read_cells(cells)
     curves = combine([curves_of(read), *parts] if cells else parts)
     once, twice = _once(read)
-    curves.notes.extend([*doubts, *notes, *twice])
+    curves.notes.extend([*told, *doubts, *notes, *twice])
     if curves.table.empty:
         reasons = [note.removeprefix("left out: ") for note in curves.notes]
         raise UserError(
             "nothing to summarise: " + "; ".join(reasons or ["no source holds a value"])
         )
     return Sources(curves, once)
+
+
+@contextmanager
+def _left_out(source: str, notes: list[str]) -> Iterator[None]:
+    """A source that can't be used is a note."""
+    try:
+        yield
+    except UserError as error:
+        notes.append(f"left out: {error}")
+    except OSError as error:
+        notes.append(
+            f"left out: {error.filename or source}: can't be read ({error.strerror or error})"
+        )
+
+
+def _told_apart(
+    cells: Sequence[Cell], others: Sequence[tuple[str, Runs | None]]
+) -> tuple[list[Cell], list[tuple[str, Runs | None]], list[str]]:
+    """The same cells and runs, with the names that tasks have in the summary, and notes on tasks
+    that are several (`variants`).
+    """
+    said: list[Mapping[str, Any]] = [cell.header for cell in cells]
+    said += [header for _, runs in others if runs is not None for header in runs.headers]
+    headers, notes = told_apart(said)
+    of = iter(headers)
+    renamed = [Cell(cell.folder, dict(next(of))) for cell in cells]
+    return (
+        renamed,
+        [
+            (source, runs and replace(runs, headers=[next(of) for _ in runs.headers]))
+            for source, runs in others
+        ],
+        notes,
+    )
 
 
 def _once(cells: Sequence[CellData]) -> tuple[tuple[CellData, ...], list[str]]:
@@ -194,23 +233,29 @@ def kind_of(source: str) -> Kind:
     )
 
 
-def _read(source: str, request: Request, registry: Registry) -> Curves:
-    """The curves of a source that is no sweep."""
+def _runs(source: str) -> Runs:
+    """The runs of a source in W&B."""
+    from circuitwatch.summary.importers.wandb_runs import find_runs
+
+    return find_runs(source.removeprefix(WANDB))
+
+
+def _read(source: str, runs: Runs | None, request: Request, registry: Registry) -> Curves:
+    """The curves of a source that is no sweep; runs: those of one in W&B."""
+    if runs is not None:
+        from circuitwatch.summary.importers.wandb_runs import read_runs
+
+        return read_runs(runs, registry=registry, tokens_per_step=request.tokens_per_step)
     kind = kind_of(source)
     path = Path(source).expanduser()
     if kind == "harness":
         return read_harness(path, registry=registry, tokens_per_step=request.tokens_per_step)
-    if kind == "tidy":
-        return read_tidy(
-            path,
-            registry=registry,
-            columns=request.columns,
-            tokens_per_step=request.tokens_per_step,
-        )
-    from circuitwatch.summary.importers.wandb_runs import read_runs
-
-    project = source.removeprefix(WANDB)
-    return read_runs(project, registry=registry, tokens_per_step=request.tokens_per_step)
+    return read_tidy(
+        path,
+        registry=registry,
+        columns=request.columns,
+        tokens_per_step=request.tokens_per_step,
+    )
 
 
 def _is_result_file(path: Path) -> bool:

@@ -34,7 +34,6 @@ from circuitwatch.summary.curves import (
     empty_table,
 )
 from circuitwatch.summary.overlaps import with_final
-from circuitwatch.summary.variants import told_apart
 
 PER_PROMPT = {
     "behaviour/value": "value",
@@ -65,13 +64,11 @@ def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
 
 
 def read_cells(cells: Sequence[Cell]) -> tuple[list[CellData], list[str]]:
-    """Cells by model size, model, task and seed, and notes: on records that are damaged, and on
-    tasks that are several (`variants`).
-    """
-    headers, notes = told_apart([cell.header for cell in cells])
+    """Cells by model size, model, task and seed, and notes on records that are damaged."""
+    notes: list[str] = []
     every: list[CellData] = []
-    for cell, header in zip(cells, headers, strict=True):
-        data = read_cell(Cell(cell.folder, dict(header)), notes)
+    for cell in cells:
+        data = read_cell(cell, notes)
         if len(data.curves):
             every.append(data)
         else:
@@ -157,7 +154,7 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
     Standard errors come from the scalars' 95 % intervals. Checkpoints with the weights of another
     are left out.
     """
-    facts = Facts.of_headers([cell.header for cell in cells])
+    facts = Facts.of_headers([cell.header for cell in in_order(list(cells))])
     tables: list[pd.DataFrame] = []
     notes: list[str] = []
     by_prompt: dict[CurveKey, pd.DataFrame] = {}
@@ -171,7 +168,7 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
         if own.empty:
             notes.append(f"{about}: no record that could be used")
             continue
-        tables.append(_long(cell, own, facts, tasks))
+        tables.append(_long(cell, own, Facts.together([cell.facts, facts]), tasks))
         by_prompt |= _by_prompt(cell, own)
         if ABOVE_CHANCE in own:
             known = {
@@ -198,6 +195,7 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
         by_prompt,
         not_above_chance=not_above,
         cell_facts=facts,
+        said=[((cell.model, cell.task, cell.seed), cell.header) for cell in in_order(list(cells))],
     )
 
 

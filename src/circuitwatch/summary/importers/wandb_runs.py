@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,6 @@ from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_t
 from circuitwatch.summary.importers.cells import what_is_not_above
 from circuitwatch.summary.importers.checks import complete
 from circuitwatch.summary.importers.registry import Registry
-from circuitwatch.summary.variants import told_apart
 from circuitwatch.tracking import resolve_mode
 
 TIMEOUT = 30
@@ -69,24 +69,23 @@ def _reach(url: str) -> None:
         ) from error
 
 
-def read_runs(
-    project: str,
-    *,
-    registry: Registry,
-    tokens_per_step: float | None = None,
-    api: Callable[[], Any] = connect,
-) -> Curves:
-    """Curves of a project's runs.
+@dataclass(frozen=True)
+class Runs:
+    """The runs of a project (`source`), and what each says of itself, as `cell.json` has it: task,
+    configuration, and the facts that our own runs log.
+    """
 
-    Args:
-        project: `entity/project`, or `entity/project/group` for the runs of one group (a sweep of
-            ours).
-        registry: sizes and tokens per step of known models.
-        tokens_per_step: for runs that log steps and no tokens.
-        api: makes the API object.
+    source: str
+    runs: Sequence[Any]
+    headers: Sequence[Mapping[str, Any]]
 
-    Raises:
-        UserError: no account, no connection, no such project, or no run in it.
+
+def find_runs(project: str, api: Callable[[], Any] = connect) -> Runs:
+    """A project's runs, without their histories.
+
+    project: `entity/project`, or `entity/project/group` for the runs of one group (a sweep of
+    ours); api makes the API object. Raises UserError if there is no account, no connection, no such
+    project, or no run in it.
     """
     entity, _, rest = project.partition("/")
     name, _, group = rest.partition("/")
@@ -95,17 +94,31 @@ def read_runs(
             f"wandb:{project}: give wandb:<entity>/<project>, or wandb:<entity>/<project>/<group>"
         )
     source, client = f"wandb:{project}", api()
-    rows: list[dict[str, Any]] = []
-    not_above: dict[BehaviourKey, dict[float, str]] = {}
-    empty, failed = [], {}
     try:
         runs = list(
             client.runs(f"{entity}/{name}", filters={"group": group} if group else None, lazy=False)
         )
     except Exception as error:
         raise UserError(f"{source}: can't be read ({_reason(error)})") from error
-    headers, told = told_apart([_header(run) for run in runs])
-    for run, header in zip(runs, headers, strict=True):
+    if not runs:
+        raise UserError(f"{source}: no run there" + (f" of group {group}" if group else ""))
+    return Runs(source, runs, [_header(run) for run in runs])
+
+
+def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None = None) -> Curves:
+    """Curves of a project's runs.
+
+    Args:
+        found: see `find_runs`; the task of a run is the one that its header has.
+        registry: sizes and tokens per step of known models.
+        tokens_per_step: for runs that log steps and no tokens.
+    """
+    source = found.source
+    rows: list[dict[str, Any]] = []
+    not_above: dict[BehaviourKey, dict[float, str]] = {}
+    said: list[tuple[BehaviourKey, Mapping[str, Any]]] = []
+    empty, failed = [], {}
+    for run, header in zip(found.runs, found.headers, strict=True):
         try:
             history = list(run.scan_history())
             of_run = rows_of_run(run, history, header)
@@ -113,17 +126,16 @@ def read_runs(
             failed[str(run.name)] = _reason(error)
             continue
         rows += of_run
-        if of_run and (chance := chance_of_run(history)):
-            of = of_run[0]["model"], str(header["task"]), of_run[0]["seed"]
-            not_above.setdefault((registry.name_of(of[0]) or of[0], of[1], of[2]), {}).update(
-                chance
-            )
         if not of_run:
             empty.append(str(run.name))
-    if not runs:
-        raise UserError(f"{source}: no run there" + (f" of group {group}" if group else ""))
-    notes = [f"{source}: {note}" for note in told]
-    notes += [
+            continue
+        model = str(of_run[0]["model"])
+        of = registry.name_of(model) or model, str(header["task"]), int(of_run[0]["seed"])
+        if header["facts"]:
+            said.append((of, header))
+        if chance := chance_of_run(history):
+            not_above.setdefault(of, {}).update(chance)
+    notes = [
         f"{source}: run {run}: history can't be read ({why}): left out"
         for run, why in failed.items()
     ]
@@ -149,7 +161,10 @@ def read_runs(
         curves.table,
         notes + curves.notes,
         not_above_chance=not_above,
-        cell_facts=Facts.of_headers(headers) if any(h["facts"] for h in headers) else None,
+        cell_facts=(
+            Facts.of_headers(found.headers) if any(h["facts"] for h in found.headers) else None
+        ),
+        said=said,
     )
 
 
