@@ -17,8 +17,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from circuitwatch.catalogue import Algorithm, Quantity, Task, later
+from circuitwatch.catalogue import Algorithm, Task, later
 from circuitwatch.lexicon import CENTURIES, EVENTS, GREATER_THAN_PATTERNS, held_out
+from circuitwatch.quantities.shares import algorithm_share
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
 
 if TYPE_CHECKING:
@@ -127,22 +128,6 @@ def make_prompts(
     )
 
 
-def _measure(name: str, words: str, label: str, colour: str, marker: str, place: int) -> Quantity:
-    key = f"algorithm/{name}"
-    return Quantity(
-        key=key,
-        words=words,
-        unit="share",
-        range=(0, 1),
-        panel="algorithm",
-        interval=(f"{key}_low", f"{key}_high"),
-        colour=colour,
-        marker=marker,
-        label=label,
-        place=place,
-    )
-
-
 TASK = Task(
     name="greater_than",
     words="greater than",
@@ -151,7 +136,7 @@ TASK = Task(
     roles=("successor", "induction", "year_attention", "year_push"),
     algorithm=Algorithm(
         quantities=(
-            _measure(
+            algorithm_share(
                 "year_attention",
                 "attention of the circuit's heads to the start year",
                 "attention to the start year",
@@ -159,7 +144,7 @@ TASK = Task(
                 "o",
                 430,
             ),
-            _measure(
+            algorithm_share(
                 "year_lens",
                 "heads' logit lens: weight on the start year",
                 "logit lens at the start year",
@@ -167,7 +152,7 @@ TASK = Task(
                 "s",
                 440,
             ),
-            _measure(
+            algorithm_share(
                 "mlp_push",
                 "MLPs: later years raised above earlier ones",
                 "MLPs raise later years",

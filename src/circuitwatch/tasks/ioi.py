@@ -12,7 +12,7 @@ import random
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
-from circuitwatch.catalogue import Algorithm, Quantity, Task, later
+from circuitwatch.catalogue import Algorithm, Task, later
 from circuitwatch.errors import UserError
 from circuitwatch.lexicon import (
     FEMALE_NAMES,
@@ -22,6 +22,7 @@ from circuitwatch.lexicon import (
     PLACES,
     held_out_pair,
 )
+from circuitwatch.quantities.shares import algorithm_share
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
 
 if TYPE_CHECKING:
@@ -73,24 +74,6 @@ def make_prompts(
     )
 
 
-def _share(name: str, words: str, label: str, colour: str, marker: str, place: int) -> Quantity:
-    key = f"algorithm/{name}"
-    return Quantity(
-        key=key,
-        words=words,
-        unit="share",
-        range=(0, 1),
-        panel="algorithm",
-        interval=(f"{key}_low", f"{key}_high"),
-        over_cutoffs=True,
-        roles=MOVER_ROLES if name == "B" else (),
-        colour=colour,
-        marker=marker,
-        label=label,
-        place=place,
-    )
-
-
 TASK = Task(
     name="ioi",
     words="IOI",
@@ -108,7 +91,7 @@ TASK = Task(
     ),
     algorithm=Algorithm(
         quantities=(
-            _share(
+            algorithm_share(
                 "B",
                 "B: of the effect on the logits, from name movers, negative ones "
                 "and copy suppression",
@@ -116,16 +99,19 @@ TASK = Task(
                 "#0072b2",
                 "o",
                 400,
+                over_cutoffs=True,
+                roles=MOVER_ROLES,
             ),
-            _share(
+            algorithm_share(
                 "C",
                 "C: of the effect on name-mover queries, from S-inhibition heads",
                 "C: S-inhib. → name movers",
                 "#e69f00",
                 "s",
                 410,
+                over_cutoffs=True,
             ),
-            _share(
+            algorithm_share(
                 "D",
                 "D: of the effect on S-inhibition keys and values, from induction "
                 "and duplicate-token heads",
@@ -133,6 +119,7 @@ TASK = Task(
                 "#009e73",
                 "^",
                 420,
+                over_cutoffs=True,
             ),
         ),
         inspect=later("circuitwatch.algorithms.ioi:inspect"),
