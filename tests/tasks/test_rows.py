@@ -103,6 +103,15 @@ def test_words_that_look_like_nothing_or_numbers_stay_words() -> None:
     assert [(row.right, row.wrong) for row in found] == [(("null",), ("NA",)), (("1",), ("2",))]
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_csv_of_a_spreadsheet(mark: str) -> None:
+    """Without a comma in the heading; those in the rows are text."""
+    lines = ["clean|corrupted|answer|wrong", "It is, yes|It was, yes|1,5|2,5"]
+    text = "\n".join(lines).replace("|", mark)
+    (row,) = read_rows(text.encode(), Path("x.csv")).rows
+    assert row == Row(1, "It is, yes", "It was, yes", ("1,5",), ("2,5",))
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_lists_and_numbers_as_they_are(kind: str) -> None:
     (row,) = rows(kind, [OURS | {"answer": ["Paris", "Lutetia"], "wrong": [1, 2]}])

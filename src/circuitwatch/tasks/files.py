@@ -10,8 +10,8 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LENGTHS = "clean and corrupted have different numbers of tokens"
 SAME = "clean and corrupted are the same"
 UNKNOWN = "the tokenizer does not know every word of the prompts"
-NO_TOKEN = "an answer is no token"
+NO_TOKEN = "an answer is no token of this model's tokenizer"
 NO_COUNTERFACTUAL = "the record has no counterfactual"
 NO_WRONG = "no wrong answer"
 NAMED = 5
@@ -78,8 +78,10 @@ def _make_prompts(
     """
     read = read_rows(content, path, counterfactual=counterfactual)
     if metric != "log_prob" and not any(row.wrong for row in read.rows):
+        missing = "no column wrong" if "wrong" in read.missing else "no wrong answers"
+        unused = f" (there are unused ones: {', '.join(read.unused)})" if read.unused else ""
         raise UserError(
-            f"{path}: has no wrong answers, which task.metric={metric} needs; "
+            f"{path}: has {missing}{unused}, which task.metric={metric} needs; "
             f"task.metric=log_prob needs none"
         )
     reader = _Reader(path, tokenizer, metric, space)
@@ -92,7 +94,8 @@ def _make_prompts(
         else:
             usable.append((row, draft))
     notes = [
-        f"{len(rows)} of {len(read.rows)} rows left out: {reason} ({_numbers(rows)})"
+        f"{len(rows)} of {len(read.rows)} rows left out: {reason} "
+        f"({_answers(reader.no_token) if reason == NO_TOKEN else _numbers(rows)})"
         for reason, rows in left_out.items()
     ]
     if len(usable) < min_prompts:
@@ -125,13 +128,18 @@ def _make_prompts(
 
 @dataclass
 class _Reader:
-    """Rows as one tokenizer sees them; shortened: how many answers were several tokens."""
+    """Rows as one tokenizer sees them.
+
+    shortened: how many answers were several tokens; no_token: row's number → its answers that are
+    no token.
+    """
 
     path: Path
     tokenizer: PreTrainedTokenizerBase
     metric: MetricKind
     space: bool
     shortened: int = 0
+    no_token: dict[int, list[Answer]] = field(default_factory=dict)
 
     def draft(self, row: Row) -> Draft | str:
         """A row's prompts and the tokens of its answers, or why it is left out.
@@ -153,7 +161,7 @@ class _Reader:
             {self.first_token(row, answer, clean): answer for answer in answers}
             for answers in (row.right, row.wrong)
         )
-        if None in right or None in wrong:
+        if row.number in self.no_token:
             return NO_TOKEN
         if both := right.keys() & wrong.keys():
             token = min(both)  # type: ignore[type-var]
@@ -194,6 +202,7 @@ class _Reader:
         joined = whole[: len(prompt)] != prompt
         ids = self.encode(answer) if joined else whole[len(prompt) :]
         if not ids or not answer.strip() or self.is_unknown(ids[:1]):
+            self.no_token.setdefault(row.number, []).append(answer)
             return None
         self.shortened += len(ids) > 1
         return ids[0]
@@ -231,3 +240,12 @@ def _numbers(rows: Sequence[int]) -> str:
     shown = ", ".join(map(str, rows[:NAMED]))
     more = ", …" if len(rows) > NAMED else ""
     return f"{'row' if len(rows) == 1 else 'rows'} {shown}{more}"
+
+
+def _answers(of_rows: Mapping[int, Sequence[Answer]]) -> str:
+    """Some rows by their numbers, with the answers that are meant."""
+    shown = [
+        f"row {number}: {', '.join(map(repr, dict.fromkeys(answers)))}"
+        for number, answers in list(of_rows.items())[:NAMED]
+    ]
+    return "; ".join(shown) + ("; …" if len(of_rows) > NAMED else "")

@@ -59,10 +59,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Rows:
-    """A file's rows, and which of its columns were not used."""
+    """A file's rows, which of its columns were not used, and the columns that it could have had
+    and has not.
+    """
 
     rows: list[Row]
     unused: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def read_rows(content: bytes, path: Path, *, counterfactual: str | None = None) -> Rows:
@@ -74,9 +77,11 @@ def read_rows(content: bytes, path: Path, *, counterfactual: str | None = None) 
     records = _records(content, path)
     if not records:
         raise UserError(f"{path}: holds no rows")
+    missing: tuple[str, ...] = ()
     columns = list(dict.fromkeys(column for record in records for column in record))
     if set(OURS) <= set(columns):
         _refuse(counterfactual, path)
+        missing = () if "wrong" in columns else ("wrong",)
         used = [*OURS, "wrong", "group", *(c for c in columns if c.startswith(POSITION))]
         rows = [_ours(Source(path, n, record)) for n, record in enumerate(records, 1)]
     elif set(EAP_IG) <= set(columns):
@@ -93,7 +98,8 @@ def read_rows(content: bytes, path: Path, *, counterfactual: str | None = None) 
         return Rows([_mib(Source(path, n, r), chosen) for n, r in enumerate(records, 1)], ())
     else:
         raise UserError(f"{path}: has the columns {', '.join(columns)}; needed are {LAYOUTS}")
-    return Rows(rows, tuple(column for column in columns if column and column not in used))
+    unused = tuple(column for column in columns if column and column not in used)
+    return Rows(rows, unused, missing)
 
 
 @dataclass(frozen=True)
@@ -267,10 +273,18 @@ def _records(content: bytes, path: Path) -> list[dict[str, Any]]:
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 (byte {error.start})") from error
     if suffix in (".csv", ".tsv"):
-        return _of_csv(text, path, delimiter="," if suffix == ".csv" else "\t")
+        return _of_csv(text, path, delimiter=_delimiter(text) if suffix == ".csv" else "\t")
     if suffix in (".jsonl", ".ndjson"):
         return _of_json_lines(text, path)
     raise UserError(f"{path}: a file of prompts ends in .csv, .tsv, .jsonl or .parquet")
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the fields of a .csv: a comma, or where the heading has none a semicolon
+    or a tab, as spreadsheets write it where the comma is for decimals. No layout has one column.
+    """
+    heading = text.partition("\n")[0]
+    return next((mark for mark in ",;\t" if mark in heading), ",")
 
 
 def _of_csv(text: str, path: Path, *, delimiter: str) -> list[dict[str, Any]]:
