@@ -99,8 +99,16 @@ def read_template(content: bytes, path: Path, *, name: str) -> Template:
         raise given.wrong(
             "wrong", f"must be {{{answers['answer'][0]}}} with another number than answer"
         )
+    chained = of_name[answers["answer"][0]]
+    column = chained.names.index(answers["answer"][0])
+    if len({row[column] for row in chained.rows}) == 1:
+        raise given.wrong(
+            f"lists.{chained.key}",
+            f"all rows have the same {answers['answer'][0]}, {chained.rows[0][column]!r}; right "
+            f"and wrong answers need two different words",
+        )
     metric = given.content.get("metric", "logit_diff")
-    if metric not in METRICS:
+    if not isinstance(metric, str) or metric not in METRICS:
         raise given.wrong("metric", f"{metric!r}; choose one of {', '.join(METRICS)}")
     return Template(
         name=name,
@@ -112,7 +120,7 @@ def read_template(content: bytes, path: Path, *, name: str) -> Template:
         corrupted=corrupted,
         answer=answers["answer"][0],
         draws=draws,
-        chained=of_name[answers["answer"][0]].key,
+        chained=chained.key,
         right=answers["answer"][1],
         wrong=answers["wrong"][1],
         roles=given.roles(),
@@ -169,9 +177,18 @@ class _Given:
     def parsed(self, key: str, text: str) -> list[str]:
         """The slots of a text."""
         try:
-            return slots_of(text)
+            fields = [field for field in Formatter().parse(text) if field[1] is not None]
         except ValueError as error:
             raise self.wrong(key, f"{text!r}: {error}") from error
+        for _, name, form, conversion in fields:
+            if form or conversion:
+                given = (
+                    f"{name}{f'!{conversion}' if conversion else ''}{f':{form}' if form else ''}"
+                )
+                raise self.wrong(
+                    key, f"{{{given}}}: a slot is a name alone, {{{name}}}, without ! or :"
+                )
+        return slots_of(text)
 
     def lists(self) -> dict[str, WordList]:
         """The word lists by key."""
@@ -213,9 +230,32 @@ class _Given:
         return tuple(map(str, value)) if isinstance(value, list) else (str(value),)
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads YAML as the safe loader does, but for keys that are there twice: of those it would
+    take the last without a word.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if (key.tag, key.value) in seen:
+                    raise _RepeatedKeyError(key.value, key.start_mark.line + 1)
+                seen.add((key.tag, key.value))
+        read: dict[Any, Any] = super().construct_mapping(node, deep)
+        return read
+
+
+class _RepeatedKeyError(Exception):
+    """A mapping has a key twice. Args: the key, and the line in which it is again."""
+
+
 def _yaml(content: bytes, path: Path) -> Mapping[str, Any]:
     try:
-        read: Any = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        read: Any = yaml.load(content, Loader=_Loader)
+    except _RepeatedKeyError as error:
+        key, line = error.args
+        raise UserError(f"{path}: {key}: is there twice (again in line {line})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: can't be read as YAML ({reason})") from error

@@ -155,8 +155,14 @@ def _usable(template: Template, key: str, tokenizer: PreTrainedTokenizerBase) ->
     needed = max(template.draws.get(key, 0), FEWEST_ROWS)
     require(len(rows), needed, len(words.rows), f"rows of {key}", template.name)
     if key == template.chained:
-        answers = {row[words.names.index(template.answer)] for row in rows}
-        require(len(answers), 2, len(rows), f"different words of {template.answer}", template.name)
+        column = words.names.index(template.answer)
+        if len({row[column] for row in rows}) == 1:
+            raise UserError(
+                f"task={template.name}: the {len(rows)} of {len(words.rows)} rows of {key} that "
+                f"are single tokens in this model's tokenizer all have the same "
+                f"{template.answer}, {rows[0][column]!r}; right and wrong answers need two "
+                f"different words"
+            )
     return rows
 
 
