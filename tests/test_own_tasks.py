@@ -204,6 +204,28 @@ def test_a_template_from_the_command_line(trained_suite: Path, tmp_path: Path) -
     assert facts["words"] == "who is meant"
 
 
+def test_which_templates_can_be_chosen(tmp_path: Path) -> None:
+    """One that can't be is in the way of no other."""
+    folder = tmp_path / "mine" / "tasks"
+    folder.mkdir(parents=True)
+    for name in ("meant.yml", "ioi.yaml", "file.yaml", "two.yml", "two.yaml"):
+        (folder / name).write_text(TEMPLATE, encoding="utf-8")
+    given = ["prompts", "--config-dir=mine", "model=nano-1m", f"cache={tmp_path}/cache"]
+    for name in ("meant", "agreement"):
+        shown = run(tmp_path, *given, f"task={name}")
+        assert shown.returncode == 0 and f"{name}: 5 of " in shown.stdout, shown.stderr
+    for name, message in {
+        "ioi": "mine/tasks/ioi.yaml: ioi is a task already; give the file another name",
+        "file": "mine/tasks/file.yaml: file is a task already; give the file another name",
+        "two": "task=two: is both mine/tasks/two.yaml and mine/tasks/two.yml; give one another ",
+        "chess": "task=chess: no such task; choose one of agreement, arithmetic, capitals, ",
+    }.items():
+        failed = run(tmp_path, *given, f"task={name}")
+        assert failed.returncode == 2 and failed.stderr.count("\n") == 1
+        assert failed.stderr.startswith(f"circuitwatch: error: {message}"), failed.stderr
+        assert name != "chess" or " meant, " in failed.stderr
+
+
 def test_a_file_from_the_command_line(csv: Path, tmp_path: Path) -> None:
     """Of a nano model only the tokenizer is made, and nothing is trained or written."""
     more = tmp_path / "more.csv"

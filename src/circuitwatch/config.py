@@ -210,19 +210,26 @@ def register(suites: Iterable[Suite] = (), templates: Mapping[str, Path] | None 
     and every model of the suites.
     """
     OmegaConf.register_new_resolver("by_task", by_task, replace=True)
-    OmegaConf.register_new_resolver("stem", lambda path: Path(path or OWN_TASK).stem, replace=True)
+    OmegaConf.register_new_resolver("stem", own_name, replace=True)
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for task in catalogue.tasks():
         store.store(group="task", name=task, node={"name": task})
     for task, path in (templates or {}).items():
-        if task in (*catalogue.tasks(), OWN_TASK):
-            raise UserError(f"{path}: {task} is a task already; give the file another name")
         store.store(group="task", name=task, node={"name": task, "path": str(path)})
     store.store(group="task", name=OWN_TASK, node={"name": "${stem:${task.path}}"})
     for suite in suites:
         for name, model in suite.models.items():
             store.store(group="model", name=name, node=model)
+
+
+def own_name(path: str | None) -> str:
+    """What the task of a user's file is called if nobody says: the file's stem. A folder, or no
+    path, gives the name of the choice; what is wrong with it is said when it is read.
+    """
+    if not path or Path(path).expanduser().is_dir():
+        return OWN_TASK
+    return Path(path).stem
 
 
 def by_task(task: str, choices: dict[str, Any]) -> Any:

@@ -33,6 +33,7 @@ MISTAKES = {
     "task=chess": "task=chess: no such task; choose one of agreement, arithmetic, capitals, ",
     "task=file": "task.path is missing: task=file needs task.path=",
     "task=file task.path=none.csv": "task.path=none.csv: can't be read (No such file",
+    "task=file task.path=.": "task.path=.: is a folder",
     "task=file task.path=none.csv task.name=a/b": "task.name='a/b': must be a plain name",
     "task.metric=log_prob": "task.metric does nothing with task=ioi",
     "task.space=false": "task.space does nothing with task=ioi",

@@ -92,12 +92,35 @@ def test_rows_that_cannot_be_used_are_left_out_and_counted(tmp_path: Path) -> No
     assert set(prompts.notes) == {
         "1 of 26 rows left out: clean and corrupted are the same (row 1)",
         "2 of 26 rows left out: clean and corrupted have different numbers of tokens (rows 2, 4)",
-        "1 of 26 rows left out: an answer is no token (row 3)",
+        "1 of 26 rows left out: an answer is no token of this model's tokenizer "
+        "(row 3: ' hippopotamus')",
         "1 of 26 rows left out: the tokenizer does not know every word of the prompts (row 5)",
         "1 of 26 rows left out: no wrong answer (row 6)",
     }
     with pytest.raises(UserError, match=r"only 20 of 26 rows can be used .* are needed; 1 of 26"):
         prompts_of(written(tmp_path, rows), min_prompts=21)
+
+
+def test_answers_that_are_no_token_are_named(tmp_path: Path) -> None:
+    odd = [row("Mary", "John", answer=f"zebra{n}|she", wrong="yak") for n in range(6)]
+    with pytest.raises(UserError) as error:
+        prompts_of(written(tmp_path, odd))
+    named = "; ".join(f"row {n + 1}: ' zebra{n}', ' yak'" for n in range(5))
+    assert str(error.value).endswith(
+        f"6 of 6 rows left out: an answer is no token of this model's tokenizer ({named}; …)"
+    )
+
+
+def test_a_missing_column_of_wrong_answers_is_named(tmp_path: Path) -> None:
+    rows = [{"worng" if k == "wrong" else k: v for k, v in each.items()} for each in ROWS]
+    message = (
+        r"mine\.jsonl: has no column wrong \(there are unused ones: worng\), which task\.metric"
+    )
+    with pytest.raises(UserError, match=message):
+        prompts_of(written(tmp_path, rows))
+    empty = [each | {"wrong": ""} for each in ROWS]
+    with pytest.raises(UserError, match=r"mine\.jsonl: has no wrong answers, which task\.metric"):
+        prompts_of(written(tmp_path, empty))
 
 
 def test_the_first_token_stands_for_an_answer_if_it_tells(tmp_path: Path) -> None:
@@ -143,7 +166,7 @@ def test_log_prob_needs_no_wrong_answers_and_asks_for_an_effect_alone(tmp_path: 
     rows = [{k: v for k, v in each.items() if k != "wrong"} for each in ROWS]
     path, tokenizer = written(tmp_path, rows), tokenizer_named("nano")
     with pytest.raises(
-        UserError, match=r"has no wrong answers, which task\.metric=logit_diff needs"
+        UserError, match=r"has no column wrong, which task\.metric=logit_diff needs"
     ):
         prompts_of(path)
     prompts = prompts_of(path, metric="log_prob")
@@ -219,6 +242,8 @@ def test_a_file_that_changed_is_another_task(tmp_path: Path) -> None:
             {"metric": "accuracy"},
             r"task\.metric=accuracy: choose one of logit_diff, prob_diff, log",
         ),
+        ({"path": "."}, r"task\.path=\.: is a folder; give a file"),
+        ({"path": None, "name": "ioi", "min_prompts": 9}, r"task\.min_prompts does nothing with"),
         ({"path": "none.csv"}, r"task\.path=none\.csv: can't be read"),
         ({"path": None, "name": "ioi", "metric": "log_prob"}, r"task\.metric does nothing with"),
         ({"path": None, "name": "ioi", "counterfactual": "abc"}, r"task\.counterfactual does noth"),

@@ -7,13 +7,15 @@ import re
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from circuitwatch.config import TaskConfig
 from circuitwatch.errors import UserError
-from circuitwatch.tasks import own_task, templates_in
+from circuitwatch.tasks import own_task, task_of, templates_in
 from circuitwatch.tasks.templates import chained_rows
 from support.tokenizers import tokenizer_named
 
@@ -93,6 +95,19 @@ WRONG = {
     'name: [Mary, Anna, John, Tom, Lucy]': ("name2: [Mary]", r"lists\.name2: 'name2' must be of"),
     'where: {who: "{name}"}': ('where: {name: "{name2}"}', r"mine\.yaml: where\.name: must be a"),
     'patterns: ["Then': ('patterns: ["Theodora', r"task=mine: this model's tokenizer does not k"),
+    "metric: prob_diff ": ("metric: [logit_diff]", r"mine\.yaml: metric: \['logit_diff'\]; choose"),
+    "metric: prob_diff  ": ("metric: {a: 1}", r"mine\.yaml: metric: {'a': 1}; choose one of logit"),
+    "roles: [induction] ": ("answer: a", r"yaml: answer: is there twice \(again in line 17\)"),
+    'where: {who: "{name}"} ': (
+        'where: {who: "{name}", who: "{name2}"}',
+        r"mine\.yaml: who: is there twice \(again in line 13\)",
+    ),
+    "{who} had a  ": ("{who!r} had a", r"yaml: patterns\[0\]: {who!r}: a slot is a name alone"),
+    "{who} had a   ": ("{who:>10} had a", r"yaml: patterns\[0\]: {who:>10}: a slot is a name"),
+    'where: {who: "{name}"}  ': (
+        'where: {who: "{name!s:4}"}',
+        r"mine\.yaml: where\.who: {name!s:4}: a slot is a name alone, {name}, without",
+    ),
     "[ball, school]": ("[viola, school]", r"task=mine: only 3 of 5 rows of thing, where are"),
 }  # fmt: skip
 
@@ -121,7 +136,41 @@ def test_templates_are_found_below_a_configuration_folder(tmp_path: Path) -> Non
     (tmp_path / "tasks").mkdir()
     path = written(tmp_path / "tasks", GOOD)
     written(tmp_path / "tasks", "a,b", "other.csv")
-    assert templates_in([tmp_path, tmp_path / "none"]) == {"mine": path}
+    short = written(tmp_path / "tasks", GOOD, "other.yml")
+    again = written(tmp_path / "tasks", GOOD, "other.yaml")
+    assert templates_in([tmp_path, tmp_path / "none", tmp_path]) == {
+        "mine": [path],
+        "other": [again, short],
+    }
+
+
+PRONOUNS = """
+patterns: ["So {name} is such a good cook, isn't"]
+lists:
+  "name, pron": [[Mary, she], [Anna, she], [Lucy, she], [Emma, she], [John, OTHER]]
+corrupted: {name: "{name2}"}
+answer: "{pron}"
+wrong: "{pron2}"
+"""
+
+
+def test_answers_that_are_all_the_same_word(tmp_path: Path) -> None:
+    same = r"mine\.yaml: lists\.name, pron: all rows have the same pron, 'she'; right and wrong ans"
+    with pytest.raises(UserError, match=same):
+        own_task(written(tmp_path, PRONOUNS.replace("OTHER", "she")))
+    task = own_task(written(tmp_path, PRONOUNS.replace("OTHER", "xylophone")))
+    left = r"task=mine: the 4 of 5 rows of name, pron that are single tokens .* same pron, 'she'; "
+    with pytest.raises(UserError, match=left):
+        task.make_prompts(tokenizer_named("nano"), n_prompts=8, seed=0)
+
+
+@pytest.mark.parametrize("option", [{"min_prompts": 2}, {"space": False}, {"counterfactual": "a"}])
+def test_options_of_files_of_prompts_are_refused(option: dict[str, Any], tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    assert task_of(TaskConfig(name="mine", path=str(path))).name == "mine"
+    (key,) = option
+    with pytest.raises(UserError, match=rf"^task\.{key} does nothing with .*mine\.yaml; it is for"):
+        task_of(TaskConfig(name="mine", path=str(path), **option))
 
 
 @given(

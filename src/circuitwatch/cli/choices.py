@@ -5,12 +5,13 @@ models.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite, conf_dir, read_suites
-from circuitwatch.tasks import OWN_TASK
+from circuitwatch.errors import UserError
+from circuitwatch.tasks import OWN_TASK, templates_in
 
 
 def choices_of(group: str) -> list[str]:
@@ -20,6 +21,32 @@ def choices_of(group: str) -> list[str]:
     if group == "task":
         return sorted([*catalogue.tasks(), OWN_TASK])
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def own_templates(arguments: Sequence[str]) -> dict[str, list[Path]]:
+    """Name → files of the user's templates, below folders that the arguments give with
+    --config-dir.
+    """
+    return templates_in(config_dirs(arguments))
+
+
+def choosable(templates: Mapping[str, Sequence[Path]]) -> dict[str, Path]:
+    """Name → file of those templates whose names are not those of other tasks."""
+    taken = choices_of("task")
+    return {name: paths[0] for name, paths in templates.items() if name not in taken}
+
+
+def require_choosable(task: str | None, templates: Mapping[str, Sequence[Path]]) -> None:
+    """Raise UserError if it can't be told what is meant by a choice of task=, since a template has
+    the name of another task or of another template.
+    """
+    if task is None or task not in templates:
+        return
+    first, *others = templates[task]
+    if task in choices_of("task"):
+        raise UserError(f"{first}: {task} is a task already; give the file another name")
+    if others:
+        raise UserError(f"task={task}: is both {first} and {others[0]}; give one another name")
 
 
 def suites(arguments: Sequence[str] = ()) -> list[Suite]:

@@ -6,14 +6,20 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from circuitwatch.checkpoints.suites import Suite
-from circuitwatch.cli.choices import choices_of, conf_dir, config_dirs, suites
+from circuitwatch.cli.choices import (
+    choices_of,
+    choosable,
+    conf_dir,
+    own_templates,
+    require_choosable,
+    suites,
+)
 from circuitwatch.config import OVERRIDES, Config, register, validate
 from circuitwatch.errors import UserError
-from circuitwatch.tasks import templates_in
 
 
 def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
@@ -35,6 +41,7 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     def job(cell: object) -> None:
         hydra_config = HydraConfig.get()
         try:
+            require_choosable(hydra_config.runtime.choices.get("task"), templates)
             action(validate(cell))
         except UserError as error:
             _remove_empty(Path(hydra_config.runtime.output_dir))
@@ -48,8 +55,9 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
                     file=sys.stderr,
                 )
 
-    choosable = suites(arguments)
-    register(choosable, templates_in(config_dirs(arguments)))
+    offered, templates = suites(arguments), own_templates(arguments)
+    # Another of their files must not be in the way of the task that is asked for.
+    register(offered, choosable(templates))
     overrides = [argument.partition("=") for argument in arguments]
     sys.argv = [
         "circuitwatch",
@@ -58,7 +66,7 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(one_line(error, choosable)) from error
+        raise UserError(one_line(error, offered, templates)) from error
     except OSError as error:
         raise UserError(
             f"{error.filename or 'out'}: can't be used ({error.strerror or error})"
@@ -69,14 +77,18 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
         raise UserError(failed[0])
 
 
-def one_line(error: BaseException, suites: Sequence[Suite]) -> str:
-    """What is wrong, and what there is to choose from, of Hydra's several lines."""
+def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[str] = ()) -> str:
+    """What is wrong, and what there is to choose from, of Hydra's several lines; templates: names
+    of the user's own.
+    """
     text = str(error) or str(error.__cause__)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
     if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
         group, name = missing.groups()
         offered = choices_of(group)
         nearest = ""
+        if group == "task":
+            offered = sorted({*offered, *templates})
         if group == "model":
             near = difflib.get_close_matches(
                 name, [model for suite in suites for model in suite.models], n=3

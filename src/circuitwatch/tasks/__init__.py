@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ __all__ = [
 OWN_TASK = "file"
 """The choice of task= that is a user's own file."""
 TEMPLATES = (".yaml", ".yml")
+OF_FILES = ("min_prompts", "space", "counterfactual")
+"""Options for a file of prompts, not for a template."""
 
 
 def task_called(name: str) -> Task:
@@ -72,12 +74,7 @@ def task_of(config: TaskConfig) -> Task:
     """
     if config.path is None:
         task = task_called(config.name)
-        for option, usual in (("metric", None), ("counterfactual", None), ("space", True)):
-            if getattr(config, option) != usual:
-                raise UserError(
-                    f"task.{option} does nothing with task={config.name}; it is for a file of "
-                    f"prompts, task=file task.path=<file>"
-                )
+        _refuse_idle(config, task, ("metric", *OF_FILES))
         return task
     path = Path(config.path).expanduser()
     content = _content(path)
@@ -87,7 +84,9 @@ def task_of(config: TaskConfig) -> Task:
             f"task.path={config.path}: its content has changed (SHA-256 {found[:12]}…, not "
             f"{config.sha256[:12]}…)"
         )
-    return _own(content, path, name=config.name, metric=config.metric)
+    task = _own(content, path, name=config.name, metric=config.metric)
+    _refuse_idle(config, task, OF_FILES)
+    return task
 
 
 def prompts_for(config: TaskConfig, tokenizer: PreTrainedTokenizerBase, *, seed: int) -> PromptSet:
@@ -115,10 +114,16 @@ def with_hash(config: TaskConfig) -> TaskConfig:
     return replace(config, sha256=hashlib.sha256(content).hexdigest())
 
 
-def templates_in(folders: Iterable[Path]) -> dict[str, Path]:
-    """Name → file of the templates in the `tasks` folders below some configuration folders."""
-    found = [path for folder in folders for path in sorted((folder / "tasks").glob("*.yaml"))]
-    return {path.stem: path for path in found}
+def templates_in(folders: Iterable[Path]) -> dict[str, list[Path]]:
+    """Name → files of the templates in the `tasks` folders below some configuration folders; more
+    than one file where several have the same name.
+    """
+    found: dict[str, list[Path]] = {}
+    for folder in dict.fromkeys(folders):
+        for path in sorted((folder / "tasks").glob("*")):
+            if path.suffix.lower() in TEMPLATES:
+                found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def build_prompts(
@@ -138,6 +143,18 @@ def build_prompts(
     return chosen.make_prompts(
         tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
     )
+
+
+def _refuse_idle(config: TaskConfig, task: Task, options: Iterable[str]) -> None:
+    """Raise UserError if one of the options is given and the task does not take it."""
+    chosen = config.path or f"task={config.name}"
+    usual = {field.name: field.default for field in fields(config)}
+    for option in options:
+        if option not in task.options and getattr(config, option) != usual[option]:
+            raise UserError(
+                f"task.{option} does nothing with {chosen}; it is for a file of prompts, task=file "
+                f"task.path=<file>"
+            )
 
 
 def _own(content: bytes, path: Path, *, name: str, metric: str | None) -> Task:
@@ -160,5 +177,7 @@ def _own(content: bytes, path: Path, *, name: str, metric: str | None) -> Task:
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except IsADirectoryError as error:
+        raise UserError(f"task.path={path}: is a folder; give a file") from error
     except OSError as error:
         raise UserError(f"task.path={path}: can't be read ({error.strerror})") from error
