@@ -1,5 +1,5 @@
 """A user's file of prompts, read into rows: CSV, TSV, JSON lines or Parquet, in one of three
-layouts, told by their columns.
+layouts, told by their columns. A CSV may have semicolons or tabs for commas.
 
     ours      clean, corrupted, answer, and wrong, each answer one or several (a JSON list, or with
               | between them); position_<name>: a word as it stands in clean, "John#2" for its
