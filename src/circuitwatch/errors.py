@@ -1,5 +1,25 @@
 """The one kind of error a user can cause and mend."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """One line for the user: what is wrong, where, and what would be right."""
+
+
+@contextmanager
+def errors_of(called: str, *passed: type[Exception]) -> Iterator[None]:
+    """Turn whatever a plug-in's function raises into a UserError that begins with what it is called
+    ("role attention_sink"); UserError and the `passed` kinds are left as they are.
+    """
+    try:
+        yield
+    except Exception as error:  # whatever a user's function may raise
+        if isinstance(error, (UserError, *passed)):
+            raise
+        reason = " ".join(str(error).split())
+        kind = type(error).__name__
+        raise UserError(f"{called}: {kind}: {reason}" if reason else f"{called}: {kind}") from error

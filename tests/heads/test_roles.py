@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -369,22 +370,43 @@ def test_one_object_is_a_role(case: Case, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("score", "message"),
     [
-        (torch.zeros(7), r"role own_role: its scores are \[\]; they must be \[2, \d\]"),
-        (torch.full((2, 9, 1), 0.5), r"its scores are \[2, 9\]"),
-        ("too high", r"role own_role: a score is not within \[0, 1\]"),
-        ("missing", r"role own_role: a score is not within \[0, 1\]"),
+        (torch.zeros(7), r"role own_role: it gives \[7\]; it must give \[2, \d, unit\], \[layer"),
+        (torch.full((2, 9, 1), 0.5), r"role own_role: it gives \[2, 9, 1\]"),
+        (Score(*3 * [np.zeros((2, 9))]), r"role own_role: it gives \[2, 9\]"),
+        (None, r"role own_role: it gives NoneType, which holds no numbers; it must give \[2"),
+        ("too high", r"role own_role: the score of head 1\.2 is 1\.01; it must be within \[0, 1\]"),
+        ("missing", r"role own_role: its scores are NaN or infinite"),
     ],
 )
 def test_scores_that_are_none(
-    case: Case, monkeypatch: pytest.MonkeyPatch, score: torch.Tensor | str, message: str
+    case: Case, monkeypatch: pytest.MonkeyPatch, score: Any, message: str
 ) -> None:
     value = {"too high": 1.01, "missing": float("nan")}.get(score) if isinstance(score, str) else 0
 
-    def scored(measuring: Measuring, probe: None) -> torch.Tensor | Score:
-        shape = case.model.n_layers, case.model.n_heads
-        return torch.full((*shape, 2), value) if isinstance(score, str) else score
+    def scored(measuring: Measuring, probe: None) -> Any:
+        scores = torch.zeros(case.model.n_layers, case.model.n_heads, 2)
+        scores[1, 2] = value
+        return scores if isinstance(score, str) else score
 
     role = replace(OWN, score=scored, probe=None)
     probes = RoleProbes(inputs(), {"own_role": (role, None)}, {})
     with pytest.raises(UserError, match=message):
         role_scores(probes.at(case.model), probes)
+
+
+def test_what_a_role_raises_names_it(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boom(*given: Any) -> None:
+        raise ValueError("boom in\nmy role")
+
+    def asks(*given: Any) -> None:
+        raise UserError("heads.text: another, please")
+
+    probes = RoleProbes(inputs(), {"own_role": (replace(OWN, score=boom), None)}, {})
+    with pytest.raises(UserError, match=r"^role own_role: ValueError: boom in my role$"):
+        role_scores(probes.at(case.model), probes)
+    monkeypatch.setitem(catalogue.ADDED, Role, {"own_role": replace(OWN, probe=boom)})
+    with pytest.raises(UserError, match=r"^role own_role: ValueError: boom in my role$"):
+        role_probes(tokenizer_named("nano"), SMALL, seed=0)
+    monkeypatch.setitem(catalogue.ADDED, Role, {"own_role": replace(OWN, probe=asks)})
+    with pytest.raises(UserError, match=r"^heads.text: another, please$"):
+        role_probes(tokenizer_named("nano"), SMALL, seed=0)

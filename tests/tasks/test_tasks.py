@@ -9,6 +9,7 @@ import torch
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
+from circuitwatch.catalogue import Task
 from circuitwatch.errors import UserError
 from circuitwatch.lexicon import EVENTS, FEMALE_NAMES, MALE_NAMES, NOUNS, held_out, held_out_pair
 from circuitwatch.nano.check import TASKS
@@ -225,3 +226,19 @@ def test_pythias_tokenizer_has_words_enough(task: str) -> None:
     print(task, prompts.lexicon_counts)
     for words, least in LEAST[task].items():
         assert prompts.lexicon_counts[words] >= least
+
+
+def test_what_a_users_task_raises_names_it() -> None:
+    def boom(*given: object, **options: object) -> PromptSet:
+        raise KeyError("she")
+
+    def nothing(*given: object, **options: object) -> None:
+        """It forgets to return its prompts."""
+
+    for make, message in (
+        (boom, r"^task she_or_he: KeyError: 'she'$"),
+        (nothing, r"^task she_or_he: make_prompts gives NoneType; it must give a PromptSet$"),
+    ):
+        task = Task("she_or_he", "she or he", "logit_diff", make)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=message):
+            build_prompts(task, tokenizer_named("nano"), n_prompts=4, seed=0)

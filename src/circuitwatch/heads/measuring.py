@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from circuitwatch.catalogue import Later
+from circuitwatch.errors import UserError
 from circuitwatch.heads.intervals import Array, bootstrap_interval
 from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.transformer import Transformer
@@ -39,6 +40,40 @@ class Score:
     score: Array
     low: Array
     high: Array
+
+    @classmethod
+    def checked(
+        cls, found: Any, inputs: Inputs, *, called: str, shape: tuple[int, ...], right: str
+    ) -> Score:
+        """`of` for what a role or a quantity gave.
+
+        Args:
+            found: what it gave.
+            inputs: what it was measured on.
+            called: what it is called.
+            shape: that of the score: [layer, head], or [] of a quantity.
+            right: what it has to give, in words.
+
+        Raises:
+            UserError: it holds no numbers, or is of another shape.
+        """
+        try:
+            if isinstance(found, Score):
+                parts = [np.asarray(part, float) for part in (found.score, found.low, found.high)]
+                wrong = [part.shape for part in parts if part.shape != shape]
+                found = Score(*parts)
+            else:
+                found = torch.as_tensor(found)
+                units = found.shape or (1,)
+                wrong = [] if units[:-1] == shape and units[-1] else [found.shape]
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{called}: it gives {type(found).__name__}, which holds no numbers; it must "
+                f"give {right}"
+            ) from error
+        if wrong:
+            raise UserError(f"{called}: it gives {list(wrong[0])}; it must give {right}")
+        return cls.of(found, inputs)
 
     @classmethod
     def of(cls, found: Score | Tensor | float, inputs: Inputs) -> Score:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import Quantity
-from circuitwatch.errors import UserError
+from circuitwatch.errors import errors_of
 from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable, Score
 from circuitwatch.records import Scalar
 
@@ -25,27 +25,35 @@ def measured() -> list[Quantity]:
 
 
 def make_inputs(inputs: Inputs) -> None:
-    """Make what they are measured on, before any weights are loaded."""
+    """Make what they are measured on, before any weights are loaded.
+
+    Raises UserError for whatever a quantity's probe raises.
+    """
     for quantity in measured():
         if quantity.probe is not None:
-            with suppress(NotMeasurable):  # each checkpoint's record says why
+            with (
+                suppress(NotMeasurable),  # each checkpoint's record says why
+                errors_of(f"quantity {quantity.key}", NotMeasurable),
+            ):
                 inputs.of(quantity.probe)
 
 
 def quantity_scalars(measuring: Measuring) -> dict[str, Scalar]:
     """Every quantity's value and the ends of its interval, or why there is none.
 
-    Raises UserError for one whose values are not [unit].
+    Raises UserError for one whose values are not [unit], and for whatever it raises itself.
     """
     scalars: dict[str, Scalar] = {}
     for quantity in measured():
         assert quantity.measure is not None
         try:
-            found = Score.of(quantity.measure(measuring), measuring.inputs)
-            if found.score.shape:
-                raise UserError(
-                    f"quantity {quantity.key}: it has values of shape {list(found.score.shape)}; "
-                    f"there must be one, or one of each unit, [unit]"
+            with errors_of(called := f"quantity {quantity.key}", NotMeasurable):
+                found = Score.checked(
+                    quantity.measure(measuring),
+                    measuring.inputs,
+                    called=called,
+                    shape=(),
+                    right="one number, one of each unit, [unit], or a measuring.Score",
                 )
             scalars |= _as_scalars(quantity, found)
         except NotMeasurable as reason:

@@ -16,8 +16,9 @@ import pandas as pd
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import Role
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, errors_of
 from circuitwatch.heads.attention import segments
+from circuitwatch.heads.intervals import Array
 from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable, Score
 from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.tasks import PromptSet
@@ -67,7 +68,8 @@ def role_probes(
     """Make the inputs with a model's tokenizer; words that it lacks leave roles out.
 
     Raises UserError for heads.length above the vocabulary's size, a heads.text that is missing, not
-    UTF-8 or too short, and more text than the prose that comes with circuitwatch has.
+    UTF-8 or too short, more text than the prose that comes with circuitwatch has, and whatever a
+    role's probe raises.
     """
     inputs = Inputs(tokenizer, heads, seed, n_bootstrap)
     made: dict[str, tuple[Role, Any]] = {}
@@ -76,7 +78,8 @@ def role_probes(
         if role.score is None:
             continue  # an algorithm scores it, on its task's prompts
         try:
-            made[name] = (role, None if role.probe is None else inputs.of(role.probe))
+            with errors_of(f"role {name}", NotMeasurable):
+                made[name] = (role, None if role.probe is None else inputs.of(role.probe))
         except NotMeasurable as reason:
             left_out[name] = str(reason)
     return RoleProbes(inputs, made, left_out, inputs.of(segments).pairs)
@@ -86,20 +89,29 @@ def role_scores(measuring: Measuring, probes: RoleProbes) -> RoleScores:
     """Every role that this model and tokenizer allow.
 
     Raises UserError for a role whose scores are of another shape than the model's heads, or not
-    within [0, 1].
+    within [0, 1], and for whatever it raises itself.
     """
     left_out = dict(probes.left_out)
     model = measuring.model
+    shape = model.n_layers, model.n_heads
+    right = f"[{model.n_layers}, {model.n_heads}, unit], [layer, head, unit], or a measuring.Score"
     layers, heads = np.divmod(np.arange(model.n_layers * model.n_heads), model.n_heads)
     tables = []
     for name, (role, probe) in probes.made.items():
         assert role.score is not None
         try:
-            found = Score.of(role.score(measuring, probe), measuring.inputs)
+            with errors_of(f"role {name}", NotMeasurable):
+                found = Score.checked(
+                    role.score(measuring, probe),
+                    measuring.inputs,
+                    called=f"role {name}",
+                    shape=shape,
+                    right=right,
+                )
         except NotMeasurable as reason:
             left_out[name] = str(reason)
             continue
-        _require_scores(name, found, (model.n_layers, model.n_heads))
+        _require_shares(name, found.score)
         columns = [
             name,
             layers,
@@ -111,11 +123,14 @@ def role_scores(measuring: Measuring, probes: RoleProbes) -> RoleScores:
     return RoleScores(table, left_out)
 
 
-def _require_scores(name: str, found: Score, shape: tuple[int, int]) -> None:
-    if found.score.shape != shape:
+def _require_shares(name: str, scores: Array) -> None:
+    """Raise UserError naming the first head whose score [layer, head] is not within [0, 1]."""
+    wrong = np.argwhere(~((scores >= 0) & (scores <= 1)))
+    if np.isnan(scores).all():
+        raise UserError(f"role {name}: its scores are NaN or infinite; they must be within [0, 1]")
+    if len(wrong):
+        layer, head = wrong[0]
         raise UserError(
-            f"role {name}: its scores are {list(found.score.shape)}; they must be {list(shape)}, "
-            f"[layer, head], or [layer, head, unit] of units whose mean counts"
+            f"role {name}: the score of head {layer}.{head} is {scores[layer, head]:.6g}; it must "
+            f"be within [0, 1]"
         )
-    if not ((found.score >= 0) & (found.score <= 1)).all():
-        raise UserError(f"role {name}: a score is not within [0, 1]")

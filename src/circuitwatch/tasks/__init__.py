@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import METRICS, Task
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, errors_of
 from circuitwatch.tasks.prompts import PromptSet
 
 if TYPE_CHECKING:
@@ -137,12 +137,20 @@ def build_prompts(
 ) -> PromptSet:
     """Make `n_prompts` pairs of prompts of a task; the same arguments give the same prompts.
 
-    Raises UserError for an unknown task, or a tokenizer that lacks too many of the task's words.
+    Raises UserError for an unknown task, a tokenizer that lacks too many of the task's words, and
+    whatever the task raises itself.
     """
     chosen = task_called(task) if isinstance(task, str) else task
-    return chosen.make_prompts(
-        tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
-    )
+    with errors_of(f"task {chosen.name}"):
+        prompts = chosen.make_prompts(
+            tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
+        )
+    if not isinstance(prompts, PromptSet):
+        raise UserError(
+            f"task {chosen.name}: make_prompts gives {type(prompts).__name__}; it must give a "
+            f"PromptSet"
+        )
+    return prompts
 
 
 def _refuse_idle(config: TaskConfig, task: Task, options: Iterable[str]) -> None:
