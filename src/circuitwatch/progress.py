@@ -73,7 +73,8 @@ class CellProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self.console.is_terminal:  # else it never started, and stopping prints an empty line
+            self._bar.stop()
 
     def at(self, where: str) -> None:
         """Show what is being worked on now."""

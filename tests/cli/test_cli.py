@@ -56,7 +56,7 @@ MISTAKES = {
     "heads.loss_length=19": "heads.loss_length=19: must be at least 20",
     "heads.thresholds.induction=0": "heads.thresholds.induction=0.0: must be above 0 and at most 1",
     "heads.thresholds.attention_sink=1.5": "heads.thresholds.attention_sink=1.5: must be above 0",
-    "heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such option",
+    "heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such role; there are ",
     "+heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such role; choose one of "
     "previous_token, ",
     "heads.thresholds.induction=half": "heads.thresholds.induction=half: Value 'half' of type "
@@ -98,7 +98,7 @@ def test_a_mistake_is_one_line(arguments: str, message: str, tmp_path: Path) -> 
     assert done.returncode == 2 and done.stdout == ""
     lines = done.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith(f"circuitwatch: error: {message}"), done.stderr
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_schedule_without_checkpoints_and_a_folder_without_weights(
@@ -115,6 +115,73 @@ def test_a_schedule_without_checkpoints_and_a_folder_without_weights(
         done.returncode == 2
         and "runs/step1: no config.json in this folder" in done.stderr
         and done.stderr.count("\n") == 1
+    )
+
+
+BOOM = """
+from circuitwatch import catalogue
+from circuitwatch.cli import main
+
+def boom(*given):
+    raise ValueError("boom in my role")
+
+catalogue.add(catalogue.Role("mine", "mine", "mine", 0.5, "made up", score=boom))
+main()
+"""
+
+
+def test_an_error_at_the_first_checkpoint_leaves_nothing_that_the_run_made(
+    trained_suite: Path, tmp_path: Path
+) -> None:
+    """But what was there before, empty or not, stays."""
+    (tmp_path / "before/empty").mkdir(parents=True)
+    arguments = [
+        "model=folder",
+        f"model.path={trained_suite}",
+        "tracking=off",
+        "task.n_prompts=8",
+        "heads.length=6",
+        "heads.n_sequences=2",
+        "heads.n_prompts=4",
+        "device=cpu",
+    ]
+    for out in ("multirun", "before"):
+        done = subprocess.run(
+            [sys.executable, "-c", BOOM, *arguments, f"out={out}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2, done.stderr
+        message = "circuitwatch: error: role mine: ValueError: boom in my role; 0 of "
+        assert done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
+        assert [path.name for path in tmp_path.rglob("*")] == ["before", "empty"]
+    cell = tmp_path / "before/default/folder/ioi/seed0"
+    (cell / "checkpoints").mkdir(parents=True)
+    (cell / "cell.json").write_text("{")
+    done = run(*arguments, "out=before", cwd=tmp_path)
+    assert done.returncode == 2 and "damaged" in done.stderr
+    assert (cell / "cell.json").read_text() == "{"
+
+
+def test_a_sweep_in_which_nothing_starts_leaves_nothing(tmp_path: Path) -> None:
+    arguments = ["task=ioi,agreement", "model=folder", "model.path=nowhere", "out=a/b", "sweep=z"]
+    done = run("-m", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and "2 cells failed" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plug_in_that_can_not_be_loaded_is_one_line(tmp_path: Path) -> None:
+    about = tmp_path / "bad-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[circuitwatch.roles]\nbad = bad:ROLE\n")
+    (tmp_path / "bad.py").write_text("raise ValueError('boom')\n")
+    done = run("sweep=mine", cwd=tmp_path)  # python -m looks in the folder it is started in
+    assert done.returncode == 2
+    assert done.stderr == (
+        "circuitwatch: error: circuitwatch.roles: bad:ROLE can't be loaded (ValueError: boom)\n"
     )
 
 

@@ -7,8 +7,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.cli.choices import choices_of, conf_dir, config_dirs, suites
 from circuitwatch.config import OVERRIDES, Config, register, validate
@@ -37,7 +40,7 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
         try:
             action(validate(cell))
         except UserError as error:
-            _remove_empty(Path(hydra_config.runtime.output_dir))
+            before.remove_unused(Path(hydra_config.runtime.output_dir))
             if "BasicLauncher" not in hydra_config.launcher._target_:
                 raise  # in another process or on another machine; its launcher passes it on
             failed.append(str(error))
@@ -49,20 +52,25 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
                 )
 
     choosable = suites(arguments)
-    register(choosable, templates_in(config_dirs(arguments)))
     overrides = [argument.partition("=") for argument in arguments]
+    before = _Before.of(arguments)
     sys.argv = [
         "circuitwatch",
         *(OVERRIDES.get(key, key) + equals + value for key, equals, value in overrides),
     ]
     try:
+        register(choosable, templates_in(config_dirs(arguments)))
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(one_line(error, choosable)) from error
+    except UserError as error:  # OmegaConf adds lines to what the defaults of options raise
+        raise UserError(re.sub(r"\s*\n\s*(full_key:|object_type=).*", "", str(error))) from error
     except OSError as error:
         raise UserError(
             f"{error.filename or 'out'}: can't be used ({error.strerror or error})"
         ) from error
+    finally:
+        before.remove_empty()
     if len(failed) > 1:
         raise UserError(f"{len(failed)} cells failed: " + "; ".join(failed))
     if failed:
@@ -90,23 +98,64 @@ def one_line(error: BaseException, suites: Sequence[Suite]) -> str:
     if unknown := re.search(r"Key '([^']+)' (?:not in|is not in struct)", lines[0]) or re.search(
         r"Could not override '([^']+)'", lines[0]
     ):
+        if unknown[1].startswith("heads.thresholds."):
+            return f"{unknown[1]}: no such role; there are {', '.join(catalogue.roles())}"
         return f"{unknown[1]}: no such option; circuitwatch --help lists them"
     if wrong := re.search(r"Error merging override (\S+)", lines[0]):
         return f"{wrong.group(1)}: {str(error.__cause__).splitlines()[0]}"
     key = next(
-        (line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")), ""
+        (line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")),
+        "",
     )
     return f"{key}: {lines[0]}" if key else lines[0]
 
 
-def _remove_empty(folder: Path) -> None:
-    """Remove the folder that Hydra made for a cell that did not start, and those of its task, model
-    and sweep if they are empty too.
+@dataclass(frozen=True)
+class _Before:
+    """What there was before a run, so that what it made and did not use can be removed.
+
+    folders: the folder `out`, those above it, and those of its sweeps, models, tasks and seeds.
     """
-    for candidate in (folder, *folder.parents[:3]):
-        if candidate == Path.cwd():
+
+    out: Path
+    sweep: str
+    folders: frozenset[Path]
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> _Before:
+        given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+        out = Path(given.get("out", Config.out).strip("'\"")).expanduser().resolve()
+        sweep = given.get("sweep", Config.sweep).strip("'\"")
+        there = [path for path in (out, *out.parents) if path.exists()]
+        there += [path for depth in range(1, 5) for path in out.glob("/".join(depth * "*"))]
+        return cls(out, sweep, frozenset(there))
+
+    def remove_unused(self, cell: Path) -> None:
+        """Remove a cell's folder if it has no record and nothing else in it, and those above it
+        within `out` if they are empty.
+        """
+        cell = cell.resolve()
+        if self.out not in cell.parents or cell in self.folders:
             return
-        try:
-            candidate.rmdir()
-        except OSError:
-            return
+        checkpoints, header = cell / "checkpoints", cell / "cell.json"
+        with suppress(OSError):
+            if set(cell.iterdir()) == {checkpoints, header}:
+                checkpoints.rmdir()  # fails where there is a record
+                header.unlink()
+        self._remove_empty((cell, *(above for above in cell.parents if self.out in above.parents)))
+
+    def remove_empty(self) -> None:
+        """Remove the sweep's folder, and the folder `out` and those above it, if they are empty."""
+        sweep = self.out / self.sweep
+        if sweep not in self.folders and sweep.is_dir():
+            written = sweep / "multirun.yaml"  # by Hydra
+            if list(sweep.iterdir()) == [written]:
+                written.unlink()
+        self._remove_empty((sweep, self.out, *self.out.parents))
+
+    def _remove_empty(self, folders: Sequence[Path]) -> None:
+        for folder in folders:
+            if folder in self.folders:
+                return
+            with suppress(OSError):
+                folder.rmdir()
