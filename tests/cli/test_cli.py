@@ -57,7 +57,7 @@ MISTAKES = {
     "heads.loss_length=19": "heads.loss_length=19: must be at least 20",
     "heads.thresholds.induction=0": "heads.thresholds.induction=0.0: must be above 0 and at most 1",
     "heads.thresholds.attention_sink=1.5": "heads.thresholds.attention_sink=1.5: must be above 0",
-    "heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such option",
+    "heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such role; there are ",
     "+heads.thresholds.inductoin=0.4": "heads.thresholds.inductoin: no such role; choose one of "
     "previous_token, ",
     "heads.thresholds.induction=half": "heads.thresholds.induction=half: Value 'half' of type "
