@@ -1,7 +1,7 @@
 """What circuits need to know of a task: pairs of prompts and a metric; and the work that all
 analyses of one checkpoint share.
 
-Before the first token at which a prompt and its corrupted twin differ, every activation of both is
+Before the first token at which a prompt and its corrupted counterpart differ, every activation of both is
 equal: no sender differs there, so no edge has a score there and no circuit changes anything. Those
 positions matter only as keys and values that never change: they are run once and kept. Prompts are
 aligned at their ends, so that prompts that first differ at different places and have different
@@ -49,7 +49,7 @@ class PromptPairs(Protocol):
 @dataclass(frozen=True)
 class Batch:
     """The ends of some prompts, from before the first token at which any of them differs from its
-    twin; all end at the last position.
+    counterpart; all end at the last position.
 
     indices [batch] into the prompts; clean, corrupted: embedding outputs [batch, pos, d_model];
     context: where these tokens stand, with the keys and values of what came before; changed [row]:
@@ -117,7 +117,7 @@ class Prepared:
 
 
 def first_difference(prompts: PromptPairs) -> Tensor:
-    """Position of the first token at which each prompt differs from its twin [prompt]; the last
+    """Position of the first token at which each prompt differs from its counterpart [prompt]; the last
     position if they are equal.
     """
     differs = prompts.clean != prompts.corrupted

@@ -123,7 +123,7 @@ def text_pieces(
     """Pieces of `length` tokens behind BOS where the tokenizer has one: [piece, (1 +) length].
 
     Raises UserError where `path` is missing, not UTF-8 or too short, or the prose is too short for
-    so many pieces; NotMeasurable where the default text can't be had with this tokenizer.
+    so many pieces; NotMeasurable where this tokenizer allows no default text.
     """
     wanted = _Wanted(n_texts, length, n_texts, "heads.text_length", SPARE)
     return _pieces(tokenizer, wanted, path, seed)

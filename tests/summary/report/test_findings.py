@@ -102,7 +102,7 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     assert "IOI never emerged by 1.01M tokens; there without it: " in small
     assert "name mover a1.h1, a1.h3 (unchecked)" in small and "(IOI)" not in small
     assert "Not measured: copy suppression (heads of the first 2 layers hold none)." in small
-    assert "IOI: B, C, D can't be had" in small
+    assert "IOI: B, C, D undefined" in small
 
 
 def test_the_report_has_them_first(result: SummaryResult) -> None:

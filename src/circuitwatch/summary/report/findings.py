@@ -256,7 +256,7 @@ def _algorithm(algorithm: pd.DataFrame, facts: Facts) -> list[str]:
             "why_missing", sort=False
         ):
             names = ", ".join(_short(str(name), facts) for name in missing["quantity"])
-            words.append(f"{names} can't be had" + (f" ({why})" if why else ""))
+            words.append(f"{names} undefined" + (f" ({why})" if why else ""))
         for _, row in judged[judged["verdict"] != "missing"].iterrows():
             span = f"between {row['min']:.2f} and {row['max']:.2f}"
             if pd.notna(row["trend"]) and (
