@@ -119,7 +119,7 @@ def reading_mask(batch: Batch, positions: Tensor | None, *, ends_only: bool) -> 
     mask = torch.full((n_prompts, n_pos), positions is None, device=batch.clean.device)
     if positions is not None:
         columns = positions.to(mask.device)[batch.indices] - batch.begin[:, None]
-        inside = columns >= 0  # before that, a prompt and its counterpart are the same
+        inside = columns >= 0  # before that both prompts are the same
         rows = torch.arange(n_prompts, device=mask.device)[:, None].expand_as(columns)
         mask[rows[inside], columns[inside]] = True
     if ends_only:

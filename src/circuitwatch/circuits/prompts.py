@@ -1,11 +1,11 @@
 """What circuits need to know of a task: pairs of prompts and a metric; and the work that all
 analyses of one checkpoint share.
 
-Before the first token at which a prompt and its corrupted counterpart differ, every activation of both is
-equal: no sender differs there, so no edge has a score there and no circuit changes anything. Those
-positions matter only as keys and values that never change: they are run once and kept. Prompts are
-aligned at their ends, so that prompts that first differ at different places and have different
-lengths still share a batch.
+Before the first token at which a prompt and its corrupted counterpart differ, every activation of
+both is equal: no sender differs there, so no edge has a score there and no circuit changes
+anything. Those positions matter only as keys and values that never change: they are run once and
+kept. Prompts are aligned at their ends, so that prompts that first differ at different places and
+have different lengths still share a batch.
 
 The corrupted run is kept too: it is the state of all that lies outside a circuit, one half of every
 sender's difference, and the source of what no later run changes in the first layer, where only the
@@ -117,8 +117,8 @@ class Prepared:
 
 
 def first_difference(prompts: PromptPairs) -> Tensor:
-    """Position of the first token at which each prompt differs from its counterpart [prompt]; the last
-    position if they are equal.
+    """Position of the first token at which each prompt differs from its counterpart [prompt]; the
+    last position if they are equal.
     """
     differs = prompts.clean != prompts.corrupted
     return torch.where(differs.any(1), differs.int().argmax(1), prompts.lengths - 1)
