@@ -14,7 +14,7 @@ import pytest
 from circuitwatch import catalogue
 from circuitwatch.catalogue import Quantity, Role, Task
 from circuitwatch.errors import UserError
-from circuitwatch.facts import Facts, with_thresholds
+from circuitwatch.facts import Facts, TaskFacts, with_thresholds
 
 
 @pytest.fixture
@@ -137,3 +137,9 @@ def test_a_task_that_names_a_role_that_is_not_there_is_refused(
     catalogue.add(Task("x", "x", "logit_diff", nothing, roles=("nosuch",)))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="task x: roles='nosuch'; choose one of previous_token"):
         catalogue.tasks()
+
+
+def test_a_log_probability_has_no_chance_to_clear_whoever_made_the_task() -> None:
+    """It is below 0 from the first checkpoint to the last: against 0 it would never have risen."""
+    assert TaskFacts.of(Task("x", "x", "log_prob", nothing)).chance is None  # type: ignore[arg-type]
+    assert TaskFacts.of(Task("x", "x", "logit_diff", nothing)).chance == 0  # type: ignore[arg-type]

@@ -308,10 +308,10 @@ def tasks() -> dict[str, Task]:
     """Every task by name, in order. Raises UserError for an entry point that can't be used, and for
     a task that names a role which isn't there.
     """
-    found = _known(Task)
+    found, known = _known(Task), roles()
     for task in found.values():
         for role in task.roles:
-            _require(f"task {task.name}", "roles", role, roles())
+            _require(f"task {task.name}", "roles", role, known)
     return found
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from circuitwatch import catalogue
-from circuitwatch.catalogue import METRICS, Metric, Quantity, Role, Task
+from circuitwatch.catalogue import BELOW_ZERO, METRICS, Quantity, Role, Task
 
 FALLING = re.compile(
     r"(^|[/_ ,])"
@@ -53,7 +53,9 @@ class TaskFacts:
 
     @classmethod
     def of(cls, task: Task, variant: str = "") -> TaskFacts:
-        """Those of a task; quantities: keys of what its algorithm measures."""
+        """Those of a task; quantities: keys of what its algorithm measures. A metric
+        that is below 0 whatever the model does has no chance to clear.
+        """
         metric = METRICS[task.metric]
         measured = () if task.algorithm is None else task.algorithm.quantities
         return cls(
@@ -62,7 +64,7 @@ class TaskFacts:
             metric=task.metric,
             unit=metric.unit,
             metric_words=metric.words,
-            chance=task.chance,
+            chance=None if task.metric == BELOW_ZERO else task.chance,
             roles=task.roles,
             quantities=tuple(quantity.key for quantity in measured),
             steps=() if task.algorithm is None else task.algorithm.steps,
@@ -186,11 +188,6 @@ class Facts:
         """What a quantity of a task is measured in, for an axis: of a behaviour the metric."""
         unit = self.quantity(key).unit
         return self.task(task).metric_words or "metric" if unit == "task" else unit
-
-
-def metric_of(facts: TaskFacts) -> Metric | None:
-    """The metric of a task, if it is one that this version knows."""
-    return METRICS.get(facts.metric)  # type: ignore[call-overload]
 
 
 def variant_of(header: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ line while the rest is still summarised.
 
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
@@ -177,3 +178,14 @@ def test_it_starts_without_torch(tmp_path: Path) -> None:
         "assert not {'torch', 'transformers', 'wandb'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+
+
+def test_garbage_is_looked_for_again_afterwards(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where the summary failed: who calls the command line goes on."""
+    summarise(capsys, tmp_path / "done", curve("a", 1e6))
+    assert gc.isenabled()
+    with pytest.raises(SystemExit):
+        summarise(capsys, tmp_path / "failed", curve("a", 1e6), thresholds="nothing:1")
+    assert gc.isenabled()

@@ -29,4 +29,4 @@ def confirmed_on(role: str) -> dict[str, str]:
 
 def roles_checked(task: str, on: str) -> list[str]:
     """The roles that a task confirms by the effect on something."""
-    return [role for role in catalogue.roles() if confirmed_on(role).get(task) == on]
+    return [name for name, role in catalogue.roles().items() if role.confirmed_on.get(task) == on]

@@ -167,12 +167,3 @@ def tells(cell: CellData, quantity: str, tasks: Mapping[tuple[str, int], Sequenc
     own = tasks[cell.model, cell.seed]
     confirming = cell.facts.role(quantity.split("/")[1]).confirmed_on
     return cell.task == next((task for task in confirming if task in own), own[0])
-
-
-def role_names(curves: pd.DataFrame) -> list[str]:
-    """The roles that a table of curves has."""
-    return [
-        str(name).split("/")[1]
-        for name in curves
-        if str(name).startswith("roles/") and str(name).endswith("/max")
-    ]

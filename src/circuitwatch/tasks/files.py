@@ -41,7 +41,6 @@ def file_task(content: bytes, path: Path, *, name: str, metric: MetricKind | Non
         name=name,
         words=name.replace("_", " "),
         metric=chosen,
-        chance=None if chosen == "log_prob" else 0.0,
         make_prompts=partial(_make_prompts, content, path, name, chosen),
         options=("min_prompts", "space", "counterfactual"),
     )

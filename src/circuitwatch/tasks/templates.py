@@ -58,7 +58,6 @@ def template_task(content: bytes, path: Path, *, name: str) -> Task:
         name=name,
         words=template.words,
         metric=template.metric,
-        chance=None if template.metric == "log_prob" else 0.0,
         make_prompts=partial(_make_prompts, template),
         roles=template.roles,
     )

@@ -44,6 +44,14 @@ def test_a_threshold_is_passed_from_above() -> None:
     assert never.status == "never" and f"lowest value {LOSS.min():.3g}" in never.note
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_where_nothing_falls_nothing_has_emerged(seed: int) -> None:
+    """A flat curve with noise, and one that rises, asked for a fall."""
+    noise = np.random.default_rng(seed).normal(0, 0.05, TOKENS.size)
+    assert fit_emergence(TOKENS, 10 + noise, falls=True).status != "emerged"
+    assert fit_emergence(TOKENS, 4 + 6 * SHARE + noise, falls=True).status != "emerged"
+
+
 def test_values_per_prompt_are_turned_too() -> None:
     """The interval over prompts is that of the mirrored curve with the same draws."""
     ease = np.random.default_rng(1).normal(1, 0.2, 20)
