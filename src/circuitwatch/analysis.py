@@ -9,7 +9,7 @@ all this is called in the record is in `scalars`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import torch
 
 from circuitwatch.algorithms import Findings, check_previous_tokens, confirm_roles, unconfirmed
 from circuitwatch.behaviour import Behaviour, TaskMetric, measure
+from circuitwatch.catalogue import BELOW_ZERO
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
@@ -242,6 +243,7 @@ def find_circuits(
     config: Config,
     reuse: bool,
     say: Say,
+    on_evaluation: Callable[[int], None] | None = None,
 ) -> tuple[SearchResult, Scored, list[Circuit | None]]:
     """Score the edges and search the smallest circuit, and those of resampled prompts.
 
@@ -254,6 +256,7 @@ def find_circuits(
             interval of what the criterion divides by.
         reuse: whether activations are kept between circuits.
         say: told what is being done.
+        on_evaluation: told how many circuits of all prompts have been evaluated; `say` by default.
 
     Returns:
         What was found, the scores (the first set is that of all prompts), and the circuit of each
@@ -284,9 +287,9 @@ def find_circuits(
         interval=interval_of_mean(
             denominator(model, corrupted, spec.criterion), n_bootstrap=config.n_bootstrap
         ),
-        on_evaluation=lambda n: say(f"circuit {n}"),
+        on_evaluation=on_evaluation or (lambda n: say(f"circuit {n}")),
     )
-    if prompts.metric == "log_prob":  # below 0 whatever the model does: no share of it
+    if prompts.metric == BELOW_ZERO:  # below 0 whatever the model does: no share of it
         found = replace(found, curve=found.curve.assign(recovery=np.nan))
     if found.mask is None:
         return found, scored, []

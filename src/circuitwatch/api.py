@@ -14,7 +14,7 @@ is opened by `circuitwatch.open`, which imports no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,29 +27,29 @@ import torch
 from torch import Tensor
 
 from circuitwatch.algorithms.effects import Effects
-from circuitwatch.analysis import planned_for, score_edges, steps_at_once, torch_device
+from circuitwatch.analysis import (
+    find_circuits,
+    planned_for,
+    score_edges,
+    steps_at_once,
+    torch_device,
+)
 from circuitwatch.behaviour import Behaviour, TaskMetric
 from circuitwatch.behaviour import measure as measured
-from circuitwatch.catalogue import BELOW_ZERO, Task, require_criterion
+from circuitwatch.catalogue import Task, require_criterion
 from circuitwatch.checkpoints.loading import load_model as load_transformer
 from circuitwatch.checkpoints.loading import load_tokenizer
-from circuitwatch.circuits.attribution import Scored
-from circuitwatch.circuits.evaluation import CircuitEvaluator
+from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.exchange import to_json
 from circuitwatch.circuits.graph import Graph
+from circuitwatch.circuits.memory import Plan
 from circuitwatch.circuits.patching import Direction, PathPatcher
 from circuitwatch.circuits.paths import MLPs
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.circuits.resampling import interval_of_mean
-from circuitwatch.circuits.search import (
-    Criterion,
-    SearchKind,
-    SearchSpec,
-    denominator,
-    smallest_circuit,
-)
-from circuitwatch.config import CircuitConfig
+from circuitwatch.circuits.search import Criterion, SearchKind
+from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
+from circuitwatch.options import check_options, require_choice
 from circuitwatch.tasks import PromptSet, build_prompts, task_called
 from circuitwatch.transformer import Transformer
 
@@ -85,8 +85,7 @@ class Model:
     @cached_property
     def graph(self) -> Graph:
         """The edges that it has, and the names of its nodes."""
-        model = self.transformer
-        return Graph(model.n_layers, model.n_heads, model.parallel)
+        return graph_of(self.transformer)
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,7 @@ def load_model(folder: str | Path, *, device: str = "auto", dtype: Dtype = "floa
     transformers' own. Raises UserError for a folder that lacks a file, an architecture that is not
     supported, and weights that are damaged.
     """
-    _choose("dtype", dtype, get_args(Dtype))
+    require_choice(dtype, "dtype", get_args(Dtype))
     path = Path(folder).expanduser()
     transformer = load_transformer(path, device=torch_device(device), dtype=getattr(torch, dtype))
     return Model(transformer, load_tokenizer(path), path.name)
@@ -208,7 +207,7 @@ def prompts(
         raise UserError(f"prompts: {tokenizer!r} is no model of load_model and no tokenizer")
     chosen = task_called(task) if isinstance(task, str) else task
     for option in options:
-        _choose(f"task {chosen.name}: option", option, chosen.options)
+        require_choice(option, f"task {chosen.name}: option", chosen.options)
     return build_prompts(
         task, tokenizer, n_prompts=n_prompts, seed=seed, prepend_bos=prepend_bos, **options
     )
@@ -245,11 +244,12 @@ def edge_scores(
     Returns:
         one row an edge: sender, receiver, score; the strongest first.
     """
-    config = _circuit_config(method, ig_steps, batch_size)
-    prepared = prepare(model, prompts, batch_size=_batch_size(model, prompts, config))
-    scored = _scored(prepared, prompts, config)
-    graph = CircuitEvaluator(prepared, TaskMetric(prompts)).graph
-    return scores_frame(graph, scored.scores[0]).drop(columns="in_circuit")
+    options = _checked(CircuitConfig(method=method, ig_steps=ig_steps, batch_size=batch_size))
+    planned = _planned(model, prompts, options)
+    prepared = prepare(model, prompts, batch_size=planned.batch_size)
+    of_all_prompts = np.ones((1, prepared.n_prompts))
+    scored = score_edges(prepared, TaskMetric(prompts), options, of_all_prompts)
+    return scores_frame(graph_of(prepared.model), scored.scores[0]).drop(columns="in_circuit")
 
 
 def find_circuit(
@@ -285,16 +285,20 @@ def find_circuit(
     Raises:
         UserError: the threshold is not in (0, 1].
     """
-    if not 0 < threshold <= 1:
-        raise UserError(f"threshold={threshold}: must be above 0 and at most 1, e.g. 0.8")
-    _choose("criterion", criterion, get_args(Criterion))
-    _choose("search", search, get_args(SearchKind))
+    options = CircuitConfig(
+        method=method,
+        ig_steps=ig_steps,
+        threshold=threshold,
+        criterion=criterion,
+        search=search,
+        resamples=0,
+        batch_size=batch_size,
+    )
+    planned = _planned(model, prompts, _checked(options))
     require_criterion(prompts.metric, criterion, "criterion")
-    config = _circuit_config(method, ig_steps, batch_size)
-    prepared = prepare(model, prompts, batch_size=_batch_size(model, prompts, config))
+    prepared = prepare(model, prompts, batch_size=planned.batch_size)
     does = measured(*prepared.end_logits(), prompts, n_bootstrap=1000, seed=0)
-    evaluator = CircuitEvaluator(prepared, TaskMetric(prompts))
-    graph = evaluator.graph
+    graph = graph_of(prepared.model)
     if not does.above_chance:
         none = np.zeros(graph.edges.shape)
         reason = f"behaviour not above chance ({does.not_above_chance})"
@@ -302,25 +306,19 @@ def find_circuit(
             graph, none.astype(bool), none.astype(np.float32), does, None, None,
             pd.DataFrame(), False, reason, None,
         )  # fmt: skip
-    scored = _scored(prepared, prompts, config)
-    clean, corrupted = (does.per_prompt[name].to_numpy() for name in ("value", "corrupted"))
-    result = smallest_circuit(
-        graph,
-        scored.scores[0],
-        evaluator,
-        model=float(clean.mean()),
-        corrupted=float(corrupted.mean()),
-        spec=SearchSpec(threshold, criterion, search),
-        interval=interval_of_mean(denominator(clean, corrupted, criterion)),
+    result, scored, _ = find_circuits(
+        prepared,
+        prompts,
+        does,
+        Config(circuit=options),
+        planned.reuse,
+        say=lambda _: None,
         on_evaluation=on_evaluation,
     )
-    curve = result.curve
-    if prompts.metric == BELOW_ZERO:
-        curve = curve.assign(recovery=np.nan)
     mask, shares = np.zeros_like(graph.edges), dict[str, float]()
     if result.mask is not None:
         mask = result.mask
-        row = curve.set_index("edges_before_pruning").loc[result.edges_before_pruning]
+        row = result.curve.set_index("edges_before_pruning").loc[result.edges_before_pruning]
         names = ("recovery", "faithfulness")
         shares = {name: float(row[name]) for name in names if pd.notna(row[name])}
     return Circuit(
@@ -330,7 +328,7 @@ def find_circuit(
         does,
         shares.get("recovery"),
         shares.get("faithfulness"),
-        curve,
+        result.curve,
         result.exhaustive,
         result.reason or "",
         scored.error,
@@ -366,16 +364,16 @@ def patch(
     Raises:
         UserError: a name is none of this model's, or the prompts have no effect to share.
     """
-    _choose("mlps", mlps, get_args(MLPs))
-    _choose("direction", direction, get_args(Direction))
+    require_choice(mlps, "mlps", get_args(MLPs))
+    require_choice(direction, "direction", get_args(Direction))
     senders = [senders] if isinstance(senders, str) else senders
     receivers = [receivers] if isinstance(receivers, str) else receivers
     sets = [[sender] if isinstance(sender, str) else list(sender) for sender in senders]
     names = ["+".join(one) for one in sets]
     if not sets or not receivers:
         raise UserError("patch: give at least one sender and one receiver, e.g. a3.h5 and logits")
+    _require_paths(graph_of(_transformer(model)), sets, receivers)
     patcher = PathPatcher(prepare(model, prompts), TaskMetric(prompts))
-    _require_paths(patcher.graph, sets, receivers)
     try:
         patched = patcher.patch(
             sets, list(receivers), positions=positions, mlps=mlps, direction=direction
@@ -427,31 +425,18 @@ def _require_paths(graph: Graph, sets: Sequence[Sequence[str]], receivers: Seque
                 )
 
 
-def _choose(name: str, value: object, choices: Iterable[object]) -> None:
-    """Raise UserError unless the value of an argument is one of the choices."""
-    if value not in (known := list(choices)):
-        raise UserError(f"{name}={value}: choose one of {', '.join(map(str, known)) or 'none'}")
-
-
 def _transformer(model: Model | Transformer) -> Transformer:
     return model.transformer if isinstance(model, Model) else model
 
 
-def _circuit_config(
-    method: Method, ig_steps: int | Literal["auto"], batch_size: int | None
-) -> CircuitConfig:
-    _choose("method", method, get_args(Method))
-    if ig_steps != "auto" and (not isinstance(ig_steps, int) or ig_steps < 1):
-        raise UserError(f"ig_steps={ig_steps}: must be auto, or a whole number of at least 1")
-    if batch_size is not None and batch_size < 1:
-        raise UserError(f"batch_size={batch_size}: must be at least 1")
-    return CircuitConfig(method=method, ig_steps=ig_steps, batch_size=batch_size, resamples=0)
+def _checked(options: CircuitConfig) -> CircuitConfig:
+    """Arguments that are options of a cell too, held to the same facts. Raises UserError naming the
+    first that can't have its value.
+    """
+    check_options(options)
+    return options
 
 
-def _batch_size(model: Model | Transformer, prompts: PromptSet, config: CircuitConfig) -> int:
-    planned = planned_for(_transformer(model), prompts, config, steps=steps_at_once(config))
-    return planned.batch_size
-
-
-def _scored(prepared: Prepared, prompts: PromptSet, config: CircuitConfig) -> Scored:
-    return score_edges(prepared, TaskMetric(prompts), config, np.ones((1, len(prompts.lengths))))
+def _planned(model: Model | Transformer, prompts: PromptSet, options: CircuitConfig) -> Plan:
+    """How many prompts at a time, within half of the memory that is free."""
+    return planned_for(_transformer(model), prompts, options, steps=steps_at_once(options))

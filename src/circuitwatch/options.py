@@ -6,7 +6,7 @@ field, so that `--help` and validation read the same facts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -53,14 +53,20 @@ class Option:
         """Raise UserError with the key, the value and what would be right, unless it is right."""
         if value is None:
             return
-        if self.choices and value not in self.choices:
-            raise UserError(f"{key}={value}: choose one of {', '.join(map(str, self.choices))}")
+        if self.choices:
+            require_choice(value, key, self.choices)
         if self.least is not None and value < self.least:
             raise UserError(f"{key}={value}: must be at least {self.least:g}")
         if self.share:
             require_share(value, key)
         if self.check is not None:
             self.check(value, key)
+
+
+def require_choice(value: Any, key: str, choices: Collection[Any]) -> None:
+    """Raise UserError unless a value is one of the choices."""
+    if value not in choices:
+        raise UserError(f"{key}={value}: choose one of {', '.join(map(str, choices)) or 'none'}")
 
 
 def require_share(value: float, key: str) -> None:

@@ -16,6 +16,7 @@ import torch
 
 from circuitwatch.analysis import planned_for, torch_device
 from circuitwatch.behaviour import TaskMetric, metric_per_prompt
+from circuitwatch.catalogue import BELOW_ZERO
 from circuitwatch.checkpoints.loading import (
     DamagedWeights,
     load_model,
@@ -138,7 +139,7 @@ def imposed(
             plan.cells[task].config,
             say,
         )
-        below_zero = prompts[task].metric == "log_prob"  # a share of it means nothing
+        below_zero = prompts[task].metric == BELOW_ZERO  # a share of it means nothing
         rows += [
             {
                 "task": task,
