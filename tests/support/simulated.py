@@ -1,10 +1,11 @@
 """Suites whose emergence points are known: curves over checkpoints with the kinds of noise and
 gaps that real ones have.
 
-What is true. A curve is the ability of a population of prompts, m(t) = lower + rise · E[σ((log t −
-log t50 − d) / width)], the mean over the prompts' own delays d; the *half-rise* is where m is
-half-way between its levels, a *threshold* point where m passes the level. Two kinds of noise lie
-on it:
+What is true. A curve is the ability of a population of prompts, m(t) = lower + rise · E[s((log t −
+log t50 − d) / width)], the mean over the prompts' own delays d, with s the logistic function or one
+of the shapes of `SHARES`; the *half-rise* is where m is, for good, half-way between its values at
+the first (or, where it dips, the lowest) and the last checkpoint, a *threshold* point where m passes
+the level for good. Two kinds of noise lie on it:
 
 - between checkpoints: each checkpoint's ability lies beside m by a random amount, the same for all
   prompts, larger once the ability is there (`between`, as a share of the rise);
@@ -50,7 +51,20 @@ SCHEDULES = {
     ),
     "few": np.array([0, 16, 128, 512, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 143_000]),
 }
-Shape = Literal["rise", "flat", "line", "transient", "wander", "creep"]
+Shape = Literal[
+    "rise",
+    "flat",
+    "line",
+    "transient",
+    "wander",
+    "creep",
+    "two parts",
+    "two stages",
+    "overshoot",
+    "dip",
+    "ceiling",
+    "gompertz",
+]
 Shown = Literal["prompts", "values", "stderr"]
 
 
@@ -61,9 +75,12 @@ class Setting:
     Attributes:
         schedule: a name of `SCHEDULES`.
         shape: `rise`; `flat` (at `lower`); `line` (in log tokens); `transient` (a rise, then a fall
-            of most of it); `wander` (no rise, but neighbouring checkpoints are alike:
+            of the share `lost` of it); `wander` (no rise, but neighbouring checkpoints are alike:
             autoregressive noise with coefficient 0.5); `creep` (a rise, then slow further growth in
-            log tokens).
+            log tokens); `two parts` (half as a quick rise, half as a straight line in log tokens,
+            as most published accuracies); `two stages` (two rises, two log tokens apart); `overshoot`
+            (by half, then it settles); `dip` (before the rise); `ceiling` (a rise that is cut off);
+            `gompertz` (a quick start, a slow end).
         shown: what is handed over: values per prompt, the values alone, or values with their
             standard errors over prompts.
         lower, rise, width: of the trend; width in natural-log tokens.
@@ -71,6 +88,8 @@ class Setting:
         between, within, ease, delay: noise, see the module; the first three as shares of the rise,
             delay in log tokens.
         steady: the noise between checkpoints is as large before the rise as after it.
+        alike: autocorrelation of that noise; 1 for a random walk.
+        lost: share of the rise that a transient loses.
         n_prompts: prompts asked.
         binary: prompts are right or wrong: 1 with the probability that the trend gives.
         outliers: share of checkpoints that went wrong (ability lost there), among those after the
@@ -91,6 +110,8 @@ class Setting:
     ease: float = 0.3
     delay: float = 0.0
     steady: bool = False
+    alike: float = 0.0
+    lost: float = 0.9
     n_prompts: int = 70
     binary: bool = False
     outliers: float = 0.0
@@ -100,8 +121,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A curve [checkpoint], what else is known of it, and the truth: tokens of the half-rise, and
-    of the threshold where there is one (in tokens).
+    """A curve [checkpoint], what else is known of it, and the truth: tokens of the rise's middle, the
+    threshold where there is one, and the tokens of the emergence point asked for.
     """
 
     tokens: np.ndarray
@@ -119,15 +140,59 @@ def population(x: np.ndarray, middle: float, setting: Setting) -> np.ndarray:
     exact to 1e-6 for delays of up to four widths).
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(41)
-    delays = setting.delay * nodes
-    share = (
-        expit((np.asarray(x)[..., None] - middle - delays) / setting.width)
-        @ weights
-        / weights.sum()
-    )
-    if setting.shape == "creep":
-        share = share * (1 + 0.15 * np.maximum(np.asarray(x) - middle, 0))
-    return setting.lower + setting.rise * share
+    if not setting.delay:
+        nodes, weights = np.zeros(1), np.ones(1)
+    late = np.asarray(x)[..., None] - middle - setting.delay * nodes
+    share = shares(late, setting) @ weights / weights.sum()
+    return np.asarray(setting.lower + setting.rise * share)
+
+
+def shares(late: np.ndarray, setting: Setting) -> np.ndarray:
+    """Share of the rise at log tokens `late` after the middle, of any shape."""
+    width = setting.width
+    rise = expit(late / width)
+    match setting.shape:
+        case "rise":
+            return np.asarray(rise)
+        case "creep":
+            return np.asarray(rise * (1 + 0.15 * np.maximum(late, 0)))
+        case "transient":
+            return np.asarray(rise * (1 - setting.lost * expit((late - 2.0) / width)))
+        case "two parts":
+            return np.asarray(0.5 * expit(late / 0.25) + 0.5 * np.clip(late / np.log(75), 0, 1))
+        case "two stages":
+            return np.asarray(0.4 * expit(late / 0.25) + 0.6 * expit((late - 2) / 0.25))
+        case "overshoot":
+            return np.asarray(rise * (1.5 - 0.5 * expit((late - 1.5) / 0.4)))
+        case "dip":
+            return np.asarray(rise - 0.4 * np.exp(-(((late + 2) / 0.7) ** 2)))
+        case "ceiling":
+            return np.asarray(np.minimum(1.3 * rise, 1.0))
+        case "gompertz":
+            return np.asarray(np.exp(-np.exp(-late / width)))
+        case "line":
+            return np.asarray((late + 8) / 16)
+        case _:
+            return np.zeros_like(late)
+
+
+def half_level(x: np.ndarray, middle: float, setting: Setting) -> float:
+    """Half-way between the trend's values before its rise and at the last checkpoint."""
+    trend = population(x, middle, setting)
+    before = trend[x <= middle] if setting.shape == "dip" else trend[:1]
+    return float((before.min() + trend[-1]) / 2)
+
+
+def passes(level: float, x: np.ndarray, middle: float, setting: Setting) -> float:
+    """Log tokens at which the trend passes a level for good, by bisection; infinite where it is
+    above from the first checkpoint, or not at the last.
+    """
+    fine = np.linspace(x[0] - 15, x[-1] + 15, 6000)
+    below = np.flatnonzero(population(fine, middle, setting) < level)
+    if not below.size or below[-1] == fine.size - 1:
+        return float("inf") if below.size else -float("inf")
+    ends = fine[below[-1]], fine[below[-1] + 1]
+    return float(brentq(lambda v: float(population(np.array(v), middle, setting)) - level, *ends))
 
 
 def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
@@ -139,11 +204,11 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
     middle = float(rng.uniform(*np.log(np.array(setting.steps) * TOKENS_PER_STEP)))
     delays = rng.normal(0, 1, prompts) * setting.delay
     ease = 1 + setting.ease * rng.normal(0, 1, prompts)
-    share = _share(setting, x, middle, delays)
+    share = shares(x[:, None] - middle - delays, setting)
     noise = rng.normal(0, 1, n)
-    if setting.shape == "wander":
-        for k in range(1, n):
-            noise[k] = 0.5 * noise[k - 1] + np.sqrt(0.75) * noise[k]
+    alike = 0.5 if setting.shape == "wander" else setting.alike
+    for k in range(1, n if alike else 0):
+        noise[k] = alike * noise[k - 1] + (np.sqrt(1 - alike**2) if alike < 1 else 1) * noise[k]
     trained = (
         expit((x - np.log(1000 * TOKENS_PER_STEP)) / 0.5)
         if setting.shape in ("flat", "wander", "line")
@@ -167,15 +232,9 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
         copies[1:-1] = rng.random(n - 2) < setting.duplicates
         per_prompt[copies] = per_prompt[-1]
     threshold = None if setting.level is None else setting.lower + setting.level * setting.rise
-    point = middle
-    if threshold is not None and setting.shape in ("rise", "creep"):
-        point = float(
-            brentq(
-                lambda v: float(population(np.array(v), middle, setting)) - threshold,
-                middle - 15,
-                middle + 15,
-            )
-        )
+    level = half_level(x, middle, setting) if threshold is None else threshold
+    flat = setting.shape in ("flat", "wander")
+    point = middle if flat else passes(level, x, middle, setting)
     errors = per_prompt.std(axis=1, ddof=1) / np.sqrt(prompts)
     return Simulated(
         tokens,
@@ -184,7 +243,7 @@ def simulate(setting: Setting, seed: int | np.random.SeedSequence) -> Simulated:
         errors if setting.shown == "stderr" else None,
         float(np.exp(middle)),
         threshold,
-        float(np.exp(point)),
+        float(np.exp(min(point, 700.0))),
         copies,
     )
 
@@ -202,21 +261,6 @@ def without_copies(curve: Simulated) -> Simulated:
         stderr=None if curve.stderr is None else curve.stderr[kept],
         copies=curve.copies[kept],
     )
-
-
-def _share(setting: Setting, x: np.ndarray, middle: float, delays: np.ndarray) -> np.ndarray:
-    """Share of the rise [checkpoint, prompt] at log tokens x."""
-    late = x[:, None] - middle - delays[None]
-    rise = expit(late / setting.width)
-    if setting.shape == "rise":
-        return rise
-    if setting.shape == "creep":
-        return rise * (1 + 0.15 * np.maximum(x - middle, 0))[:, None]
-    if setting.shape == "transient":
-        return rise * (1 - 0.9 * expit((late - 2.0) / setting.width))
-    if setting.shape == "line":
-        return np.repeat(((x - x[0]) / np.ptp(x))[:, None], delays.size, axis=1)
-    return np.zeros_like(late)
 
 
 @dataclass(frozen=True)

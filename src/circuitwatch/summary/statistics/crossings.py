@@ -1,8 +1,11 @@
-"""When a curve passes a level, without a model: the first crossing that holds, between the two
-checkpoints around it.
+"""When a curve passes a level: the first crossing that holds, between the two checkpoints around
+it, and where between them.
 
-Checkpoints are far apart early in training and values are noisy, so the answer is an interval of
-token counts, and a single checkpoint above the level is no crossing.
+Checkpoints are far apart early in training and values are noisy, so a single checkpoint above the
+level is no crossing. Between two checkpoints the curve isn't seen. If its slope changes steadily
+there, from that before the gap to that after it, it lies between the continuations of its
+neighbouring stretches and the straight line; where these pass the level bounds where the curve
+does (`passed`). A rise that lies in the gap as a whole may be anywhere in it.
 """
 
 from __future__ import annotations
@@ -45,34 +48,64 @@ def held_crossing(values: Array, level: float | Array) -> NDArray[np.intp]:
     return np.where(holds.any(axis=-1), holds.argmax(axis=-1), n)
 
 
-def plainly_crossed(values: Array, level: float, sigma: float) -> bool:
-    """Whether the crossing of `level` that holds is plain from the values themselves, whatever the
-    curve's shape.
-
-    Args:
-        values: [checkpoint], one curve.
-        level: what is crossed.
-        sigma: standard deviation of the noise.
-
-    Returns:
-        true where every value from the crossing on is at or above the level, at least two are
-        before it, and the medians before and after lie half of `CLEAR` sigma from the level at
-        least, on its two sides: what noise about one level hardly does, not with checkpoints that
-        are alike either (AR(1) with 0.5: at most 1 % of flat curves of 9 to 43 checkpoints).
-    """
-    index = int(held_crossing(values, level))
-    if not 1 < index < values.size or (values[index:] < level).any():
-        return False
-    before, after = float(np.median(values[:index])), float(np.median(values[index:]))
-    return min(level - before, after - level) >= CLEAR / 2 * sigma
-
-
 def interpolate(x: Array, values: Array, level: float, index: int) -> float:
     """Log tokens at which the straight line from checkpoint `index` - 1 to `index` passes `level`;
     x, values [checkpoint].
     """
     before, after = float(values[index - 1]), float(values[index])
     return float(x[index - 1] + (x[index] - x[index - 1]) * (level - before) / (after - before))
+
+
+def passed(
+    x: Array, curves: Array, levels: Array, places: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Where curves pass their levels in the gap before a checkpoint, as intervals of log tokens.
+
+    Args:
+        x: [checkpoint] log tokens.
+        curves: [curve, checkpoint]; −∞ where a checkpoint doesn't count.
+        levels: [curve]; each between the curve's values on both sides of the gap.
+        places: [curve] the checkpoint after the gap; 0 for a curve that starts above its level, the
+            number of checkpoints for one that doesn't pass it.
+
+    Returns:
+        (left, right) [curve]: −∞ and +∞ for those two.
+    """
+    n, row = x.size, np.arange(len(curves))
+    after = np.clip(places, 1, n - 1)
+    before = after - 1
+    # From a checkpoint that doesn't count the curve may pass its level anywhere in the gap.
+    counts = np.isfinite(curves[row, before])
+    start, end = np.where(counts, curves[row, before], levels), curves[row, after]
+    gap, missing, beyond = x[after] - x[before], levels - start, end - levels
+    slope = (end - start) / gap
+    first, last = before == 0, after == n - 1
+    outer = np.maximum(before - 1, 0), np.minimum(after + 1, n - 1)
+    # Slopes of the stretches on both sides; 0 where there is none, so that nothing bounds the gap.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rising = (start - curves[row, outer[0]]) / (x[before] - x[outer[0]])
+        going_on = (curves[row, outer[1]] - end) / (x[outer[1]] - x[after])
+        rising = np.where(first | ~np.isfinite(rising), 0.0, np.maximum(rising, 0.0))
+        going_on = np.where(last | ~np.isfinite(going_on), 0.0, np.maximum(going_on, 0.0))
+        straight = np.where(slope > 0, missing / slope, 0.0)
+        from_left = np.where(rising > 0, missing / rising, np.inf)
+        from_right = gap - np.where(going_on > 0, beyond / going_on, np.inf)
+    from_left, from_right = from_left.clip(0.0, gap), from_right.clip(0.0, gap)
+    straight = straight.clip(0.0, gap)
+    early, late = np.minimum(from_left, from_right), np.maximum(from_left, from_right)
+    # Bending upwards throughout, the curve is below the straight line and above both
+    # continuations; bending downwards, the other way round.
+    upwards = (rising <= slope) & (slope <= going_on)
+    downwards = (rising >= slope) & (slope >= going_on)
+    left = np.where(upwards, straight, np.where(downwards, late, early))
+    right = np.where(upwards, early, np.where(downwards, straight, late))
+    left = np.where(counts, np.minimum(left, straight), 0.0)
+    right = np.where(counts, np.maximum(right, straight), gap)
+    outside = [places == 0, places == n]
+    return (
+        np.select(outside, [-np.inf, np.inf], x[before] + left),
+        np.select(outside, [-np.inf, np.inf], x[before] + right),
+    )
 
 
 def longest_run(above: NDArray[np.bool_]) -> tuple[int, int]:
@@ -85,49 +118,3 @@ def longest_run(above: NDArray[np.bool_]) -> tuple[int, int]:
         return 0, 0
     best = int(np.argmax(ends - starts))
     return int(starts[best]), int(ends[best] - starts[best])
-
-
-def noise(values: Array, standard_errors: Array | None = None) -> float:
-    """Standard deviation of a curve's noise, from jumps between neighbouring checkpoints (median,
-    so a rise doesn't count).
-
-    Untrained models hardly change between checkpoints, so the later half is looked at by itself
-    too; where standard errors [checkpoint] are known, the noise is at least the largest of them.
-    """
-    jumps = np.abs(np.diff(values))
-    spread = (
-        1.4826
-        / np.sqrt(2)
-        * max(float(np.median(jumps)), float(np.median(jumps[jumps.size // 2 :])))
-    )
-    return spread if standard_errors is None else max(spread, float(standard_errors.max()))
-
-
-def smooth(values: Array) -> Array:
-    """Running median of three checkpoints [checkpoint]; the ends are kept."""
-    inner = np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=-1)
-    return np.concatenate([values[:1], inner, values[-1:]])
-
-
-def rise_and_fall(values: Array, sigma: float) -> tuple[int, float] | None:
-    """The peak of a curve that clearly rose and then lost more than half of its rise; none where it
-    didn't.
-
-    Args:
-        values: [checkpoint], at least seven checkpoints; compared after a running median, so one
-            odd checkpoint is no peak.
-        sigma: standard deviation of the noise.
-
-    Returns:
-        (index of the peak, the level half-way up to it from the median before the rise), or none.
-    """
-    steady = smooth(values)
-    peak = int(np.argmax(steady[1:-1])) + 1
-    lowest = float(steady[:peak].min())
-    below = np.flatnonzero(steady[:peak] <= (lowest + float(steady[peak])) / 2)
-    start = float(np.median(values[: int(below[-1]) + 1])) if below.size else lowest
-    end = float(np.median(values[-TAIL:]))
-    rise, fall = float(steady[peak]) - start, float(steady[peak]) - end
-    if rise > CLEAR * sigma and fall > CLEAR * sigma and fall > rise / 2 and rise > 0:
-        return peak, start + rise / 2
-    return None

@@ -1,44 +1,44 @@
 """When an ability or a role appears: the token count at which its curve rises, with an interval and
 a status.
 
-Two answers stand beside each other. The fitted one: a robust logistic curve in log tokens
-(`logistic`), with a bootstrap interval (`resampling`). The model-free one: the first crossing that
-holds (`crossings`), between the two checkpoints around it. A curve for which a constant or a
-straight line does about as well (AICc; Hurvich and Tsai 1989) has no single emergence point, and
-nothing is said about token counts outside of the checkpoints seen.
+The data's own crossing decides. A local regression takes the noise off the curve and makes no claim
+about its shape (`smoothing`); where it passes the level, for good, is the estimate, and the bootstrap
+gives the interval (`emergence_points`). A logistic curve in log tokens (`logistic`) stands beside it
+as a description. Only where it agrees with the smooth curve, and what it leaves doesn't look like a
+trend, does it sharpen the estimate. A crossing is `emerged` only if the curve rises by more than
+wandering does (`rise_test`). Nothing is said about token counts outside of the checkpoints seen.
 
 What an interval is about: the trend of the curve for the population that the prompts were drawn
 from, through noise of two kinds at once: the choice of prompts, which shifts the whole curve, and
-fluctuations of single checkpoints. Where there are only values, it is about these very prompts.
-Neither covers what another training seed would give: that is the spread over seeds in the summary.
-`tests/benchmarks/simulated.py` measures how often the intervals cover a known truth.
+fluctuations of single checkpoints, of which neighbouring ones may be alike. Where there are only
+values, it is about these very prompts. Neither covers what another training seed would give: that
+is the spread over seeds in the summary. `tests/benchmarks/simulated.py` measures how often the
+intervals cover a known truth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from circuitwatch.summary.statistics.chance import counted, gate, never_above
-from circuitwatch.summary.statistics.crossings import (
-    CLEAR,
-    Array,
-    held_crossing,
-    noise,
-    plainly_crossed,
-)
+from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, passed
 from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence_points import (
     NO_SAMPLES,
     EmergencePoints,
+    Noise,
     central_interval,
-    resolved,
-    sample_emergence_points,
+    half_way,
+    points_of,
+    rise_widths,
+    sample_fitted,
+    sample_smooth,
 )
 from circuitwatch.summary.statistics.falls import as_fall
 from circuitwatch.summary.statistics.logistic import (
@@ -47,19 +47,39 @@ from circuitwatch.summary.statistics.logistic import (
     LogisticFit,
     crossing,
     curve,
+    hat_matrix,
     log_tokens,
 )
+from circuitwatch.summary.statistics.rise_test import STEPS_FROM, rise_beyond_chance
+from circuitwatch.summary.statistics.smoothing import (
+    Smooth,
+    autocorrelation,
+    hidden_by_neighbours,
+    smooth_curve,
+)
 from circuitwatch.summary.statistics.status import (
+    LAST_ONLY,
     Emergence,
+    Seen,
+    describe,
     not_emerged,
-    read_crossing,
+    noted,
+    overshoot,
     read_half_rise,
-    simpler_model,
+    read_threshold,
 )
 from circuitwatch.units import format_tokens
 
 MIN_SUPPORT = 0.8
 """Share of bootstrap samples in which the crossing must hold for the status to be clear."""
+FEWEST = STEPS_FROM[0]
+"""Checkpoints from which on a rise can be told from wandering."""
+LIKE_A_TREND = 0.2
+"""With a larger autocorrelation, what a logistic curve leaves may be a trend that it misses."""
+DIP = 0.1
+"""A curve dips before its rise if it falls by more than this share of it."""
+LAST_DECADE = float(np.log(10))
+"""Log tokens before the last checkpoint over which it is asked whether a curve still rises."""
 
 
 def fit_emergence(
@@ -80,7 +100,7 @@ def fit_emergence(
     Args:
         tokens: [checkpoint] training tokens, rising strictly; the untrained model has 0.
         values: [checkpoint] the curve.
-        threshold: an absolute level; none for the half-rise.
+        threshold: an absolute level; none for the half-rise, from the first to the last checkpoint.
         chance: for the half-rise: the level that the risen curve must clear to count as more than
             chance.
         per_prompt: one row a checkpoint (same order), one column a prompt; its row means are the
@@ -119,16 +139,15 @@ def emergence_samples(
             asked.as_rise(), n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
         )
         return as_fall(rise), samples
-    threshold, chance, not_above_chance = asked.threshold, asked.chance, asked.not_above_chance
     t, y = np.asarray(asked.tokens, dtype=float), np.asarray(asked.values, dtype=float)
     prompts = None if asked.per_prompt is None else asked.per_prompt.to_numpy(dtype=float)
     _check(t, y, prompts)
-    x = log_tokens(t)
+    threshold = asked.threshold
     rule: Literal["half rise", "threshold"] = "half rise" if threshold is None else "threshold"
     blank = Emergence(
         "never", rule, int(y.size), float(t[0]), float(t[-1]), float(y[-1]), level=threshold
     )
-    reasons = [""] * y.size if not_above_chance is None else list(not_above_chance)
+    reasons = [""] * y.size if asked.not_above_chance is None else list(asked.not_above_chance)
     if len(reasons) != y.size:
         raise ValueError(
             f"{len(reasons)} checkpoints are said to be above chance or not, of {y.size}"
@@ -136,147 +155,309 @@ def emergence_samples(
     counts = np.array([not reason for reason in reasons], dtype=bool)
     if not counts.any():
         return never_above(blank, reasons), NO_SAMPLES
+    x = log_tokens(t)
+    if y.size < FEWEST:
+        return _too_few(blank, Seen(t, x, y, y, np.empty((0, 0)), 0.0), reasons), NO_SAMPLES
     if prompts is not None and prompts.shape[1] < 2:
         prompts = None
-    errors = None if asked.stderr is None else np.asarray(asked.stderr, dtype=float)
-    if prompts is not None:
-        errors = prompts.std(axis=1, ddof=1) / np.sqrt(prompts.shape[1])
-    sigma = noise(y, errors)
-    if y.size < MIN_POINTS:
-        return _without_fit(blank, t, x, y, sigma, reasons), NO_SAMPLES
-    fit = asked.fit
-    simpler = simpler_model(fit)
-    if threshold is None and simpler:
-        n_bootstrap = 0
-    samples = sample_emergence_points(
-        x, y, fit, threshold, prompts, errors, n_bootstrap, seed, noise_seed
+    stderr = None if asked.stderr is None else np.asarray(asked.stderr, dtype=float)
+    smooth = _steadied(smooth_curve(x, y), asked, seen=(x, y))
+    noise = Noise(prompts, stderr, n_bootstrap, seed, noise_seed)
+    curves = sample_smooth(x, smooth, noise)
+    sigma = float(smooth.noise.max()) * hidden_by_neighbours(smooth.alike)
+    seen = Seen(t, x, y, smooth.values, curves, sigma)
+    blank = _with_levels(_described(blank, asked), seen, smooth)
+    low = _place_of(seen.smooth, blank.lower)
+    assert blank.level is not None
+    levels = (
+        (curves[:, low] + curves[:, -1]) / 2
+        if threshold is None
+        else np.full(n_bootstrap, threshold)
     )
-    held = held_crossing(counted(samples.curves, counts), samples.levels)
-    support = float((held < y.size).mean()) if n_bootstrap else None
-    blank = replace(
+    samples = points_of(
+        x, counted(curves, counts), levels, curves[:, low] if threshold is None else None
+    )
+    if threshold is None:
+        emergence = read_half_rise(blank, seen, asked.chance)
+    else:
+        emergence = read_threshold(blank, seen, threshold)
+    emergence, moved = gate(emergence, t, seen.smooth, reasons)
+    emergence = _checked(emergence, seen, samples, moved)
+    if emergence.status != "emerged":
+        return emergence, samples
+    if moved or LAST_ONLY in emergence.note:
+        return _between_checkpoints(emergence, seen, samples, moved), samples
+    found = _Found(asked, seen, smooth, samples, noise)
+    return found.with_estimate(emergence)
+
+
+def _steadied(smooth: Smooth, asked: Curve, seen: tuple[Array, Array]) -> Smooth:
+    """The smooth curve with its noise no more alike than what the logistic curve leaves is.
+
+    Each takes for noise what it doesn't follow, a trend that the logistic misses among it, so the
+    smaller of the two is nearer to the noise's own.
+    """
+    x, y = seen
+    if y.size < MIN_POINTS:
+        return smooth
+    return replace(smooth, alike=min(smooth.alike, _alike_about(asked.fit, x, y, smooth)))
+
+
+def _alike_about(fit: LogisticFit, x: Array, y: Array, smooth: Smooth) -> float:
+    """Autocorrelation of what a logistic curve leaves."""
+    rest = y - curve(fit.parameters, x)
+    return autocorrelation(rest, hat_matrix(fit, x), smooth.noise)
+
+
+def _described(blank: Emergence, asked: Curve) -> Emergence:
+    """With what the three models say, where there are checkpoints enough to fit them."""
+    if blank.n < MIN_POINTS:
+        return blank
+    fit = asked.fit
+    return replace(
         blank,
-        level=(fit.lower + fit.upper) / 2 if threshold is None else threshold,
-        lower=fit.lower,
-        upper=fit.upper,
-        bootstrap_support=support,
+        shape=describe(fit),
         aicc_logistic=_finite(fit.aicc_logistic),
         aicc_constant=_finite(fit.aicc_constant),
         aicc_linear=_finite(fit.aicc_linear),
     )
-    if threshold is None:
-        emergence = read_half_rise(blank, t, x, y, fit, samples.upper, chance, sigma)
-    else:
-        emergence = read_crossing(blank, t, x, y, threshold, sigma)
-        if emergence.status == "emerged" and simpler and not plainly_crossed(y, threshold, sigma):
-            note = f"crosses, but a {simpler} fits as well as a rise (AICc)"
-            emergence = not_emerged(emergence, "ambiguous", simpler, note)
-    emergence, moved = gate(emergence, t, y, reasons)
-    if emergence.status in ("emerged", "already") and support is not None and support < MIN_SUPPORT:
-        note = f"the crossing holds in only {support:.0%} of bootstrap samples"
-        emergence = not_emerged(emergence, "ambiguous", "low bootstrap support", note)
-    if emergence.status != "emerged":
-        return emergence, samples
-    return _with_estimate(emergence, t, x, y, fit, samples, held, sigma, moved), samples
 
 
-def _without_fit(
-    blank: Emergence, t: Array, x: Array, y: Array, sigma: float, reasons: Sequence[str]
-) -> Emergence:
-    """A curve of too few checkpoints for a fit: the observed crossing of a threshold, if it has
-    one; of a half-rise nothing can be said.
+def _with_levels(blank: Emergence, seen: Seen, smooth: Smooth) -> Emergence:
+    """With the levels before and after the rise: those of the smooth curve at the first and the
+    last checkpoint, or before its crossing at the lowest one where it clearly dips.
     """
-    few = f"too few checkpoints for a fit (n={y.size})"
+    values = seen.smooth
+    low = 0
+    middle = (values[0] + values[-1]) / 2 if blank.rule == "half rise" else blank.level
+    index = int(held_crossing(values, middle))
+    if 0 < index < values.size:
+        lowest = int(np.argmin(values[:index]))
+        dips = values[0] - values[lowest] > DIP * (values[-1] - values[lowest])
+        low = lowest if dips and seen.clear(0, lowest) else 0
+    lower, upper = float(values[low]), float(values[-1])
+    return replace(
+        blank,
+        level=(lower + upper) / 2 if blank.rule == "half rise" else blank.level,
+        lower=lower,
+        upper=upper,
+        autocorrelation=smooth.alike,
+        beyond_chance=rise_beyond_chance(seen.x, seen.y),
+    )
+
+
+def _checked(
+    emergence: Emergence, seen: Seen, samples: EmergencePoints, moved: bool
+) -> Emergence:
+    """`ambiguous` where what was found is no more than what wandering gives, or doesn't hold in the
+    bootstrap. A point that `moved` to where a behaviour is above chance need not be one of a rise.
+    """
+    beyond = emergence.beyond_chance or 0.0
+    fell = emergence.status == "transient" and emergence.rule == "half rise"
+    if fell:
+        # Its rise alone, or its fall alone, is enough.
+        peak = int(np.argmax(seen.smooth))
+        lowest = int(np.argmin(seen.smooth[: peak + 1]))
+        beyond = max(
+            beyond,
+            rise_beyond_chance(seen.x[: peak + 1], seen.y[: peak + 1]),
+            rise_beyond_chance(seen.x[lowest:], -seen.y[lowest:]),
+        )
+    claimed = (emergence.status == "emerged" and not moved) or fell
+    if claimed and beyond <= 1:
+        wanders = "rises no more than checkpoints that are alike may wander (2 %)"
+        note = f"{emergence.note}; {wanders}" if fell else wanders
+        return not_emerged(emergence, "ambiguous", "no more than wandering", note)
+    if not samples.left.size or emergence.status not in ("emerged", "already"):
+        return emergence
+    support = float((samples.right < np.inf).mean())
+    emergence = replace(emergence, bootstrap_support=support)
+    if support < MIN_SUPPORT and LAST_ONLY not in emergence.note:
+        note = f"the crossing holds in only {support:.0%} of bootstrap samples"
+        return not_emerged(emergence, "ambiguous", "low bootstrap support", note)
+    return emergence
+
+
+def _too_few(blank: Emergence, seen: Seen, reasons: Sequence[str]) -> Emergence:
+    """A curve of too few checkpoints to tell a rise from wandering: the observed crossing of a
+    threshold, if it has one; of a half-rise nothing can be said.
+    """
+    few = f"too few checkpoints to tell a rise from wandering (n={seen.y.size})"
     if blank.rule == "half rise" or blank.level is None:
         return not_emerged(blank, "ambiguous", "too few checkpoints", few)
-    emergence, _ = gate(read_crossing(blank, t, x, y, blank.level, sigma), t, y, reasons)
+    read = read_threshold(blank, seen, blank.level)
+    emergence, _ = gate(read, seen.t, seen.y, reasons)
     if emergence.status != "emerged":
         return emergence
+    return not_emerged(emergence, "ambiguous", "too few checkpoints", few)
+
+
+def _between_checkpoints(
+    emergence: Emergence, seen: Seen, samples: EmergencePoints, moved: bool
+) -> Emergence:
+    """The estimate of a curve whose crossing is known as the gap between two checkpoints, because
+    the last one alone is above, or because it counts only from a checkpoint on.
+    """
+    assert emergence.crossing is not None
+    low, high = emergence.crossing_low, emergence.crossing_high
+    assert low is not None and high is not None
+    if moved and samples.left.size:
+        left, right = central_interval(samples.left, samples.right)
+        low = min(low, max(float(np.exp(left)), float(seen.t[0])))
+        high = max(high, float(np.exp(right)))
     return replace(
         emergence,
         tokens=emergence.crossing,
-        low=emergence.crossing_low,
-        high=emergence.crossing_high,
+        low=low,
+        high=high if high <= seen.t[-1] else None,
         interval="checkpoints",
-        note="; ".join(filter(None, [emergence.note, few])),
     )
 
 
-def _with_estimate(
-    emergence: Emergence,
-    t: Array,
-    x: Array,
-    y: Array,
-    fit: LogisticFit,
-    samples: EmergencePoints,
-    held: NDArray[np.intp],
-    sigma: float,
-    moved: bool,
-) -> Emergence:
-    """Add the estimate and its interval to a curve that has emerged.
+@dataclass(frozen=True)
+class _Found:
+    """A curve that has emerged, and what its estimate is made of."""
 
-    The estimate is where the fitted curve passes the level, and the interval the bootstrap's,
-    unless the curve misses the values around the observed crossing by more than noise (its shape
-    doesn't suit the data) or the rise is hidden between two checkpoints; then the estimate is the
-    observed crossing, and the interval covers both checkpoints around it too.
-    """
-    assert emergence.crossing is not None and emergence.level is not None
-    index = int(np.flatnonzero(t == emergence.crossing_high)[0])
-    fitted = float(crossing(fit.parameters, emergence.level))
-    misses = moved or not x[0] <= fitted <= x[-1] or _misses(x, y, fit, fitted, sigma)
-    hidden = (
-        moved
-        or float(np.diff(np.concatenate(resolved(fit.parameters[None], np.array([fitted]), x)))[0])
-        > 0
-    )
-    low, high = central_interval(samples.left, samples.right)
-    if misses:
-        low, high = central_interval(x[np.maximum(held - 1, 0)], np.append(x, np.inf)[held])
-    seen = float(np.log(emergence.crossing))
-    kind: Literal["fit", "checkpoints", "both"] = "checkpoints" if misses or hidden else "fit"
-    observed = (seen, seen) if emergence.rule == "threshold" else (x[index - 1], x[index])
-    if kind == "fit" and samples.left.size and (observed[1] < low or observed[0] > high):
-        kind = "both"
-    if kind != "fit":
-        low, high = min(low, x[index - 1]), max(high, x[index])
-    estimate = (
-        seen
-        if kind == "checkpoints" or (kind == "both" and emergence.rule == "threshold")
-        else fitted
-    )
-    low, high = min(low, estimate), max(high, estimate)
-    beside = not x[index - 1] <= estimate <= x[index]
-    notes = [
-        emergence.note,
-        "the fitted curve misses the values around the crossing" if misses and not moved else "",
-        "the fitted and the observed crossing differ by more than the fit's error"
-        if kind == "both"
-        else "",
-        f"the values themselves cross at {format_tokens(emergence.crossing)} tokens"
-        if beside and kind != "checkpoints"
-        else "",
-    ]
-    return replace(
-        emergence,
-        tokens=float(np.exp(estimate)),
-        note="; ".join(filter(None, notes)),
-        width=None if moved else fit.width,
-        risen=None if moved else float(np.exp(min(fit.middle + RISE * fit.width, 700.0))),
-        fitted=float(np.exp(fitted)) if x[0] <= fitted <= x[-1] and not moved else None,
-        interval=kind,
-        low=float(t[0]) if low <= x[0] else float(np.exp(low)),
-        high=None if high > x[-1] + 1e-9 else float(np.exp(high)),
-    )
+    asked: Curve
+    seen: Seen
+    smooth: Smooth
+    samples: EmergencePoints
+    noise: Noise
+
+    def with_estimate(self, emergence: Emergence) -> tuple[Emergence, EmergencePoints]:
+        """Add the estimate and its interval; and the samples that these rest on."""
+        x, samples = self.seen.x, self.samples
+        assert emergence.level is not None and emergence.lower is not None
+        level = np.array([emergence.level])
+        place = held_crossing(self.seen.smooth[None], level)
+        left, right = (float(end[0]) for end in passed(x, self.seen.smooth[None], level, place))
+        estimate = self._straight(int(place[0]), emergence.level)
+        low, high = central_interval(samples.left, samples.right)
+        low, high = min(low, left), max(high, right)
+        kind: Literal["smooth", "fit", "both"] = "smooth"
+        fitted, alike = self._fitted(emergence)
+        near = (high - low) / 2
+        if fitted is not None and low - near <= fitted <= high + near and self._suits(fitted):
+            agrees = low <= fitted <= high and self._agrees_at_ends(emergence)
+            if agrees and alike <= LIKE_A_TREND and emergence.shape == "rise":
+                points = sample_fitted(
+                    *(x, self.seen.y, self.asked.fit, self.asked.threshold, alike, self.noise)
+                )
+                kind, estimate = "fit", fitted
+                low, high = central_interval(points, points)
+                samples = replace(samples, left=points, right=points)
+            elif np.isfinite(near):
+                kind, low, high = "both", min(low, fitted - near), max(high, fitted + near)
+        low, high = min(low, estimate), max(high, estimate)
+        emergence = replace(
+            self._shaped(emergence, int(place[0])),
+            tokens=float(np.exp(estimate)),
+            fitted=None if fitted is None else float(np.exp(fitted)),
+            interval=kind,
+            low=float(self.seen.t[0]) if low <= x[0] else float(np.exp(low)),
+            high=None if high > x[-1] + 1e-9 else float(np.exp(high)),
+        )
+        return noted(emergence, *self._notes(emergence)), samples
+
+    def _straight(self, place: int, level: float) -> float:
+        """Where the smooth curve passes a level, by a straight line between checkpoints."""
+        x, smooth = self.seen.x, self.seen.smooth
+        part = (level - smooth[place - 1]) / (smooth[place] - smooth[place - 1])
+        return float(x[place - 1] + (x[place] - x[place - 1]) * part)
+
+    def _fitted(self, emergence: Emergence) -> tuple[float | None, float]:
+        """Where the logistic curve passes the level, none where it doesn't among the checkpoints;
+        and how alike its residuals are.
+        """
+        if self.seen.y.size < MIN_POINTS:
+            return None, 0.0
+        x, fit = self.seen.x, self.asked.fit
+        level = self.asked.threshold
+        if level is None:
+            level = float(half_way(fit.parameters, x))
+        at = float(crossing(fit.parameters, level))
+        alike = _alike_about(fit, x, self.seen.y, self.smooth)
+        return (at if x[0] <= at <= x[-1] else None), alike
+
+    def _suits(self, fitted: float) -> bool:
+        """Whether the logistic curve suits the values around its crossing; a rise that it puts
+        between two checkpoints was not seen.
+        """
+        x, fit = self.seen.x, self.asked.fit
+        if not self.noise.n or _hidden(fit, x):
+            return False
+        index = int(np.searchsorted(x, fitted))
+        near = slice(max(index - 2, 0), index + 2)
+        sizes = np.maximum(self.smooth.noise, fit.scale)
+        # Two of the four nearest checkpoints, so not an odd one.
+        missed = np.abs(curve(fit.parameters, x[near]) - self.seen.y[near]) / sizes[near]
+        return float(np.sort(missed)[-2]) <= CLEAR
+
+    def _agrees_at_ends(self, emergence: Emergence) -> bool:
+        """Whether the logistic curve agrees with the smooth one at the two ends, where these make
+        the level.
+        """
+        if self.asked.threshold is not None:
+            return True
+        ends = curve(self.asked.fit.parameters, self.seen.x[[0, -1]])
+        levels = np.array([emergence.lower, emergence.upper], dtype=float)
+        errors = self.seen.samples[:, [0, -1]].std(axis=0)
+        return bool((np.abs(ends - levels) <= CLEAR * np.maximum(errors, 1e-12)).all())
+
+    def _shaped(self, emergence: Emergence, place: int) -> Emergence:
+        """With how long the rise takes, from its lower to its upper level."""
+        assert emergence.lower is not None and emergence.upper is not None
+        lower, upper = emergence.lower, emergence.upper
+        smooth, x = self.seen.smooth, self.seen.x
+        if upper <= lower:
+            return emergence
+        half = held_crossing(smooth, (lower + upper) / 2)
+        low, high = np.array([lower]), np.array([upper])
+        width = float(rise_widths(x, smooth[None], low, high, np.array([int(half)]))[0])
+        late = np.flatnonzero(smooth[place:] >= lower + 0.9 * (upper - lower)) + place
+        return replace(
+            emergence,
+            width=width if np.isfinite(width) else None,
+            risen=float(self.seen.t[late[0]]) if late.size else None,
+        )
+
+    def _notes(self, emergence: Emergence) -> list[str]:
+        assert emergence.crossing is not None and emergence.lower is not None
+        assert emergence.crossing_low is not None and emergence.crossing_high is not None
+        assert emergence.tokens is not None
+        half = emergence.rule == "half rise"
+        beside = not emergence.crossing_low <= emergence.tokens <= emergence.crossing_high
+        return [
+            "still rises over the last decade of tokens: half of the rise so far"
+            if half and self._still_rises()
+            else "",
+            f"dips first: the level before the rise is its lowest value {emergence.lower:.3g}"
+            if half and emergence.lower != self.seen.smooth[0]
+            else "",
+            overshoot(self.seen, emergence.lower) if half else "",
+            f"the values themselves cross at {format_tokens(emergence.crossing)} tokens"
+            if beside
+            else "",
+        ]
+
+    def _still_rises(self) -> bool:
+        """Whether the slope over the last decade of tokens excludes 0."""
+        x = self.seen.x
+        late = x >= x[-1] - LAST_DECADE
+        if late.sum() < 3 or not len(self.seen.samples):
+            return False
+        weights = np.where(late, x - x[late].mean(), 0.0)
+        slope = float(self.seen.smooth @ weights)
+        return slope > 2 * float((self.seen.samples @ weights).std())
 
 
-def _misses(x: Array, y: Array, fit: LogisticFit, at: float, sigma: float) -> bool:
-    """Whether the curve is further from the values around log tokens `at` than noise allows: two of
-    the four nearest checkpoints, so not an odd one.
-    """
-    index = int(np.searchsorted(x, at))
-    near = slice(max(index - 2, 0), index + 2)
-    return float(np.sort(np.abs(curve(fit.parameters, x[near]) - y[near]))[-2]) > CLEAR * max(
-        sigma, fit.scale
-    )
+def _hidden(fit: LogisticFit, x: Array) -> bool:
+    """Whether fewer than two checkpoints see anything of a fitted rise from 10 % to 90 %."""
+    return int((np.abs(x - fit.middle) <= RISE * fit.width).sum()) < 2
+
+
+def _place_of(values: Array, value: float | None) -> int:
+    return int(np.flatnonzero(values == value)[0])
 
 
 def _check(t: Array, y: Array, prompts: Array | None) -> None:

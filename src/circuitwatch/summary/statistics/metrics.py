@@ -3,12 +3,11 @@ model's or the metric's.
 
 A metric that counts only right or wrong answers (accuracy, exact match) can jump where the
 probability of the right answer grows smoothly: the jump is then made by the threshold (Schaeffer,
-Miranda and Koyejo 2023, arXiv 2304.15004). Both curves are fitted, and the widths of their rises,
-from 10 % to 90 % in natural-log tokens (2 · log 9 · w), are compared by a bootstrap over the same
-prompts where both have values per prompt. A threshold makes every rise shorter, also a jump of the
+Miranda and Koyejo 2023, arXiv 2304.15004). Both curves are smoothed, and the widths of their rises,
+from 10 % to 90 % in natural-log tokens, are compared by a bootstrap over the same prompts where both
+have values per prompt. A threshold makes every rise shorter, also a jump of the
 model's own, so that the thresholded metric jumps alone only where its rise takes less than half of
-the other's and the other takes more than tenfold tokens, both clearly (95 %); or where the other
-grows as a straight line and has no emergence point at all.
+the other's and the other takes more than tenfold tokens, both clearly (95 %).
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import numpy as np
 
 from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence import emergence_samples
-from circuitwatch.summary.statistics.logistic import RISE
 from circuitwatch.summary.statistics.status import Emergence
 
 SHARPER = 0.5
@@ -75,28 +73,27 @@ def compare_metrics(
             curve.half_rise(), n_bootstrap=n_bootstrap, seed=seed, noise_seed=noise_seed
         )
         emergences.append(emergence)
-        widths.append(2 * RISE * samples.width)
+        widths.append(samples.width)
     smooth, sharp = emergences
     rose = [emergence.status == "emerged" for emergence in emergences]
     width = [
-        2 * RISE * emergence.width if risen and emergence.width else None
+        emergence.width if risen and emergence.width else None
         for risen, emergence in zip(rose, emergences, strict=True)
     ]
     ratio = low = high = None
     if width[0] and width[1]:
         ratio = width[1] / width[0]
         if widths[0].size and widths[1].size:
-            low, high = (float(v) for v in np.quantile(widths[1] / widths[0], [0.025, 0.975]))
+            low, high = (float(v) for v in np.nanquantile(widths[1] / widths[0], [0.025, 0.975]))
     finding: Finding
     if rose[1] and not rose[0]:
-        steady = smooth.reason == "straight line"
-        finding = "only the thresholded one jumps" if steady else "inconclusive"
+        finding = "inconclusive"
     elif not any(rose):
         finding = "neither rises" if {smooth.status, sharp.status} <= {"never"} else "inconclusive"
     elif not rose[1]:
         finding = "only the continuous one rises" if sharp.status == "never" else "inconclusive"
     elif ratio is not None and low is not None and high is not None:
-        slow, quick = (float(v) for v in np.quantile(widths[0], [0.025, 0.975]))
+        slow, quick = (float(v) for v in np.nanquantile(widths[0], [0.025, 0.975]))
         finding = "alike" if low >= SHARPER or quick <= JUMP else "inconclusive"
         if high < SHARPER and slow > JUMP:
             finding = "only the thresholded one jumps"
@@ -104,9 +101,9 @@ def compare_metrics(
         finding = "inconclusive"
     warning = ""
     if finding == "only the thresholded one jumps":
-        course = "grows steadily"
-        if rose[0]:
-            times = width[0] / width[1]  # type: ignore[operator]
-            course = f"takes {times:.1f} times as long in log tokens"
-        warning = f"the jump is in the thresholded metric alone: the continuous one {course}"
+        times = width[0] / width[1]  # type: ignore[operator]
+        warning = (
+            "the jump is in the thresholded metric alone: the continuous one takes "
+            f"{times:.1f} times as long in log tokens"
+        )
     return MetricComparison(finding, warning, width[0], width[1], ratio, low, high, smooth, sharp)

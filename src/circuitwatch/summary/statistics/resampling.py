@@ -1,10 +1,11 @@
 """Curves as they might have been: other prompts, and other fluctuations between checkpoints, in one
-parametric bootstrap.
+parametric bootstrap; about a smooth curve (`smooth_noise`) and about a fitted one
+(`checkpoint_noise`).
 
 Two kinds of noise lie on a curve (see `emergence`). Which prompts are asked shifts a whole curve
 together: that is resampled by drawing prompts with replacement, the same draw at every checkpoint
-(Efron 1979). Checkpoints also fluctuate each by itself: that is what is left about the fit. Its
-size may change with the ability itself (untrained models hardly vary), so it is a straight line in
+(Efron 1979). Checkpoints also fluctuate each by itself, and neighbouring ones alike: that is what is
+left about the fit, as autoregressive noise. Its size may change with the ability itself (untrained models hardly vary), so it is a straight line in
 the share of the rise, from the absolute residuals (Glejser 1969). The residuals hold some of the
 prompts' noise too, so that only the variance beyond it is added:
 
@@ -12,9 +13,10 @@ prompts' noise too, so that only the variance beyond it is added:
     Q_i = [(I − H) Σ_prompts (I − H)ᵀ]_ii / (1 − H_ii),
 
 with H the hat matrix of the fit, Σ_prompts the covariance of the mean over prompts, and e standard
-normal. V_i is the square of the size above, from residuals divided by 1 − H_ii (HC3; MacKinnon and
+normal with autocorrelation ρ. V_i is the square of the size above, from residuals divided by 1 − H_ii (HC3; MacKinnon and
 White 1985), scaled so that the sum of squared residuals has its expectation; df = tr(MV)² /
-tr(MVMV) with M = I − H are the degrees of freedom of that sum (Satterthwaite 1946). Dividing by a
+tr(MVMV), with M = I − H and V the covariance of the noise, are the degrees of freedom of that sum
+(Satterthwaite 1946). Dividing by a
 draw of χ²_df/df each time is what makes a percentile interval as wide as Student's t interval for a
 straight line, instead of too narrow with few checkpoints (the fiducial distribution of a variance;
 Fisher 1935).
@@ -27,6 +29,11 @@ from scipy.optimize import nnls
 from scipy.special import expit
 
 from circuitwatch.summary.statistics.logistic import Array, LogisticFit, curve, hat_matrix
+from circuitwatch.summary.statistics.smoothing import (
+    Smooth,
+    autoregressive,
+    hidden_by_neighbours,
+)
 
 MIN_CLIPPED = 20
 """From this many checkpoints on a large residual can be told from the noise."""
@@ -66,8 +73,10 @@ def checkpoint_noise(
     *,
     prompts: Array | None = None,
     stderr: Array | None = None,
+    alike: float = 0.0,
 ) -> Array:
-    """Fluctuations of checkpoints [sample, checkpoint] beyond what the choice of prompts gives.
+    """Fluctuations of checkpoints about a fit [sample, checkpoint], beyond what the choice of
+    prompts gives.
 
     Args:
         x: [checkpoint] log tokens.
@@ -76,11 +85,9 @@ def checkpoint_noise(
         n: samples.
         rng: source of the random numbers.
         prompts: [checkpoint, prompt] values, where known.
-        stderr: [checkpoint] standard errors of the values over prompts, where only these are known.
-            What they have beyond the residuals is taken for an error that all checkpoints share
-            (the prompts are the same), since independent errors would show in the residuals; and
-            half of them at least, since fluctuations of checkpoints can hide it. That errs on the
-            wide side.
+        stderr: [checkpoint] standard errors of the values over prompts, where only these are known;
+            see `shared_error`.
+        alike: autocorrelation of neighbouring checkpoints.
     """
     residual, hat = y - curve(fit.parameters, x), hat_matrix(fit, x)
     if y.size >= MIN_CLIPPED:
@@ -89,24 +96,83 @@ def checkpoint_noise(
     freedom = 1 - np.clip(np.diag(hat), 0.0, 0.95)
     asked = np.zeros_like(y)
     if prompts is not None:
-        scaled = (prompts - prompts.mean(axis=1, keepdims=True)) / np.sqrt(
-            prompts.shape[1] * (prompts.shape[1] - 1)
-        )
+        scaled = _scaled(prompts)
         asked = ((scaled - hat @ scaled) ** 2).sum(axis=1) / freedom
     size = noise_size(x, residual / freedom, fit)
     rest = np.eye(y.size) - hat
-    spread = (rest**2) @ size**2
-    variances = size**2 * float((residual**2).sum()) / max(float(spread.sum()), 1e-300)
-    mixed = rest**2 * np.outer(variances, variances)
+    lags = np.abs(np.arange(y.size)[:, None] - np.arange(y.size))
+    spread = rest @ (alike**lags * np.outer(size, size)) @ rest  # [checkpoint, checkpoint]
+    total = max(float(np.trace(spread)), 1e-300)
+    variances = size**2 * float((residual**2).sum()) / total
     # The sizes themselves cost one more.
-    df = max(float(np.diag(rest) @ variances) ** 2 / max(float(mixed.sum()), 1e-300) - 1.0, 2.0)
-    drawn = np.maximum(0.0, variances - asked) * (df / np.maximum(rng.chisquare(df, (n, 1)), 1e-9))
-    noise: Array = np.sqrt(drawn) * rng.normal(size=(n, y.size))
-    if stderr is not None:
-        noise += rng.normal(size=(n, 1)) * np.sqrt(
-            np.maximum(LASTING * stderr**2, stderr**2 - variances)
-        )
-    return noise
+    df = max(total**2 / max(float((spread * spread.T).sum()), 1e-300) - 1.0, 2.0)
+    noise = _drawn(np.maximum(0.0, variances - asked), df, alike, n, rng)
+    return noise if stderr is None else noise + shared_error(variances, stderr, n, rng)
+
+
+def smooth_noise(
+    x: Array,
+    smooth: Smooth,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    prompts: Array | None = None,
+    stderr: Array | None = None,
+) -> Array:
+    """Fluctuations of checkpoints about a smooth curve [sample, checkpoint], as `checkpoint_noise`
+    has them about a fit.
+
+    Their size is that of the smooth curve's noise, which comes from how far checkpoints lie from
+    their neighbours, so that of the prompts' noise only what such distances show is taken off.
+    """
+    variances = smooth.noise**2
+    asked = np.zeros_like(variances)
+    if prompts is not None:
+        part = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
+        scaled = _scaled(prompts)
+        left = scaled[1:-1] - (1 - part)[:, None] * scaled[:-2] - part[:, None] * scaled[2:]
+        seen = (left**2).sum(axis=1) / (1 + part**2 + (1 - part) ** 2)
+        asked = np.concatenate([seen[:1], seen, seen[-1:]])
+    # Deviations of neighbours overlap: n of them are worth about half as many.
+    df = max(0.45 * (x.size - 2) - 1.0, 2.0)
+    beyond = np.maximum(0.0, variances - asked) * hidden_by_neighbours(smooth.alike) ** 2
+    noise = _drawn(beyond, df, smooth.alike, n, rng)
+    return noise if stderr is None else noise + shared_error(variances, stderr, n, rng)
+
+
+def shared_error(
+    variances: Array, stderr: Array, n: int, rng: np.random.Generator
+) -> Array:
+    """An error that all checkpoints share [sample, checkpoint], as the prompts are the same.
+
+    Where only standard errors over prompts are known: what they have beyond the fluctuations of
+    checkpoints, since independent errors would show in these; and half of them at least, since
+    fluctuations can hide it. That errs on the wide side.
+
+    Args:
+        variances: [checkpoint] of the fluctuations.
+        stderr: [checkpoint] standard errors of the values over prompts.
+        n: samples.
+        rng: source of the random numbers.
+    """
+    beyond = np.maximum(LASTING * stderr**2, stderr**2 - variances)
+    return np.asarray(rng.normal(size=(n, 1)) * np.sqrt(beyond))
+
+
+def _scaled(prompts: Array) -> Array:
+    """Deviations of prompts from their mean [checkpoint, prompt] whose squares sum to the variance
+    of that mean.
+    """
+    count = prompts.shape[1]
+    return np.asarray((prompts - prompts.mean(axis=1, keepdims=True)) / np.sqrt(count * (count - 1)))
+
+
+def _drawn(variances: Array, df: float, alike: float, n: int, rng: np.random.Generator) -> Array:
+    """Autoregressive noise [sample, checkpoint] whose variances [checkpoint] are known with df
+    degrees of freedom.
+    """
+    size = np.sqrt(variances * (df / np.maximum(rng.chisquare(df, (n, 1)), 1e-9)))
+    return np.asarray(size * autoregressive(rng.normal(size=(variances.size, n)), alike).T)
 
 
 def noise_size(x: Array, residual: Array, fit: LogisticFit) -> Array:

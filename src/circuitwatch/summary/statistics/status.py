@@ -1,8 +1,8 @@
-"""What can be said of a curve's emergence, and the status that the observed values give it:
-emerged, already, never, transient or ambiguous.
+"""What can be said of a curve's emergence, and the status that its smooth curve gives it: emerged,
+already, never, transient or ambiguous. `docs/emergence.md` has the rules in one table.
 
-Nothing here rests on where a fitted curve crosses: the fit only says whether a constant or a
-straight line does about as well (AICc; Hurvich and Tsai 1989), and where half of the rise is.
+Nothing here rests on the shape of the curve: a logistic fit describes it, and sharpens the estimate
+where it suits (`emergence`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from circuitwatch.summary.statistics.crossings import (
     held_crossing,
     interpolate,
     longest_run,
-    rise_and_fall,
 )
 from circuitwatch.summary.statistics.emergence_points import COVERAGE
-from circuitwatch.summary.statistics.logistic import LogisticFit, curve
+from circuitwatch.summary.statistics.logistic import LogisticFit
 from circuitwatch.units import format_tokens
 
 Status = Literal["emerged", "already", "never", "transient", "ambiguous"]
@@ -30,26 +29,35 @@ Reason = Literal[
     "above at the first checkpoint",
     "below the threshold",
     "no rise",
-    "constant",
-    "straight line",
     "not above chance",
     "not steadily above chance",
     "not steady",
-    "last checkpoint only",
     "about the threshold",
     "rose and fell",
     "low bootstrap support",
     "too few checkpoints",
+    "no more than wandering",
 ]
-"""Why a curve has another status than `emerged`; `constant` and `straight line` are the simpler
-models that fit as well as a rise."""
-
+"""Why a curve has another status than `emerged`."""
+Shape = Literal["rise", "straight line", "constant"]
+"""Which of three models describes a curve: a logistic rise, or a simpler one that does about as
+well.
+"""
 AICC_MARGIN = 6.0
 """A rise must beat the constant and the straight line by more than this: models within 4 to 7 of
 the best have some support left (Burnham and Anderson 2002), and wandering curves without a rise
 gain a few points by chance."""
 EQUAL = 2.0
 """A straight line must beat the constant by more than this to be called growth."""
+LOST = 0.45
+"""A curve that loses more than this share of its rise has risen and fallen. Less than a half, so
+that one that loses 60 % is found through its noise.
+"""
+OVERSHOT = 0.1
+"""A curve that loses more than this share of its rise, but not more than LOST, overshoots."""
+MOST = 0.5
+"""Share of a curve's range that is most of it."""
+LAST_ONLY = "above the level at the last checkpoint only"
 
 
 @dataclass(frozen=True)
@@ -62,29 +70,35 @@ class Emergence:
             (not by the last one: right-censored there); `transient` (rose and fell); `ambiguous`
             (see the reason).
         rule: `half rise` or `threshold`.
-        level: the value that is crossed: the threshold, or half-way between the fitted levels.
-        tokens: best estimate of the emergence point: where the fitted curve passes the level, or
-            the observed crossing where the fit can't tell (see `interval`).
+        level: the value that is crossed: the threshold, or half-way between `lower` and `upper`.
+        tokens: best estimate of the emergence point, see `interval`.
         low, high: 95 % interval of `tokens`; `high` is missing if it lies beyond the last
             checkpoint.
-        crossing: model-free estimate: linear interpolation in log tokens between the two
-            checkpoints around the crossing.
+        crossing: linear interpolation in log tokens between the two checkpoints around the first
+            crossing that holds, of the values as they are.
         crossing_low, crossing_high: those two checkpoints.
-        fitted: where the fitted curve crosses the level, if it does among the checkpoints.
-        lower, upper: the fitted levels before and after the rise; of a curve that falls as a model
-            learns those before and after the fall, in the curve's own sign.
-        width, risen: the fitted width of the rise, in natural-log tokens, and the token count at
-            which 90 % of it is done (it may lie beyond the last checkpoint).
-        interval: what `low` and `high` rest on: `fit`, the bootstrap of the fitted curve;
-            `checkpoints`, the checkpoints around the crossing, where the rise is hidden between two
-            of them or the curve's shape doesn't suit the data; `both` covers the two, where the
-            observed crossing lies outside of the fit's interval. `fit` covers the truth 95 times in
-            100 for a curve of this shape; the other two more often.
+        fitted: where a logistic curve fitted to the values crosses the level, if it does among the
+            checkpoints; a description beside the estimate unless `interval` is `fit`.
+        lower, upper: of the smooth curve, the level before the rise (at the first checkpoint, or at
+            its lowest one before the crossing where it dips) and that at the last checkpoint; of a
+            curve that falls as a model learns those before and after the fall.
+        width: natural-log tokens from 10 % to 90 % of that rise.
+        risen: the token count at which 90 % of it is done.
+        interval: what `tokens`, `low` and `high` rest on. `smooth`: the smooth curve, which makes
+            no claim about shape, and its bootstrap. `fit`: the logistic curve, where it agrees
+            with the smooth one and what it leaves doesn't look like a trend. `both`: the smooth
+            curve's estimate, and the intervals of the two together, where they agree but it can't
+            be told whether what the logistic leaves is noise. `checkpoints`: the checkpoints around
+            the crossing.
         final: the value at the last checkpoint.
         bootstrap_support: share of bootstrap samples in which a crossing holds.
         n, first_tokens, last_tokens: number of checkpoints, and the tokens of the first and the
             last.
-        aicc_*: Akaike's criterion (small-sample) of the three models; smaller is better.
+        beyond_chance: the rise beside what curves without one have by wandering: above 1 only 2 %
+            of them do (`rise_test`).
+        autocorrelation: of neighbouring checkpoints about the smooth curve.
+        shape: which of three models describes the curve, by AICc (small-sample).
+        aicc_*: Akaike's criterion of the three models; smaller is better.
         reason: why it has not emerged; none where it has.
         note: what a reader should know, in words.
     """
@@ -107,8 +121,11 @@ class Emergence:
     upper: float | None = None
     width: float | None = None
     risen: float | None = None
-    interval: Literal["fit", "checkpoints", "both"] | None = None
+    interval: Literal["smooth", "fit", "both", "checkpoints"] | None = None
     bootstrap_support: float | None = None
+    beyond_chance: float | None = None
+    autocorrelation: float | None = None
+    shape: Shape | None = None
     aicc_logistic: float | None = None
     aicc_constant: float | None = None
     aicc_linear: float | None = None
@@ -116,129 +133,200 @@ class Emergence:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A curve as its status is read from it.
+
+    Attributes:
+        t, x: [checkpoint] tokens and log tokens.
+        y: [checkpoint] values.
+        smooth: [checkpoint] the curve without its noise.
+        samples: [sample, checkpoint] smooth curves as they might have been; may be none.
+        sigma: standard deviation of the noise.
+    """
+
+    t: Array
+    x: Array
+    y: Array
+    smooth: Array
+    samples: Array
+    sigma: float
+
+    def clear(self, later: int, earlier: int) -> bool:
+        """Whether the smooth curve is clearly higher at one checkpoint than at another."""
+        if len(self.samples):
+            error = float((self.samples[:, later] - self.samples[:, earlier]).std())
+        else:
+            error = self.sigma * np.sqrt(2)
+        rise = float(self.smooth[later] - self.smooth[earlier])
+        return rise > 0 and rise >= CLEAR * error
+
+
 def not_emerged(blank: Emergence, status: Status, reason: Reason, note: str) -> Emergence:
     """The curve with a status other than `emerged`, and why."""
     return replace(blank, status=status, reason=reason, note=note)
 
 
-def read_crossing(
-    blank: Emergence, t: Array, x: Array, y: Array, level: float, sigma: float
-) -> Emergence:
-    """Status and crossing of an absolute level, without a model.
+def noted(emergence: Emergence, *notes: str) -> Emergence:
+    """The same with notes added."""
+    return replace(emergence, note="; ".join(filter(None, [emergence.note, *notes])))
+
+
+def read_threshold(blank: Emergence, seen: Seen, level: float) -> Emergence:
+    """Status and crossing of an absolute level.
 
     Args:
         blank: what is known of the curve already, with its level.
-        t: [checkpoint] tokens.
-        x: [checkpoint] log tokens.
-        y: [checkpoint] values.
+        seen: the curve.
         level: what is crossed.
-        sigma: standard deviation of the noise.
     """
-    index = int(held_crossing(y, level))
+    smooth, size = seen.smooth, seen.y.size
+    index = int(held_crossing(smooth, level))
     if index == 0:
         note = "at or above the threshold at the first checkpoint"
         return not_emerged(blank, "already", "above at the first checkpoint", note)
-    if index < y.size:
-        return _with_crossing(replace(blank, status="emerged"), t, x, y, level, index)
-    above = y >= level
+    if index < size:
+        return _with_crossing(replace(blank, status="emerged"), seen, level, index)
+    if _last_only(seen, level):
+        return _with_crossing(replace(blank, status="emerged", note=LAST_ONLY), seen, level, size)
+    above = smooth >= level
     start, length = longest_run(above)
-    if bool(np.median(y[-TAIL:]) >= level):
+    if bool(np.median(smooth[-TAIL:]) >= level):
         note = "above the threshold at the end, but not steadily"
         return not_emerged(blank, "ambiguous", "not steady", note)
-    if bool(above[-1]):
-        note = "above the threshold at the last checkpoint only"
-        at_end = not_emerged(blank, "ambiguous", "last checkpoint only", note)
-        return _with_crossing(at_end, t, x, y, level, y.size - 1)
     if length >= 2:
-        fall = float(np.median(y[start : start + length]) - np.median(y[-TAIL:]))
-        if fall <= CLEAR * sigma:
+        fall = float(np.median(smooth[start : start + length]) - np.median(smooth[-TAIL:]))
+        if fall <= CLEAR * seen.sigma:
             note = "hovers about the threshold"
             return not_emerged(blank, "ambiguous", "about the threshold", note)
         note = f"above the threshold at {length} checkpoints, then below"
         fallen = not_emerged(blank, "transient", "rose and fell", note)
-        return _with_crossing(fallen, t, x, y, level, start) if start else fallen
-    note = f"highest value {y.max():.3g}" + (" (a single checkpoint)" if length else "")
+        return _with_crossing(fallen, seen, level, start) if start else fallen
+    single = " (a single checkpoint)" if (seen.y >= level).any() else ""
+    note = f"highest value {seen.y.max():.3g}{single}"
     return not_emerged(blank, "never", "below the threshold", note)
 
 
-def read_half_rise(
-    blank: Emergence,
-    t: Array,
-    x: Array,
-    y: Array,
-    fit: LogisticFit,
-    uppers: Array,
-    chance: float | None,
-    sigma: float,
-) -> Emergence:
+def read_half_rise(blank: Emergence, seen: Seen, chance: float | None) -> Emergence:
     """Status and crossing of half the curve's own rise.
 
     Args:
-        blank: what is known of the curve already, with the half-way level of the fit.
-        t: [checkpoint] tokens.
-        x: [checkpoint] log tokens.
-        y: [checkpoint] values.
-        fit: of the curve.
-        uppers: [sample] upper levels of the bootstrap's refits.
+        blank: what is known of the curve already, with its levels (`lower`, `upper`, `level`).
+        seen: the curve.
         chance: what the upper level must clear, if there is such a level.
-        sigma: standard deviation of the noise.
     """
-    peak_and_half = rise_and_fall(y, sigma)
-    if peak_and_half is not None:
-        peak, half = peak_and_half
-        note = f"highest at {format_tokens(t[peak])} tokens, then fell"
-        fallen = not_emerged(replace(blank, level=half), "transient", "rose and fell", note)
-        up = np.flatnonzero(y[: peak + 1] < half)
-        return (
-            _with_crossing(fallen, t, x, y, half, int(up[-1]) + 1)
-            if up.size and up[-1] < peak
-            else fallen
-        )
-    simpler = simpler_model(fit)
-    if simpler == "straight line" and fit.slope > 0:
-        note = "a straight line in log tokens fits as well: no single emergence point"
-        return not_emerged(blank, "ambiguous", "straight line", note)
-    if simpler or fit.upper <= fit.lower:
-        start = float(np.median(y[:TAIL]))
-        if chance is not None and start - chance > CLEAR * sigma and fit.slope >= 0:
+    assert blank.level is not None and blank.lower is not None and blank.upper is not None
+    smooth, size, level = seen.smooth, seen.y.size, blank.level
+    low = int(np.flatnonzero(smooth == blank.lower)[0])
+    if (peak := fallen_from(seen)) is not None:
+        return _rose_and_fell(blank, seen, peak)
+    if not _rises(blank, seen, low):
+        start = float(np.median(smooth[:TAIL]))
+        if chance is not None and start - chance > CLEAR * seen.sigma and not _falls(seen):
             note = "above chance at the first checkpoint, and no rise since"
             return not_emerged(blank, "already", "above at the first checkpoint", note)
-        if simpler == "constant":
-            note = "no one rise: a rising curve fits no better than a constant"
-            return not_emerged(blank, "never", "constant", note)
-        return not_emerged(blank, "never", "no rise", "no rise")
-    reached = float(np.quantile(uppers, (1 - COVERAGE) / 2)) if uppers.size else fit.upper
-    if chance is not None and reached <= chance:
+        note = "no rise: the last checkpoint is no higher than the noise allows"
+        return not_emerged(blank, "never", "no rise", note)
+    ends = seen.samples[:, -1] if len(seen.samples) else smooth[-1:]
+    if chance is not None and float(np.quantile(ends, (1 - COVERAGE) / 2)) <= chance:
         note = "what it rises to is not above chance"
         return not_emerged(blank, "never", "not above chance", note)
-    assert blank.level is not None
-    index = int(held_crossing(y, blank.level))
-    if index == 0:
-        note = "past half of its rise at the first checkpoint"
-        return not_emerged(blank, "already", "above at the first checkpoint", note)
-    if index == y.size:
-        note = "rises, but no crossing of the half-way level holds"
-        return not_emerged(blank, "ambiguous", "not steady", note)
-    emerged = _with_crossing(replace(blank, status="emerged"), t, x, y, blank.level, index)
-    if curve(fit.parameters, x[-1:])[0] < fit.lower + 0.9 * (fit.upper - fit.lower):
-        note = "still rising at the last checkpoint: half of the rise so far"
-        emerged = replace(emerged, note=note)
-    return emerged
+    index = int(held_crossing(smooth, level))
+    if index < size:
+        return _with_crossing(replace(blank, status="emerged"), seen, level, index)
+    if _last_only(seen, level):
+        return _with_crossing(replace(blank, status="emerged", note=LAST_ONLY), seen, level, size)
+    note = "rises, but no crossing of the half-way level holds"
+    return not_emerged(blank, "ambiguous", "not steady", note)
 
 
-def _with_crossing(
-    emergence: Emergence, t: Array, x: Array, y: Array, level: float, index: int
-) -> Emergence:
-    return replace(
-        emergence,
-        crossing=float(np.exp(interpolate(x, y, level, index))),
-        crossing_low=float(t[index - 1]),
-        crossing_high=float(t[index]),
+def fallen_from(seen: Seen, *, lost: float = LOST) -> int | None:
+    """The highest checkpoint of a curve that clearly rose and then clearly lost more than a share
+    of that rise; none where it didn't.
+    """
+    smooth = seen.smooth
+    peak = int(np.argmax(smooth))
+    lowest = int(np.argmin(smooth[: peak + 1]))
+    last = smooth.size - 1
+    rise, fall = smooth[peak] - smooth[lowest], smooth[peak] - smooth[-1]
+    clear = seen.clear(peak, lowest) and seen.clear(peak, last)
+    return peak if clear and rise > 0 and fall > lost * rise else None
+
+
+def overshoot(seen: Seen, lower: float) -> str:
+    """What to say of a curve that settles below its highest value; empty where it doesn't."""
+    peak = fallen_from(seen, lost=OVERSHOT)
+    if peak is None:
+        return ""
+    highest = float(seen.smooth[peak])
+    index = _upwards(seen.smooth, (lower + highest) / 2, peak)
+    if index is None:
+        return ""
+    half = float(np.exp(interpolate(seen.x, seen.smooth, (lower + highest) / 2, index)))
+    return (
+        f"overshoots: highest value {highest:.3g} at {format_tokens(float(seen.t[peak]))} tokens; "
+        f"half of the way to that at {format_tokens(half)} tokens"
     )
 
 
-def simpler_model(fit: LogisticFit) -> Literal["constant", "straight line"] | None:
-    """The simpler model that fits as well as the logistic curve, if one does."""
+def describe(fit: LogisticFit) -> Shape:
+    """Which model describes a curve: the logistic rise, or the simpler one that does as well."""
     if min(fit.aicc_constant, fit.aicc_linear) > fit.aicc_logistic + AICC_MARGIN:
-        return None
+        return "rise"
     return "constant" if fit.aicc_constant <= fit.aicc_linear + EQUAL else "straight line"
+
+
+def _rose_and_fell(blank: Emergence, seen: Seen, peak: int) -> Emergence:
+    lower = float(seen.smooth[: peak + 1].min())
+    half = (lower + float(seen.smooth[peak])) / 2
+    note = f"highest at {format_tokens(float(seen.t[peak]))} tokens, then fell"
+    levels = replace(blank, level=half, lower=lower)
+    fallen = not_emerged(levels, "transient", "rose and fell", note)
+    index = _upwards(seen.smooth, half, peak)
+    return fallen if index is None else _with_crossing(fallen, seen, half, index)
+
+
+def _upwards(smooth: Array, level: float, peak: int) -> int | None:
+    """The checkpoint after which a curve stays at or above a level until its peak; none if it
+    starts there.
+    """
+    below = np.flatnonzero(smooth[: peak + 1] < level)
+    return int(below[-1]) + 1 if below.size and below[-1] < peak else None
+
+
+def _rises(blank: Emergence, seen: Seen, low: int) -> bool:
+    """Whether the last checkpoint is clearly above that before the rise; or most of the way up, in
+    a curve that rises by more than wandering, as few checkpoints leave the noise uncertain.
+    """
+    rise = float(seen.smooth[-1] - seen.smooth[low])
+    beyond = (blank.beyond_chance or 0.0) > 1 and rise > MOST * float(np.ptp(seen.smooth))
+    return seen.clear(seen.y.size - 1, low) or beyond
+
+
+def _last_only(seen: Seen, level: float) -> bool:
+    return bool(seen.y[-1] >= level > seen.y[-2])
+
+
+def _falls(seen: Seen) -> bool:
+    return seen.clear(0, seen.y.size - 1)
+
+
+def _with_crossing(emergence: Emergence, seen: Seen, level: float, index: int) -> Emergence:
+    """The crossing of the values as they are, or that of the smooth curve at a checkpoint where
+    theirs doesn't hold; an index of n asks for the gap before the last checkpoint.
+    """
+    values = seen.y
+    size = values.size
+    own = int(held_crossing(values, level))
+    if index == size:
+        index = size - 1
+    elif emergence.status == "emerged" and 0 < own < size:
+        index = own
+    if not values[index - 1] < level <= values[index]:
+        values = seen.smooth
+    return replace(
+        emergence,
+        crossing=float(np.exp(interpolate(seen.x, values, level, index))),
+        crossing_low=float(seen.t[index - 1]),
+        crossing_high=float(seen.t[index]),
+    )
