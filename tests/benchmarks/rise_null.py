@@ -3,8 +3,8 @@
     PYTHONPATH=tests python -m benchmarks.rise_null [curves]        some minutes on one core
 
 For autoregressive noise from independent checkpoints to a random walk, and 5 to 154 checkpoints,
-it prints the 98th percentile of the ratio for one, two and three steps, and the share of curves that
-exceed any of the critical values, which may be 2 % at most.
+it prints the 98th percentile of the ratio for one, two and three steps, and the share of curves
+that exceed any of the critical values, which may be 2 % at most.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ gaps that real ones have.
 What is true. A curve is the ability of a population of prompts, m(t) = lower + rise · E[s((log t −
 log t50 − d) / width)], the mean over the prompts' own delays d, with s the logistic function or one
 of the shapes of `SHARES`; the *half-rise* is where m is, for good, half-way between its values at
-the first (or, where it dips, the lowest) and the last checkpoint, a *threshold* point where m passes
-the level for good. Two kinds of noise lie on it:
+the first (or, where it dips, the lowest) and the last checkpoint, a *threshold* point where m
+passes the level for good. Two kinds of noise lie on it:
 
 - between checkpoints: each checkpoint's ability lies beside m by a random amount, the same for all
   prompts, larger once the ability is there (`between`, as a share of the rise);
@@ -49,6 +49,10 @@ SCHEDULES = {
             *range(80_000, 150_000, 10_000),
         ]
     ),
+    "published": np.array(
+        [0, *(2**k for k in range(10)), 1000, 3000, *range(13_000, 150_000, 10_000)]
+    ),
+    "nine": np.array([0, 128, 512, 1000, 2000, 4000, 16_000, 64_000, 143_000]),
     "few": np.array([0, 16, 128, 512, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 143_000]),
 }
 Shape = Literal[
@@ -78,9 +82,9 @@ class Setting:
             of the share `lost` of it); `wander` (no rise, but neighbouring checkpoints are alike:
             autoregressive noise with coefficient 0.5); `creep` (a rise, then slow further growth in
             log tokens); `two parts` (half as a quick rise, half as a straight line in log tokens,
-            as most published accuracies); `two stages` (two rises, two log tokens apart); `overshoot`
-            (by half, then it settles); `dip` (before the rise); `ceiling` (a rise that is cut off);
-            `gompertz` (a quick start, a slow end).
+            as most published accuracies); `two stages` (two rises, two log tokens apart);
+            `overshoot` (by half, then it settles); `dip` (before the rise); `ceiling` (a rise that
+            is cut off); `gompertz` (a quick start, a slow end).
         shown: what is handed over: values per prompt, the values alone, or values with their
             standard errors over prompts.
         lower, rise, width: of the trend; width in natural-log tokens.
@@ -121,8 +125,8 @@ class Setting:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A curve [checkpoint], what else is known of it, and the truth: tokens of the rise's middle, the
-    threshold where there is one, and the tokens of the emergence point asked for.
+    """A curve [checkpoint], what else is known of it, and the truth: tokens of the rise's middle,
+    the threshold where there is one, and the tokens of the emergence point asked for.
     """
 
     tokens: np.ndarray

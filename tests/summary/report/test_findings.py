@@ -81,7 +81,7 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
     }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
     assert re.search(r"^IOI emerged at 4\d\dk tokens.*; before it: .*induction \(42", large)
-    assert re.search(r"Greater than emerged at 4\d\dk.*before it: successor \(", large)
+    assert re.search(r"Greater than emerged at 3\d\dk.*before it: successor \(", large)
     assert (
         "induction (IOI) ✓ a1.h2 helps; induction (greater than) by score alone a1.h2; "
         "S-inhibition (IOI) ✓ a1.h0 helps" in large

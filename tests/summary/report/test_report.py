@@ -117,8 +117,8 @@ def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
     drawn = opened.page.locator("svg").evaluate_all("all => all.map(svg => svg.outerHTML).join()")
     assert "NaN" not in drawn and "undefined" not in drawn and "Infinity" not in drawn
     assert (
-        opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 7
-    )  # one was never there
+        opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 8
+    )  # of two models and four tasks; some were never there
     assert opened.count("#timeline .held") > 10
     assert (
         opened.count("#panels-behaviour .effect") == opened.count("#panels-behaviour .curve") == 8

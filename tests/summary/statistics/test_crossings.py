@@ -1,4 +1,6 @@
-"""Crossings, runs, peaks and noise against loops over their definitions."""
+"""Crossings and runs against loops over their definitions, and the bounds of a crossing between two
+checkpoints against curves that are known there.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,11 @@ import numpy as np
 import pytest
 
 from circuitwatch.summary.statistics.crossings import (
-    CLEAR,
     HOLD_SHARE,
     held_crossing,
     interpolate,
     longest_run,
-    noise,
-    plainly_crossed,
-    rise_and_fall,
-    smooth,
+    passed,
 )
 
 
@@ -70,66 +68,45 @@ def test_a_line_between_two_checkpoints() -> None:
     assert interpolate(x, y, 3.0, 2) == pytest.approx(1.5)
 
 
-def test_a_running_median_keeps_the_ends() -> None:
-    values = np.random.default_rng(2).normal(size=9)
-    expected = [
-        values[0],
-        *(sorted(values[i - 1 : i + 2])[1] for i in range(1, 8)),
-        values[-1],
-    ]
-    np.testing.assert_array_equal(smooth(values), expected)
-
-
-def naive_rise_and_fall(values: np.ndarray, sigma: float) -> tuple[int, float] | None:
-    """By the definition: a peak of the running median between the ends; the start is the median up
-    to the last checkpoint that is no more than half-way up to it, the end that of the last three.
+@pytest.mark.parametrize("middle", [2.2, 2.5, 2.8])
+@pytest.mark.parametrize("width", [0.25, 0.6, 1.5])
+@pytest.mark.parametrize("level", [0.35, 0.5, 0.65])
+def test_a_logistic_curve_passes_within_the_bounds(
+    middle: float, width: float, level: float
+) -> None:
+    """Where it passes is known; checkpoints are one apart. A quick one may be anywhere in its gap,
+    of a slow one the neighbours leave little room. Where the curve turns in the next gap, that
+    gap's slope is not the slope at its end: a hundredth of a gap.
     """
-    n = len(values)
-    steady = [sorted(values[max(i - 1, 0) : i + 2])[1] for i in range(n)]
-    steady[0], steady[-1] = values[0], values[-1]
-    peak = max(range(1, n - 1), key=lambda i: (steady[i], -i))
-    half_way = (min(steady[:peak]) + steady[peak]) / 2
-    before = [i for i in range(peak) if steady[i] <= half_way]
-    start = float(np.median(values[: before[-1] + 1])) if before else min(steady[:peak])
-    rise, fall = steady[peak] - start, steady[peak] - float(np.median(values[-3:]))
-    clear = rise > 3 * sigma and fall > 3 * sigma and fall > rise / 2
-    return (peak, start + rise / 2) if clear else None
+    x = np.arange(6.0)
+    at = middle + width * np.log(level / (1 - level))
+    curve = 1 / (1 + np.exp(-(x - middle) / width))
+    place = held_crossing(curve[None], np.array([level]))
+    (left,), (right,) = passed(x, curve[None], np.array([level]), place)
+    assert left - 0.01 <= at <= right + 0.01
+    if width == 1.5:
+        assert right - left < 0.25
+    if width == 0.25 and abs(at - 2.5) < 0.2:
+        assert right - left > 0.5
 
 
-def test_a_rise_and_fall_by_its_definition() -> None:
-    """On 600 bumps of all heights, lengths and depths of their fall."""
-    rng = np.random.default_rng(3)
-    assert CLEAR == 3.0
-    found = 0
-    for k in range(600):
-        n, sigma = int(rng.integers(7, 30)), float(rng.choice([0.02, 0.1, 0.2]))
-        at, after = rng.uniform(0, n), rng.uniform(0, n / 2)
-        x = np.arange(n)
-        values = (x > at) * 1.0 - rng.uniform(0, 1.2) * (x > at + after) + rng.normal(0, sigma, n)
-        expected = naive_rise_and_fall(values, sigma)
-        assert rise_and_fall(values, sigma) == (
-            None if expected is None else (expected[0], pytest.approx(expected[1]))
-        ), k
-        found += expected is not None
-    assert 100 < found < 500
-
-
-@pytest.mark.parametrize("quiet_until", [0, 100, 140])
-def test_the_noise_of_a_curve_whose_beginning_is_quiet(quiet_until: int) -> None:
-    """Median over 60 curves of 300 checkpoints within 8 % of the truth: nearly half of them may be
-    of untrained models that hardly vary.
+@pytest.mark.parametrize("bend", [0.5, 1.0, 2.0])
+def test_a_bent_curve_passes_within_the_bounds(bend: float) -> None:
+    """x^bend bends downwards, is straight, and bends upwards: it lies between the straight line and
+    the continuations of its neighbours.
     """
-    found = []
-    for seed in range(60):
-        values = np.random.default_rng(seed).normal(0, 0.2, 300)
-        values[:quiet_until] *= 0.01
-        found.append(noise(values))
-    assert np.median(found) == pytest.approx(0.2, rel=0.08)
-    assert noise(np.zeros(9), np.array([0.1, 0.3, 0.2] * 3)) == 0.3
+    x = np.arange(1.0, 7.0)
+    level = 3.4**bend
+    place = held_crossing((x**bend)[None], np.array([level]))
+    (left,), (right,) = passed(x, (x**bend)[None], np.array([level]), place)
+    assert left - 1e-9 <= 3.4 <= right + 1e-9 and right - left < 0.3
+    straight = 3 + (level - 3**bend) / (4**bend - 3**bend)
+    assert straight in (pytest.approx(left), pytest.approx(right))
 
 
-def test_a_crossing_no_clearer_than_noise_is_not_plain() -> None:
-    """Medians one and a half deviations from the level are plain, anything less is not."""
-    values = np.array([-1.0, -1, -1, 1, 1, 1])
-    assert plainly_crossed(values, 0.0, 1 / 1.5) and not plainly_crossed(values, 0.0, 1 / 1.49)
-    assert not plainly_crossed(values, 0.1, 1 / 1.5) and not plainly_crossed(values, -0.1, 1 / 1.5)
+def test_what_is_not_passed_or_does_not_count() -> None:
+    x = np.arange(4.0)
+    curves = np.array([[1.0, 1, 1, 1], [0, 0, 0, 0], [-np.inf, -np.inf, 2, 2], [0, 0, 1, 1]])
+    levels = np.full(4, 0.5)
+    left, right = passed(x, curves, levels, held_crossing(curves, levels))
+    assert left.tolist() == [-np.inf, np.inf, 1, 1] and right.tolist() == [-np.inf, np.inf, 2, 2]

@@ -116,11 +116,11 @@ def test_intervals_are_order_statistics(n: int, kth: int) -> None:
     first, second = risen(1e9), risen(4e9, seed=1)
     lag = lag_between(first, second, n_bootstrap=n, seed=3)
     ours, theirs = (
-        emergence_samples(curve, n_bootstrap=n, seed=seed, noise_seed=noise_seed)[1].left
+        emergence_samples(curve, n_bootstrap=n, seed=seed, noise_seed=noise_seed)[1]
         for curve, seed, noise_seed in ((first, 3, 7), (second, 3 + 7919, 8))
     )
-    differences = np.sort(theirs - ours)
-    assert (lag.low, lag.high) == pytest.approx((differences[kth - 1], differences[n - kth]))
+    smallest, largest = np.sort(theirs.left - ours.right), np.sort(theirs.right - ours.left)
+    assert (lag.low, lag.high) == pytest.approx((smallest[kth - 1], largest[n - kth]))
 
 
 def test_sizes_together() -> None:

@@ -56,9 +56,7 @@ def interpolate(x: Array, values: Array, level: float, index: int) -> float:
     return float(x[index - 1] + (x[index] - x[index - 1]) * (level - before) / (after - before))
 
 
-def passed(
-    x: Array, curves: Array, levels: Array, places: NDArray[np.intp]
-) -> tuple[Array, Array]:
+def passed(x: Array, curves: Array, levels: Array, places: NDArray[np.intp]) -> tuple[Array, Array]:
     """Where curves pass their levels in the gap before a checkpoint, as intervals of log tokens.
 
     Args:

@@ -2,11 +2,12 @@
 a status.
 
 The data's own crossing decides. A local regression takes the noise off the curve and makes no claim
-about its shape (`smoothing`); where it passes the level, for good, is the estimate, and the bootstrap
-gives the interval (`emergence_points`). A logistic curve in log tokens (`logistic`) stands beside it
-as a description. Only where it agrees with the smooth curve, and what it leaves doesn't look like a
-trend, does it sharpen the estimate. A crossing is `emerged` only if the curve rises by more than
-wandering does (`rise_test`). Nothing is said about token counts outside of the checkpoints seen.
+about its shape (`smoothing`); where it passes the level, for good, is the estimate, and the
+bootstrap gives the interval (`emergence_points`). A logistic curve in log tokens (`logistic`)
+stands beside it as a description. Only where it agrees with the smooth curve, and what it leaves
+doesn't look like a trend, does it sharpen the estimate. A crossing is `emerged` only if the curve
+rises by more than wandering does (`rise_test`). Nothing is said about token counts outside of the
+checkpoints seen.
 
 What an interval is about: the trend of the curve for the population that the prompts were drawn
 from, through noise of two kinds at once: the choice of prompts, which shifts the whole curve, and
@@ -59,6 +60,7 @@ from circuitwatch.summary.statistics.smoothing import (
 )
 from circuitwatch.summary.statistics.status import (
     LAST_ONLY,
+    WANDERS,
     Emergence,
     Seen,
     describe,
@@ -76,6 +78,8 @@ FEWEST = STEPS_FROM[0]
 """Checkpoints from which on a rise can be told from wandering."""
 LIKE_A_TREND = 0.2
 """With a larger autocorrelation, what a logistic curve leaves may be a trend that it misses."""
+GOES_ON = 0.1
+"""A curve goes on rising if another decade of tokens would add more than this share of its rise."""
 DIP = 0.1
 """A curve dips before its rise if it falls by more than this share of it."""
 LAST_DECADE = float(np.log(10))
@@ -164,8 +168,8 @@ def emergence_samples(
     smooth = _steadied(smooth_curve(x, y), asked, seen=(x, y))
     noise = Noise(prompts, stderr, n_bootstrap, seed, noise_seed)
     curves = sample_smooth(x, smooth, noise)
-    sigma = float(smooth.noise.max()) * hidden_by_neighbours(smooth.alike)
-    seen = Seen(t, x, y, smooth.values, curves, sigma)
+    alike = hidden_by_neighbours(smooth.alike)
+    seen = Seen(t, x, y, smooth.values, curves, float(smooth.noise.max()), alike)
     blank = _with_levels(_described(blank, asked), seen, smooth)
     low = _place_of(seen.smooth, blank.lower)
     assert blank.level is not None
@@ -229,7 +233,7 @@ def _with_levels(blank: Emergence, seen: Seen, smooth: Smooth) -> Emergence:
     """
     values = seen.smooth
     low = 0
-    middle = (values[0] + values[-1]) / 2 if blank.rule == "half rise" else blank.level
+    middle = float(values[0] + values[-1]) / 2 if blank.level is None else blank.level
     index = int(held_crossing(values, middle))
     if 0 < index < values.size:
         lowest = int(np.argmin(values[:index]))
@@ -238,7 +242,7 @@ def _with_levels(blank: Emergence, seen: Seen, smooth: Smooth) -> Emergence:
     lower, upper = float(values[low]), float(values[-1])
     return replace(
         blank,
-        level=(lower + upper) / 2 if blank.rule == "half rise" else blank.level,
+        level=(lower + upper) / 2 if blank.level is None else blank.level,
         lower=lower,
         upper=upper,
         autocorrelation=smooth.alike,
@@ -246,29 +250,17 @@ def _with_levels(blank: Emergence, seen: Seen, smooth: Smooth) -> Emergence:
     )
 
 
-def _checked(
-    emergence: Emergence, seen: Seen, samples: EmergencePoints, moved: bool
-) -> Emergence:
+def _checked(emergence: Emergence, seen: Seen, samples: EmergencePoints, moved: bool) -> Emergence:
     """`ambiguous` where what was found is no more than what wandering gives, or doesn't hold in the
     bootstrap. A point that `moved` to where a behaviour is above chance need not be one of a rise.
     """
-    beyond = emergence.beyond_chance or 0.0
-    fell = emergence.status == "transient" and emergence.rule == "half rise"
-    if fell:
-        # Its rise alone, or its fall alone, is enough.
-        peak = int(np.argmax(seen.smooth))
-        lowest = int(np.argmin(seen.smooth[: peak + 1]))
-        beyond = max(
-            beyond,
-            rise_beyond_chance(seen.x[: peak + 1], seen.y[: peak + 1]),
-            rise_beyond_chance(seen.x[lowest:], -seen.y[lowest:]),
-        )
-    claimed = (emergence.status == "emerged" and not moved) or fell
-    if claimed and beyond <= 1:
-        wanders = "rises no more than checkpoints that are alike may wander (2 %)"
-        note = f"{emergence.note}; {wanders}" if fell else wanders
-        return not_emerged(emergence, "ambiguous", "no more than wandering", note)
-    if not samples.left.size or emergence.status not in ("emerged", "already"):
+    if emergence.status == "emerged" and not moved and (emergence.beyond_chance or 0.0) <= 1:
+        return not_emerged(emergence, "ambiguous", "no more than wandering", WANDERS)
+    holds = emergence.status == "emerged" or (emergence.status, emergence.rule) == (
+        "already",
+        "threshold",
+    )
+    if not samples.left.size or moved or not holds:
         return emergence
     support = float((samples.right < np.inf).mean())
     emergence = replace(emergence, bootstrap_support=support)
@@ -428,8 +420,8 @@ class _Found:
         half = emergence.rule == "half rise"
         beside = not emergence.crossing_low <= emergence.tokens <= emergence.crossing_high
         return [
-            "still rises over the last decade of tokens: half of the rise so far"
-            if half and self._still_rises()
+            "still rises at the end: half of the rise so far"
+            if half and self._still_rises(emergence)
             else "",
             f"dips first: the level before the rise is its lowest value {emergence.lower:.3g}"
             if half and emergence.lower != self.seen.smooth[0]
@@ -440,15 +432,24 @@ class _Found:
             else "",
         ]
 
-    def _still_rises(self) -> bool:
-        """Whether the slope over the last decade of tokens excludes 0."""
+    def _still_rises(self, emergence: Emergence) -> bool:
+        """Whether the curve goes on rising at the end: its slope, over the last decade of tokens or
+        since 90 % of the rise if that is later, excludes 0 and would add more than a tenth of the
+        rise in another decade. With too few checkpoints since, nobody knows that it has ended.
+        """
         x = self.seen.x
-        late = x >= x[-1] - LAST_DECADE
-        if late.sum() < 3 or not len(self.seen.samples):
-            return False
+        since = x[-1] - LAST_DECADE
+        if emergence.risen is not None:
+            since = max(since, float(np.log(max(emergence.risen, 1.0))))
+        late = x >= since - 1e-9
+        if late.sum() < 3 or not self.noise.n:
+            return bool(late.sum() < 3)
         weights = np.where(late, x - x[late].mean(), 0.0)
+        weights /= float(weights @ x)
         slope = float(self.seen.smooth @ weights)
-        return slope > 2 * float((self.seen.samples @ weights).std())
+        rise = (emergence.upper or 0.0) - (emergence.lower or 0.0)
+        clear = slope > 2 * float((self.seen.samples @ weights).std())
+        return clear and slope * LAST_DECADE > GOES_ON * rise
 
 
 def _hidden(fit: LogisticFit, x: Array) -> bool:

@@ -197,10 +197,10 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
 def _difference(
     a: Emergence, b: Emergence, points_a: EmergencePoints, points_b: EmergencePoints
 ) -> tuple[float, float]:
-    """95 % interval of the lag: the samples' where both intervals are theirs, else from the intervals
-    of the two emergence points.
+    """95 % interval of the lag: the samples', or from the intervals of the two emergence points
+    where one is a gap between checkpoints.
     """
-    if {a.interval, b.interval} <= {"smooth", "fit"} and points_a.left.size:
+    if "checkpoints" not in (a.interval, b.interval) and points_a.left.size:
         n = points_a.left.size
         tail = max(int((n + 1) * (1 - COVERAGE) / 2 + 1e-9) - 1, 0)
         with np.errstate(invalid="ignore"):

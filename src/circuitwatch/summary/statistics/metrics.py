@@ -4,10 +4,10 @@ model's or the metric's.
 A metric that counts only right or wrong answers (accuracy, exact match) can jump where the
 probability of the right answer grows smoothly: the jump is then made by the threshold (Schaeffer,
 Miranda and Koyejo 2023, arXiv 2304.15004). Both curves are smoothed, and the widths of their rises,
-from 10 % to 90 % in natural-log tokens, are compared by a bootstrap over the same prompts where both
-have values per prompt. A threshold makes every rise shorter, also a jump of the
-model's own, so that the thresholded metric jumps alone only where its rise takes less than half of
-the other's and the other takes more than tenfold tokens, both clearly (95 %).
+from 10 % to 90 % in natural-log tokens, are compared by a bootstrap over the same prompts where
+both have values per prompt. A threshold makes every rise shorter, also a jump of the model's own,
+so that the thresholded metric jumps alone only where its rise takes less than half of the other's
+and the other takes more than tenfold tokens, both clearly (95 %).
 """
 
 from __future__ import annotations

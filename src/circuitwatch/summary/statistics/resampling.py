@@ -4,22 +4,22 @@ parametric bootstrap; about a smooth curve (`smooth_noise`) and about a fitted o
 
 Two kinds of noise lie on a curve (see `emergence`). Which prompts are asked shifts a whole curve
 together: that is resampled by drawing prompts with replacement, the same draw at every checkpoint
-(Efron 1979). Checkpoints also fluctuate each by itself, and neighbouring ones alike: that is what is
-left about the fit, as autoregressive noise. Its size may change with the ability itself (untrained models hardly vary), so it is a straight line in
-the share of the rise, from the absolute residuals (Glejser 1969). The residuals hold some of the
-prompts' noise too, so that only the variance beyond it is added:
+(Efron 1979). Checkpoints also fluctuate each by itself, and neighbouring ones alike: that is what
+is left about the fit, as autoregressive noise. Its size may change with the ability itself
+(untrained models hardly vary), so it is a straight line in the share of the rise, from the absolute
+residuals (Glejser 1969). The residuals hold some of the prompts' noise too, so that only the
+variance beyond it is added:
 
     noise*_i = √(max(0, V_i − Q_i) · df/χ²_df) · e,
     Q_i = [(I − H) Σ_prompts (I − H)ᵀ]_ii / (1 − H_ii),
 
 with H the hat matrix of the fit, Σ_prompts the covariance of the mean over prompts, and e standard
-normal with autocorrelation ρ. V_i is the square of the size above, from residuals divided by 1 − H_ii (HC3; MacKinnon and
-White 1985), scaled so that the sum of squared residuals has its expectation; df = tr(MV)² /
-tr(MVMV), with M = I − H and V the covariance of the noise, are the degrees of freedom of that sum
-(Satterthwaite 1946). Dividing by a
-draw of χ²_df/df each time is what makes a percentile interval as wide as Student's t interval for a
-straight line, instead of too narrow with few checkpoints (the fiducial distribution of a variance;
-Fisher 1935).
+normal with autocorrelation ρ. V_i is the square of the size above, from residuals divided by 1 −
+H_ii (HC3; MacKinnon and White 1985), scaled so that the sum of squared residuals has its
+expectation; df = tr(MV)² / tr(MVMV), with M = I − H and V the covariance of the noise, are the
+degrees of freedom of that sum (Satterthwaite 1946). Dividing by a draw of χ²_df/df each time is
+what makes a percentile interval as wide as Student's t interval for a straight line, instead of too
+narrow with few checkpoints (the fiducial distribution of a variance; Fisher 1935).
 """
 
 from __future__ import annotations
@@ -140,9 +140,7 @@ def smooth_noise(
     return noise if stderr is None else noise + shared_error(variances, stderr, n, rng)
 
 
-def shared_error(
-    variances: Array, stderr: Array, n: int, rng: np.random.Generator
-) -> Array:
+def shared_error(variances: Array, stderr: Array, n: int, rng: np.random.Generator) -> Array:
     """An error that all checkpoints share [sample, checkpoint], as the prompts are the same.
 
     Where only standard errors over prompts are known: what they have beyond the fluctuations of
@@ -164,7 +162,9 @@ def _scaled(prompts: Array) -> Array:
     of that mean.
     """
     count = prompts.shape[1]
-    return np.asarray((prompts - prompts.mean(axis=1, keepdims=True)) / np.sqrt(count * (count - 1)))
+    return np.asarray(
+        (prompts - prompts.mean(axis=1, keepdims=True)) / np.sqrt(count * (count - 1))
+    )
 
 
 def _drawn(variances: Array, df: float, alike: float, n: int, rng: np.random.Generator) -> Array:

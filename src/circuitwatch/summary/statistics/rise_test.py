@@ -4,11 +4,11 @@ Neighbouring checkpoints are not independent, and a curve that only wanders, up 
 ends above any level often enough. So a rise is tested against autoregressive noise of whatever
 strength suits the curve best: y_i = c + u_i, u_i = ρ u_{i-1} + e_i, with ρ from 0 to 1 (a random
 walk). The alternative adds one to three logistic steps, the first of which goes up, and chooses its
-own ρ. The statistic is the ratio of likelihoods of the two, T = n log(RSS_0 / RSS_1), with the steps
-from a grid of places and widths, in log tokens and in the order of the checkpoints, added greedily
-(orthogonal matching pursuit; Pati et al. 1993). A rise of several parts, or with a dip or an
-overshoot, needs more than one step; more steps also suit noise better, so that each number has its
-own critical value.
+own ρ. The statistic is the ratio of likelihoods of the two, T = n log(RSS_0 / RSS_1), with the
+steps from a grid of places and widths, in log tokens and in the order of the checkpoints, added
+greedily (orthogonal matching pursuit; Pati et al. 1993). A rise of several parts, or with a dip or
+an overshoot, needs more than one step; more steps also suit noise better, so that each number has
+its own critical value.
 
 The critical values hold for every ρ: a random walk is the worst, and it gives nearly the same ones
 for 9 to 154 checkpoints and for all schedules. `benchmarks.rise_null` simulates them.
@@ -36,6 +36,8 @@ FEW_POINTS = 60
 """Up to this many checkpoints, places half-way between two are tried as well."""
 WIDTHS = 6
 """Widths of steps, from a jump between two checkpoints to most of the curve."""
+MAIN = 0.1
+"""The step that goes up explains at least this share of what all steps do: a fall is no rise."""
 EXACT = 1e-12
 """A sum of squares this small beside that without a step is a perfect fit."""
 
@@ -52,7 +54,9 @@ def rise_beyond_chance(x: Array, values: Array) -> float:
         than 2 % of curves without one have, whatever their autocorrelation. 0 where nothing rises,
         and where there are too few checkpoints.
     """
-    if values.size < STEPS_FROM[0] or np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):
+    if values.size < STEPS_FROM[0] or np.ptp(values) <= 1e-12 * max(
+        1.0, float(np.abs(values).max())
+    ):
         return 0.0
     ratios = likelihood_ratios(x, values[None])[:, 0]
     return float((ratios / np.array(CRITICAL[: ratios.size])).max().clip(0.0))
@@ -70,7 +74,9 @@ def likelihood_ratios(x: Array, values: Array) -> Array:
         rest = _whitened(centred, rho)
         if level is not None:
             rest = rest - np.outer(rest @ level, level)
-        flat = np.minimum(flat, (rest**2).sum(axis=1))
+        without = (rest**2).sum(axis=1)
+        flat = np.minimum(flat, without)
+        first = np.zeros(count)
         chosen: list[Array] = []
         for k in range(len(stepped)):
             # Gain of each candidate beyond the steps there are [curve, candidate].
@@ -84,7 +90,11 @@ def likelihood_ratios(x: Array, values: Array) -> Array:
             size = (rest * best).sum(axis=1, keepdims=True)
             rest = rest - (np.maximum(size, 0.0) if k == 0 else size) * best
             chosen.append(best)
-            stepped[k] = np.minimum(stepped[k], (rest**2).sum(axis=1))
+            left_over = (rest**2).sum(axis=1)
+            first = without - left_over if k == 0 else first
+            rises = first >= MAIN * (without - left_over)
+            stepped[k] = np.where(rises, np.minimum(stepped[k], left_over), stepped[k])
+    stepped = np.minimum(stepped, flat)
     return np.asarray(n * np.log(np.maximum(flat, 1e-300) / np.maximum(stepped, EXACT * flat)))
 
 
@@ -100,7 +110,7 @@ def _designs(key: bytes) -> tuple[tuple[Array | None, Array], ...]:
     x = np.frombuffer(key)
     n = x.size
     gap = float(np.median(np.diff(x)))
-    in_order = _steps(np.arange(n), 0.2, n / 4)
+    in_order = _steps(np.arange(n, dtype=float), 0.2, n / 4)
     steps = np.concatenate([in_order, _steps(x, gap / 4, float(np.ptp(x)) / 5)])
     designs = []
     for rho in RHOS:

@@ -21,7 +21,8 @@ from circuitwatch.summary.statistics.crossings import (
     longest_run,
 )
 from circuitwatch.summary.statistics.emergence_points import COVERAGE
-from circuitwatch.summary.statistics.logistic import LogisticFit
+from circuitwatch.summary.statistics.logistic import MIN_POINTS, LogisticFit
+from circuitwatch.summary.statistics.rise_test import rise_beyond_chance
 from circuitwatch.units import format_tokens
 
 Status = Literal["emerged", "already", "never", "transient", "ambiguous"]
@@ -55,8 +56,13 @@ that one that loses 60 % is found through its noise.
 """
 OVERSHOT = 0.1
 """A curve that loses more than this share of its rise, but not more than LOST, overshoots."""
+INDEPENDENT = 0.65
+"""A rise beside that of wandering curves which 2 % of curves of independent noise exceed that grows
+as a model trains, for all numbers of checkpoints.
+"""
 MOST = 0.5
 """Share of a curve's range that is most of it."""
+WANDERS = "rises no more than checkpoints that are alike may wander (2 %)"
 LAST_ONLY = "above the level at the last checkpoint only"
 
 
@@ -142,7 +148,8 @@ class Seen:
         y: [checkpoint] values.
         smooth: [checkpoint] the curve without its noise.
         samples: [sample, checkpoint] smooth curves as they might have been; may be none.
-        sigma: standard deviation of the noise.
+        sigma: standard deviation of the noise, if it were independent.
+        alike: how many times as large the samples' noise is, as neighbouring checkpoints are alike.
     """
 
     t: Array
@@ -151,11 +158,14 @@ class Seen:
     smooth: Array
     samples: Array
     sigma: float
+    alike: float = 1.0
 
     def clear(self, later: int, earlier: int) -> bool:
-        """Whether the smooth curve is clearly higher at one checkpoint than at another."""
+        """Whether the smooth curve is higher at one checkpoint than at another by more than
+        independent noise allows; whether it wanders is another question (`rise_test`).
+        """
         if len(self.samples):
-            error = float((self.samples[:, later] - self.samples[:, earlier]).std())
+            error = float((self.samples[:, later] - self.samples[:, earlier]).std()) / self.alike
         else:
             error = self.sigma * np.sqrt(2)
         rise = float(self.smooth[later] - self.smooth[earlier])
@@ -218,13 +228,16 @@ def read_half_rise(blank: Emergence, seen: Seen, chance: float | None) -> Emerge
     assert blank.level is not None and blank.lower is not None and blank.upper is not None
     smooth, size, level = seen.smooth, seen.y.size, blank.level
     low = int(np.flatnonzero(smooth == blank.lower)[0])
-    if (peak := fallen_from(seen)) is not None:
-        return _rose_and_fell(blank, seen, peak)
+    start, beyond = float(np.median(smooth[:TAIL])), blank.beyond_chance or 0.0
+    peak = fallen_from(seen)
+    strength = 0.0 if peak is None else max(beyond, _rise_and_fall(seen, peak))
+    if peak is not None and strength > INDEPENDENT:
+        return _rose_and_fell(blank, seen, peak, strength)
+    above = chance is not None and start - chance > CLEAR * seen.sigma
+    if above and beyond <= 1 and not seen.clear(0, size - 1):
+        note = "above chance at the first checkpoint, and no rise since"
+        return not_emerged(blank, "already", "above at the first checkpoint", note)
     if not _rises(blank, seen, low):
-        start = float(np.median(smooth[:TAIL]))
-        if chance is not None and start - chance > CLEAR * seen.sigma and not _falls(seen):
-            note = "above chance at the first checkpoint, and no rise since"
-            return not_emerged(blank, "already", "above at the first checkpoint", note)
         note = "no rise: the last checkpoint is no higher than the noise allows"
         return not_emerged(blank, "never", "no rise", note)
     ends = seen.samples[:, -1] if len(seen.samples) else smooth[-1:]
@@ -276,12 +289,25 @@ def describe(fit: LogisticFit) -> Shape:
     return "constant" if fit.aicc_constant <= fit.aicc_linear + EQUAL else "straight line"
 
 
-def _rose_and_fell(blank: Emergence, seen: Seen, peak: int) -> Emergence:
+def _rise_and_fall(seen: Seen, peak: int) -> float:
+    """How large the rise to a peak and the fall from it are together, beside what wandering gives:
+    their geometric mean.
+    """
+    lowest = int(np.argmin(seen.smooth[: peak + 1]))
+    rise = rise_beyond_chance(seen.x[: peak + 1], seen.y[: peak + 1])
+    return float(np.sqrt(rise * rise_beyond_chance(seen.x[lowest:], -seen.y[lowest:])))
+
+
+def _rose_and_fell(blank: Emergence, seen: Seen, peak: int, strength: float) -> Emergence:
     lower = float(seen.smooth[: peak + 1].min())
     half = (lower + float(seen.smooth[peak])) / 2
     note = f"highest at {format_tokens(float(seen.t[peak]))} tokens, then fell"
     levels = replace(blank, level=half, lower=lower)
-    fallen = not_emerged(levels, "transient", "rose and fell", note)
+    fallen = (
+        not_emerged(levels, "transient", "rose and fell", note)
+        if strength > 1
+        else not_emerged(levels, "ambiguous", "no more than wandering", f"{note}; {WANDERS}")
+    )
     index = _upwards(seen.smooth, half, peak)
     return fallen if index is None else _with_crossing(fallen, seen, half, index)
 
@@ -295,20 +321,19 @@ def _upwards(smooth: Array, level: float, peak: int) -> int | None:
 
 
 def _rises(blank: Emergence, seen: Seen, low: int) -> bool:
-    """Whether the last checkpoint is clearly above that before the rise; or most of the way up, in
-    a curve that rises by more than wandering, as few checkpoints leave the noise uncertain.
+    """Whether the last checkpoint is clearly above that before the rise, in a curve that rises by
+    more than independent noise; or most of the way up, in one that rises by more than wandering, as
+    few checkpoints leave the noise uncertain.
     """
-    rise = float(seen.smooth[-1] - seen.smooth[low])
-    beyond = (blank.beyond_chance or 0.0) > 1 and rise > MOST * float(np.ptp(seen.smooth))
-    return seen.clear(seen.y.size - 1, low) or beyond
+    beyond = blank.beyond_chance or 0.0
+    most = float(seen.smooth[-1] - seen.smooth[low]) > MOST * float(np.ptp(seen.smooth))
+    if seen.y.size < MIN_POINTS:
+        return most  # too few to be sure that there is none
+    return beyond > INDEPENDENT and (seen.clear(seen.y.size - 1, low) or (beyond > 1 and most))
 
 
 def _last_only(seen: Seen, level: float) -> bool:
     return bool(seen.y[-1] >= level > seen.y[-2])
-
-
-def _falls(seen: Seen) -> bool:
-    return seen.clear(0, seen.y.size - 1)
 
 
 def _with_crossing(emergence: Emergence, seen: Seen, level: float, index: int) -> Emergence:
