@@ -19,7 +19,6 @@ from circuitwatch.summary.statistics.scaling import (
     _tobit,
     censored_line,
     correlation,
-    find_knee,
     trend,
 )
 from support.simulated import simulate_suite
@@ -263,44 +262,6 @@ def test_the_estimate_lies_in_its_interval_whatever_is_censored() -> None:
         assert (
             np.isfinite(slope) and (low is None or low < slope) and (high is None or slope < high)
         )
-
-
-def test_the_knee_is_the_best_of_a_fine_grid() -> None:
-    rng = np.random.default_rng(4)
-    x = np.linspace(0, 10, 9)
-    y = -np.minimum(x, 4.3) + rng.normal(0, 0.1, 9)
-    knee, status = find_knee(x, y)
-    costs = {
-        k: float(np.polyfit(np.minimum(x, k), y, 1, full=True)[1][0])
-        for k in np.linspace(x[1], x[-2], 2001)
-    }
-    assert status == "levels off" and knee == pytest.approx(min(costs, key=costs.get), abs=0.05)
-
-
-def test_a_knee_must_be_worth_its_parameters() -> None:
-    """The decision against AICc written out: a line with a knee has four parameters (two
-    coefficients, the spread, the knee), a straight line three. With three for both it would often
-    be another one.
-    """
-
-    def squares(z: np.ndarray, y: np.ndarray) -> float:
-        return float(np.polyfit(z, y, 1, full=True)[1][0])
-
-    def criterion(cost: float, n: int, k: int) -> float:
-        return n * np.log(cost / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
-
-    bent, cheap = [], []
-    for seed in range(200):
-        rng = np.random.default_rng(seed)
-        n = int(rng.integers(6, 13))
-        x = np.sort(rng.uniform(0, 5, n))
-        y = -np.minimum(x, rng.uniform(1, 6)) + rng.normal(0, 0.5, n)
-        cost = min(squares(np.minimum(x, k), y) for k in np.linspace(x[1], x[-2], 200))
-        straight = criterion(squares(x, y), n, 3)
-        bent.append(criterion(cost, n, 4) < straight)
-        cheap.append(criterion(cost, n, 3) < straight)
-        assert (find_knee(x, y)[0] is not None) == bent[-1], seed
-    assert 20 < sum(bent) < sum(cheap) - 20
 
 
 def test_holm_against_the_step_down_test() -> None:

@@ -23,6 +23,7 @@ from circuitwatch.summary.heads.transfer import (
     transfer_table,
 )
 from circuitwatch.summary.importers.cells import read_cell
+from circuitwatch.summary.statistics.trends import slope_interval
 from support.sweeps import faithfulness
 
 
@@ -70,10 +71,10 @@ def test_range_trend_and_reason() -> None:
         and found["min"] == 0.2
         and found["max"] == 0.7
     )
-    known = [(np.log10(10 * 2**k), values[k]) for k in (2, 3, 4, 6, 7)]
-    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(known, 2)]
-    assert found["trend"] == pytest.approx(np.median(slopes))
-    assert found["trend_low"] <= found["trend"] <= found["trend_high"]
+    there = [2, 3, 4, 6, 7]
+    expected = slope_interval(np.log10(10 * 2.0 ** np.array(there)), np.array(values)[there])
+    assert tuple(found[["trend", "trend_low", "trend_high"]]) == pytest.approx(expected)
+    assert found["trend_low"] < 0 < found["trend"] < found["trend_high"]
     assert found["missing_at"] == 1 and found["why_missing"] == "no name mover"
     assert rows.loc["C", "verdict"] == "missing" and rows.loc["C", "n"] == 0
 

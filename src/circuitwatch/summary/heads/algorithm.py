@@ -16,17 +16,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import theilslopes
 
 from circuitwatch.catalogue import Quantity
 from circuitwatch.summary.cells import CellData, in_order, without_duplicates
 from circuitwatch.summary.heads.bands import UNEXPLAINED, band_of, by_cutoff, measures_of, short
 from circuitwatch.summary.statistics.logistic import log_tokens
+from circuitwatch.summary.statistics.trends import slope_interval
 
 MIN_TREND = 5
-"""Below five checkpoints no order of values is rarer than one in twenty (two of 4! are as extreme
-as a steady rise): no 95 % interval is bounded.
-"""
+"""Fewer checkpoints that may be alike say nothing of a trend."""
 STAYS = 0.2
 """A measure stays whose values all lie within this range: a fifth of the scale from 0 to 1."""
 SPREAD = ["mean", "min", "max", "first", "last", "trend"]
@@ -43,8 +41,9 @@ def algorithm_table(cells: list[CellData], bands: pd.DataFrame) -> pd.DataFrame:
 
     Over the checkpoints from the first of two neighbours on that are both above chance, where the
     number exists. Columns: model, seed, task, quantity (B, …), n, mean, min, max, first, last;
-    trend, trend_low, trend_high (Theil and Sen's slope per tenfold of tokens, 95 % interval;
-    missing below five checkpoints); verdict (`stays`: all within 0.2 of one another; `rises` or
+    trend, trend_low, trend_high (slope per tenfold of tokens with a 95 % interval that allows for
+    neighbouring checkpoints that are alike, see `statistics.trends`; missing below five
+    checkpoints); verdict (`stays`: all within 0.2 of one another; `rises` or
     `falls`: the trend's interval leaves out 0; `varies without a trend`; `too few checkpoints`;
     `missing`; of B, C and D `depends on the cut-off` where not every cut-off gives the same; none
     for what no role explains), verdicts (each cut-off's); band_min, band_max (over cut-offs and
@@ -175,7 +174,5 @@ def _judge(
 def _trend(tokens: pd.Series, values: pd.Series) -> tuple[float | None, float | None, float | None]:
     if len(values) < MIN_TREND:
         return None, None, None
-    slope, _, low, high = theilslopes(
-        values.to_numpy(), log_tokens(tokens.to_numpy()) / np.log(10), alpha=0.95
-    )
-    return float(slope), float(low), float(high)
+    x = log_tokens(tokens.to_numpy()) / np.log(10)
+    return slope_interval(x, values.to_numpy(dtype=float))

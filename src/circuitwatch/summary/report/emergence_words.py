@@ -127,8 +127,24 @@ def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
     power = f"{trend['slope']:.2f} [{low}, {high}]".replace("-", MINUS)
     return [
         f"Tokens of emergence go with parameters to the power {power} over "
-        f"{trend['n_sizes']} sizes; {trend['knee_status']}."
+        f"{trend['n_sizes']} sizes; {_knee(trend)}."
     ]
+
+
+def _knee(trend: pd.Series) -> str:
+    """The size beyond which more scale changes nothing, in words."""
+    low, high = (
+        f"{format_tokens(trend[name])}" if pd.notna(trend[name]) else None
+        for name in ("knee_low", "knee_high")
+    )
+    match trend["knee_status"]:
+        case "levels off":
+            ends = f"{low or 'the smallest'} – {high or 'beyond the largest'}"
+            return f"beyond {format_tokens(trend['knee'])} parameters ({ends}) size changes nothing"
+        case "not determined by these sizes":
+            return f"whether it levels off is not determined by {trend['n_observed']} sizes"
+        case status:
+            return str(status)
 
 
 def _who(row: pd.Series, several: bool) -> str:

@@ -21,25 +21,17 @@ from scipy.optimize import brentq
 from scipy.special import erfcx, log_ndtr, stdtrit
 from scipy.stats import permutation_test, rankdata
 
-from circuitwatch.summary.statistics.information import aicc
+from circuitwatch.summary.statistics.knees import KneeStatus, find_knee
 
 Array = NDArray[np.float64]
 Kind = Literal["observed", "right-censored", "left-censored"]
 """A right-censored value lies above its bound, a left-censored one below it."""
 TrendStatus = Literal["fitted", "too few sizes", "too few observed sizes"]
-KneeStatus = Literal[
-    "levels off", "no knee: a straight line fits as well", "too few sizes for a knee"
-]
 
 MIN_SIZES = 3
 """A line through two points always fits: from three observed sizes on there is something to say."""
-MIN_SIZES_KNEE = 6
-"""AICc of a line with a knee (three parameters and a scale) is defined from six observed sizes on.
-"""
 PERMUTATIONS = 40_320
 """All permutations of up to eight points; of more points, this many at random."""
-SMALLEST_VARIANCE = 1e-12
-"""Of log values about a line: sizes exactly on one have no finite likelihood."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,11 @@ class Trend:
         pearson, pearson_p: correlation of the observed values on the scale that the caller chose,
             and exact two-sided p.
         knee: parameters beyond which y changes no more; missing where a straight line does as well.
-        knee_status: whether there is a knee, or why none was looked for.
+        knee_low, knee_high: the sizes that are compatible with one (95 %), of the observed sizes;
+            an end is missing where these don't bound it: without knee_high the change may well go
+            on beyond the largest, without knee_low there may be no change with size at all.
+        knee_p: how often noise about a straight line looks as bent (Monte Carlo).
+        knee_status: whether there is a knee, or why none can be told.
     """
 
     status: TrendStatus
@@ -75,6 +71,9 @@ class Trend:
     pearson: float | None = None
     pearson_p: float | None = None
     knee: float | None = None
+    knee_low: float | None = None
+    knee_high: float | None = None
+    knee_p: float | None = None
     knee_status: KneeStatus = "too few sizes for a knee"
 
 
@@ -121,7 +120,7 @@ def trend(
     spearman, spearman_p = correlation(rankdata(p[ranked]), rankdata(unbounded[ranked]), seed=seed)
     pair = (x[seen], log_y[seen]) if pearson_in_logs else (p[seen], y[seen])
     pearson, pearson_p = correlation(*pair, seed=seed)
-    knee, knee_status = find_knee(x[seen], log_y[seen])
+    knee = find_knee(x[seen], log_y[seen])
     return Trend(
         "fitted",
         *counts,
@@ -133,8 +132,11 @@ def trend(
         spearman_p=spearman_p,
         pearson=pearson,
         pearson_p=pearson_p,
-        knee=None if knee is None else float(np.exp(knee)),
-        knee_status=knee_status,
+        knee=_exp(knee.at),
+        knee_low=_exp(knee.low),
+        knee_high=_exp(knee.high),
+        knee_p=knee.p,
+        knee_status=knee.status,
     )
 
 
@@ -291,37 +293,6 @@ def _tobit(
     return value, np.concatenate([[inverse_spread], v[1:] + inverse_spread * least]), points
 
 
-def find_knee(x: Array, y: Array) -> tuple[float | None, KneeStatus]:
-    """Where y stops changing with x: a line up to a knee and level beyond it, against a straight
-    line, by AICc.
-
-    Args:
-        x: [point] log parameters.
-        y: [point] log values.
-
-    Returns:
-        (the knee on the x axis, or none; a status in words). The knee lies between the second and
-        the last but one size.
-    """
-    sizes = np.unique(x)
-    if sizes.size < MIN_SIZES_KNEE:
-        return None, "too few sizes for a knee"
-    knees = np.linspace(sizes[1], sizes[-2], 200)
-    costs = [_residual_sum(np.minimum(x, knee), y) for knee in knees]
-    best = int(np.argmin(costs))
-    # Intercept, slope, the spread, and where the knee is.
-    bent = aicc(costs[best], x.size, 4, smallest=SMALLEST_VARIANCE)
-    straight = aicc(_residual_sum(x, y), x.size, 3, smallest=SMALLEST_VARIANCE)
-    if bent < straight:
-        return float(knees[best]), "levels off"
-    return None, "no knee: a straight line fits as well"
-
-
-def _residual_sum(x: Array, y: Array) -> float:
-    design = np.stack([np.ones_like(x), x], axis=1)
-    return float(((y - design @ np.linalg.lstsq(design, y, rcond=None)[0]) ** 2).sum())
-
-
 def _rankable(y: Array, kind: NDArray[np.object_]) -> NDArray[np.bool_]:
     """Points whose place in the order is known: observed ones, and bounds beyond all of the
     observed.
@@ -332,3 +303,7 @@ def _rankable(y: Array, kind: NDArray[np.object_]) -> NDArray[np.bool_]:
         | ((kind == "right-censored") & (y >= seen.max()))
         | ((kind == "left-censored") & (y <= seen.min()))
     )
+
+
+def _exp(value: float | None) -> float | None:
+    return None if value is None else float(np.exp(value))

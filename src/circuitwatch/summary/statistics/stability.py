@@ -27,6 +27,7 @@ from scipy.stats import theilslopes
 from circuitwatch.summary.statistics.falls import as_rise
 from circuitwatch.summary.statistics.logistic import log_tokens
 from circuitwatch.summary.statistics.status import Emergence
+from circuitwatch.summary.statistics.trends import mean_interval
 
 MIN_AFTER = 3
 """Checkpoints after emergence from which on a line and a spread about it can be had."""
@@ -82,8 +83,8 @@ class SetStability:
         chance: mean of what random sets of these sizes give; missing where not measured.
         stability: (jaccard − chance) / (ceiling − chance), chance 0 where not measured; missing
             without a ceiling above chance.
-        low, high: 95 % interval of `stability` over the pairs (bootstrap): of these resamples, not
-            of others.
+        low, high: 95 % interval of `stability` over the pairs, of which neighbouring ones may be
+            alike: of these resamples, not of others.
     """
 
     n: int
@@ -169,12 +170,12 @@ def set_stability(
     jaccard: ArrayLike,
     ceiling: ArrayLike | None = None,
     chance: ArrayLike | None = None,
-    *,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
 ) -> SetStability:
-    """Where overlaps across two checkpoints [pair] lie between chance and the noise ceiling;
-    missing pairs (NaN) are left out.
+    """Where overlaps across two checkpoints [pair], in the order of training, lie between chance
+    and the noise ceiling; missing pairs (NaN) are left out.
+
+    The interval is that of the mean of what each pair adds to the ratio (its linear part), see
+    `trends.mean_interval`.
     """
     j = np.asarray(jaccard, dtype=float)
     complete = np.isfinite(j)
@@ -205,18 +206,20 @@ def set_stability(
     zero = np.zeros(n) if chances is None else chances
     if ceilings.mean() - zero.mean() < NO_ROOM:
         return means
-    picks = np.random.default_rng(seed).integers(0, n, (n_bootstrap, n))
-    above, room = (jaccards - zero)[picks].mean(axis=1), (ceilings - zero)[picks].mean(axis=1)
-    ratios = above[room >= NO_ROOM] / room[room >= NO_ROOM]
-    low, high = np.quantile(ratios, [0.025, 0.975]) if n > 1 else (None, None)
+    above, room = jaccards - zero, ceilings - zero
+    ratio = float(above.mean() / room.mean())
+    low = high = None
+    if n > 1:
+        _, below, beyond = mean_interval((above - ratio * room) / room.mean())
+        low, high = ratio + min(below, 0.0), ratio + max(beyond, 0.0)
     return SetStability(
         n,
         means.jaccard,
         means.ceiling,
         means.chance,
-        float((jaccards - zero).mean() / (ceilings - zero).mean()),
-        None if low is None else float(low),
-        None if high is None else float(high),
+        ratio,
+        low,
+        high,
     )
 
 
