@@ -14,7 +14,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
-    {"errors", "units", "options", "lexicon", "catalogue", "facts", "transformer", "records"},
+    {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
+    | {"records"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
     | {"nano", "scalars", "progress", "tracking"},
@@ -29,7 +30,7 @@ READERS = {"summary", "results"}
 """They read records, and import nothing that makes them; only the command line and the public API
 import them.
 """
-RECORDS = {"errors", "units", "options", "catalogue", "facts", "records", "progress"}
+RECORDS = {"errors", "units", "options", "catalogue", "directions", "facts", "records", "progress"}
 EXCEPTIONS = {
     ("nano.check", "config"): "a command of its own, `python -m circuitwatch.nano.check`",
     ("nano.check", "monitor"): "a command of its own, `python -m circuitwatch.nano.check`",

@@ -14,13 +14,8 @@ from typing import Any
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import BELOW_ZERO, METRICS, Quantity, Role, Task
+from circuitwatch.directions import falls_by_name, said_direction
 
-FALLING = re.compile(
-    r"(^|[/_ ,])"
-    r"(ppl|perplexity|loss|nll|cross[_ -]?entropy|xent|bits_per_byte|brier|brier_score)"
-    r"($|[/_ ,])"
-)
-"""Names of others' quantities that fall as a model learns."""
 CIRCUIT_SIZE = re.compile(r"(^|[/_])circuit_?(nodes|edges)([/_]|$)")
 """Names of others' circuit sizes."""
 BOOKKEEPING = ("behaviour", "circuit", "overlap", "roles", "algorithm", "weights", "timing")
@@ -75,11 +70,15 @@ class TaskFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of tasks, roles and quantities, by name; the roles and quantities in order."""
+    """What is known of tasks, roles and quantities, by name; the roles and quantities in order.
+
+    directions: of quantities that nobody knows, by name or pattern: whether they fall.
+    """
 
     tasks: Mapping[str, TaskFacts] = field(default_factory=dict)
     roles: Mapping[str, Role] = field(default_factory=dict)
     quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    directions: Mapping[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of_installation(cls, task: TaskFacts | None = None) -> Facts:
@@ -112,10 +111,12 @@ class Facts:
         tasks: dict[str, TaskFacts] = {}
         roles: dict[str, Role] = {}
         quantities: dict[str, Quantity] = {}
+        directions: dict[str, bool] = {}
         for part in parts:
+            directions = {**part.directions, **directions}
             tasks, roles = {**part.tasks, **tasks}, {**part.roles, **roles}
             quantities = {**part.quantities, **quantities}
-        return cls(_in_order(tasks), _in_order(roles), _in_order(quantities))
+        return cls(_in_order(tasks), _in_order(roles), _in_order(quantities), directions)
 
     def of_cell(self, task: str) -> dict[str, Any]:
         """As `cell.json` keeps it: one task, known or not, and all roles and quantities."""
@@ -143,11 +144,12 @@ class Facts:
         group = key.partition("/")[0] if "/" in key else ""
         if group in BOOKKEEPING:
             return Quantity(key, plain(key), of="model" if group == "roles" else "task")
+        said = said_direction(key, self.directions)
         return Quantity(
             key,
             plain(key),
             rise=catalogue.HALF_RISE,
-            falls=bool(FALLING.search(key)),
+            falls=falls_by_name(key) if said is None else said,
             panel="curves",
             compared_by_size=bool(CIRCUIT_SIZE.search(key)),
         )

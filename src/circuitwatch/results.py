@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,7 @@ def open(
     columns: Mapping[str, str] | None = None,
     tokens_per_step: float | None = None,
     thresholds: Mapping[str, float] | None = None,
+    direction: Mapping[str, Literal["falls", "rises"]] | None = None,
     n_bootstrap: int = 200,
     suites: Sequence[Suite] | None = None,
 ) -> Results:
@@ -61,6 +62,8 @@ def open(
         tokens_per_step: for sources that give steps and no tokens.
         thresholds: a quantity, or task/quantity → the level whose crossing is asked for, instead
             of what the quantity says.
+        direction: a quantity that circuitwatch doesn't know, or a pattern such as `*_bpb` → whether
+            it falls or rises as a model learns; told by its name by default.
         n_bootstrap: bootstrap samples of each curve.
         suites: what is known of published models; the program's own by default.
 
@@ -77,7 +80,17 @@ def open(
     named = tuple(map(str, sources))
     if suites is None:
         suites = read_suites([conf_dir()]) if _need_suites(named) else ()
-    request = Request(named, Path(), dict(columns or {}), tokens_per_step, dict(thresholds or {}))
+    for name, word in (direction or {}).items():
+        if word not in ("falls", "rises"):
+            raise UserError(f"open: direction {name}: {word!r} is neither 'falls' nor 'rises'")
+    request = Request(
+        named,
+        Path(),
+        dict(columns or {}),
+        tokens_per_step,
+        dict(thresholds or {}),
+        {name: word == "falls" for name, word in (direction or {}).items()},
+    )
     return Results(
         read_sources(request, suites), thresholds=request.thresholds, n_bootstrap=n_bootstrap
     )

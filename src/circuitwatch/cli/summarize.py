@@ -61,7 +61,7 @@ COMMAND = Command(
         "of lm-evaluation-harness, tidy tables (CSV, TSV, Parquet: model, params, step or tokens, "
         "task, quantity, value[, stderr, seed]), wandb:<entity>/<project>  "
         "[columns=<ours>:<the file's>,…] [tokens_per_step=<number>] "
-        "[thresholds=<task>/<quantity>:<level>,…]",
+        "[thresholds=<task>/<quantity>:<level>,…] [direction=<quantity>:falls|rises,…]",
     },
     when_interrupted="nothing was changed",
 )

@@ -15,12 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from circuitwatch.summary.writing import (
-        SummaryResult,
-        print_summary,
-        summarize,
-        summarize_sources,
-    )
+    from circuitwatch.summary.printing import print_summary
+    from circuitwatch.summary.writing import SummaryResult, summarize, summarize_sources
 
 __all__ = ["SummaryResult", "print_summary", "summarize", "summarize_sources"]
 
@@ -31,6 +27,6 @@ def __getattr__(name: str) -> Any:
     """
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from circuitwatch.summary import writing
+    from circuitwatch.summary import printing, writing
 
-    return getattr(writing, name)
+    return getattr(printing if name == "print_summary" else writing, name)

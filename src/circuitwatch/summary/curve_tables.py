@@ -54,7 +54,7 @@ def _emergence_row(fits: Fits, key: CurveKey, rows: pd.DataFrame) -> EmergenceRo
     model, task, quantity, seed = key
     found, looked_at = fits.emergence(key), np.size(fits.curve(key).tokens)
     shorter = f"looked at {looked_at} of {len(rows)} checkpoints, evenly in log tokens"
-    notes = [found.note, shorter if looked_at < len(rows) else ""]
+    notes = [found.note, shorter if looked_at < len(rows) else "", fits.doubt(key)]
     return EmergenceRow(
         **(vars(found) | {"note": "; ".join(filter(None, notes))}),
         model=model,

@@ -9,7 +9,7 @@ single checkpoint, too few sizes for a trend.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +60,7 @@ class Curves:
         cell_facts: what the cells among the sources say of tasks, roles and quantities; of one name
             the first is believed.
         said: the headers (`cell.json`) of these cells, each with its model, task and seed.
+        directions: of quantities that nobody knows, by name or pattern: whether they fall.
         not_above_chance: for some behaviours (model, task, seed), by tokens, what of it is not
             above chance there (`value`, `effect`, `value and effect`); empty where it is.
     """
@@ -70,11 +71,13 @@ class Curves:
     not_above_chance: Mapping[BehaviourKey, Mapping[float, str]] = field(default_factory=dict)
     cell_facts: Facts | None = None
     said: Sequence[tuple[BehaviourKey, Mapping[str, Any]]] = ()
+    directions: Mapping[str, bool] = field(default_factory=dict)
 
     @cached_property
     def facts(self) -> Facts:
         """What is known of its tasks, roles, quantities: as cells say, else this installation."""
-        return self.cell_facts or Facts.of_installation()
+        known = self.cell_facts or Facts.of_installation()
+        return replace(known, directions=self.directions)
 
     def facts_of(self, key: CurveKey) -> Facts:
         """What is known where a curve comes from: as the cells of its model, seed and, unless it is

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from circuitwatch.directions import said_direction
 from circuitwatch.summary.curves import CurveKey, Curves
 from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence import emergence_samples
@@ -17,6 +18,7 @@ from circuitwatch.summary.statistics.emergence_points import EmergencePoints
 from circuitwatch.summary.statistics.lags import Lag, lag_between
 from circuitwatch.summary.statistics.logistic import log_tokens
 from circuitwatch.summary.statistics.metrics import MetricComparison, compare_metrics
+from circuitwatch.summary.statistics.rise_test import rise_beyond_chance
 from circuitwatch.summary.statistics.status import Emergence
 
 LONGEST = 256
@@ -76,6 +78,19 @@ class Fits:
                 "ambiguous", rule, values.size, *ends, reason="too few checkpoints", note=note
             )
         return self._sampled(curve, 0, None)[0]
+
+    def doubt(self, key: CurveKey) -> str:
+        """What to say of a curve that never rose because it falls; empty for others, and where it
+        is known how its quantity goes.
+        """
+        curve, facts = self.curve(key), self.curves.facts_of(key)
+        known = key[2] in facts.quantities or said_direction(key[2], facts.directions) is not None
+        if known or curve.falls or self.emergence(key).status != "never":
+            return ""
+        tokens, values = np.asarray(curve.tokens, float), np.asarray(curve.values, float)
+        if values.size < 2 or rise_beyond_chance(log_tokens(tokens), -values) <= 1:
+            return ""
+        return f"it falls: direction={key[2]}:falls asks when"
 
     def lag(self, first: CurveKey, second: CurveKey) -> Lag:
         """Lag from the first curve's emergence to the second's."""

@@ -1,6 +1,4 @@
-"""A summary: results (`results`) written as tables, figures and one report; and what of it is
-printed.
-"""
+"""A summary: results (`results`) written as tables, figures and one report."""
 
 from __future__ import annotations
 
@@ -9,16 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
-import rich.box
-from rich.markup import escape
-from rich.table import Table
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
-from circuitwatch.progress import CellProgress, wide_console
+from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
-from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.figures.drawing import draw_figures
 from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables
@@ -26,13 +20,8 @@ from circuitwatch.summary.importers import Request, read_sources
 from circuitwatch.summary.importers.cells import find_cells_below
 from circuitwatch.summary.output import MARK, is_summary, replaced_folder
 from circuitwatch.summary.panels import specification
-from circuitwatch.summary.report.findings import circuit_warnings
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.together import Comparisons
-from circuitwatch.units import format_interval, format_tokens
-
-MOST_PRINTED = 60
-"""Rows of behaviours, and of head roles, that are printed."""
 
 
 @dataclass(frozen=True)
@@ -126,69 +115,4 @@ def write_summary(
             write_report(building / "report.html", found)
     return SummaryResult(
         folder, emergence, scaling, ends, results.heads, compared, notes, results.facts
-    )
-
-
-def print_summary(result: SummaryResult) -> None:
-    """Print when things emerged, what was left out, and where the report is."""
-    console = wide_console()
-    table = Table(
-        title="emergence", title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
-    emergence = result.emergence
-    several = len(emergence) > 0 and emergence["seed"].nunique() > 1
-    for name in (
-        "model",
-        *(["seed"] if several else []),
-        "task",
-        "quantity",
-        "status",
-        "tokens",
-        "95 % interval",
-        "seen between",
-        "at the end",
-    ):
-        wraps = name in ("task", "quantity")
-        table.add_column(
-            name, justify="right" if name in ("tokens", "at the end") else "left", no_wrap=not wraps
-        )
-    roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
-    for part in (emergence[~roles], emergence[roles]) if len(emergence) else ():
-        for _, row in part.head(MOST_PRINTED).iterrows():
-            quantity = result.facts.words(str(row["quantity"]))
-            interval, seen = (
-                format_interval(row[f"{name}_low"], row[f"{name}_high"])
-                for name in ("tokens", "crossing")
-            )
-            table.add_row(
-                escape(row["model"]),
-                *([str(row["seed"])] if several else []),
-                escape(row["task"]),
-                escape(quantity),
-                row["status"],
-                format_tokens(row["tokens"]),
-                interval,
-                seen,
-                f"{row['final']:.2f}",
-            )
-        table.add_section()
-    console.print(table)
-    hidden = sum(max(int(count) - MOST_PRINTED, 0) for count in (roles.sum(), (~roles).sum()))
-    if hidden:
-        console.print(
-            f"{hidden} more curves in {result.folder / 'emergence.csv'}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
-    unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
-    if len(unfinished):
-        named = ", ".join(unfinished["model"] + " × " + unfinished["task"])
-        console.print(f"not finished: {named}", highlight=False, markup=False)
-    for note in result.notes:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
-    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells, result.facts)]:
-        console.print(f"warning: {warning}", highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"report: {result.folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True
     )

@@ -316,6 +316,15 @@ def test_a_dip_before_the_rise_is_where_it_starts() -> None:
     assert found.level == pytest.approx((found.lower + found.upper) / 2)
 
 
+def test_a_crossing_is_looked_for_after_the_dip() -> None:
+    """A perplexity that explodes before it falls: half-way from there lies below where it began."""
+    tokens = np.array([0, *(2.1e6 * 2.0 ** np.arange(26))])
+    values = np.array([11.7, 11.7, 11.6, 11.4, 645, 600, 60, 20, 3, 0.5, *[0.001] * 17]) * 1e6
+    found = fit_emergence(tokens, values, falls=True)
+    assert found.status == "emerged" and found.lower > 5.5e8
+    assert tokens[5] <= found.tokens <= tokens[6] and found.low >= tokens[4]
+
+
 def test_where_training_stopped_is_said() -> None:
     """A curve that rises throughout has an earlier half of its rise where it is cut short, and both
     say that it is one so far; one that has settled has the same and says nothing.

@@ -14,11 +14,13 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from circuitwatch.checkpoints.suites import Suite
+from circuitwatch.directions import said_direction
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.summary.cells import CellData
@@ -43,12 +45,12 @@ Kind = Literal["cells", "harness", "tidy", "wandb"]
 
 WANDB = "wandb:"
 NEEDED = {"from", "to"}
-OPTIONS = {"columns", "tokens_per_step", "thresholds"}
+OPTIONS = {"columns", "tokens_per_step", "thresholds", "direction"}
 """What may be given beside from= and to=."""
 HINT = (
     "give from=<path or wandb:entity/project>[,…] and to=<folder>; also columns=<ours>:<the "
     "file's>[,…], tokens_per_step=<number>, "
-    "thresholds=<task>/<quantity>:<level>[,…]"
+    "thresholds=<task>/<quantity>:<level>[,…], direction=<quantity>:falls|rises[,…]"
 )
 LOOKED_AT = 20
 """JSON files of a folder that are opened to tell whether it holds results of the harness."""
@@ -60,7 +62,8 @@ class Request:
 
     columns: our column → the file's, for tidy tables. tokens_per_step: for sources that give steps.
     thresholds: a quantity, or task/quantity → the level whose crossing is asked for instead of the
-    half-rise.
+    half-rise. directions: a quantity that circuitwatch doesn't know, or a pattern such as *_bpb →
+    whether it falls as a model learns.
     """
 
     sources: tuple[str, ...]
@@ -68,6 +71,7 @@ class Request:
     columns: Mapping[str, str] = field(default_factory=dict)
     tokens_per_step: float | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    directions: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,10 @@ def parse_request(given: Mapping[str, str]) -> Request:
         {
             name: _number("thresholds", name, level)
             for name, level in _pairs("thresholds", given.get("thresholds", ""))
+        },
+        {
+            name: _direction(name, word)
+            for name, word in _pairs("direction", given.get("direction", ""))
         },
     )
 
@@ -153,7 +161,8 @@ def read_sources(request: Request, suites: Iterable[Suite] = ()) -> Sources:
         raise UserError(
             "nothing to summarise: " + "; ".join(reasons or ["no source holds a value"])
         )
-    return Sources(curves, once)
+    _check_directions(request, curves)
+    return Sources(replace(curves, directions=request.directions), once)
 
 
 @contextmanager
@@ -292,6 +301,26 @@ def _check_columns(request: Request) -> None:
                 f"columns={ours}:{theirs}: no table has a column {theirs}; "
                 f"{have or 'no source is a table'}"
             )
+
+
+def _check_directions(request: Request, curves: Curves) -> None:
+    """A direction that serves no curve is a mistake that would else change nothing, in silence."""
+    names = list(dict.fromkeys(curves.table["quantity"]))
+    for pattern, falls in request.directions.items():
+        fitting = [name for name in names if said_direction(name, {pattern: falls}) is not None]
+        given = f"direction={pattern}:{'falls' if falls else 'rises'}"
+        if not fitting:
+            near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+            raise UserError(f"{given}: no curve has such a quantity; near it: {', '.join(near)}")
+        known = [name for name in fitting if name in curves.facts.quantities]
+        if len(known) == len(fitting):
+            raise UserError(f"{given}: circuitwatch measures {known[0]}, and knows how it goes")
+
+
+def _direction(name: str, word: str) -> bool:
+    if word not in ("falls", "rises"):
+        raise UserError(f"direction={name}:{word}: give falls or rises")
+    return word == "falls"
 
 
 def _pairs(key: str, text: str) -> list[tuple[str, str]]:

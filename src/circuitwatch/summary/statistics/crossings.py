@@ -48,6 +48,11 @@ def held_crossing(values: Array, level: float | Array) -> NDArray[np.intp]:
     return np.where(holds.any(axis=-1), holds.argmax(axis=-1), n)
 
 
+def since(values: Array, start: int) -> Array:
+    """Values [..., checkpoint] with −∞ before a checkpoint, so that no crossing is there."""
+    return np.where(np.arange(values.shape[-1]) >= start, values, -np.inf)
+
+
 def interpolate(x: Array, values: Array, level: float, index: int) -> float:
     """Log tokens at which the straight line from checkpoint `index` - 1 to `index` passes `level`;
     x, values [checkpoint].

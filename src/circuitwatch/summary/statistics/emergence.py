@@ -28,7 +28,13 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from circuitwatch.summary.statistics.chance import counted, gate, never_above
-from circuitwatch.summary.statistics.crossings import CLEAR, Array, held_crossing, passed
+from circuitwatch.summary.statistics.crossings import (
+    CLEAR,
+    Array,
+    held_crossing,
+    passed,
+    since,
+)
 from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence_points import (
     NO_SAMPLES,
@@ -178,8 +184,10 @@ def emergence_samples(
         if threshold is None
         else np.full(n_bootstrap, threshold)
     )
+    start = low if threshold is None else 0
     samples = points_of(
-        x, counted(curves, counts), levels, curves[:, low] if threshold is None else None
+        *(x, since(counted(curves, counts), start), levels),
+        curves[:, low] if threshold is None else None,
     )
     if threshold is None:
         emergence = read_half_rise(blank, seen, asked.chance)
@@ -191,7 +199,7 @@ def emergence_samples(
         return emergence, samples
     if moved or LAST_ONLY in emergence.note:
         return _between_checkpoints(emergence, seen, samples, moved), samples
-    found = _Found(asked, seen, smooth, samples, noise)
+    found = _Found(asked, seen, smooth, samples, noise, start)
     return found.with_estimate(emergence)
 
 
@@ -315,14 +323,16 @@ class _Found:
     smooth: Smooth
     samples: EmergencePoints
     noise: Noise
+    start: int
 
     def with_estimate(self, emergence: Emergence) -> tuple[Emergence, EmergencePoints]:
         """Add the estimate and its interval; and the samples that these rest on."""
         x, samples = self.seen.x, self.samples
+        smooth = since(self.seen.smooth, self.start)
         assert emergence.level is not None and emergence.lower is not None
         level = np.array([emergence.level])
-        place = held_crossing(self.seen.smooth[None], level)
-        left, right = (float(end[0]) for end in passed(x, self.seen.smooth[None], level, place))
+        place = held_crossing(smooth[None], level)
+        left, right = (float(end[0]) for end in passed(x, smooth[None], level, place))
         estimate = self._straight(int(place[0]), emergence.level)
         low, high = central_interval(samples.left, samples.right)
         low, high = min(low, left), max(high, right)
@@ -403,7 +413,7 @@ class _Found:
         smooth, x = self.seen.smooth, self.seen.x
         if upper <= lower:
             return emergence
-        half = held_crossing(smooth, (lower + upper) / 2)
+        half = held_crossing(since(smooth, self.start), (lower + upper) / 2)
         low, high = np.array([lower]), np.array([upper])
         width = float(rise_widths(x, smooth[None], low, high, np.array([int(half)]))[0])
         late = np.flatnonzero(smooth[place:] >= lower + 0.9 * (upper - lower)) + place

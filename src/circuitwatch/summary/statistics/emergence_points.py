@@ -144,7 +144,8 @@ def rise_widths(
     checkpoints; NaN where the crossing of half of it (`places`) is not among them.
     """
     n, index = x.size, np.arange(x.size)
-    share = (curves - low[:, None]) / (high - low)[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (curves - low[:, None]) / (high - low)[:, None]
     after = index >= places[:, None]
     with np.errstate(invalid="ignore"):
         early = ~after & (share < 0.1)

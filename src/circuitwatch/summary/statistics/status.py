@@ -19,6 +19,7 @@ from circuitwatch.summary.statistics.crossings import (
     held_crossing,
     interpolate,
     longest_run,
+    since,
 )
 from circuitwatch.summary.statistics.emergence_points import COVERAGE
 from circuitwatch.summary.statistics.logistic import MIN_POINTS, LogisticFit
@@ -244,11 +245,12 @@ def read_half_rise(blank: Emergence, seen: Seen, chance: float | None) -> Emerge
     if chance is not None and float(np.quantile(ends, (1 - COVERAGE) / 2)) <= chance:
         note = "what it rises to is not above chance"
         return not_emerged(blank, "never", "not above chance", note)
-    index = int(held_crossing(smooth, level))
+    index = int(held_crossing(since(smooth, low), level))
+    emerged = replace(blank, status="emerged")
     if index < size:
-        return _with_crossing(replace(blank, status="emerged"), seen, level, index)
+        return _with_crossing(emerged, seen, level, index, low)
     if _last_only(seen, level):
-        return _with_crossing(replace(blank, status="emerged", note=LAST_ONLY), seen, level, size)
+        return _with_crossing(replace(emerged, note=LAST_ONLY), seen, level, size)
     note = "rises, but no crossing of the half-way level holds"
     return not_emerged(blank, "ambiguous", "not steady", note)
 
@@ -336,13 +338,15 @@ def _last_only(seen: Seen, level: float) -> bool:
     return bool(seen.y[-1] >= level > seen.y[-2])
 
 
-def _with_crossing(emergence: Emergence, seen: Seen, level: float, index: int) -> Emergence:
-    """The crossing of the values as they are, or that of the smooth curve at a checkpoint where
-    theirs doesn't hold; an index of n asks for the gap before the last checkpoint.
+def _with_crossing(
+    emergence: Emergence, seen: Seen, level: float, index: int, start: int = 0
+) -> Emergence:
+    """The crossing of the values as they are, after a checkpoint, or that of the smooth curve at a
+    checkpoint where theirs doesn't hold; an index of n asks for the gap before the last checkpoint.
     """
     values = seen.y
     size = values.size
-    own = int(held_crossing(values, level))
+    own = int(held_crossing(since(values, start + 1), level))
     if index == size:
         index = size - 1
     elif emergence.status == "emerged" and 0 < own < size:
