@@ -98,7 +98,7 @@ class Facts:
             for kind in said.keys() & (header.get("facts") or {}).keys():
                 for name, item in header["facts"][kind].items():
                     said[kind].setdefault(name, item)
-        here = with_thresholds(cls.of_installation(), _thresholds(headers))
+        here = with_thresholds(cls.of_installation(), thresholds_of(headers))
         return cls(
             _in_order({**here.tasks, **_read(said["tasks"], TaskFacts)}),
             _in_order({**here.roles, **_read(said["roles"], Role)}),
@@ -215,7 +215,7 @@ def with_thresholds(facts: Facts, thresholds: Mapping[str, float]) -> Facts:
     return replace(facts, roles=roles, quantities={**facts.quantities, **curves})
 
 
-def _thresholds(headers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+def thresholds_of(headers: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Role → the threshold that the first configuration gives which has one: cells made before
     there were facts say no more of a role.
     """

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.facts import Facts
+from circuitwatch.facts import Facts, thresholds_of
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
 from circuitwatch.summary.importers.cells import what_is_not_above
@@ -131,7 +131,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None 
             continue
         model = str(of_run[0]["model"])
         of = registry.name_of(model) or model, str(header["task"]), int(of_run[0]["seed"])
-        if header["facts"]:
+        if _is_ours(header):
             said.append((of, header))
         if chance := chance_of_run(history):
             not_above.setdefault(of, {}).update(chance)
@@ -162,7 +162,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None 
         notes + curves.notes,
         not_above_chance=not_above,
         cell_facts=(
-            Facts.of_headers(found.headers) if any(h["facts"] for h in found.headers) else None
+            Facts.of_headers(found.headers) if any(map(_is_ours, found.headers)) else None
         ),
         said=said,
     )
@@ -230,6 +230,13 @@ def _header(run: Any) -> dict[str, Any]:
     ours = isinstance(facts, dict) and all(isinstance(part, dict) for part in facts.values())
     task = about_run(run)["task"]
     return {"task": task, "config": config, "facts": facts if ours else {}}
+
+
+def _is_ours(header: Mapping[str, Any]) -> bool:
+    """Whether a run says how its curves are read: by facts, or, logged before there were any, by
+    the thresholds in its configuration.
+    """
+    return bool(header["facts"]) or bool(thresholds_of([header]))
 
 
 def chance_of_run(history: Iterable[dict[str, Any]]) -> dict[float, str]:
