@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.disagreements import disagreements
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
+from circuitwatch.units import format_tokens
 
 KEYS = ("model", "task", "quantity", "seed")
 """What makes a curve."""
@@ -172,7 +174,8 @@ def curve_names(rows: pd.DataFrame) -> list[str]:
 def combine(parts: Sequence[Curves]) -> Curves:
     """Put sources together, and note what a reader of the whole should know.
 
-    The table is empty if every part is.
+    The table is empty if every part is. Raises UserError if two give different values for the same
+    curve and tokens.
     """
     notes = [note for part in parts for note in part.notes]
     filled = [part.table for part in parts if len(part.table)]
@@ -181,9 +184,9 @@ def combine(parts: Sequence[Curves]) -> Curves:
     table = pd.concat(filled, ignore_index=True)
     params = table.groupby("model")["params"].median()
     table["params"] = look_up(table["model"], params.to_dict())
-    table, repeated = _without_repeats(table)
+    table = _without_repeats(table)
     table = table.sort_values(["params", *KEYS, "tokens"], ignore_index=True, kind="stable")
-    notes += repeated + _doubts(table, params)
+    notes += _doubts(table, params)
     prompts = {key: values for part in parts for key, values in part.prompts.items()}
     not_above: dict[BehaviourKey, dict[float, str]] = {}
     for part in parts:
@@ -198,34 +201,37 @@ def combine(parts: Sequence[Curves]) -> Curves:
     return Curves(table, notes, prompts, not_above, facts, headers)
 
 
-def _without_repeats(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Each (curve, tokens) once: equal values silently, different ones as their median, with a
-    note.
+def _without_repeats(table: pd.DataFrame) -> pd.DataFrame:
+    """Each (curve, tokens) once.
+
+    Raises:
+        UserError: sources give different values for the same; it names them.
     """
     key = [*KEYS, "tokens"]
     repeated = table.duplicated(key, keep=False)
     if not repeated.any():
-        return table, []
+        return table
     several = table[repeated]
-    groups = several.groupby(key, dropna=False, sort=False)
-    spread = groups["value"].transform(lambda v: v.max() - v.min())
+    values = several.groupby(key, dropna=False, sort=False)["value"]
+    spread = values.transform("max") - values.transform("min")
     # Two sources may round differently; what they print to nine digits is the same value.
     differs = spread > 1e-9 * several["value"].abs().clip(lower=1e-3)
-    one = several.assign(
-        value=np.where(
-            differs, groups["value"].transform("median"), groups["value"].transform("first")
-        ),
-        stderr=groups["stderr"].transform("median"),
-    ).drop_duplicates(key)
-    notes = []
     if differs.any():
         odd = several[differs]
-        where = named(odd["source"])
-        notes.append(
-            f"{where}: different values for the same tokens ({len(odd.drop_duplicates(key))} "
-            f"times) of {named(curve_names(odd))}: their median is used"
+        one = odd[(odd[key].fillna(-1) == odd[key].iloc[0].fillna(-1)).all(axis=1)]
+        at = (
+            f" at {format_tokens(one['tokens'].iloc[0])} tokens"
+            if one["tokens"].notna().all()
+            else ""
         )
-    return pd.concat([table[~repeated], one], ignore_index=True), notes
+        both = " and ".join(f"{value:.6g}" for value in one["value"].iloc[:2])
+        raise UserError(
+            f"{named(one['source'])}: different values of {named(curve_names(one))}{at} ({both}), "
+            f"{len(odd.drop_duplicates(key))} in all: leave one source out, or say what "
+            f"tells them apart by a column model, task or seed"
+        )
+    first = several.assign(stderr=several.groupby(key, dropna=False)["stderr"].transform("median"))
+    return pd.concat([table[~repeated], first.drop_duplicates(key)], ignore_index=True)
 
 
 def _doubts(table: pd.DataFrame, params: pd.Series) -> list[str]:

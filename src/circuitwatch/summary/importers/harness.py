@@ -3,8 +3,8 @@
 Both ways in which its versions write are read. Earlier ones: `{"results": {task: {"acc": …,
 "acc_stderr": …}}, "config": …}`, in files named by hand, such as `160m_step1000.json`. Later ones:
 `{"results": {task: {"acc,none": …, "acc_stderr,none": …}}, …}`, in `results_<time>.json` below a
-folder named after the model. The checkpoint is told by the revision in `config.model_args`, else by
-the name of the file, its folder or the weights.
+folder named after the weights, `<path with __>`. Which model and checkpoint a file is of is told by
+what it says, else by where it lies: see `identity`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,17 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves, empty_table, named
 from circuitwatch.summary.importers.checks import complete
-from circuitwatch.summary.importers.registry import STEP, Registry
+from circuitwatch.summary.importers.identity import (
+    checkpoint_of,
+    once,
+    told_apart,
+    without_limited,
+)
+from circuitwatch.summary.importers.registry import Registry
+from circuitwatch.summary.importers.stages import with_stages
 
 NO_FILTER = "none"
 """What the harness calls the answer as it is, without any filter."""
-KEY = ["model", "step", "task", "quantity"]
 
 
 def is_result(content: Any) -> bool:
@@ -47,16 +53,21 @@ def find_results(folder: Path) -> list[Path]:
 
 
 def read_harness(
-    folder: Path, *, registry: Registry, tokens_per_step: float | None = None
+    folder: Path,
+    *,
+    registry: Registry,
+    tokens_per_step: float | None = None,
+    join_stages: bool = False,
 ) -> Curves:
     """Curves of all results below a folder (or of one file); the quantity is the metric's name,
     with its filter unless that is `none`.
 
-    Tasks with examples in the prompt are called `<task> 5-shot`. Where a checkpoint was evaluated
-    again the file that comes last by name counts.
+    Tasks with examples in the prompt are called `<task> 5-shot`. join_stages: whether later stages
+    of training go on from the one before, see `stages`.
 
     Raises:
-        UserError: none of the files is a result of the harness.
+        UserError: none of the files is a result of the harness; two give different values for the
+            same; or a model has several stages that are not to be joined.
     """
     source = folder.name or str(folder)
     rows: list[dict[str, Any]] = []
@@ -70,7 +81,7 @@ def read_harness(
         if not is_result(content):
             notes.setdefault("no result of lm-evaluation-harness", []).append(path.name)
             continue
-        checkpoint = _checkpoint(path, folder, content, registry)
+        checkpoint = checkpoint_of(path, folder, content, registry)
         if isinstance(checkpoint, str):
             notes.setdefault(checkpoint, []).append(path.name)
             continue
@@ -83,75 +94,16 @@ def read_harness(
         if lines:
             return Curves(empty_table(), lines)
         raise UserError(f"{folder}: no result of lm-evaluation-harness below it")
-    table = pd.DataFrame(rows)
-    table = table.sort_values([*KEY, "file"], ignore_index=True)
-    again = table.duplicated(KEY, keep="last")
-    if again.any():
-        count = table.loc[again, ["model", "step"]].drop_duplicates().shape[0]
-        lines.append(
-            f"{source}: {count} checkpoints were evaluated more than once: the file that is "
-            f"last by name counts"
-        )
-        table = table[~again]
+    table = told_apart(pd.DataFrame(rows))
+    table, limited = without_limited(table)
+    table = with_stages(once(table), registry, join=join_stages)
     curves = complete(
-        table.drop(columns="file"),
+        table.drop(columns=["file", "whole", "limit", "variant"]),
         source=source,
         registry=registry,
         tokens_per_step=tokens_per_step,
     )
-    return Curves(curves.table, lines + curves.notes)
-
-
-def _checkpoint(
-    path: Path, root: Path, content: dict[str, Any], registry: Registry
-) -> dict[str, Any] | str:
-    """Model, step, tokens and file of a result, or why it can't be used."""
-    config = content.get("config") or {}
-    if not isinstance(config, dict):
-        return "its `config` is no group of settings"
-    arguments = _arguments(config.get("model_args"))
-    weights = str(arguments.get("pretrained") or content.get("model_name") or "")
-    revision = str(arguments.get("revision") or config.get("model_revision") or "")
-    inner = path.relative_to(root).parent.parts if path != root else ()
-    folders = [*reversed(inner), root.name if path != root else path.parent.name]
-    model = next(
-        (name for given in [*folders, weights] if given and (name := registry.name_of(given))), None
-    )
-    if model is None:
-        # The folder of a model is the outermost one; a lone folder of results may be called
-        # anything.
-        model = inner[0] if inner else (_last_part(weights) or folders[-1])
-    step, tokens = registry.checkpoint(model, revision) if revision else (None, None)
-    for text in (path.stem, weights, *folders):
-        match = STEP.search(text)
-        if match and step is None:
-            step = float(match[1])
-        elif match and text == path.stem and float(match[1]) != step:
-            return f"the file's name says another step than its revision {revision}"
-    if step is None:
-        return "no step in its revision, its name or its folder's"
-    return {
-        "model": model,
-        "step": step,
-        "tokens": np.nan if tokens is None else tokens,
-        "file": str(path),
-    }
-
-
-def _last_part(weights: str) -> str:
-    """The name of some weights: of a path its end, of a model on the hub all of it, as another
-    organisation's has the same end.
-    """
-    parts = weights.rstrip("/").split("/")
-    return weights if len(parts) == 2 and parts[0] not in ("", ".", "~") else parts[-1]
-
-
-def _arguments(given: Any) -> dict[str, str]:
-    """`a=b,c=d` as a dictionary; later versions write the dictionary itself."""
-    if isinstance(given, dict):
-        return {str(key): str(value) for key, value in given.items() if value is not None}
-    pairs = (part.partition("=") for part in str(given or "").split(","))
-    return {key.strip(): value.strip() for key, _, value in pairs if value}
+    return Curves(curves.table, lines + [f"{source}: {note}" for note in limited] + curves.notes)
 
 
 def _metrics(content: dict[str, Any]) -> Iterator[dict[str, Any]]:

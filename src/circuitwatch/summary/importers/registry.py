@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from circuitwatch.checkpoints.suites import Suite, checkpoints_named
+from circuitwatch.summary.importers.names import read_name
 
 STEP = re.compile(r"(?:step|checkpoint|ckpt|iter(?:ation)?)[-_]?(\d+)(?!\d)", re.IGNORECASE)
 """A training step in the name of a file, a folder or a revision."""
@@ -80,5 +81,5 @@ class Registry:
             else ()
         ):
             return float(checkpoint.step), float(checkpoint.tokens)
-        match = STEP.search(revision)
-        return (float(match[1]) if match else None), None
+        said = read_name(revision)
+        return said.step, said.tokens
