@@ -20,6 +20,8 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves, empty_table, named
 from circuitwatch.summary.importers.checks import complete
+from circuitwatch.summary.importers.format import Format
+from circuitwatch.summary.importers.rates import TokensOfStep
 from circuitwatch.summary.importers.registry import STEP, Registry
 
 NO_FILTER = "none"
@@ -47,7 +49,7 @@ def find_results(folder: Path) -> list[Path]:
 
 
 def read_harness(
-    folder: Path, *, registry: Registry, tokens_per_step: float | None = None
+    folder: Path, *, registry: Registry, tokens_per_step: TokensOfStep = None
 ) -> Curves:
     """Curves of all results below a folder (or of one file); the quantity is the metric's name,
     with its filter unless that is `none`.
@@ -186,3 +188,14 @@ def _as_float(number: float) -> float:
         return float(number)
     except OverflowError:
         return float("inf")
+
+
+FORMAT = Format(
+    "harness",
+    "results of lm-evaluation-harness (`results`: metrics by task)",
+    ("*.json",),
+    lambda file, given: is_result(file.json),
+    lambda files, root, asked: read_harness(
+        root, registry=asked.registry, tokens_per_step=asked.tokens_per_step
+    ),
+)
