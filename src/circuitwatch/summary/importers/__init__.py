@@ -29,7 +29,7 @@ from circuitwatch.summary.importers.cells import (
     has_cells,
     read_cells,
 )
-from circuitwatch.summary.importers.format import CONSTANTS, Asked, constant
+from circuitwatch.summary.importers.format import CONSTANTS, Asked, File, constant
 from circuitwatch.summary.importers.formats import FORMATS, format_of_file, formats_in, read_source
 from circuitwatch.summary.importers.options import (
     directions_by_name,
@@ -222,7 +222,7 @@ def kind_of(source: str, columns: Mapping[str, str] | None = None) -> str:
     if not path.exists():
         raise UserError(f"{source}: no such file or folder")
     if path.is_file():
-        return format_of_file(path, columns or {}).name
+        return format_of_file(File(path), columns or {}).name
     if has_cells(path):
         return "cells"
     if found := formats_in(path):
@@ -258,14 +258,22 @@ def _check_columns(request: Request) -> None:
     tables: dict[str, list[str]] = {}
     unreadable: list[str] = []
     with_columns = {known.name for known in FORMATS if known.takes_columns}
+    with_constants = {known.name for known in FORMATS if known.takes_constants}
+    kinds: set[str] = set()
     for source in request.sources if request.columns else ():
         try:
-            if kind_of(source, request.columns) in with_columns:
+            kinds.add(kind := kind_of(source, request.columns))
+            if kind in with_columns:
                 tables[source] = columns_of(Path(source).expanduser())
         except (UserError, OSError) as error:
             unreadable.append(str(error))
     for ours, theirs in request.columns.items():
         if constant(theirs) is not None:
+            if kinds and not kinds & with_constants:
+                raise UserError(
+                    f"columns={ours}:{theirs}: no source takes it: cells, runs of W&B and results "
+                    f"of lm-evaluation-harness say {ours} themselves"
+                )
             continue
         if (tables or not unreadable) and not any(theirs in names for names in tables.values()):
             columns = [

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from circuitwatch.checkpoints.schedule import MULTIPLES
 from circuitwatch.summary.curves import named
+from circuitwatch.summary.importers.registry import STEP, Registry
 from circuitwatch.summary.importers.tables import MISSING
 
 NUMBER = re.compile(
@@ -21,6 +22,7 @@ NUMBER = re.compile(
 GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 COUNTS = ("params", "step", "tokens", "tokens_per_step")
 SHOTS = re.compile(r"^(\d+)\s*[- ]?\s*shots?$", re.IGNORECASE)
+SEED = re.compile(r"(?<=\w)[-_. ]seed[-_=]?(\d{1,9})$", re.IGNORECASE)
 MOST_SHOTS = 1e6
 """No prompt has more examples."""
 INT64 = 2.0**63
@@ -66,6 +68,78 @@ def to_numbers(column: pd.Series, *, decimal_comma: bool = False) -> tuple[pd.Se
             f"taken as they are"
         )
     return pd.Series(values[codes], index=column.index), notes
+
+
+def step_and_tokens(name: str) -> tuple[float | None, float | None]:
+    """Step and tokens that a name of a checkpoint says, such as step1000; none where it doesn't."""
+    # TODO(names.py): the one parser of names takes over here.
+    match = STEP.search(name)
+    if match is not None:
+        return float(match[1]), None
+    return (float(name), None) if name.strip().isdigit() else (None, None)
+
+
+def seed_of(name: str) -> tuple[str, int | None]:
+    """A model's or a run's name without its seed, and that seed, where the name ends in one, such
+    as small-seed1.
+    """
+    # TODO(names.py): the one parser of names takes over here too.
+    match = SEED.search(name)
+    return (name[: match.start()], int(match[1])) if match else (name, None)
+
+
+def seeds_of_names(model: pd.Series, registry: Registry) -> tuple[pd.Series, pd.Series, list[str]]:
+    """Names of models without their seeds, the seeds (0 where a name has none), and a note where
+    there are any. What the registry knows only with its seed, as it is of the data alone, stays.
+    """
+    codes, names = pd.factorize(model)
+    found = [seed_of(str(name)) for name in names]
+    for place, (name, (rest, _)) in enumerate(zip(names, found, strict=True)):
+        if registry.name_of(str(name)) and not registry.name_of(rest):
+            found[place] = (str(name), None)
+    said = {name: pair for name, pair in zip(names, found, strict=True) if pair[1] is not None}
+    if not said:
+        return model, pd.Series(0, index=model.index), []
+    shown = named(f"{name} is seed {seed} of {rest}" for name, (rest, seed) in said.items())
+    # Rows without a name, of code -1, are left out later.
+    seeds = np.array([seed or 0 for _, seed in found] + [0])[codes]
+    rests = np.array([rest for rest, _ in found] + [None], dtype=object)[codes]
+    return (
+        pd.Series(rests, index=model.index),
+        pd.Series(seeds, index=model.index),
+        [f"names of models say seeds: {shown}"],
+    )
+
+
+def named_steps(column: pd.Series) -> tuple[pd.Series, pd.Series, list[str]]:
+    """Steps with numbers in place of names of checkpoints, such as step143000; the tokens that
+    these names say; and a note where there are any.
+    """
+    codes, texts = pd.factorize(column)
+    if pd.api.types.is_numeric_dtype(column) or not len(texts):
+        return column, pd.Series(np.nan, index=column.index), []
+    entries = [*texts, np.nan]
+    tokens, read = np.full(len(entries), np.nan), {}
+    for place, text in enumerate(map(str, texts)):
+        if not _number(text)[2]:
+            continue
+        step, count = step_and_tokens(text)
+        if step is not None or count is not None:
+            entries[place] = np.nan if step is None else f"{step:.15g}"
+            tokens[place] = np.nan if count is None else count
+            read[text] = f"step {step:g}" if step is not None else f"{count:g} tokens"
+    if not read:
+        return column, pd.Series(np.nan, index=column.index), []
+    first, *rest = read
+    note = f"names of checkpoints are read, such as {first} as {read[first]}"
+    if rest:
+        note += f" and {rest[-1]} as {read[rest[-1]]}"
+    numbers = pd.Series(entries, dtype="str").take(codes)
+    return (
+        pd.Series(numbers.to_numpy(), index=column.index, name=column.name),
+        pd.Series(tokens[codes], index=column.index),
+        [note],
+    )
 
 
 def with_shots(task: pd.Series, shots: pd.Series) -> pd.Series:

@@ -18,7 +18,7 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves, named
 from circuitwatch.summary.importers.checks import complete
-from circuitwatch.summary.importers.entries import to_numbers
+from circuitwatch.summary.importers.entries import seeds_of_names, to_numbers, with_shots
 from circuitwatch.summary.importers.rates import TokensPerStep
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tables import columns_of, is_table
@@ -83,6 +83,7 @@ class Format:
         recognises: whether a file is one of it, given which columns the user named.
         read: the curves of files (at least one) below a folder, or of the one file that was given.
         takes_columns: whether `columns=` may name columns of it.
+        takes_constants: whether `columns=` may say what all of it has.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Format:
     recognises: Callable[[File, Mapping[str, str]], bool]
     read: Callable[[Sequence[File], Path, Asked], Curves]
     takes_columns: bool = False
+    takes_constants: bool = True
 
 
 def constant(theirs: str) -> str | None:
@@ -110,7 +112,8 @@ def finish(
     """Curves of rows as `checks.complete` wants them, with the constants that the user gave.
 
     Args:
-        rows: one row a value.
+        rows: one row a value; `shots`, examples in the prompt, become part of the task's name;
+            where there is no `seed`, names of models may say it.
         source: what notes and the table call the source.
         asked: what the user says.
         notes: what was left out so far, without the source's name.
@@ -123,8 +126,20 @@ def finish(
             lines.append(
                 f"{source}: says {ours} itself, so columns={ours}:{asked.columns[ours]} is not used"
             )
+        elif ours in rows and rows[ours].nunique() > 1:
+            raise UserError(
+                f"columns={ours}:{asked.columns[ours]}: {source} has several "
+                f"({named(rows[ours].astype('str'))}), which one name would make one; give its "
+                f"parts by themselves"
+            )
         else:
             rows = rows.assign(**{ours: as_constant(ours, text)})
+    if "seed" not in rows and "model" in rows:
+        models, seeds, said = seeds_of_names(rows["model"], asked.registry)
+        rows = rows.assign(model=models, seed=seeds)
+        lines += [f"{source}: {text}" for text in said]
+    if "shots" in rows:
+        rows = rows.assign(task=with_shots(rows["task"], rows["shots"]))
     curves = complete(
         rows, source=source, registry=asked.registry, tokens_per_step=asked.tokens_per_step
     )

@@ -198,4 +198,5 @@ FORMAT = Format(
     lambda files, root, asked: read_harness(
         root, registry=asked.registry, tokens_per_step=asked.tokens_per_step
     ),
+    takes_constants=False,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -66,7 +67,7 @@ def columns_of(path: Path) -> list[str]:
                 names = list(reader.schema.names)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
         raise UserError(
             f"{path}: more than one column is called {named(twice)}; give each a name of its own"
         )

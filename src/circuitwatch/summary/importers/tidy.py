@@ -17,7 +17,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves
-from circuitwatch.summary.importers.entries import to_numbers, to_seeds, to_shots, with_shots
+from circuitwatch.summary.importers.entries import named_steps, to_numbers, to_seeds, to_shots
 from circuitwatch.summary.importers.format import (
     CONSTANTS,
     Asked,
@@ -39,7 +39,10 @@ from circuitwatch.summary.importers.tables import (
 ALIASES: dict[str, tuple[str, ...]] = {
     "model": ("model", "model_name"),
     "params": ("params", "params_total", "n_params", "num_params", "parameters"),
-    "step": ("step", "steps", "training_step", "train_step", "global_step", "checkpoint_step"),
+    "step": (
+        *("step", "steps", "training_step", "train_step", "global_step", "checkpoint_step"),
+        *("checkpoint", "ckpt", "revision"),
+    ),
     "tokens": ("tokens", "n_tokens", "training_tokens", "train_tokens", "tokens_seen"),
     "tokens_per_step": ("tokens_per_step",),
     "task": ("task", "benchmark"),
@@ -89,8 +92,6 @@ def read_tidy(
         pd.DataFrame({ours: table[theirs] for ours, theirs in used.items()}),
         decimal_comma=separator(path) == ";",
     )
-    if "shots" in rows and "task" in rows:
-        rows["task"] = with_shots(rows["task"], rows["shots"])
     return finish(rows, source=path.name, asked=asked, notes=[*notes, *odd])
 
 
@@ -101,6 +102,12 @@ def read_entries(
     which these can't be told are left out. And notes.
     """
     notes: list[str] = []
+    if "step" in rows:
+        steps, tokens, odd = named_steps(rows["step"])
+        rows = rows.assign(step=steps)
+        notes += [f"step: {text}" for text in odd]
+        if "tokens" not in rows and tokens.notna().any():
+            rows = rows.assign(tokens=tokens)
     for name in [name for name in NUMBERS if name in rows]:
         numbers, odd = to_numbers(rows[name], decimal_comma=decimal_comma)
         rows = rows.assign(**{name: numbers})

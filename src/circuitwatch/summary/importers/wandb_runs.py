@@ -162,9 +162,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
         curves.table,
         notes + curves.notes,
         not_above_chance=not_above,
-        cell_facts=(
-            Facts.of_headers(found.headers) if any(map(_is_ours, found.headers)) else None
-        ),
+        cell_facts=(Facts.of_headers(found.headers) if any(map(_is_ours, found.headers)) else None),
         said=said,
     )
 

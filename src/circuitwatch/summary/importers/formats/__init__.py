@@ -45,12 +45,12 @@ KEYS = 6
 """Keys of an unknown file that a message names."""
 
 
-def format_of_file(path: Path, columns: Mapping[str, str]) -> Format:
-    """The format of a file.
+def format_of_file(file: File, columns: Mapping[str, str]) -> Format:
+    """The format of a file; columns: those that the user named.
 
     Raises UserError, saying what was looked for, if it is of none.
     """
-    file = File(path)
+    path = file.path
     for known in FORMATS:
         if known.recognises(file, columns):
             return known
@@ -98,8 +98,8 @@ def read_source(source: Path, asked: Asked) -> Curves:
     Raises UserError if it is of no format, or nothing in it can be used.
     """
     if source.is_file():
-        known = format_of_file(source, asked.columns)
-        return known.read([File(source)], source, asked)
+        file = File(source)
+        return format_of_file(file, asked.columns).read([file], source, asked)
     known, *others = formats_in(source)
     curves = known.read([File(path) for path in files_of(known, source)], source, asked)
     if others:

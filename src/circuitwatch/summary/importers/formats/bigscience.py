@@ -49,7 +49,8 @@ def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
         from_path = from_path and models is None
         for model, tasks in (models or {file.path.stem: file.json[RESULTS]}).items():
             rows, odd = _rows(file.json, tasks)
-            notes += [f"{file.path.name}: {text}" for text in odd]
+            where = f"{file.path.name}: " if len(files) > 1 else ""
+            notes += [f"{where}{text}" for text in odd]
             parts.append(rows.assign(model=AROUND.sub("", str(model))))
     rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     if rows.empty:

@@ -24,6 +24,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.importers.entries import step_and_tokens
 from circuitwatch.summary.importers.format import (
     RUN,
     Asked,
@@ -80,8 +81,8 @@ def _about(file: File, training: Mapping[str, Any]) -> dict[str, Any]:
     tokens = [number_of(file.json.get("tokens")), number_of(settings.get("tokens"))]
     tokens += [float(match[1]) for match in [IN_NAME.search(stem)] if match]
     step = number_of(file.json.get("step"))
-    if step is None and (match := STEP.search(stem)):
-        step = float(match[1])
+    if step is None:
+        step = step_and_tokens(stem)[0]
     numbers = {
         "params": number_of(settings.get("params")),
         "step": step,

@@ -21,8 +21,8 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.importers.entries import step_and_tokens
 from circuitwatch.summary.importers.format import Asked, File, Format, finish, left_out, number_of
-from circuitwatch.summary.importers.registry import STEP
 
 GENERAL, RESULTS, MEAN = "config_general", "results", "all"
 STDERR = "_stderr"
@@ -85,9 +85,8 @@ def _about(file: File, root: Path, asked: Asked) -> dict[str, Any] | str:
     step, tokens = asked.registry.checkpoint(model or name, revision) if revision else (None, None)
     folders = file.path.relative_to(root).parent.parts if file.path != root else ()
     for text in (name, file.path.stem, *reversed(folders)):
-        match = STEP.search(text)
-        if step is None and tokens is None and match:
-            step = float(match[1])
+        if step is None and tokens is None:
+            step, tokens = step_and_tokens(text)
     if step is None and tokens is None:
         return "no step in its revision, its model's name, its own name or its folder's"
     return {
@@ -101,7 +100,7 @@ def _about(file: File, root: Path, asked: Asked) -> dict[str, Any] | str:
 
 def _without_step(name: str) -> str:
     """A model's name or path without the part that says the step."""
-    parts = [part for part in name.rstrip("/").split("/") if not STEP.fullmatch(part)]
+    parts = [part for part in name.rstrip("/").split("/") if step_and_tokens(part) == (None, None)]
     return "/".join(parts) if len(parts) <= 2 else parts[-1]
 
 

@@ -44,15 +44,16 @@ def _is_state(content: Any) -> bool:
 
 def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
     source = root.name or str(root)
-    runs: dict[str, list[File]] = {}
+    folders: dict[Path, list[File]] = {}
     bad: dict[str, list[str]] = {}
     for file in files:
         if _is_state(file.json):
-            runs.setdefault(_run_of(file.path), []).append(file)
+            folders.setdefault(_run_of(file.path), []).append(file)
         else:
             bad.setdefault(f"no {LOG} in it", []).append(_short(file.path))
     parts: list[pd.DataFrame] = []
     notes = left_out(bad)
+    runs = _names(folders, root)
     for run, states in runs.items():
         rows, said = _rows(run, sorted(states, key=_last_step))
         parts.append(rows)
@@ -144,10 +145,25 @@ def _last_step(file: File) -> float:
     return number_of(file.json.get("global_step")) or 0.0
 
 
-def _run_of(path: Path) -> str:
+def _run_of(path: Path) -> Path:
     """The folder of a run: the one above `checkpoint-…`."""
     folder = path.resolve().parent
-    return folder.parent.name if folder.name.startswith("checkpoint-") else folder.name
+    return folder.parent if folder.name.startswith("checkpoint-") else folder
+
+
+def _names(folders: Mapping[Path, list[File]], root: Path) -> dict[str, list[File]]:
+    """The states of runs by the names of their folders, or by their paths where two have the same
+    name.
+    """
+    names = [folder.name for folder in folders]
+    return {
+        (
+            folder.name
+            if names.count(folder.name) == 1
+            else folder.relative_to(root.resolve()).as_posix()
+        ): states
+        for folder, states in folders.items()
+    }
 
 
 def _short(path: Path) -> str:

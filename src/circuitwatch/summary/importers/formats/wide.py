@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves, named
-from circuitwatch.summary.importers.entries import to_numbers, with_shots
+from circuitwatch.summary.importers.entries import step_and_tokens, to_numbers
 from circuitwatch.summary.importers.format import RUN, Asked, File, Format, constant, finish
-from circuitwatch.summary.importers.registry import STEP, Registry
+from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tables import read_columns, separator
 from circuitwatch.summary.importers.tidy import claimed, few, read_entries
 
@@ -58,11 +58,19 @@ CLOCKS = re.compile(
 )
 """Names of what says when something was measured, or how fast it went, but not what was learnt."""
 STDERR = "_stderr"
+CHECKPOINT = re.compile(r"[a-z_=-]*\d[\d.]*\s*[kmbgt]?", re.IGNORECASE)
+"""What the name of a checkpoint looks like: step1000, 1.5B, iter_0001000, 1000."""
 IDENTITY = ("model", "task", "quantity")
 UNNAMED = ("", "unnamed: 0", "index")
 """A column that numbers the rows."""
 NO_QUANTITY = "value"
-PLURALS = {"model": "models", "task": "tasks", "quantity": "quantities", "step": "steps"}
+PLURALS = {
+    "model": "models",
+    "task": "tasks",
+    "quantity": "quantities",
+    "step": "steps",
+    "tokens": "tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -98,17 +106,13 @@ def layout_of(
     constants = [ours for ours, theirs in given.items() if constant(theirs) is not None]
     lacks = [ours for ours in IDENTITY if ours not in used and ours not in constants]
     if "step" not in used and "tokens" not in used:
-        steps = [name for name in free if step_named(name) is not None]
-        rest = [name for name in free if name not in steps]
-        return Layout(used, steps, "step", [*ignored, *rest]) if len(steps) > 1 else None
+        return _by_checkpoint(used, free, ignored)
     if not lacks:
         return None
     return Layout(used, free, _into(lacks, free, registry), ignored)
 
 
-def read_wide(
-    path: Path, layout: Layout, asked: Asked, *, notes: Sequence[str] = (), model: str | None = None
-) -> Curves:
+def read_wide(path: Path, layout: Layout, asked: Asked, *, notes: Sequence[str] = ()) -> Curves:
     """Curves of a wide table.
 
     Args:
@@ -116,7 +120,6 @@ def read_wide(
         layout: see `layout_of`.
         asked: what the user says.
         notes: what else is to be said.
-        model: the name of the model, where no column says it; the file's by default.
 
     Raises:
         UserError: the file can't be read, or no turned column holds a number.
@@ -136,10 +139,8 @@ def read_wide(
             f"a wide table has a column a metric, a task, a model or a step"
         )
     rows = _turn(said.drop(columns="_row"), values, errors, turned, layout.into)
-    if "shots" in rows and "task" in rows:
-        rows["task"] = with_shots(rows["task"], rows["shots"])
     from_path = [ours for ours in IDENTITY if ours not in rows]
-    defaults = {"model": model or path.name.partition(".")[0], "task": RUN, "quantity": NO_QUANTITY}
+    defaults = {"model": path.name.partition(".")[0], "task": RUN, "quantity": NO_QUANTITY}
     rows = rows.assign(**{ours: defaults[ours] for ours in from_path})
     told = _told(layout, turned, from_path, defaults, asked)
     return finish(
@@ -151,12 +152,27 @@ def read_wide(
     )
 
 
-def step_named(name: str) -> float | None:
-    """The step that the name of a column says."""
-    match = STEP.fullmatch(name.strip())
-    if match is not None:
-        return float(match[1])
-    return float(name) if name.strip().isdigit() else None
+def checkpoint_named(name: str) -> tuple[str, float] | None:
+    """What the name of a column says of a checkpoint, (`step` or `tokens`, number), if it is the
+    name of one and nothing else.
+    """
+    if not CHECKPOINT.fullmatch(name.strip()):
+        return None
+    step, tokens = step_and_tokens(name.strip())
+    if step is not None:
+        return "step", step
+    return None if tokens is None else ("tokens", tokens)
+
+
+def _by_checkpoint(
+    used: Mapping[str, str], free: Sequence[str], ignored: Sequence[str]
+) -> Layout | None:
+    """The layout of a table whose columns are steps, or tokens; none if it isn't one."""
+    found = {name: said[0] for name in free if (said := checkpoint_named(name))}
+    into = next(iter(found.values()), "")
+    turned = [name for name, axis in found.items() if axis == into]
+    rest = [name for name in free if name not in turned]
+    return Layout(used, turned, into, [*ignored, *rest]) if len(turned) > 1 else None
 
 
 def _into(lacks: Sequence[str], free: Sequence[str], registry: Registry | None) -> str:
@@ -208,9 +224,9 @@ def _turn(
     there = ~np.isnan(values.T)
     columns, row = np.nonzero(there)
     rows = said.iloc[row].reset_index(drop=True)
-    names: list[str] | list[float | None] = list(turned)
-    if into == "step":
-        names = [step_named(name) for name in turned]
+    names: list[str] | list[float] = list(turned)
+    if into in ("step", "tokens"):
+        names = [found[1] for found in map(checkpoint_named, turned) if found]
     held = pd.Series(names).take(columns).reset_index(drop=True)
     return rows.assign(**{into: held, "value": values.T[there], "stderr": stderr.T[there]})
 
