@@ -48,7 +48,7 @@ SHOWN = 12
 def open(
     *sources: str | Path,
     columns: Mapping[str, str] | None = None,
-    tokens_per_step: float | None = None,
+    tokens_per_step: float | Mapping[str, float] | None = None,
     thresholds: Mapping[str, float] | None = None,
     direction: Mapping[str, Literal["falls", "rises"]] | None = None,
     n_bootstrap: int = 200,
@@ -57,9 +57,12 @@ def open(
     """Read results.
 
     Args:
-        sources: folders of sweeps, tables, results of lm-evaluation-harness, `wandb:…`.
-        columns: our column → the file's, for tables that call it something else.
-        tokens_per_step: for sources that give steps and no tokens.
+        sources: folders of sweeps, tables, results and logs of the formats that
+            `summary.importers.formats` lists, `wandb:…`.
+        columns: our column → the file's, for tables that call it something else, or a constant in
+            quotes, `{"model": '"mine"'}`.
+        tokens_per_step: for sources that give steps and no tokens; one number, or model → number,
+            in which the empty name stands for all other models.
         thresholds: a quantity, or task/quantity → the level whose crossing is asked for, instead
             of what the quantity says.
         direction: a quantity that circuitwatch doesn't know, or a pattern such as `*_bpb` → whether

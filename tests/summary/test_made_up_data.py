@@ -174,10 +174,11 @@ def test_wrong_sizes_of_known_models_are_put_right(folder: Path, notebooks: Curv
     [
         (
             "faithfulness.csv",
-            "source_file,model,task,step,n_edges,faithfulness\nx,pythia-160m,ioi,9,100,0.7\n",
-            "no column quantity, value; it has source_file, model, task",
+            "source_file,model,task,step,n_edges,faithfulness\n"
+            "x,pythia-160m,ioi,9,100,0.7\nx,pythia-160m,ioi,9,200,0.8\n",
+            "different values of pythia-160m ioi",
         ),
-        ("maps.tsv", "seed\tstep\tstate\n1\t512\t3\n", "no column model, task, quantity"),
+        ("maps.tsv", "seed\tstep\tstate\n1\t512\t3\n", "have a step but no tokens"),
     ],
 )
 def test_tables_that_are_no_curves_are_left_out_by_name(

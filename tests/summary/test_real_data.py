@@ -216,7 +216,7 @@ def test_the_wrong_sizes_of_the_published_analysis_are_put_right(tmp_path: Path)
     [
         (
             "circuits_over_time_faithfulness_vs_size.csv",
-            "no column quantity, value; it has source_file, model, task",
+            "different values of pythia-160m ioi circuit_edges",
         ),
         ("polypythias_training_maps.tsv", "no column model, task, quantity"),
     ],

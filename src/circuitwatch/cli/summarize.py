@@ -58,10 +58,14 @@ COMMAND = Command(
         "summarize sweep=<name>": "emergence table, scaling, figures and report.html of a sweep  "
         "[out=multirun]",
         "summarize from=<source>[,…] to=<folder>": "the same of any mix of sources: cells, results "
-        "of lm-evaluation-harness, tidy tables (CSV, TSV, Parquet: model, params, step or tokens, "
-        "task, quantity, value[, stderr, seed]), wandb:<entity>/<project>  "
-        "[columns=<ours>:<the file's>,…] [tokens_per_step=<number>] "
-        "[thresholds=<task>/<quantity>:<level>,…] [direction=<quantity>:falls|rises,…]",
+        "of lm-evaluation-harness, lighteval, DCLM or BigScience, trainer_state.json, logs of W&B "
+        "(charts, histories) and TensorBoard, tidy or wide tables (CSV, TSV, Parquet, JSON lines: "
+        "model, params, step or tokens, task, quantity, value[, stderr, seed]; or a column a "
+        "metric, task, model or step), wandb:<entity>/<project>  "
+        "[columns=<ours>:<the file's, or a constant in quotes>,…] "
+        "[tokens_per_step=<number, or model:number,…>] [thresholds=<task>/<quantity>:<level>,…] "
+        "[direction=<quantity>:falls|rises,…] "
+        "[params=<model>:160M,…] [stages=join]",
     },
     when_interrupted="nothing was changed",
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -171,22 +172,25 @@ def curve_names(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def combine(parts: Sequence[Curves]) -> Curves:
+def combine(parts: Sequence[Curves], *, params: Mapping[str, float] | None = None) -> Curves:
     """Put sources together, and note what a reader of the whole should know.
 
-    The table is empty if every part is. Raises UserError if two give different values for the same
-    curve and tokens.
+    The table is empty if every part is. params: sizes that a person gives, before what sources say.
+    Raises UserError if two sources give different values for the same curve and tokens, or a size
+    is of no model that is there.
     """
     notes = [note for part in parts for note in part.notes]
     filled = [part.table for part in parts if len(part.table)]
     if not filled:
         return Curves(empty_table(), notes)
     table = pd.concat(filled, ignore_index=True)
-    params = table.groupby("model")["params"].median()
-    table["params"] = look_up(table["model"], params.to_dict())
-    table = _without_repeats(table)
+    sizes = table.groupby("model")["params"].median()
+    for model, size in (params or {}).items():
+        sizes[_one_of(model, list(sizes.index))] = size
+    table["params"] = look_up(table["model"], sizes.to_dict())
+    table = without_repeats(table)
     table = table.sort_values(["params", *KEYS, "tokens"], ignore_index=True, kind="stable")
-    notes += _doubts(table, params)
+    notes += _doubts(table, sizes)
     prompts = {key: values for part in parts for key, values in part.prompts.items()}
     not_above: dict[BehaviourKey, dict[float, str]] = {}
     for part in parts:
@@ -201,7 +205,17 @@ def combine(parts: Sequence[Curves]) -> Curves:
     return Curves(table, notes, prompts, not_above, facts, headers)
 
 
-def _without_repeats(table: pd.DataFrame) -> pd.DataFrame:
+def _one_of(model: str, models: Sequence[str]) -> str:
+    """A model by its name, or by the end of it behind an organisation."""
+    found = [name for name in models if name == model or name.endswith(f"/{model}")]
+    if len(found) != 1:
+        near = found or get_close_matches(model, models, n=3, cutoff=0.3) or list(models)[:3]
+        many = f"{len(found)} models" if found else "no model"
+        raise UserError(f"params={model}: {many} of that name; there is {', '.join(near)}")
+    return found[0]
+
+
+def without_repeats(table: pd.DataFrame) -> pd.DataFrame:
     """Each (curve, tokens) once.
 
     Raises:
@@ -248,8 +262,8 @@ def _doubts(table: pd.DataFrame, params: pd.Series) -> list[str]:
     unsized = params.index[params.isna()]
     if len(unsized):
         notes.append(
-            f"no parameter count for {named(unsized)}: left out of trends over size; a "
-            f"column `params` would give it"
+            f"no parameter count for {named(unsized)}: left out of trends over size; give it as "
+            f"params={unsized[0]}:160M,…, or in a column `params`"
         )
     sizes = (
         table.dropna(subset="params").groupby(["task", "quantity"], sort=False)["params"].nunique()

@@ -1,5 +1,5 @@
-"""Where curves come from: cells of a sweep, results of lm-evaluation-harness, tidy tables, runs of
-W&B, in any mix.
+"""Where curves come from: cells of a sweep, runs of W&B, and files of the formats that `formats`
+lists, in any mix.
 
     circuitwatch summarize from=multirun/demo,evals/pythia-160m,mine.csv,wandb:me/project to=summary
 
@@ -10,30 +10,39 @@ asks for it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.directions import said_direction
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.summary.cells import CellData
-from circuitwatch.summary.curves import Curves, combine
+from circuitwatch.summary.curves import Curves, combine, without_repeats
 from circuitwatch.summary.importers.cells import (
     curves_of,
     find_cells_below,
     has_cells,
     read_cells,
 )
-from circuitwatch.summary.importers.harness import find_results, is_result, read_harness
+from circuitwatch.summary.importers.format import CONSTANTS, Asked, File, constant
+from circuitwatch.summary.importers.formats import FORMATS, format_of_file, formats_in, read_source
+from circuitwatch.summary.importers.options import (
+    directions_by_name,
+    is_join,
+    numbers_by_name,
+    pairs,
+    sizes_by_name,
+    tokens_per_step_of,
+)
+from circuitwatch.summary.importers.rates import Given, TokensPerStep
 from circuitwatch.summary.importers.registry import Registry
-from circuitwatch.summary.importers.tidy import ALIASES, SUFFIXES, columns_of, read_tidy
+from circuitwatch.summary.importers.tables import columns_of
+from circuitwatch.summary.importers.tidy import check_columns, few
 from circuitwatch.summary.variants import told_apart
 
 if TYPE_CHECKING:
@@ -41,37 +50,38 @@ if TYPE_CHECKING:
 
 __all__ = ["OPTIONS", "Request", "Sources", "kind_of", "parse_request", "read_sources"]
 
-Kind = Literal["cells", "harness", "tidy", "wandb"]
-
 WANDB = "wandb:"
 NEEDED = {"from", "to"}
-OPTIONS = {"columns", "tokens_per_step", "thresholds", "direction"}
+OPTIONS = {"columns", "tokens_per_step", "params", "thresholds", "direction", "stages"}
 """What may be given beside from= and to=."""
 HINT = (
     "give from=<path or wandb:entity/project>[,…] and to=<folder>; also columns=<ours>:<the "
-    "file's>[,…], tokens_per_step=<number>, "
-    "thresholds=<task>/<quantity>:<level>[,…], direction=<quantity>:falls|rises[,…]"
+    "file's, or a constant in quotes>[,…], tokens_per_step=<number or model:number,…>, "
+    "params=<model>:160M[,…], thresholds=<task>/<quantity>:<level>[,…], "
+    "direction=<quantity>:falls|rises[,…], stages=join"
 )
-LOOKED_AT = 20
-"""JSON files of a folder that are opened to tell whether it holds results of the harness."""
 
 
 @dataclass(frozen=True)
 class Request:
     """What the command line asks for: sources, the folder to write to, and how to read.
 
-    columns: our column → the file's, for tidy tables. tokens_per_step: for sources that give steps.
+    columns: our column → the file's, or a constant in quotes (`"mine"`), for tables and what only a
+    file's place tells. tokens_per_step: for sources that give steps, one number or one by model.
     thresholds: a quantity, or task/quantity → the level whose crossing is asked for instead of the
     half-rise. directions: a quantity that circuitwatch doesn't know, or a pattern such as *_bpb →
-    whether it falls as a model learns.
+    whether it falls as a model learns. params: model → parameters, of models whose size no source
+    says. join_stages: later stages of training go on from the one before.
     """
 
     sources: tuple[str, ...]
     to: Path
     columns: Mapping[str, str] = field(default_factory=dict)
-    tokens_per_step: float | None = None
+    tokens_per_step: Given = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
     directions: Mapping[str, bool] = field(default_factory=dict)
+    params: Mapping[str, float] = field(default_factory=dict)
+    join_stages: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,18 +116,12 @@ def parse_request(given: Mapping[str, str]) -> Request:
     return Request(
         tuple(dict.fromkeys(sources)),
         Path(given["to"]).expanduser(),
-        {ours: theirs for ours, theirs in _pairs("columns", given.get("columns", ""))},
-        _positive("tokens_per_step", given["tokens_per_step"])
-        if given.get("tokens_per_step")
-        else None,
-        {
-            name: _number("thresholds", name, level)
-            for name, level in _pairs("thresholds", given.get("thresholds", ""))
-        },
-        {
-            name: _direction(name, word)
-            for name, word in _pairs("direction", given.get("direction", ""))
-        },
+        dict(pairs("columns", given.get("columns", ""))),
+        tokens_per_step_of(given.get("tokens_per_step", "")),
+        numbers_by_name("thresholds", given.get("thresholds", "")),
+        directions_by_name(given.get("direction", "")),
+        sizes_by_name(given.get("params", "")),
+        is_join(given.get("stages", "")),
     )
 
 
@@ -131,10 +135,12 @@ def read_sources(request: Request, suites: Iterable[Suite] = ()) -> Sources:
 
     Raises:
         UserError: no source gave a value, and its one line has every source's reason; or `columns`
-            names one that no table has.
+            names one that no table has, or `tokens_per_step` a model that no source has.
     """
     _check_columns(request)
     registry = Registry(suites)
+    rates = TokensPerStep(request.tokens_per_step, registry)
+    asked = Asked(registry, request.columns, rates, request.join_stages)
     cells: list[Cell] = []
     others: list[tuple[str, Runs | None]] = []
     notes: list[str] = []
@@ -151,11 +157,13 @@ def read_sources(request: Request, suites: Iterable[Suite] = ()) -> Sources:
     parts: list[Curves] = []
     for source, runs in others:
         with _left_out(source, notes):
-            parts.append(_read(source, runs, request, registry))
+            found = _read(source, runs, asked)
+            parts.append(replace(found, table=without_repeats(found.table)))
     read, doubts = read_cells(cells)
-    curves = combine([curves_of(read), *parts] if cells else parts)
+    curves = combine([curves_of(read), *parts] if cells else parts, params=request.params)
     once, twice = _once(read)
     curves.notes.extend([*told, *doubts, *notes, *twice])
+    rates.check(curves.models)
     if curves.table.empty:
         reasons = [note.removeprefix("left out: ") for note in curves.notes]
         raise UserError(
@@ -211,8 +219,9 @@ def _once(cells: Sequence[CellData]) -> tuple[tuple[CellData, ...], list[str]]:
     return tuple(first.values()), [note] if twice else []
 
 
-def kind_of(source: str) -> Kind:
-    """What a source is.
+def kind_of(source: str, columns: Mapping[str, str] | None = None) -> str:
+    """What a source is: `cells`, `wandb`, or the name of a format; columns: those that the user
+    named.
 
     Raises UserError, saying what was looked for, if it is nothing that can be read.
     """
@@ -222,23 +231,15 @@ def kind_of(source: str) -> Kind:
     if not path.exists():
         raise UserError(f"{source}: no such file or folder")
     if path.is_file():
-        if path.name.endswith(SUFFIXES):
-            return "tidy"
-        if path.suffix == ".json":
-            return "harness"
-        raise UserError(
-            f"{source}: not a table ({', '.join(SUFFIXES)}) and not a result of "
-            f"lm-evaluation-harness (.json)"
-        )
+        return format_of_file(File(path), columns or {}).name
     if has_cells(path):
         return "cells"
-    if any(_is_result_file(file) for file in find_results(path)[:LOOKED_AT]):
-        return "harness"
+    if found := formats_in(path):
+        return found[0].name
+    looks = "; ".join(known.looks for known in FORMATS if known.files)
     raise UserError(
         f"{source}: looked for cells of a sweep (<model>/<task>/seed<k>/cell.json) and for "
-        f"results of lm-evaluation-harness "
-        "(.json files with `results`, a folder a model), and found neither; tables are given "
-        "as files"
+        f"{looks}, and found none; tables are given as files"
     )
 
 
@@ -249,54 +250,51 @@ def _runs(source: str) -> Runs:
     return find_runs(source.removeprefix(WANDB))
 
 
-def _read(source: str, runs: Runs | None, request: Request, registry: Registry) -> Curves:
+def _read(source: str, runs: Runs | None, asked: Asked) -> Curves:
     """The curves of a source that is no sweep; runs: those of one in W&B."""
-    if runs is not None:
-        from circuitwatch.summary.importers.wandb_runs import read_runs
+    if runs is None:
+        return read_source(Path(source).expanduser(), asked)
+    from circuitwatch.summary.importers.wandb_runs import read_runs
 
-        return read_runs(runs, registry=registry, tokens_per_step=request.tokens_per_step)
-    kind = kind_of(source)
-    path = Path(source).expanduser()
-    if kind == "harness":
-        return read_harness(path, registry=registry, tokens_per_step=request.tokens_per_step)
-    return read_tidy(
-        path,
-        registry=registry,
-        columns=request.columns,
-        tokens_per_step=request.tokens_per_step,
-    )
-
-
-def _is_result_file(path: Path) -> bool:
-    try:
-        return is_result(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, OSError, RecursionError):
-        return False
+    return read_runs(runs, registry=asked.registry, tokens_per_step=asked.tokens_per_step)
 
 
 def _check_columns(request: Request) -> None:
     """A mapping serves all tables of a command, but one that serves none is a mistake that would
     else change nothing, in silence.
     """
+    check_columns(request.columns)
     tables: dict[str, list[str]] = {}
     unreadable: list[str] = []
+    with_columns = {known.name for known in FORMATS if known.takes_columns}
+    with_constants = {known.name for known in FORMATS if known.takes_constants}
+    kinds: set[str] = set()
     for source in request.sources if request.columns else ():
         try:
-            if kind_of(source) == "tidy":
+            kinds.add(kind := kind_of(source, request.columns))
+            if kind in with_columns:
                 tables[source] = columns_of(Path(source).expanduser())
         except (UserError, OSError) as error:
             unreadable.append(str(error))
     for ours, theirs in request.columns.items():
-        if ours not in ALIASES:
-            raise UserError(
-                f"columns={ours}:{theirs}: there is no column {ours} to give; there are "
-                f"{', '.join(ALIASES)}"
-            )
+        if constant(theirs) is not None:
+            if kinds and not kinds & with_constants:
+                raise UserError(
+                    f"columns={ours}:{theirs}: no source takes it: cells, runs of W&B and results "
+                    f"of lm-evaluation-harness say {ours} themselves"
+                )
+            continue
         if (tables or not unreadable) and not any(theirs in names for names in tables.values()):
             columns = [
-                f"{Path(source).name} has {', '.join(names)}" for source, names in tables.items()
+                f"{Path(source).name} has {few(names, [theirs])}"
+                for source, names in tables.items()
             ]
             have = "; ".join([*columns, *unreadable])
+            if ours in CONSTANTS and tables:
+                have += (
+                    f"; what all rows have is given in quotes that the shell keeps: "
+                    f"'columns={ours}:\"{theirs}\"'"
+                )
             raise UserError(
                 f"columns={ours}:{theirs}: no table has a column {theirs}; "
                 f"{have or 'no source is a table'}"
@@ -315,42 +313,3 @@ def _check_directions(request: Request, curves: Curves) -> None:
         known = [name for name in fitting if name in curves.facts.quantities]
         if len(known) == len(fitting):
             raise UserError(f"{given}: circuitwatch measures {known[0]}, and knows how it goes")
-
-
-def _direction(name: str, word: str) -> bool:
-    if word not in ("falls", "rises"):
-        raise UserError(f"direction={name}:{word}: give falls or rises")
-    return word == "falls"
-
-
-def _pairs(key: str, text: str) -> list[tuple[str, str]]:
-    """`a:b,c:d` as pairs; the last colon of a part separates."""
-    pairs = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, value = part.rpartition(":")
-        if not name or not value:
-            raise UserError(f"{key}={text}: {part} is no pair <name>:<value>")
-        pairs.append((name.strip(), value.strip()))
-    return pairs
-
-
-def _number(key: str, name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise UserError(f"{key}={name}:{text}: {text} is no number") from error
-    if not isfinite(value):
-        raise UserError(
-            f"{key}={name}:{text}: {text} is no number that a curve can cross, such as 0.5"
-        )
-    return value
-
-
-def _positive(key: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise UserError(f"{key}={text}: give a number of tokens above 0, such as 2097152")
-    return value

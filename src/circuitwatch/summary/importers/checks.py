@@ -13,6 +13,7 @@ import pandas as pd
 
 from circuitwatch.summary.curves import COLUMNS, Curves, curve_names, empty_table, look_up, named
 from circuitwatch.summary.importers.draft import Draft
+from circuitwatch.summary.importers.rates import TokensOfStep, as_rates
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.units_of_tokens import (
     LARGEST,
@@ -27,7 +28,11 @@ FEWEST_PARAMS = 1000.0
 
 
 def complete(
-    rows: pd.DataFrame, *, source: str, registry: Registry, tokens_per_step: float | None = None
+    rows: pd.DataFrame,
+    *,
+    source: str,
+    registry: Registry,
+    tokens_per_step: TokensOfStep = None,
 ) -> Curves:
     """Curves from rows with the columns model, task, quantity, value, and any of step, tokens,
     params, stderr, seed, tokens_per_step.
@@ -36,7 +41,7 @@ def complete(
         rows: one row a value; numbers are float64, missing ones NaN.
         source: what notes and the table's `source` call it.
         registry: sizes and tokens per step of known models.
-        tokens_per_step: for all models of this source, before what the rows or the registry say.
+        tokens_per_step: goes before what the rows or the registry say.
 
     Returns:
         the curves, not yet put together with others (`curves.combine`), so that a checkpoint may
@@ -59,7 +64,7 @@ def complete(
         return Curves(empty_table(), draft.notes)
     _name_models(draft, registry)
     _fill_params(draft, registry)
-    as_given = fill_tokens(draft, registry, tokens_per_step)
+    as_given = fill_tokens(draft, registry, as_rates(tokens_per_step, registry))
     for check in (_leave_out_values, _leave_out_untimed, leave_out_mixed, _leave_out_disorder):
         if len(draft.rows):
             check(draft)

@@ -20,12 +20,14 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves, empty_table, named
 from circuitwatch.summary.importers.checks import complete
+from circuitwatch.summary.importers.format import Format
 from circuitwatch.summary.importers.identity import (
     checkpoint_of,
     once,
     told_apart,
     without_limited,
 )
+from circuitwatch.summary.importers.rates import TokensOfStep
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.stages import with_stages
 
@@ -56,7 +58,7 @@ def read_harness(
     folder: Path,
     *,
     registry: Registry,
-    tokens_per_step: float | None = None,
+    tokens_per_step: TokensOfStep = None,
     join_stages: bool = False,
 ) -> Curves:
     """Curves of all results below a folder (or of one file); the quantity is the metric's name,
@@ -138,3 +140,18 @@ def _as_float(number: float) -> float:
         return float(number)
     except OverflowError:
         return float("inf")
+
+
+FORMAT = Format(
+    "harness",
+    "results of lm-evaluation-harness (`results`: metrics by task)",
+    ("*.json",),
+    lambda file, given: is_result(file.json),
+    lambda files, root, asked: read_harness(
+        root,
+        registry=asked.registry,
+        tokens_per_step=asked.tokens_per_step,
+        join_stages=asked.join_stages,
+    ),
+    takes_constants=False,
+)

@@ -11,9 +11,6 @@ from typing import Any
 from circuitwatch.checkpoints.suites import Suite, checkpoints_named
 from circuitwatch.summary.importers.names import read_name
 
-STEP = re.compile(r"(?:step|checkpoint|ckpt|iter(?:ation)?)[-_]?(\d+)(?!\d)", re.IGNORECASE)
-"""A training step in the name of a file, a folder or a revision."""
-
 
 class Registry:
     """The models of some suites, found by any of the names that people and tools give them."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from circuitwatch.summary.curves import named
 from circuitwatch.summary.importers.draft import Draft
+from circuitwatch.summary.importers.rates import TokensPerStep
 from circuitwatch.summary.importers.registry import Registry
 
 Array = NDArray[np.float64]
@@ -43,7 +44,7 @@ PREFIXES = {1: "thousands", 2: "millions", 3: "billions", 4: "trillions"}
 RIGHT = "tokens are counts, such as 2.1e9 or 2.1B"
 
 
-def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[str]:
+def fill_tokens(draft: Draft, registry: Registry, options: TokensPerStep) -> list[str]:
     """Tokens of every row, in tokens, from steps where there are none.
 
     Returns the models whose tokens are used as they are, with no note.
@@ -61,6 +62,7 @@ def fill_tokens(draft: Draft, registry: Registry, option: float | None) -> list[
     for name, places in rows.groupby("model", sort=False).indices.items():
         model, s, t, given = str(name), step[places], tokens[places], rates[places]
         median = float(np.nanmedian(given)) if np.isfinite(given).any() else None
+        option = options.of(model)
         rate = option or median or registry.tokens_per_step(model)
         both, n_notes = (s > 0) & (t > 0), len(draft.notes)
         usual = float(np.median(t[both] / s[both])) if both.any() else np.nan

@@ -25,6 +25,7 @@ from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
 from circuitwatch.summary.importers.cells import what_is_not_above
 from circuitwatch.summary.importers.checks import complete
+from circuitwatch.summary.importers.rates import TokensOfStep
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.tracking import resolve_mode
 
@@ -105,7 +106,7 @@ def find_runs(project: str, api: Callable[[], Any] = connect) -> Runs:
     return Runs(source, runs, [_header(run) for run in runs])
 
 
-def read_runs(found: Runs, *, registry: Registry, tokens_per_step: float | None = None) -> Curves:
+def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep = None) -> Curves:
     """Curves of a project's runs.
 
     Args:
