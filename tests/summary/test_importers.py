@@ -28,6 +28,7 @@ from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.fits import LONGEST, Fits, evenly
 from circuitwatch.summary.importers import kind_of, parse_request, read_sources
 from circuitwatch.summary.importers.cells import curves_of, read_cells
+from circuitwatch.summary.importers.format import Asked
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tidy import read_tidy, to_numbers
 from circuitwatch.summary.importers.wandb_runs import connect, find_runs, read_runs
@@ -149,7 +150,7 @@ def test_text_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin.csv"
     path.write_bytes("model,tokens,task,quantity,value\nmodèle,1,t,q,1\n".encode("latin1"))
     with pytest.raises(UserError, match=r"column model is not text in UTF-8"):
-        read_tidy(path, registry=REGISTRY)
+        read_tidy(path, Asked(REGISTRY))
 
 
 def test_steps_become_tokens_by_registry_option_or_column(tmp_path: Path) -> None:
@@ -534,11 +535,11 @@ def test_a_comma_is_the_decimal_sign_where_semicolons_separate(tmp_path: Path) -
     for name in ("a.csv", "a.csv.gz"):
         path = tmp_path / name
         pd.read_csv(io.StringIO(text), sep=";", dtype=str).to_csv(path, index=False, sep=";")
-        curve = read_tidy(path, registry=REGISTRY).curve("m", "t", "q")
+        curve = read_tidy(path, Asked(REGISTRY)).curve("m", "t", "q")
         assert curve.tolist() == [0.022, 1.022, 2.022, 3.022]
     (tmp_path / "b.csv").write_text(text.replace(";t;", ",5;t;").replace("10000,5", "1,500"))
     assert noted(
-        read_tidy(tmp_path / "b.csv", registry=REGISTRY),
+        read_tidy(tmp_path / "b.csv", Asked(REGISTRY)),
         "tokens: a comma is read as the decimal sign",
     )
     curves = load(tmp_path, rising(value=[f"{k},022" for k in range(1, 8)]))
@@ -626,7 +627,7 @@ def test_columns_that_no_table_has(tmp_path: Path) -> None:
 def test_headers_that_cannot_be_read(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(UserError, match=f"a.csv: {says}") as caught:
-        read_tidy(tmp_path / "a.csv", registry=REGISTRY)
+        read_tidy(tmp_path / "a.csv", Asked(REGISTRY))
     assert "\n" not in str(caught.value)
 
 
@@ -1000,6 +1001,5 @@ def test_a_mapping_that_one_table_needs_does_not_harm_another(tmp_path: Path) ->
     rising("a").to_csv(tmp_path / "a.csv", index=False)
     rising("b").rename(columns={"value": "v"}).to_csv(tmp_path / "b.csv", index=False)
     for name in "ab":
-        assert read_tidy(
-            tmp_path / f"{name}.csv", registry=REGISTRY, columns={"value": "v"}
-        ).models == [name]
+        asked = Asked(REGISTRY, {"value": "v"})
+        assert read_tidy(tmp_path / f"{name}.csv", asked).models == [name]

@@ -98,7 +98,7 @@ def test_evaluations_of_dclm() -> None:
     sizes = curves.table.groupby("model")["params"].first()
     assert sizes["books"] == 1439795200
     # Without it, by the file's name.
-    assert points(curves, "web", "piqa", "acc") == {2e6: pytest.approx(0.4)}
+    assert points(curves, "web-tokens=2000000", "piqa", "acc") == {2e6: pytest.approx(0.4)}
 
 
 def test_one_evaluation_of_dclm_can_be_named() -> None:

@@ -100,7 +100,7 @@ def read_harness(
     table, limited = without_limited(table)
     table = with_stages(once(table), registry, join=join_stages)
     curves = complete(
-        table.drop(columns=["file", "whole", "limit", "variant"]),
+        table.drop(columns=["file", "whole", "limit"]),
         source=source,
         registry=registry,
         tokens_per_step=tokens_per_step,

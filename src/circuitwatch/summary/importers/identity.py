@@ -13,6 +13,7 @@ and an error otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,38 +126,44 @@ def without_limited(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return rows[~replaced], notes
 
 
-def once(rows: pd.DataFrame) -> pd.DataFrame:
+def once(rows: pd.DataFrame, key: Sequence[str] = KEY) -> pd.DataFrame:
     """Each value once: equal ones of several files, and those of files that differ in how the model
-    was run as models of their own.
+    was run (`variant`) as models of their own; key: the columns that make a value.
 
     Raises:
         UserError: two files give different values for the same, and nothing says why.
     """
-    differs = _differ(rows)
+    differs = _differ(rows, key)
+    rows = rows if "variant" in rows else rows.assign(variant="")
     if differs.any():
-        clashing = rows[differs].groupby(KEY, dropna=False, sort=False)
+        clashing = rows[differs].groupby(list(key), dropna=False, sort=False)
         told = clashing["variant"].transform("nunique") == clashing["file"].transform("nunique")
         if not told.all():
-            one = rows[differs][~told]
-            key = one.iloc[0]
-            where = one[KEY].fillna(-1).eq(key[KEY].fillna(-1)).all(axis=1)
-            (first, second), values = one[where]["file"].iloc[:2], one[where]["value"].iloc[:2]
-            raise UserError(
-                f"{first} and {second} give different values for {key['model']} {key['task']} "
-                f"{key['quantity']} at step {key['step']:.15g} ({values.iloc[0]:.6g} and "
-                f"{values.iloc[1]:.6g}): leave one of them out"
-            )
+            raise UserError(_clash(rows[differs][~told], key))
         models = rows.loc[differs, "model"].unique()
         apart = rows["model"].isin(models) & (rows["variant"] != "")
         rows = rows.assign(
             model=np.where(apart, rows["model"] + " (" + rows["variant"] + ")", rows["model"])
         )
-    return rows.drop_duplicates(KEY).reset_index(drop=True)
+    return rows.drop_duplicates(list(key)).drop(columns="variant").reset_index(drop=True)
 
 
-def _differ(rows: pd.DataFrame) -> pd.Series:
+def _clash(rows: pd.DataFrame, key: Sequence[str]) -> str:
+    """The error that names two of the files that give different values for the same."""
+    one = rows.iloc[0]
+    same = rows[rows[list(key)].fillna(-1).eq(one[list(key)].fillna(-1)).all(axis=1)]
+    first, second = same["file"].iloc[:2]
+    values = " and ".join(f"{value:.6g}" for value in same["value"].iloc[:2])
+    at = f"step {one['step']:.15g}" if pd.notna(one["step"]) else f"{one['tokens']:g} tokens"
+    return (
+        f"{first} and {second} give different values for {one['model']} {one['task']} "
+        f"{one['quantity']} at {at} ({values}): leave one of them out"
+    )
+
+
+def _differ(rows: pd.DataFrame, key: Sequence[str]) -> pd.Series:
     """Which rows are of a key that has values further apart than rounding puts them."""
-    groups = rows.groupby(KEY, dropna=False, sort=False)["value"]
+    groups = rows.groupby(list(key), dropna=False, sort=False)["value"]
     spread = groups.transform("max") - groups.transform("min")
     return spread > SAME * rows["value"].abs().clip(lower=1e-3)
 

@@ -26,8 +26,6 @@ from circuitwatch.summary.importers.format import (
     constant,
     finish,
 )
-from circuitwatch.summary.importers.rates import TokensOfStep, as_rates
-from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tables import (
     SUFFIXES,
     columns_of,
@@ -63,26 +61,16 @@ FEW = 6
 """Columns that a message names."""
 
 
-def read_tidy(
-    path: Path,
-    *,
-    registry: Registry,
-    columns: Mapping[str, str] | None = None,
-    tokens_per_step: TokensOfStep = None,
-) -> Curves:
+def read_tidy(path: Path, asked: Asked) -> Curves:
     """Curves of a tidy table.
 
     Args:
         path: a file that `tables` can read.
-        registry: sizes and tokens per step of known models.
-        columns: our name → the file's, for columns that are called something else, or a constant
-            in quotes.
-        tokens_per_step: turns steps into tokens.
+        asked: what the user says beside it.
 
     Raises:
         UserError: the file can't be read, or lacks a column; it says which, and what there is.
     """
-    asked = Asked(registry, columns or {}, as_rates(tokens_per_step, registry))
     names = columns_of(path)
     used = find_columns(path, names, asked.columns)
     table, notes = read_columns(path, list(dict.fromkeys(used.values())))
@@ -231,11 +219,6 @@ FORMAT = Format(
     f"a table ({', '.join(SUFFIXES)})",
     (),
     lambda file, given: is_table(file.path),
-    lambda files, root, asked: read_tidy(
-        files[0].path,
-        registry=asked.registry,
-        columns=asked.columns,
-        tokens_per_step=asked.tokens_per_step,
-    ),
+    lambda files, root, asked: read_tidy(files[0].path, asked),
     takes_columns=True,
 )

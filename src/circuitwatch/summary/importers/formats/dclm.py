@@ -34,7 +34,7 @@ from circuitwatch.summary.importers.format import (
     left_out,
     number_of,
 )
-from circuitwatch.summary.importers.names import read_name
+from circuitwatch.summary.importers.names import STEP
 
 METRICS, ICL, TRAINING = "eval_metrics", "icl", "hyperparameters"
 ACCURACY = "acc"
@@ -88,7 +88,7 @@ def _about(file: File, training: Mapping[str, Any]) -> dict[str, Any]:
         "step": step,
         "tokens": next((count for count in tokens if count is not None), None),
     }
-    name = str(training.get("name") or read_name(AROUND.sub("", stem)).rest or stem)
+    name = str(training.get("name") or STEP.sub("", AROUND.sub("", stem)).strip("-_") or stem)
     return {"model": name} | {
         key: np.nan if number is None else number for key, number in numbers.items()
     }

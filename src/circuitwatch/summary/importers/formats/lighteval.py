@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.summary.curves import Curves
+from circuitwatch.summary.curves import Curves, named
 from circuitwatch.summary.importers.entries import step_and_tokens
 from circuitwatch.summary.importers.format import Asked, File, Format, finish, left_out, number_of
+from circuitwatch.summary.importers.identity import once
 
 GENERAL, RESULTS, MEAN = "config_general", "results", "all"
 STDERR = "_stderr"
@@ -48,17 +49,13 @@ def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
     notes = left_out(bad)
     if not rows:
         raise UserError(f"{root}: no result in it: {'; '.join(notes) or 'no metric of any task'}")
-    table = pd.DataFrame(rows).sort_values(
-        ["limited", "file"], ascending=[False, True], kind="stable"
-    )
-    again = table.duplicated(KEY, keep="last")
-    if again.any():
-        count = table.loc[again, ["model", "step"]].drop_duplicates().shape[0]
-        notes.append(
-            f"{count} checkpoints were evaluated more than once: a full evaluation goes before one "
-            f"with max_samples, else the file that is last by name counts"
-        )
-    table = table[~again]
+    table = pd.DataFrame(rows)
+    replaced = table["limited"] & _is_full(table)
+    if replaced.any():
+        files = named(Path(file).name for file in table.loc[replaced, "file"])
+        notes.append(f"a full evaluation goes before one with max_samples: {files} left out")
+    table = table[~replaced]
+    table = once(table, KEY)
     if table["limited"].any():
         models = ", ".join(table.loc[table["limited"], "model"].unique()[:3])
         notes.append(f"some results of {models} are of max_samples samples only")
@@ -68,6 +65,11 @@ def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
         asked=asked,
         notes=notes,
     )
+
+
+def _is_full(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of a value that a full evaluation has, too."""
+    return ~table.groupby(KEY, dropna=False, sort=False)["limited"].transform("all").astype(bool)
 
 
 def _about(file: File, root: Path, asked: Asked) -> dict[str, Any] | str:
