@@ -157,8 +157,8 @@ def read_sources(request: Request, suites: Iterable[Suite] = ()) -> Sources:
     parts: list[Curves] = []
     for source, runs in others:
         with _left_out(source, notes):
-            found = _read(source, runs, asked)
-            parts.append(replace(found, table=without_repeats(found.table)))
+            part = _read(source, runs, asked)
+            parts.append(replace(part, table=without_repeats(part.table)))
     read, doubts = read_cells(cells)
     curves = combine([curves_of(read), *parts] if cells else parts, params=request.params)
     once, twice = _once(read)
