@@ -72,7 +72,7 @@ def test_what_an_error_proposes_is_not_refused_next(
 
 
 def test_nothing_is_proposed_where_no_column_can_be_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no column value; .*; none of them can be it$"):
+    with pytest.raises(UserError, match=r"no column value; .*; none of them can be the value$"):
         curves_of(table(tmp_path, value=None, who="x"))
 
 

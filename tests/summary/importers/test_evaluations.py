@@ -42,6 +42,17 @@ def test_a_limited_evaluation_does_not_replace_a_full_one(tmp_path: Path) -> Non
     assert "some results of lab/mine are of max_samples samples only" in said(curves)
 
 
+@pytest.mark.parametrize("order", ["abc", "cab", "bca"])
+def test_of_two_full_evaluations_the_last_by_name_counts(tmp_path: Path, order: str) -> None:
+    for name, value, samples in zip(order, (0.9, 0.1, 0.2), (10, None, None), strict=True):
+        general = {"model_name": "lab/m", "model_revision": "step5", "max_samples": samples}
+        content = {"config_general": general, "results": {"t|0": {"acc": value}}}
+        write_json(tmp_path / f"e/{name}.json", content)
+    last = max(zip(order[1:], (0.1, 0.2), strict=True))[1]
+    curves = curves_of(tmp_path / "e", tokens_per_step="1")
+    assert points(curves, "lab/m", "t", "acc") == {5: last}
+
+
 @pytest.mark.parametrize(
     ("key", "task"),
     [

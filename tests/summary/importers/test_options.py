@@ -90,6 +90,21 @@ def test_a_name_that_no_model_has_is_an_error_with_the_nearest() -> None:
         curves_of(CHART, tokens_per_step="smal:10")
 
 
+def test_the_last_part_of_a_name_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("model,step,task,quantity,value\nlab/a,1,t,q,1\nlab/a,2,t,q,2\nb,2,t,q,2\n")
+    curves = curves_of(path, tokens_per_step="a:5,7")
+    assert points(curves, "lab/a", "t", "q") == {5: 1, 10: 2}
+    assert points(curves, "b", "t", "q") == {14: 2}
+    with pytest.raises(UserError, match="no model is called lab; there is"):
+        curves_of(path, tokens_per_step="lab:5,7")
+
+
+def test_where_no_model_is_read_the_reason_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"absent.csv: no such file"):
+        curves_of(tmp_path / "absent.csv", tokens_per_step="a:5")
+
+
 def test_models_are_meant_by_any_of_their_names(tmp_path: Path) -> None:
     rates = TokensPerStep({"EleutherAI/pythia-70m": 5.0}, Registry(SUITES))
     assert rates.of("pythia-70m") == 5.0 and rates.of("other") is None

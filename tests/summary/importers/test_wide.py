@@ -56,6 +56,44 @@ def test_columns_are_models_where_the_registry_knows_them_or_all_else_is_said(
     assert names(curves_of(path), "model") == {"mine"}
 
 
+def test_sizes_are_models(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(",tokens,70M,1.4B\n0,1e6,5,4\n1,2e6,4,3\n")
+    curves = curves_of(path, columns='quantity:"loss"')
+    assert points(curves, "1.4B", "run", "loss") == {1e6: 4, 2e6: 3}
+    assert curves.table.groupby("model")["params"].first().to_dict() == {"70M": 7e7, "1.4B": 1.4e9}
+    assert "70M, 1.4B are models" in said(curves) and "not used" not in said(curves)
+
+
+def test_what_steps_are_called_in_logs(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for name in ("iter", "trainer/global_step", "train/step", "_step"):
+        path.write_text(f"{name},loss\n1,5\n2,4\n")
+        curves = curves_of(path, tokens_per_step="10")
+        assert points(curves, "a", "run", "loss") == {10: 5, 20: 4}
+        assert f"loss is a quantity, step from {name}" in said(curves)
+    path.write_text("_step,iter,loss\n1,10,5\n2,20,4\n")
+    assert set(curves_of(path, tokens_per_step="1").table["tokens"]) == {10, 20}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("epoch,train_loss,acc\n1,2.5,0.1\n2,2.0,0.2\n", "such as columns=step:epoch$"),
+        ("date,loss\n2024-01-01,2\n2024-01-02,1\n", "none of them can be the step or tokens$"),
+        ("model,arc,piqa\na,0.3,0.4\nb,0.5,0.6\n", "none of them can be the step or tokens$"),
+    ],
+)
+def test_a_wide_table_needs_steps_or_tokens(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    with pytest.raises(UserError, match=says):
+        curves_of(path, tokens_per_step="10")
+    if "epoch" in content:
+        curves = curves_of(path, tokens_per_step="10", columns="step:epoch")
+        assert points(curves, "a", "run", "train_loss") == {10: 2.5, 20: 2.0}
+
+
 def test_shots_and_seeds_beside_metrics(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("model,tokens,seed,shots,acc\nm,1e6,0,5,0.1\nm,2e6,0,5,0.2\nm,1e6,1,0,0.3\n")

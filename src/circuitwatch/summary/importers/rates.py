@@ -17,7 +17,8 @@ OTHERS = ""
 
 class TokensPerStep:
     """What the option `tokens_per_step` says of each model, under the names that models have in
-    the summary; it keeps the names that it was asked for, so that one that serves no model is told.
+    the summary, or the last part of these (`mine` for `lab/mine`); it keeps the names that it was
+    asked for, so that one that serves no model is told.
     """
 
     def __init__(self, given: Given = None, registry: Registry | None = None) -> None:
@@ -36,21 +37,26 @@ class TokensPerStep:
     def of(self, model: str) -> float | None:
         """Tokens of a step of a model; none where nothing was said of it."""
         self._asked[model] = None
-        return self._rates.get(model, self._rates.get(OTHERS))
+        others = self._rates.get(_last_part(model), self._rates.get(OTHERS))
+        return self._rates.get(model, others)
 
     def check(self, models: Iterable[str] = ()) -> None:
-        """Raise UserError for a name that no model has; models: those that were read without
-        asking, such as those of cells.
+        """Raise UserError for a name that no model has, unless none was read, for which there is
+        another reason; models: those that were read without asking, such as those of cells.
         """
         known = [*dict.fromkeys([*self._asked, *models])]
-        for model, name in self._names.items():
-            if model == OTHERS or model in known:
+        for model, name in self._names.items() if known else ():
+            if model in (OTHERS, *known, *map(_last_part, known)):
                 continue
             near = difflib.get_close_matches(model, known, n=3, cutoff=0.3) or known[:3]
             raise UserError(
                 f"tokens_per_step={name}:{self._rates[model]:.15g}: no model is called {name}; "
-                + (f"there is {', '.join(near)}" if near else "no model was read")
+                f"there is {', '.join(near)}"
             )
+
+
+def _last_part(model: str) -> str:
+    return model.rpartition("/")[2]
 
 
 TokensOfStep = TokensPerStep | float | Mapping[str, float] | None

@@ -51,6 +51,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "shots": ("shots", "num_fewshot", "n_shot", "fewshot"),
 }
 """Our columns, and what they may be called; the first that is there counts."""
+STEP_OR_TOKENS = "step or tokens"
 NEEDED = ("model", "task", "quantity", "value")
 NUMBERS = ("params", "step", "tokens", "tokens_per_step", "value", "stderr")
 SHARED = ("model", "task", "quantity")
@@ -119,7 +120,7 @@ def find_columns(path: Path, names: list[str], given: Mapping[str, str]) -> dict
     constants = [ours for ours, theirs in given.items() if constant(theirs) is not None]
     missing = [name for name in NEEDED if name not in used and name not in constants]
     if "step" not in used and "tokens" not in used:
-        missing.append("step or tokens")
+        missing.append(STEP_OR_TOKENS)
     if missing and len(names) == 1:
         raise UserError(
             f"{path}: its first line is one column, {names[0][:SHOWN]!r}, so no column "
@@ -128,7 +129,7 @@ def find_columns(path: Path, names: list[str], given: Mapping[str, str]) -> dict
     if missing:
         raise UserError(
             f"{path}: no column {', '.join(missing)}; it has {few(names, missing)}; "
-            f"{_remedy(path, missing[0].split()[0], names, used)}"
+            f"{_remedy(path, missing, names, used)}"
         )
     return used
 
@@ -194,24 +195,37 @@ def nearest(word: str, names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(short[match] for match in matches))
 
 
-def _remedy(path: Path, ours: str, names: list[str], used: Mapping[str, str]) -> str:
-    """How to say what the first missing column is called, by a column that can be it."""
+def _remedy(
+    path: Path, missing: Sequence[str], names: Sequence[str], used: Mapping[str, str]
+) -> str:
+    """How to say what a missing column is called, by a column that can be it."""
     free = [name for name in names if name not in used.values()]
-    if free:
-        frame, _ = read_columns(path, free)
-        numeric = [name for name in free if _holds_numbers(frame[name])]
-        free = [name for name in free if (name in numeric) == (ours in NUMBERS)]
+    numbers = _numbers(path, free)
+    # Without values in one column it may be a wide table, which needs no more than its steps.
+    is_wide = "value" in missing and missing[-1] == STEP_OR_TOKENS
+    ours = "step" if is_wide else missing[0].split()[0]
+    if is_wide:
+        counts = [name for name, column in numbers.items() if _can_be_steps(column)]
+        free = counts if len(numbers) > 1 else []
+    else:
+        free = [name for name in free if (name in numbers) == (ours in NUMBERS)]
     close = [match for word in ALIASES[ours] for match in nearest(word, free)]
     if candidates := close or free:
         return f"say which is which, such as columns={ours}:{candidates[0]}"
     if ours in CONSTANTS:
         return f'say what all rows have, such as columns={ours}:"{path.name.partition(".")[0]}"'
-    return "none of them can be it"
+    return f"none of them can be the {STEP_OR_TOKENS if is_wide else ours}"
 
 
-def _holds_numbers(column: pd.Series) -> bool:
-    numbers, _ = to_numbers(column)
-    return bool(numbers.notna().any())
+def _numbers(path: Path, names: Sequence[str]) -> dict[str, pd.Series]:
+    """The numbers of the columns that hold any."""
+    frame = read_columns(path, list(names))[0] if names else pd.DataFrame()
+    found = {name: to_numbers(frame[name])[0].dropna() for name in names}
+    return {name: column for name, column in found.items() if len(column)}
+
+
+def _can_be_steps(numbers: pd.Series) -> bool:
+    return bool(((numbers >= 0) & (numbers % 1 == 0)).all())
 
 
 FORMAT = Format(

@@ -64,6 +64,8 @@ IDENTITY = ("model", "task", "quantity")
 UNNAMED = ("", "unnamed: 0", "index")
 """A column that numbers the rows."""
 NO_QUANTITY = "value"
+SIZE = re.compile(r"\d+(\.\d+)?[MB]", re.IGNORECASE)
+"""A size as the name of a model, 160M."""
 PLURALS = {
     "model": "models",
     "task": "tasks",
@@ -139,6 +141,8 @@ def read_wide(path: Path, layout: Layout, asked: Asked, *, notes: Sequence[str] 
             f"a wide table has a column a metric, a task, a model or a step"
         )
     rows = _turn(said.drop(columns="_row"), values, errors, turned, layout.into)
+    if layout.into == "model" and "params" not in rows and all(map(SIZE.fullmatch, turned)):
+        rows["params"], _ = to_numbers(rows["model"])
     from_path = [ours for ours in IDENTITY if ours not in rows]
     defaults = {"model": path.name.partition(".")[0], "task": RUN, "quantity": NO_QUANTITY}
     rows = rows.assign(**{ours: defaults[ours] for ours in from_path})
@@ -177,9 +181,10 @@ def _by_checkpoint(
 
 def _into(lacks: Sequence[str], free: Sequence[str], registry: Registry | None) -> str:
     """What columns become, by what is missing: the metrics of a model, unless the registry knows
-    them as models.
+    them as models, or they are sizes.
     """
-    if "model" in lacks and registry is not None and all(map(registry.name_of, free)):
+    known = registry is not None and all(map(registry.name_of, free))
+    if "model" in lacks and (known or all(map(SIZE.fullmatch, free))):
         return "model"
     return next(ours for ours in ("quantity", "task", "model") if ours in lacks)
 
@@ -243,14 +248,15 @@ def _told(
         f"{ours} from {layout.used[ours]}" for ours in ("tokens", "step") if ours in layout.used
     ]
     guessed = [ours for ours in from_path if ours not in asked.constants]
-    text = f"a wide table, turned: {named(turned)} are {PLURALS[layout.into]}"
+    what = f"are {PLURALS[layout.into]}" if len(turned) > 1 else f"is a {layout.into}"
+    text = f"a wide table, turned: {named(turned)} {what}"
     if axes:
         text += f", {', '.join(axes)}"
     if guessed:
         shown = ", ".join(f"{ours} is {defaults[ours]}" for ours in guessed)
         text += f'; {shown} (columns={guessed[0]}:"…" would name it)'
-    if layout.ignored:
-        text += f"; not used: {named(layout.ignored)}"
+    if ignored := [name for name in layout.ignored if name.strip().lower() not in UNNAMED]:
+        text += f"; not used: {named(ignored)}"
     return text
 
 
