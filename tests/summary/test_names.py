@@ -39,7 +39,15 @@ NAMES = {
 NONE = (
     *("pythia-160m", "Qwen2.5-1.5B", "gpt2", "main", "final", "v1.1", "OLMo-1B-hf", "opt-125m"),
     *("results_2024-05-20T10-19-00.123456", "2024-05-20", "a3f9e2c", "llama-7b", "timestep"),
-    *("pythia-v1.1-1.4b-1MtokBS", "0.5", "footstep3x", "SmolLM2-135M", "stepping-stones", ""),
+    *(
+        "pythia-v1.1-1.4b-1MtokBS",
+        "0.5",
+        "footstep3x",
+        "SmolLM2-135M",
+        "70M",
+        "stepping-stones",
+        "",
+    ),
 )
 
 

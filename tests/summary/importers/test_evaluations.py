@@ -42,15 +42,16 @@ def test_a_limited_evaluation_does_not_replace_a_full_one(tmp_path: Path) -> Non
     assert "some results of lab/mine are of max_samples samples only" in said(curves)
 
 
-@pytest.mark.parametrize("order", ["abc", "cab", "bca"])
-def test_of_two_full_evaluations_the_last_by_name_counts(tmp_path: Path, order: str) -> None:
-    for name, value, samples in zip(order, (0.9, 0.1, 0.2), (10, None, None), strict=True):
+def test_two_full_evaluations_that_differ_are_an_error_that_names_both(tmp_path: Path) -> None:
+    for name, value, samples in (("a", 0.9, 10), ("b", 0.1, None), ("c", 0.1, None)):
         general = {"model_name": "lab/m", "model_revision": "step5", "max_samples": samples}
         content = {"config_general": general, "results": {"t|0": {"acc": value}}}
         write_json(tmp_path / f"e/{name}.json", content)
-    last = max(zip(order[1:], (0.1, 0.2), strict=True))[1]
     curves = curves_of(tmp_path / "e", tokens_per_step="1")
-    assert points(curves, "lab/m", "t", "acc") == {5: last}
+    assert points(curves, "lab/m", "t", "acc") == {5: 0.1}
+    write_json(tmp_path / "e/c.json", content | {"results": {"t|0": {"acc": 0.2}}})
+    with pytest.raises(UserError, match=r"b.json and .*c.json give different values for lab/m t"):
+        curves_of(tmp_path / "e", tokens_per_step="1")
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,10 @@ CHECKPOINT = re.compile(
     re.IGNORECASE,
 )
 """The number of an epoch may stand before that of the step."""
-BARE = re.compile(COUNT.format("step"))
-"""A whole name that is a number: a step, or tokens where its unit is that of tokens."""
+BARE = re.compile(r"(?P<step>\d+(?:\.\d+)?)(?P<step_unit>[kKbBgGtT]?)")
+"""A whole name that is a number: a step, or tokens where its unit is that of tokens; millions are
+more likely those of parameters.
+"""
 OF_TOKENS = "bgt"
 """Units that no number of steps has."""
 

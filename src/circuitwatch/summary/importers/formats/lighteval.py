@@ -52,8 +52,8 @@ def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
     table = pd.DataFrame(rows)
     replaced = table["limited"] & _is_full(table)
     if replaced.any():
-        files = named(Path(file).name for file in table.loc[replaced, "file"])
-        notes.append(f"a full evaluation goes before one with max_samples: {files} left out")
+        short = named(Path(file).name for file in table.loc[replaced, "file"])
+        notes.append(f"a full evaluation goes before one with max_samples: {short} left out")
     table = table[~replaced]
     table = once(table, KEY)
     if table["limited"].any():
