@@ -323,10 +323,11 @@ class Table:
 HEADINGS: dict[str, tuple[str, str]] = {
     "emergence": (
         "When each curve emerged",
-        "tokens is where a curve has risen by half, or passes its threshold, by a logistic fit in "
-        "log tokens, with its 95 % bootstrap interval (tokens_low, tokens_high). crossing_low and "
-        "crossing_high are the two checkpoints around the first crossing that holds: no fit can be "
-        "sharper than these. status: emerged; already above at the first checkpoint; never by the "
+        "tokens is where a curve has risen by half, from lower to upper, or passes its threshold: "
+        "where a smooth curve without a claim about shape does, with a 95 % bootstrap interval "
+        "(tokens_low, tokens_high; interval says what these rest on). crossing_low and "
+        "crossing_high are the two checkpoints around the first crossing of the values that holds. "
+        "status: emerged; already above at the first checkpoint; never by the "
         "last one, which is a limit and not a late date; transient, it rose and fell; ambiguous, "
         "for the reason given. Of a quantity that falls as a model learns all this is about its "
         "fall.",

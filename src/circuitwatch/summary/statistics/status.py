@@ -61,6 +61,10 @@ INDEPENDENT = 0.65
 """A rise beside that of wandering curves which 2 % of curves of independent noise exceed that grows
 as a model trains, for all numbers of checkpoints.
 """
+SOME_POINTS = 20
+"""With fewer checkpoints, true rises of a few times their noise are hardly beyond it either …"""
+HARDLY = 0.35
+"""… but for most of them beyond this, as a quarter of curves without a rise are."""
 MOST = 0.5
 """Share of a curve's range that is most of it."""
 WANDERS = "rises no more than checkpoints that are alike may wander (2 %)"
@@ -331,7 +335,10 @@ def _rises(blank: Emergence, seen: Seen, low: int) -> bool:
     most = float(seen.smooth[-1] - seen.smooth[low]) > MOST * float(np.ptp(seen.smooth))
     if seen.y.size < MIN_POINTS:
         return most  # too few to be sure that there is none
-    return beyond > INDEPENDENT and (seen.clear(seen.y.size - 1, low) or (beyond > 1 and most))
+    clear = seen.clear(seen.y.size - 1, low)
+    if seen.y.size < SOME_POINTS:
+        return clear or (beyond > HARDLY and most)
+    return (clear and beyond > INDEPENDENT) or (beyond > 1 and most)
 
 
 def _last_only(seen: Seen, level: float) -> bool:
