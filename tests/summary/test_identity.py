@@ -51,7 +51,9 @@ def test_an_intervention_beside_its_base_model() -> None:
 
 
 def test_local_checkpoints_are_one_model() -> None:
-    assert values(read(OWN / "local"), "mine") == {0.0: 0.2, 1e9: 0.205, 1.43e11: 0.915}
+    curves = read(OWN / "local")
+    assert values(curves, "mine") == {0.0: 0.2, 1e9: 0.205, 1.43e11: 0.915}
+    assert not any("ascending" in note for note in curves.notes)
 
 
 def test_two_labs_models_of_one_name_are_two() -> None:

@@ -98,7 +98,9 @@ def read_harness(
         raise UserError(f"{folder}: no result of lm-evaluation-harness below it")
     table = told_apart(pd.DataFrame(rows))
     table, limited = without_limited(table)
-    table = with_stages(once(table), registry, join=join_stages)
+    # Files come by name, checkpoint-1000 before checkpoint-512: their order says nothing.
+    table = once(table).sort_values(["step", "tokens"], kind="stable", ignore_index=True)
+    table = with_stages(table, registry, join=join_stages)
     curves = complete(
         table.drop(columns=["file", "whole", "limit"]),
         source=source,

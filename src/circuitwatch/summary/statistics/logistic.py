@@ -127,7 +127,7 @@ def fit_logistic(x: Array, y: Array) -> LogisticFit:
     if x.size < MIN_POINTS:
         raise ValueError(f"a logistic fit needs at least {MIN_POINTS} checkpoints, not {x.size}")
     span = float(np.ptp(y))
-    if span <= 1e-12 * max(1.0, float(np.abs(y).max())):
+    if span <= 1e-12 * float(np.abs(y).max()):
         flat = np.array([y[0], y[0], (x[0] + x[-1]) / 2, np.log(np.ptp(x) / 8)])
         return LogisticFit(flat, 1.0, 0.0, -np.inf, 0.0, 0.0)
     low, high = _bounds(x, y[None])

@@ -54,9 +54,7 @@ def rise_beyond_chance(x: Array, values: Array) -> float:
         than 2 % of curves without one have, whatever their autocorrelation. 0 where nothing rises,
         and where there are too few checkpoints.
     """
-    if values.size < STEPS_FROM[0] or np.ptp(values) <= 1e-12 * max(
-        1.0, float(np.abs(values).max())
-    ):
+    if values.size < STEPS_FROM[0] or np.ptp(values) <= 1e-12 * np.abs(values).max():
         return 0.0
     ratios = likelihood_ratios(x, values[None])[:, 0]
     return float((ratios / np.array(CRITICAL[: ratios.size])).max().clip(0.0))
