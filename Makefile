@@ -40,6 +40,10 @@ bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; 
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.integration
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulated
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.rise_null
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.knees
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.trends
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.many_curves
 
 e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano ## all checks on a real model and on trained nano suites
 

@@ -10,11 +10,13 @@ from circuitwatch.facts import Facts
 FALL = (
     *("loss", "train/loss", "eval/c4_en/CrossEntropyLoss", "trainLoss", "nll", "mean_nll", "ppl"),
     *("word_perplexity", "byte_perplexity,none", "bits_per_byte", "c4_en_bpb", "brier_score"),
+    *("NLLLoss", "LMLoss", "trainloss", "train_loss_step", "wer", "bits_per_char", "test_error"),
     *("cross-entropy", "Cross Entropy", "error_rate", "eval_loss", "ece", "valid/ppl"),
 )
 RISE = (
     *("acc", "acc_norm", "logit_diff", "loss_scale", "loss_reduction", "glossary", "exact_match"),
-    *("len_norm", "tokens_per_second", "prob_diff", "loss/steps", "lossless", "error", "entropy"),
+    *("len_norm", "tokens_per_second", "prob_diff", "loss_drop", "delta_loss", "neg_nll"),
+    *("lossless", "error", "entropy"),
 )
 
 

@@ -11,28 +11,43 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 FALLING = frozenset(
-    "loss nll ppl perplexity bpb bpc xent crossentropy brier ece mse mae rmse".split()
+    "loss nll ppl perplexity bpb bpc xent crossentropy brier ece mse mae rmse wer cer "
+    "trainloss valloss evalloss testloss".split()
 )
 """Words of a name that falls."""
 PHRASES = frozenset(
-    {("bits", "per", "byte"), ("bits", "per", "character"), ("error", "rate"), ("cross", "entropy")}
+    tuple(phrase.split())
+    for phrase in (
+        "bits per byte",
+        "bits per character",
+        "bits per char",
+        "bits per token",
+        "test error",
+        "error rate",
+        "cross entropy",
+    )
 )
 """Words in a row of a name that falls."""
 NOT_ITSELF = frozenset(
-    "scale weight weights coef ratio reduction improvement mask steps step count diff".split()
+    "scale weight weights coef ratio reduction improvement mask count diff difference drop gain "
+    "delta change".split()
 )
 """Words after which a name is of something else: the scale of a loss is no loss."""
+
+TURNED = frozenset("delta neg negative minus".split())
+"""Words before which a name is turned round: a negative log-likelihood with its sign changed."""
 
 
 def falls_by_name(name: str) -> bool:
     """Whether a quantity of this name falls as a model learns."""
-    words = re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name).lower()
+    words = re.findall(r"[a-z]+|[0-9]+", apart)
     for place, word in enumerate(words):
         long = tuple(words[place : place + 3]) in PHRASES
         short = tuple(words[place : place + 2]) in PHRASES
         if word in FALLING or long or short:
             after = words[place + (3 if long else 2 if short else 1) :]
-            if not NOT_ITSELF & set(after):
+            if not NOT_ITSELF & set(after) and not TURNED & set(words[:place]):
                 return True
     return False
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from circuitwatch.summary.statistics.knees import find_knee
 
 SIZES = (5, 6, 8, 12)
+TRUTHS = (("straight", np.inf), ("gently sloped", np.inf), ("no change", -np.inf), ("knee", 2.3))
 NOISES = (0.02, 0.1, 0.25, 0.5)
 
 
@@ -34,9 +35,11 @@ def main(count: int) -> None:
         table.add_column(name, justify="right")
     for n in SIZES:
         x = np.linspace(0, 5, n)
-        for truth, knee in (("straight", np.inf), ("no change", -np.inf), ("knee", 2.3)):
+        for truth, knee in TRUTHS:
             for noise in NOISES:
-                trend = -np.minimum(x, knee) if np.isfinite(knee) else -x * (knee > 0)
+                # A line as steep as its noise is the hardest to tell from a bent one.
+                slope = 1.2 * noise / x.std() if truth == "gently sloped" else 1.0
+                trend = -np.minimum(x, knee) if np.isfinite(knee) else -slope * x * (knee > 0)
                 rng = np.random.default_rng([n, int(1000 * noise)])
                 found = [find_knee(x, trend + rng.normal(0, noise, n)) for _ in range(count)]
                 held = [

@@ -6,6 +6,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -60,7 +61,9 @@ def test_the_same_rows(sweep_folder: Path, runs: dict[str, list[FakeRun]], tmp_p
     # The interval rests on prompts on disk, on standard errors in W&B: the estimates lie in both.
     both = disk["status"] == "emerged"
     for one, other in ((disk, tracked), (tracked, disk)):
-        assert (one.loc[both, "tokens_low"] <= other.loc[both, "tokens"] * (1 + 1e-9)).all()
+        tokens = other.loc[both, "tokens"]
+        assert (one.loc[both, "tokens_low"] <= tokens * (1 + 1e-9)).all()
+        assert (one.loc[both, "tokens_high"].fillna(np.inf) >= tokens * (1 - 1e-9)).all()
 
 
 def test_thresholds_of_runs_that_log_no_facts(

@@ -25,13 +25,13 @@ other.
 """
 MOST_BESIDE = 40
 """Rows of models beside each other."""
-NAMES, EACH = 42, 9
-"""Columns of the screen for the names of a row, and for a model."""
+NAMES = 42
+"""Columns of the screen for the names of a row."""
 
 
 def print_summary(result: SummaryResult) -> None:
     """Print when things emerged, what was left out, and where the report is."""
-    console = wide_console()
+    console = Console() if Console().is_terminal else wide_console()
     emergence, file = result.emergence, result.folder / "emergence.csv"
     roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
     parts = (emergence[~roles], emergence[roles]) if len(emergence) else (emergence,)
@@ -103,7 +103,8 @@ def _print_beside(console: Console, part: pd.DataFrame, facts: Facts) -> int:
     """Print models beside each other, and return how many curves are not shown."""
     sizes = part.groupby("model", sort=False)["params_total"].first().sort_values(kind="stable")
     models = list(sizes.index)
-    shown = models[-max((console.width - NAMES) // EACH, 1) :]
+    each = max(len(model) for model in models) + 2
+    shown = models[-max((console.width - NAMES) // each, 1) :]
     emerged = part["status"] == "emerged"
     counts = emerged.groupby([part["task"], part["quantity"]], sort=False).sum()
     order = counts[counts > 0].sort_values(ascending=False, kind="stable").index

@@ -362,3 +362,10 @@ def test_the_estimate_lies_where_its_interval_and_the_values_are() -> None:
         between = found.crossing_low <= found.tokens <= found.crossing_high
         assert between or "the values themselves cross at" in found.note
     assert emerged > 50
+
+
+def test_without_samples_the_interval_is_the_checkpoints() -> None:
+    values = sigmoid(4e5) + np.random.default_rng(0).normal(0, 0.01, TOKENS.size)
+    found = fit_emergence(TOKENS, values, n_bootstrap=0)
+    assert found.interval == "checkpoints" and found.bootstrap_support is None
+    assert (found.low, found.high) == pytest.approx((found.crossing_low, found.crossing_high))

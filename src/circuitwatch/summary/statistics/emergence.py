@@ -102,7 +102,8 @@ def fit_emergence(
             where all is; see `chance`.
         falls: whether the curve falls as a model learns: then "rise" and "above" here are "fall"
             and "below".
-        n_bootstrap: bootstrap samples for the interval; 0 for none.
+        n_bootstrap: bootstrap samples for the interval; with 0 it is the checkpoints around the
+            crossing, and nothing is known of how well that holds.
         seed: of the bootstrap.
 
     Returns:

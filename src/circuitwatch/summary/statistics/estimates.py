@@ -69,7 +69,7 @@ class Found:
         estimate = self._straight(int(place[0]), emergence.level)
         low, high = central_interval(samples.left, samples.right)
         low, high = min(low, left), max(high, right)
-        kind: Literal["smooth", "fit", "both"] = "smooth"
+        kind: Literal["smooth", "fit", "both", "checkpoints"] = "smooth"
         fitted, alike = self._fitted()
         near = (high - low) / 2
         if fitted is not None and low - near <= fitted <= high + near and self._suits(fitted):
@@ -83,6 +83,8 @@ class Found:
                 samples = replace(samples, left=points, right=points)
             elif np.isfinite(near):
                 kind, low, high = "both", min(low, fitted - near), max(high, fitted + near)
+        if not self.noise.n:
+            kind, low, high = "checkpoints", float(x[place[0] - 1]), float(x[place[0]])
         low, high = min(low, estimate), max(high, estimate)
         emergence = replace(
             self._shaped(emergence, int(place[0])),
@@ -161,7 +163,8 @@ class Found:
         assert emergence.crossing_low is not None and emergence.crossing_high is not None
         assert emergence.tokens is not None
         half = emergence.rule == "half rise"
-        beside = not emergence.crossing_low <= emergence.tokens <= emergence.crossing_high
+        low, high = emergence.crossing_low * (1 - 1e-9), emergence.crossing_high * (1 + 1e-9)
+        beside = not low <= emergence.tokens <= high
         return [
             "still rises at the end: half of the rise so far"
             if half and self._still_rises(emergence)

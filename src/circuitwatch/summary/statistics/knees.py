@@ -1,9 +1,10 @@
 """The size beyond which more scale changes nothing: a line over log parameters up to a knee, and
 level beyond it, against a straight line.
 
-The ratio of their residual sums of squares, with the knee at its best place, has a distribution
-under a straight line with normal noise that depends on the sizes alone, so that its p is exact but
-for the number of draws (Barnard's Monte Carlo test). That works from five sizes on, where
+The ratio of their residual sums of squares, with the knee at its best place, is compared with that
+of straight lines with normal noise (Monte Carlo). It depends on the sizes and on how steep the line
+is beside its noise, as a line that bends within the sizes can't be straight; the steepness is not
+known, so that p is the largest over all. That works from five sizes on, where
 information criteria have no degree of freedom left. The range of places that fit about as well is
 that of the profile likelihood, with the critical value of F for the degrees of freedom that a knee
 leaves; `benchmarks.knees` says how often it holds the truth. With few sizes the answer is often
@@ -35,8 +36,10 @@ KNEE_LEVEL = 0.05
 """A knee is one where straight lines look as bent in no more than this share of cases."""
 PLACES = 101
 """Places that are tried for a knee, besides the sizes themselves."""
-DRAWS = 4000
-"""Curves of noise for its p."""
+DRAWS = 2000
+"""Straight lines with noise for its p, at each steepness."""
+STEEPNESS = (0.0, *np.geomspace(0.25, 16.0, 14))
+"""Slopes of these lines, in standard deviations of the noise for one of the sizes."""
 SMALLEST_VARIANCE = 1e-12
 """Of log values about a line: sizes exactly on one have no finite likelihood."""
 
@@ -78,7 +81,8 @@ def find_knee(x: Array, y: Array) -> Knee:
     line = float(_left_over(straight[None], y[:, None])[0, 0])
     best = int(np.argmin(bent))
     smallest = max(float(bent[best]), SMALLEST_VARIANCE * y.size)
-    p = float((1 + (_null_ratios(x.tobytes()) >= line / smallest).sum()) / (1 + DRAWS))
+    as_bent = (_null_ratios(x.tobytes()) >= line / smallest).sum(axis=1)  # [steepness]
+    p = float((1 + as_bent.max()) / (1 + DRAWS))
     freedom = y.size - 3
     # A knee at or beyond the largest size is a straight line as far as these sizes go; one at the
     # smallest is no change with size at all.
@@ -112,11 +116,19 @@ def _bent_lines(key: bytes) -> tuple[Array, Array, Array]:
 
 @lru_cache(maxsize=64)
 def _null_ratios(key: bytes) -> Array:
-    """Ratio of the residual sums of a straight and the best bent line, for noise [draw]."""
+    """Ratio of the residual sums of a straight and the best bent line, for straight lines with
+    noise [steepness, draw].
+    """
+    x = np.frombuffer(key)
     _, bases, straight = _bent_lines(key)
-    noise = np.random.default_rng(0).normal(size=(straight.shape[0], DRAWS))
-    bent = _left_over(bases, noise).min(axis=0)
-    return np.asarray(_left_over(straight[None], noise)[0] / np.maximum(bent, 1e-300))
+    noise = np.random.default_rng(0).normal(size=(x.size, DRAWS))
+    unit = (x - x.mean()) / x.std()
+    ratios = []
+    for slope in STEEPNESS:
+        values = noise + slope * unit[:, None]
+        bent = _left_over(bases, values).min(axis=0)
+        ratios.append(_left_over(straight[None], noise)[0] / np.maximum(bent, 1e-300))
+    return np.stack(ratios)
 
 
 def _level(n: int) -> Array:
@@ -126,5 +138,5 @@ def _level(n: int) -> Array:
 
 def _left_over(bases: Array, y: Array) -> Array:
     """Residual sums of squares [basis, draw] of values [point, draw]."""
-    explained = np.einsum("kpc,pd->kcd", bases, y)
+    explained = bases.transpose(0, 2, 1) @ y  # [basis, column, draw]
     return np.maximum((y**2).sum(axis=0) - (explained**2).sum(axis=1), 0.0)

@@ -360,9 +360,12 @@ def _with_crossing(
         index = own
     if not values[index - 1] < level <= values[index]:
         values = seen.smooth
+    before, after = float(seen.t[index - 1]), float(seen.t[index])
+    crossing = float(np.exp(interpolate(seen.x, values, level, index)))
     return replace(
         emergence,
-        crossing=float(np.exp(interpolate(seen.x, values, level, index))),
-        crossing_low=float(seen.t[index - 1]),
-        crossing_high=float(seen.t[index]),
+        # Within them also where rounding puts it beyond.
+        crossing=min(max(crossing, before), after),
+        crossing_low=before,
+        crossing_high=after,
     )
