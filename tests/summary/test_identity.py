@@ -117,6 +117,48 @@ def test_a_later_stage_alone_has_no_beginning(tmp_path: Path) -> None:
         read(tmp_path, join=True)
 
 
+def of(tmp_path: Path, *weights: str) -> Curves:
+    """Results of some weights, each with a value of its own."""
+    for place, arguments in enumerate(weights):
+        content = {
+            "results": {"colours": {"acc": 0.1 * (place + 1)}},
+            "config": {"model_args": f"pretrained={arguments}"},
+        }
+        (tmp_path / f"r{place}.json").write_text(json.dumps(content))
+    return read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    ["mylab/pythia-160m/checkpoint-10", "mylab/pythia-160m-step10", "/r/pythia-160m/checkpoint-10"],
+)
+def test_another_labs_model_is_not_the_registrys(tmp_path: Path, weights: str) -> None:
+    table = of(tmp_path, weights).table
+    assert set(table["model"]) <= {"mylab/pythia-160m", "r/pythia-160m"}
+    assert table["params"].isna().all() and set(table["step"]) == {10}
+    known = of(tmp_path, "EleutherAI/pythia-160m,revision=step1000").table
+    assert set(known["model"]) == {"pythia-160m"} and known["params"].notna().all()
+
+
+def test_an_adapter_is_another_model_than_its_base(tmp_path: Path) -> None:
+    curves = of(tmp_path, "lab/m,revision=step10", "lab/m,revision=step20,peft=lab/x")
+    assert values(curves, "lab/m") == {1e7: 0.1}
+    assert values(curves, "lab/m + lab/x") == {2e7: 0.2}
+
+
+def test_seeds_in_the_names_of_weights(tmp_path: Path) -> None:
+    """Seed 0 is one; what the registry knows with its seed alone keeps its name."""
+    curves = of(
+        tmp_path,
+        "lab/m-seed0,revision=step10",
+        "lab/m-seed1,revision=step10",
+        "EleutherAI/pythia-160m-data-seed1,revision=step1000",
+    )
+    for seed, value in ((0, 0.1), (1, 0.2)):
+        assert curves.curve("lab/m", "colours", "acc", seed).tolist() == [pytest.approx(value)]
+    assert "pythia-160m-data-seed1" in set(curves.table["model"])
+
+
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not here")
 
 

@@ -14,6 +14,7 @@ and an error otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,9 @@ def checkpoint_of(
     inner = path.relative_to(root).parent.parts if path != root else ()
     folders = [*inner[::-1], root.name if path != root else path.parent.name]
     model, whole, said = _model(weights, registry)
+    if model is not None and (adapter := arguments.get("peft") or arguments.get("delta")):
+        # An adapter makes another model of its base.
+        model, whole = (f"{name} + {adapter.rstrip('/')}" for name in (model, whole))
     stem = read_name(path.stem)
     if model is None:
         model, whole = _model_of_path(path, root, inner, stem, registry)
@@ -183,14 +187,18 @@ def _model(weights: str, registry: Registry) -> tuple[str | None, str, Checkpoin
         parts.pop()
     if not parts:
         return None, "", said
-    if last_seed := read_name(parts[-1]).seed:
-        said = Checkpoint(**{**vars(said), "seed": last_seed})
-        parts[-1] = read_name(parts[-1]).rest
+    last = read_name(parts[-1])
+    # What the registry knows only with its seed, as it is of the data alone, keeps it.
+    if last.seed is not None and (is_path or registry.name_of("/".join(parts)) is None):
+        said = replace(said, seed=last.seed)
+        parts[-1] = last.rest
     whole = "/".join(parts)
-    known = registry.name_of(parts[-1] if is_path else whole)
+    known = registry.name_of(whole) if len(parts) <= 2 else None
     if known is not None:
-        return known, known if not is_path else whole, said
-    return parts[-1] if is_path else whole, whole, said
+        return known, known, said
+    # A local or another lab's model of a name that the registry has is not the registry's.
+    taken = registry.name_of(parts[-1]) is not None
+    return "/".join(parts[-2:]) if taken or not is_path else parts[-1], whole, said
 
 
 def _model_of_path(
