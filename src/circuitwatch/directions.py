@@ -33,7 +33,6 @@ NOT_ITSELF = frozenset(
     "delta change".split()
 )
 """Words after which a name is of something else: the scale of a loss is no loss."""
-
 TURNED = frozenset("delta neg negative minus".split())
 """Words before which a name is turned round: a negative log-likelihood with its sign changed."""
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 class UserError(Exception):
     """One line for the user: what is wrong, where, and what would be right."""
+
+
+def nearest(word: str, names: Sequence[str]) -> list[str]:
+    """The names that are most like a word, three at most, for a message; the first ones where none
+    is.
+    """
+    return get_close_matches(word, names, n=3, cutoff=0.3) or list(names[:3])
 
 
 @contextmanager

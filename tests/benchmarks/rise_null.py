@@ -15,6 +15,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from circuitwatch.summary.statistics import smoothing
 from circuitwatch.summary.statistics.rise_test import CRITICAL, likelihood_ratios
 
 LENGTHS = (5, 6, 7, 9, 12, 18, 27, 43, 80, 154)
@@ -26,11 +27,7 @@ def autoregressive(n: int, rho: float, count: int, rng: np.random.Generator) -> 
     walk.
     """
     noise = rng.normal(size=(count, n))
-    if rho == 1.0:
-        return np.cumsum(noise, axis=1)
-    for k in range(1, n):
-        noise[:, k] = rho * noise[:, k - 1] + np.sqrt(1 - rho**2) * noise[:, k]
-    return noise
+    return np.cumsum(noise, axis=1) if rho == 1.0 else smoothing.autoregressive(noise.T, rho).T
 
 
 def main(count: int) -> None:

@@ -76,3 +76,28 @@ def test_a_curve_of_very_many_checkpoints_is_thinned_everywhere() -> None:
     (row,) = compare(fits, emergence).stability
     assert emergence[0].tokens == pytest.approx(2e9, rel=0.05)
     assert row.status == "measured" and row.n <= LONGEST
+
+
+@pytest.mark.parametrize(
+    ("quantity", "change", "directions", "doubtful"),
+    [
+        ("mine/share", -1.0, {}, True),
+        ("mine/share", 1.0, {}, False),
+        ("mine/share", 0.0, {}, False),
+        ("loss", -1.0, {}, False),  # known to fall
+        ("behaviour/value", -1.0, {}, False),  # known to rise
+        ("mine/share", -1.0, {"mine/share": False}, False),
+    ],
+)
+def test_a_quantity_that_nobody_knows_and_that_falls_is_in_doubt(
+    quantity: str, change: float, directions: dict[str, bool], doubtful: bool
+) -> None:
+    tokens = np.geomspace(1e6, 1e9, 20)
+    noise = np.random.default_rng(0).normal(0, 0.02, 20)
+    every = table(20).assign(
+        model="a", task="x", quantity=quantity, seed=0, tokens=tokens,
+        value=change / (1 + np.exp(-np.log(tokens / 3e7))) + noise,
+    )  # fmt: skip
+    fits = Fits(Curves(every, directions=directions), {"mine/share": 2.0}, n_bootstrap=20)
+    wanted = f"it falls: direction={quantity}:falls asks when" if doubtful else ""
+    assert fits.doubt(("a", "x", quantity, 0)) == wanted

@@ -11,7 +11,10 @@ from circuitwatch.checkpoints.suites import read_suites
 from circuitwatch.cli.choices import conf_dir
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves
-from circuitwatch.summary.importers.harness import read_harness
+from circuitwatch.summary.importers import harness
+from circuitwatch.summary.importers.format import Asked, File
+from circuitwatch.summary.importers.formats import files_of
+from circuitwatch.summary.importers.rates import as_rates
 from circuitwatch.summary.importers.registry import Registry
 
 OWN = Path(__file__).parents[1] / "data" / "harness"
@@ -20,7 +23,9 @@ CASES = Path(__file__).parents[3] / "shared" / "cases" / "curves"
 
 def read(folder: Path, *, rate: float | None = 1e6, join: bool = False) -> Curves:
     registry = Registry(read_suites([conf_dir()]))
-    return read_harness(folder, registry=registry, tokens_per_step=rate, join_stages=join)
+    files = [File(path) for path in files_of(harness.FORMAT, folder)]
+    asked = Asked(registry, tokens_per_step=as_rates(rate, registry), join_stages=join)
+    return harness.FORMAT.read(files, folder, asked)
 
 
 def values(curves: Curves, model: str, task: str = "colours") -> dict[float, float]:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, nearest
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.disagreements import disagreements
@@ -40,6 +39,8 @@ COLUMNS = (
 )
 NORMAL_95 = 1.959964
 """Half the width of a 95 % interval, in standard errors."""
+SAME = 1e-9
+"""Two sources may round differently: values that differ by this share are the same."""
 NAMED = 3
 """Curves or models that a note names; of more it says how many."""
 
@@ -209,7 +210,7 @@ def _one_of(model: str, models: Sequence[str]) -> str:
     """A model by its name, or by the end of it behind an organisation."""
     found = [name for name in models if name == model or name.endswith(f"/{model}")]
     if len(found) != 1:
-        near = found or get_close_matches(model, models, n=3, cutoff=0.3) or list(models)[:3]
+        near = found or nearest(model, models)
         many = f"{len(found)} models" if found else "no model"
         raise UserError(f"params={model}: {many} of that name; there is {', '.join(near)}")
     return found[0]
@@ -226,26 +227,43 @@ def without_repeats(table: pd.DataFrame) -> pd.DataFrame:
     if not repeated.any():
         return table
     several = table[repeated]
-    values = several.groupby(key, dropna=False, sort=False)["value"]
-    spread = values.transform("max") - values.transform("min")
-    # Two sources may round differently; what they print to nine digits is the same value.
-    differs = spread > 1e-9 * several["value"].abs().clip(lower=1e-3)
+    differs = differ(several, key)
     if differs.any():
         odd = several[differs]
-        one = odd[(odd[key].fillna(-1) == odd[key].iloc[0].fillna(-1)).all(axis=1)]
+        one = like_the_first(odd, key)
         at = (
             f" at {format_tokens(one['tokens'].iloc[0])} tokens"
             if one["tokens"].notna().all()
             else ""
         )
-        both = " and ".join(f"{value:.6g}" for value in one["value"].iloc[:2])
         raise UserError(
-            f"{named(one['source'])}: different values of {named(curve_names(one))}{at} ({both}), "
+            f"{named(one['source'])}: different values of {named(curve_names(one))}{at} "
+            f"({two_values(one)}), "
             f"{len(odd.drop_duplicates(key))} in all: leave one source out, or say what "
             f"tells them apart by a column model, task or seed"
         )
     first = several.assign(stderr=several.groupby(key, dropna=False)["stderr"].transform("median"))
     return pd.concat([table[~repeated], first.drop_duplicates(key)], ignore_index=True)
+
+
+def differ(rows: pd.DataFrame, key: Sequence[str]) -> pd.Series:
+    """Which rows are of a key (the columns that make a value) that has values further apart than
+    rounding puts them.
+    """
+    values = rows.groupby(list(key), dropna=False, sort=False)["value"]
+    spread = values.transform("max") - values.transform("min")
+    return spread > SAME * rows["value"].abs().clip(lower=1e-3)
+
+
+def like_the_first(rows: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """The rows of the key of the first; what is missing in both is the same."""
+    keys = rows[list(key)].fillna(-1)
+    return rows[keys.eq(keys.iloc[0]).all(axis=1)]
+
+
+def two_values(rows: pd.DataFrame) -> str:
+    """The first two values of some rows, as an error shows them."""
+    return " and ".join(f"{value:.6g}" for value in rows["value"].iloc[:2])
 
 
 def _doubts(table: pd.DataFrame, params: pd.Series) -> list[str]:

@@ -12,7 +12,9 @@ from circuitwatch.summary.statistics.smoothing import (
     hidden_by_neighbours,
     local_lines,
     noise_size,
+    off_neighbours,
     smooth_curve,
+    whitened,
     without_odd,
 )
 
@@ -135,3 +137,25 @@ def test_one_odd_checkpoint_is_set_aside_and_a_dip_is_not() -> None:
     dip = rise.copy()
     dip[29:32] -= [0.2, 0.6, 0.2]
     np.testing.assert_array_equal(without_odd(X, dip), dip)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.7])
+def test_whitening_undoes_autoregressive_noise(rho: float) -> None:
+    own = np.random.default_rng(2).normal(size=(30, 5))
+    back = whitened(autoregressive(own, rho).T, rho).T
+    np.testing.assert_allclose(back, np.sqrt(1 - rho**2) * own, atol=1e-12)
+
+
+def test_a_random_walks_first_value_says_nothing() -> None:
+    assert whitened(np.array([5.0, 6.0, 4.0]), 1.0).tolist() == [0.0, 1.0, -2.0]
+
+
+def test_distances_from_neighbours_are_none_on_a_line_and_of_the_noises_size() -> None:
+    np.testing.assert_allclose(off_neighbours(X, 3 * X - 2), 0, atol=1e-9)
+    # The line from (0, 0) to (4, 4) is 1 at 1. Independent noise of deviation σ leaves the point
+    # less its interpolation with variance σ²(1 + (3/4)² + (1/4)²), which is divided out.
+    apart = off_neighbours(np.array([0.0, 1.0, 4.0]), np.array([0.0, 3.0, 4.0]))
+    assert apart.tolist() == [pytest.approx(2 / np.sqrt(1 + 0.75**2 + 0.25**2))]
+    noise = np.random.default_rng(3).normal(size=(5000, X.size))
+    found = np.std([off_neighbours(X, row) for row in noise], axis=0)
+    np.testing.assert_allclose(found, 1, rtol=0.05)  # 5,000 draws: standard error 1 %

@@ -188,3 +188,17 @@ def test_which_simpler_model_fits_as_well() -> None:
     ):
         parameters = np.array([0.0, 1.0, X[6], np.log(0.2)])
         assert describe(LogisticFit(parameters, 0.05, 0.0, constant, line, 0.1)) == expected
+
+
+@pytest.mark.parametrize("alike", [1.0, 2.0])
+@pytest.mark.parametrize(("error", "clear"), [(0.32, True), (0.34, False)])
+def test_a_rise_is_clear_from_three_errors_of_independent_noise(
+    alike: float, error: float, clear: bool
+) -> None:
+    values = np.linspace(0, 1, 12)
+    # Two samples, whose difference of the last from the first has exactly this deviation.
+    samples = np.stack([values, values])
+    samples[:, -1] += [-error * alike, error * alike]
+    curve = Seen(T, X, values, values, samples, SIGMA, alike)
+    assert curve.clear(-1, 0) is clear
+    assert not curve.clear(0, -1)

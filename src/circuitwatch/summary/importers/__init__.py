@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.directions import said_direction
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, nearest
 from circuitwatch.records import Cell
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curves import Curves, combine, without_repeats
@@ -308,8 +307,8 @@ def _check_directions(request: Request, curves: Curves) -> None:
         fitting = [name for name in names if said_direction(name, {pattern: falls}) is not None]
         given = f"direction={pattern}:{'falls' if falls else 'rises'}"
         if not fitting:
-            near = get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-            raise UserError(f"{given}: no curve has such a quantity; near it: {', '.join(near)}")
+            near = ", ".join(nearest(pattern, names))
+            raise UserError(f"{given}: no curve has such a quantity; near it: {near}")
         known = [name for name in fitting if name in curves.facts.quantities]
         if len(known) == len(fitting):
             raise UserError(f"{given}: circuitwatch measures {known[0]}, and knows how it goes")

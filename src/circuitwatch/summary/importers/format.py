@@ -66,6 +66,10 @@ class File:
         except (ValueError, OSError, RecursionError):
             return None
 
+    def close(self) -> None:
+        """Forget its content, which may be large, where there are hundreds of files."""
+        vars(self).pop("json", None)
+
     @cached_property
     def columns(self) -> list[str]:
         """Names of its columns; none if it is no table, or one that can't be read."""

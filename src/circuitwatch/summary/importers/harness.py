@@ -9,8 +9,7 @@ what it says, else by where it lies: see `identity`.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,15 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.summary.curves import Curves, empty_table, named
+from circuitwatch.summary.curves import Curves, empty_table
 from circuitwatch.summary.importers.checks import complete
-from circuitwatch.summary.importers.format import Format
+from circuitwatch.summary.importers.format import Asked, File, Format, left_out, number_of
 from circuitwatch.summary.importers.identity import (
     checkpoint_of,
     once,
     told_apart,
     without_limited,
 )
-from circuitwatch.summary.importers.rates import TokensOfStep
-from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.stages import with_stages
 
 NO_FILTER = "none"
@@ -45,27 +42,11 @@ def is_result(content: Any) -> bool:
     )
 
 
-def find_results(folder: Path) -> list[Path]:
-    """The JSON files below a folder, or the file itself."""
-    return (
-        [folder]
-        if folder.is_file()
-        else sorted(path for path in folder.rglob("*.json") if path.is_file())
-    )
+def _read(files: Sequence[File], folder: Path, asked: Asked) -> Curves:
+    """Curves of all results among the files below a folder (or of one file); the quantity is the
+    metric's name, with its filter unless that is `none`.
 
-
-def read_harness(
-    folder: Path,
-    *,
-    registry: Registry,
-    tokens_per_step: TokensOfStep = None,
-    join_stages: bool = False,
-) -> Curves:
-    """Curves of all results below a folder (or of one file); the quantity is the metric's name,
-    with its filter unless that is `none`.
-
-    Tasks with examples in the prompt are called `<task> 5-shot`. join_stages: whether later stages
-    of training go on from the one before, see `stages`.
+    Tasks with examples in the prompt are called `<task> 5-shot`.
 
     Raises:
         UserError: none of the files is a result of the harness; two give different values for the
@@ -73,25 +54,15 @@ def read_harness(
     """
     source = folder.name or str(folder)
     rows: list[dict[str, Any]] = []
-    notes: dict[str, list[str]] = {}
-    for path in find_results(folder):
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, OSError, RecursionError):
-            notes.setdefault("can't be read as JSON", []).append(path.name)
-            continue
-        if not is_result(content):
-            notes.setdefault("no result of lm-evaluation-harness", []).append(path.name)
-            continue
-        checkpoint = checkpoint_of(path, folder, content, registry)
-        if isinstance(checkpoint, str):
-            notes.setdefault(checkpoint, []).append(path.name)
-            continue
-        rows += [checkpoint | row for row in _metrics(content)]
-    lines = [
-        f"{source}: {len(files)} files left out ({named(files)}): {why}"
-        for why, files in notes.items()
-    ]
+    bad: dict[str, list[str]] = {}
+    for file in files:
+        about = _about(file, folder, asked)
+        if isinstance(about, str):
+            bad.setdefault(about, []).append(file.path.name)
+        else:
+            rows += [about | row for row in _metrics(file.json)]
+        file.close()
+    lines = [f"{source}: {note}" for note in left_out(bad)]
     if not rows:
         if lines:
             return Curves(empty_table(), lines)
@@ -100,48 +71,48 @@ def read_harness(
     table, limited = without_limited(table)
     # Files come by name, checkpoint-1000 before checkpoint-512: their order says nothing.
     table = once(table).sort_values(["step", "tokens"], kind="stable", ignore_index=True)
-    table = with_stages(table, registry, join=join_stages)
+    table = with_stages(table, asked.registry, join=asked.join_stages)
     curves = complete(
         table.drop(columns=["file", "whole", "limit"]),
         source=source,
-        registry=registry,
-        tokens_per_step=tokens_per_step,
+        registry=asked.registry,
+        tokens_per_step=asked.tokens_per_step,
     )
     return Curves(curves.table, lines + [f"{source}: {note}" for note in limited] + curves.notes)
+
+
+def _about(file: File, folder: Path, asked: Asked) -> dict[str, Any] | str:
+    """Model and checkpoint of a result (`checkpoint_of`), or why it can't be used."""
+    if file.json is None:
+        return "can't be read as JSON"
+    if not is_result(file.json):
+        return "no result of lm-evaluation-harness"
+    return checkpoint_of(file.path, folder, file.json, asked.registry)
 
 
 def _metrics(content: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Task, quantity, value and stderr of every metric of a result."""
     shots, default = content.get("n-shot") or {}, (content.get("config") or {}).get("num_fewshot")
     for task, metrics in content["results"].items():
-        number = shots.get(task, default) if isinstance(shots, dict) else default
-        name = f"{task} {number}-shot" if isinstance(number, int) and number > 0 else task
+        count = shots.get(task, default) if isinstance(shots, dict) else default
+        name = f"{task} {count}-shot" if isinstance(count, int) and count > 0 else task
         later = any("," in key for key in metrics)
         for key, value in metrics.items():
             metric, _, filtered = key.partition(",")
-            if (
-                metric.endswith("_stderr")
-                or isinstance(value, bool)
-                or not isinstance(value, int | float)
-            ):
+            number = number_of(value)
+            if metric.endswith("_stderr") or number is None:
                 continue
             if later and not filtered:  # a count of samples, not a metric
                 continue
-            error = metrics.get(f"{metric}_stderr" + (f",{filtered}" if filtered else ""))
+            error = number_of(
+                metrics.get(f"{metric}_stderr" + (f",{filtered}" if filtered else ""))
+            )
             yield {
                 "task": name,
                 "quantity": metric if filtered in ("", NO_FILTER) else key,
-                "value": _as_float(value),
-                "stderr": _as_float(error) if isinstance(error, int | float) else np.nan,
+                "value": number,
+                "stderr": np.nan if error is None else error,
             }
-
-
-def _as_float(number: float) -> float:
-    """A number of JSON, where integers may have any length."""
-    try:
-        return float(number)
-    except OverflowError:
-        return float("inf")
 
 
 FORMAT = Format(
@@ -149,11 +120,6 @@ FORMAT = Format(
     "results of lm-evaluation-harness (`results`: metrics by task)",
     ("*.json",),
     lambda file, given: is_result(file.json),
-    lambda files, root, asked: read_harness(
-        root,
-        registry=asked.registry,
-        tokens_per_step=asked.tokens_per_step,
-        join_stages=asked.join_stages,
-    ),
+    _read,
     takes_constants=False,
 )

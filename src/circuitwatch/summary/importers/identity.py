@@ -22,14 +22,12 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.errors import UserError
-from circuitwatch.summary.curves import named
+from circuitwatch.summary.curves import differ, like_the_first, named, two_values
 from circuitwatch.summary.importers.names import Checkpoint, read_name
 from circuitwatch.summary.importers.registry import Registry
 
 KEY = ["model", "stage", "ingredient", "seed", "step", "tokens", "task", "quantity"]
 """What makes a value of these files."""
-SAME = 1e-9
-"""Two files may round differently: values that differ by this share are the same."""
 NO_VARIANT = frozenset(
     "pretrained revision device device_map batch_size use_accelerate parallelize cache_dir "
     "trust_remote_code tokenizer low_cpu_mem_usage max_batch_size".split()
@@ -137,7 +135,7 @@ def once(rows: pd.DataFrame, key: Sequence[str] = KEY) -> pd.DataFrame:
     Raises:
         UserError: two files give different values for the same, and nothing says why.
     """
-    differs = _differ(rows, key)
+    differs = differ(rows, key)
     rows = rows if "variant" in rows else rows.assign(variant="")
     if differs.any():
         clashing = rows[differs].groupby(list(key), dropna=False, sort=False)
@@ -155,21 +153,13 @@ def once(rows: pd.DataFrame, key: Sequence[str] = KEY) -> pd.DataFrame:
 def _clash(rows: pd.DataFrame, key: Sequence[str]) -> str:
     """The error that names two of the files that give different values for the same."""
     one = rows.iloc[0]
-    same = rows[rows[list(key)].fillna(-1).eq(one[list(key)].fillna(-1)).all(axis=1)]
+    same = like_the_first(rows, key)
     first, second = same["file"].iloc[:2]
-    values = " and ".join(f"{value:.6g}" for value in same["value"].iloc[:2])
     at = f"step {one['step']:.15g}" if pd.notna(one["step"]) else f"{one['tokens']:g} tokens"
     return (
         f"{first} and {second} give different values for {one['model']} {one['task']} "
-        f"{one['quantity']} at {at} ({values}): leave one of them out"
+        f"{one['quantity']} at {at} ({two_values(same)}): leave one of them out"
     )
-
-
-def _differ(rows: pd.DataFrame, key: Sequence[str]) -> pd.Series:
-    """Which rows are of a key that has values further apart than rounding puts them."""
-    groups = rows.groupby(list(key), dropna=False, sort=False)["value"]
-    spread = groups.transform("max") - groups.transform("min")
-    return spread > SAME * rows["value"].abs().clip(lower=1e-3)
 
 
 def _model(weights: str, registry: Registry) -> tuple[str | None, str, Checkpoint]:

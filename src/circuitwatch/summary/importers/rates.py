@@ -4,10 +4,9 @@ model, beside which a number alone serves the others.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, nearest
 from circuitwatch.summary.importers.registry import Registry
 
 Given = float | Mapping[str, float] | None
@@ -48,10 +47,9 @@ class TokensPerStep:
         for model, name in self._names.items() if known else ():
             if model in (OTHERS, *known, *map(_last_part, known)):
                 continue
-            near = difflib.get_close_matches(model, known, n=3, cutoff=0.3) or known[:3]
             raise UserError(
                 f"tokens_per_step={name}:{self._rates[model]:.15g}: no model is called {name}; "
-                f"there is {', '.join(near)}"
+                f"there is {', '.join(nearest(model, known))}"
             )
 
 

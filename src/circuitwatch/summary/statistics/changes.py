@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from circuitwatch.summary.statistics.logistic import Array, log_tokens
+from circuitwatch.summary.statistics.smoothing import off_neighbours
 
 Kind = Literal["level", "line"]
 
@@ -136,13 +137,7 @@ def difference_noise(x: Array, y: Array, kind: Kind) -> float:
     """Standard deviation of the noise, from the median absolute difference of neighbours (of each
     from the line through its two, for `line`).
     """
-    if kind == "level":
-        deviation = np.diff(y) / np.sqrt(2)
-    else:
-        share = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
-        deviation = (y[1:-1] - (1 - share) * y[:-2] - share * y[2:]) / np.sqrt(
-            1 + share**2 + (1 - share) ** 2
-        )
+    deviation = np.diff(y) / np.sqrt(2) if kind == "level" else off_neighbours(x, y)
     size = np.abs(deviation)
     # Untrained models hardly vary: the later half counts by itself too.
     return 1.4826 * max(float(np.median(size)), float(np.median(size[size.size // 2 :])))

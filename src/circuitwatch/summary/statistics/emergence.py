@@ -153,7 +153,11 @@ def emergence_samples(
     if prompts is not None and prompts.shape[1] < 2:
         prompts = None
     stderr = None if asked.stderr is None else np.asarray(asked.stderr, dtype=float)
-    smooth = _steadied(smooth_curve(x, y), asked, seen=(x, y))
+    smooth = smooth_curve(x, y)
+    left = alike_about(asked.fit, x, y, smooth) if y.size >= MIN_POINTS else None
+    # Each takes for noise what it doesn't follow, a trend that the logistic misses among it, so the
+    # smaller of the two is nearer to the noise's own.
+    smooth = smooth if left is None else replace(smooth, alike=min(smooth.alike, left))
     noise = Noise(prompts, stderr, n_bootstrap, seed, noise_seed)
     curves = sample_smooth(x, smooth, noise)
     alike = hidden_by_neighbours(smooth.alike)
@@ -181,20 +185,8 @@ def emergence_samples(
         return emergence, samples
     if moved or LAST_ONLY in emergence.note:
         return _between_checkpoints(emergence, seen, samples, moved), samples
-    found = Found(asked, seen, smooth, samples, noise, start)
+    found = Found(asked, seen, smooth, samples, noise, start, left)
     return found.with_estimate(emergence)
-
-
-def _steadied(smooth: Smooth, asked: Curve, seen: tuple[Array, Array]) -> Smooth:
-    """The smooth curve with its noise no more alike than what the logistic curve leaves is.
-
-    Each takes for noise what it doesn't follow, a trend that the logistic misses among it, so the
-    smaller of the two is nearer to the noise's own.
-    """
-    x, y = seen
-    if y.size < MIN_POINTS:
-        return smooth
-    return replace(smooth, alike=min(smooth.alike, alike_about(asked.fit, x, y, smooth)))
 
 
 def _described(blank: Emergence, asked: Curve) -> Emergence:

@@ -28,7 +28,6 @@ from circuitwatch.summary.statistics.emergence_points import (
     sample_fitted,
 )
 from circuitwatch.summary.statistics.logistic import (
-    MIN_POINTS,
     RISE,
     LogisticFit,
     crossing,
@@ -49,7 +48,11 @@ GOES_ON = 0.1
 
 @dataclass(frozen=True)
 class Found:
-    """A curve that has emerged, and what its estimate is made of."""
+    """A curve that has emerged, and what its estimate is made of.
+
+    alike: how alike the residuals of its logistic curve are (`alike_about`); none where it has too
+    few checkpoints to be fitted.
+    """
 
     asked: Curve
     seen: Seen
@@ -57,6 +60,7 @@ class Found:
     samples: EmergencePoints
     noise: Noise
     start: int
+    alike: float | None
 
     def with_estimate(self, emergence: Emergence) -> tuple[Emergence, EmergencePoints]:
         """Add the estimate and its interval; and the samples that these rest on."""
@@ -70,13 +74,14 @@ class Found:
         low, high = central_interval(samples.left, samples.right)
         low, high = min(low, left), max(high, right)
         kind: Literal["smooth", "fit", "both", "checkpoints"] = "smooth"
-        fitted, alike = self._fitted()
+        fitted = self._fitted()
         near = (high - low) / 2
         if fitted is not None and low - near <= fitted <= high + near and self._suits(fitted):
             agrees = low <= fitted <= high and self._agrees_at_ends(emergence)
-            if agrees and alike <= LIKE_A_TREND and emergence.shape == "rise":
+            assert self.alike is not None
+            if agrees and self.alike <= LIKE_A_TREND and emergence.shape == "rise":
                 points = sample_fitted(
-                    *(x, self.seen.y, self.asked.fit, self.asked.threshold, alike, self.noise)
+                    *(x, self.seen.y, self.asked.fit, self.asked.threshold, self.alike, self.noise)
                 )
                 kind, estimate = "fit", fitted
                 low, high = central_interval(points, points)
@@ -102,19 +107,16 @@ class Found:
         part = (level - smooth[place - 1]) / (smooth[place] - smooth[place - 1])
         return float(x[place - 1] + (x[place] - x[place - 1]) * part)
 
-    def _fitted(self) -> tuple[float | None, float]:
-        """Where the logistic curve passes the level, none where it doesn't among the checkpoints;
-        and how alike its residuals are.
-        """
-        if self.seen.y.size < MIN_POINTS:
-            return None, 0.0
+    def _fitted(self) -> float | None:
+        """Where the logistic curve passes the level; none where not among the checkpoints."""
+        if self.alike is None:
+            return None
         x, fit = self.seen.x, self.asked.fit
         level = self.asked.threshold
         if level is None:
             level = float(half_way(fit.parameters, x))
         at = float(crossing(fit.parameters, level))
-        alike = alike_about(fit, x, self.seen.y, self.smooth)
-        return (at if x[0] <= at <= x[-1] else None), alike
+        return at if x[0] <= at <= x[-1] else None
 
     def _suits(self, fitted: float) -> bool:
         """Whether the logistic curve suits the values around its crossing; a rise that it puts

@@ -4,11 +4,11 @@ level beyond it, against a straight line.
 The ratio of their residual sums of squares, with the knee at its best place, is compared with that
 of straight lines with normal noise (Monte Carlo). It depends on the sizes and on how steep the line
 is beside its noise, as a line that bends within the sizes can't be straight; the steepness is not
-known, so that p is the largest over all. That works from five sizes on, where
-information criteria have no degree of freedom left. The range of places that fit about as well is
-that of the profile likelihood, with the critical value of F for the degrees of freedom that a knee
-leaves; `benchmarks.knees` says how often it holds the truth. With few sizes the answer is often
-that they don't determine it. Sizes that are known by a bound only are not used.
+known, so that p is the largest over all. That works from five sizes on, where information criteria
+have no degree of freedom left. The range of places that fit about as well is that of the profile
+likelihood, with the critical value of F for the degrees of freedom that a knee leaves;
+`benchmarks.knees` says how often it holds the truth. With few sizes the answer is often that they
+don't determine it. Sizes that are known by a bound only are not used.
 """
 
 from __future__ import annotations

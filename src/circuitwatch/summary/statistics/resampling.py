@@ -33,6 +33,7 @@ from circuitwatch.summary.statistics.smoothing import (
     Smooth,
     autoregressive,
     hidden_by_neighbours,
+    off_neighbours,
 )
 
 MIN_CLIPPED = 20
@@ -128,10 +129,7 @@ def smooth_noise(
     variances = smooth.noise**2
     asked = np.zeros_like(variances)
     if prompts is not None:
-        part = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
-        scaled = _scaled(prompts)
-        left = scaled[1:-1] - (1 - part)[:, None] * scaled[:-2] - part[:, None] * scaled[2:]
-        seen = (left**2).sum(axis=1) / (1 + part**2 + (1 - part) ** 2)
+        seen = (off_neighbours(x, _scaled(prompts)) ** 2).sum(axis=1)
         asked = np.concatenate([seen[:1], seen, seen[-1:]])
     # Deviations of neighbours overlap: n of them are worth about half as many.
     df = max(0.45 * (x.size - 2) - 1.0, 2.0)

@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from circuitwatch.summary.statistics.smoothing import whitened
+
 Array = NDArray[np.float64]
 
 STEPS_FROM = (5, 9, 12)
@@ -69,7 +71,7 @@ def likelihood_ratios(x: Array, values: Array) -> Array:
     stepped = np.full((sum(n >= fewest for fewest in STEPS_FROM), count), np.inf)
     centred = values - values[:, :1]
     for rho, (level, steps) in zip(RHOS, _designs(_key(x)), strict=True):
-        rest = _whitened(centred, rho)
+        rest = whitened(centred, rho)
         if level is not None:
             rest = rest - np.outer(rest @ level, level)
         without = (rest**2).sum(axis=1)
@@ -112,8 +114,8 @@ def _designs(key: bytes) -> tuple[tuple[Array | None, Array], ...]:
     steps = np.concatenate([in_order, _steps(x, gap / 4, float(np.ptp(x)) / 5)])
     designs = []
     for rho in RHOS:
-        level = _whitened(np.ones(n), rho)
-        own = _whitened(steps, rho)
+        level = whitened(np.ones(n), rho)
+        own = whitened(steps, rho)
         size = float(np.linalg.norm(level))
         if size > 1e-9:
             level = level / size
@@ -130,11 +132,3 @@ def _steps(x: Array, narrowest: float, widest: float) -> Array:
     places = np.concatenate([x, between])[:, None, None]
     widths = np.geomspace(narrowest, max(widest, 2 * narrowest), WIDTHS)[:, None]
     return np.asarray(expit((x - places) / widths).reshape(-1, x.size))
-
-
-def _whitened(values: Array, rho: float) -> Array:
-    """Innovations [..., checkpoint] of an autoregressive process; the first value counts as one of
-    the stationary process, and not at all in a random walk.
-    """
-    first = np.sqrt(1 - rho**2) * values[..., :1]
-    return np.concatenate([first, values[..., 1:] - rho * values[..., :-1]], axis=-1)

@@ -10,8 +10,8 @@ steep rise the windows are the checkpoints themselves, on a plateau they are wid
 
 The result is linear in the values, m = S y, so that noise goes through it by a product. The windows
 are chosen for noise that is independent from checkpoint to checkpoint, and its size is found
-without a trend: from the deviation of each checkpoint from the line through its two neighbours. How
-much neighbouring checkpoints are alike is told from what is left about the smooth curve, see
+without a trend: from how far each checkpoint lies from its neighbours, see `noise_size`. How much
+neighbouring checkpoints are alike is told from what is left about the smooth curve, see
 `autocorrelation`.
 """
 
@@ -129,6 +129,16 @@ def _local_lines(key: bytes) -> Array:
     return np.stack(matrices)
 
 
+def off_neighbours(x: Array, values: Array) -> Array:
+    """How far each checkpoint but the ends lies from the straight line through its two neighbours
+    [checkpoint − 2, ...], for values [checkpoint, ...], in units that leave the standard deviation
+    of independent noise as it is.
+    """
+    part = ((x[1:-1] - x[:-2]) / (x[2:] - x[:-2])).reshape(-1, *[1] * (values.ndim - 1))
+    left = values[1:-1] - (1 - part) * values[:-2] - part * values[2:]
+    return np.asarray(left / np.sqrt(1 + part**2 + (1 - part) ** 2))
+
+
 def noise_size(x: Array, y: Array) -> Array:
     """Standard deviation of the noise at each checkpoint [checkpoint], if independent: a straight
     line in the share of the rise that is done, since untrained models hardly vary.
@@ -137,10 +147,8 @@ def noise_size(x: Array, y: Array) -> Array:
     so that a jump between two checkpoints is no noise, and from the line through them, so that a
     slope is none.
     """
-    part = (x[1:-1] - x[:-2]) / (x[2:] - x[:-2])
-    line = y[1:-1] - (1 - part) * y[:-2] - part * y[2:]
     jumps = np.diff(y) / np.sqrt(2)
-    three = (line / np.sqrt(1 + part**2 + (1 - part) ** 2), jumps[:-1], jumps[1:])
+    three = (off_neighbours(x, y), jumps[:-1], jumps[1:])
     seen = np.abs(np.stack(three)).min(axis=0) / SMALLEST_OF_THREE
     windows = local_lines(x)
     steady = windows[min(2, len(windows) - 1)] @ y
@@ -194,6 +202,14 @@ def autoregressive(noise: Array, rho: float) -> Array:
     for k in range(1, len(noise)):
         alike[k] = rho * alike[k - 1] + np.sqrt(1 - rho**2) * noise[k]
     return alike
+
+
+def whitened(values: Array, rho: float) -> Array:
+    """Innovations [..., checkpoint] of an autoregressive process; the first value counts as one of
+    the stationary process, and not at all in a random walk (ρ = 1).
+    """
+    first = np.sqrt(1 - rho**2) * values[..., :1]
+    return np.concatenate([first, values[..., 1:] - rho * values[..., :-1]], axis=-1)
 
 
 def hidden_by_neighbours(rho: float) -> float:

@@ -98,8 +98,9 @@ class Emergence:
         interval: what `tokens`, `low` and `high` rest on. `smooth`: the smooth curve, which makes
             no claim about shape, and its bootstrap. `fit`: the logistic curve, where it agrees
             with the smooth one and what it leaves doesn't look like a trend. `both`: the smooth
-            curve's estimate, and the intervals of the two together, where they agree but it can't
-            be told whether what the logistic leaves is noise. `checkpoints`: the checkpoints around
+            curve's estimate, and its interval widened to half its width beyond the logistic's
+            crossing, where they agree but it can't be told whether what the logistic leaves is
+            noise. `checkpoints`: the checkpoints around
             the crossing.
         final: the value at the last checkpoint.
         bootstrap_support: share of bootstrap samples in which a crossing holds.

@@ -5,7 +5,7 @@ Values are a mean, or a line, and autoregressive noise of unknown strength (ρ f
 interval holds every slope (or mean) b that the ratio of likelihoods doesn't reject,
 n log(RSS(b) / RSS_min), with each side's own best ρ. Its critical values are not those of χ², which
 are far too small for few values that are alike: they are what 95 % of curves of noise stay below at
-the worst ρ up to 0.9 (`benchmarks.trends` simulates them). So a flat curve has a slope that leaves
+the worst ρ up to 0.9 (`benchmarks.trends` checks that). So a flat curve has a slope that leaves
 out 0 in at most 5 % of cases, whether its checkpoints are independent or not. A mean allows for a ρ
 of up to 0.7 only: few values that are more alike than that say next to nothing of their mean.
 """
@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from circuitwatch.summary.statistics.smoothing import whitened
 
 Array = NDArray[np.float64]
 
@@ -53,9 +55,9 @@ def _interval(
     """
     best, slack, worst = [], [], []
     for rho in rhos:
-        own, rest = _whitened(column, rho), _whitened(y, rho)
+        own, rest = whitened(column, rho), whitened(y, rho)
         for other in others:
-            unit = _whitened(other, rho)
+            unit = whitened(other, rho)
             unit = unit / np.linalg.norm(unit)
             own, rest = own - (own @ unit) * unit, rest - (rest @ unit) * unit
         size = float(own @ own)
@@ -71,9 +73,3 @@ def _interval(
     low = np.where(allowed, np.array(best) - reach, np.inf).min()
     high = np.where(allowed, np.array(best) + reach, -np.inf).max()
     return best[int(np.argmin(costs))], float(low), float(high)
-
-
-def _whitened(values: Array, rho: float) -> Array:
-    """Innovations [value] of an autoregressive process."""
-    first = np.sqrt(1 - rho**2) * values[:1]
-    return np.concatenate([first, values[1:] - rho * values[:-1]])

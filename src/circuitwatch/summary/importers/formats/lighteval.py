@@ -46,6 +46,7 @@ def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
             bad.setdefault(about, []).append(file.path.name)
         else:
             rows += [about | row for row in _metrics(file.json[RESULTS])]
+        file.close()
     notes = left_out(bad)
     if not rows:
         raise UserError(f"{root}: no result in it: {'; '.join(notes) or 'no metric of any task'}")
