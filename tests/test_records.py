@@ -199,6 +199,22 @@ def test_another_configuration_is_refused(tmp_path: Path) -> None:
     Cell.create(tmp_path, harmless)
 
 
+def test_a_cell_takes_checkpoints_that_came_later(tmp_path: Path) -> None:
+    short = {**HEADER, "schedule": HEADER["schedule"][:1]}
+    cell = Cell.create(tmp_path, short)
+    cell.write(record(0))
+    cell.mark_done()
+    assert cell.is_done()
+    cell.grow(HEADER["schedule"])
+    assert not cell.is_done()
+    assert Cell.open(tmp_path).header["schedule"] == HEADER["schedule"]
+    with pytest.raises(UserError, match=r"step8 \(step 8, 80 tokens\) is not among those"):
+        cell.grow(short["schedule"])
+    moved = [HEADER["schedule"][0], {**HEADER["schedule"][1], "tokens": 41}]
+    with pytest.raises(UserError, match="another list of checkpoints"):
+        Cell.create(tmp_path, {**HEADER, "schedule": moved})
+
+
 def test_unwritable_and_missing_folders(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):

@@ -25,7 +25,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,8 +131,8 @@ class Cell:
 
     @classmethod
     def create(cls, folder: Path, header: dict[str, Any]) -> Cell:
-        """Start a cell, or go on with one that was started with the same configuration; what a
-        killed write left behind is removed.
+        """Start a cell, or go on with one that was started with the same configuration, to whose
+        checkpoints new ones may have come; what a killed write left behind is removed.
 
         Raises UserError if the folder holds a cell of another configuration, or can't be written.
         """
@@ -181,6 +181,21 @@ class Cell:
         cell = cls.open(folder)
         same = _compared(cell.header["config"]) == _compared(json.loads(json.dumps(config)))
         return cell if same and cell.is_done() else None
+
+    def grow(self, schedule: Sequence[Mapping[str, Any]]) -> None:
+        """Take more checkpoints into the schedule, which new ones may enter at any place.
+
+        Args:
+            schedule: all checkpoints, ascending by step: each with step, tokens and revision.
+
+        Raises:
+            UserError: one that the schedule has is no longer there, or says something else.
+        """
+        header = {**self.header, "schedule": [dict(entry) for entry in schedule]}
+        _require_same(self.header, header, self.folder)
+        if header != self.header:
+            _write_json(self.folder / "cell.json", header)
+            self.header = header
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
@@ -435,10 +450,12 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> Non
                 f"{folder} was made with {key}={before.get(key)}, you ask for "
                 f"{now.get(key)}; choose another sweep= name or delete that folder"
             )
-    if old["schedule"] != new["schedule"]:
+    gone = [entry for entry in old["schedule"] if entry not in new["schedule"]]
+    if gone:
         raise UserError(
-            f"{folder} was made with another list of checkpoints; choose another sweep= name "
-            f"or delete that folder"
+            f"{folder} was made with another list of checkpoints: {gone[0]['revision']} (step "
+            f"{gone[0]['step']}, {gone[0]['tokens']} tokens) is not among those there are now; "
+            f"choose another sweep= name or delete that folder"
         )
 
 
