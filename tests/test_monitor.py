@@ -41,7 +41,7 @@ from circuitwatch.config import (
 )
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.monitor import prompts_of, watch_cell
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.records import TIMING, Cell, CheckpointRecord
 from circuitwatch.summary.statistics.stability import set_stability
 from circuitwatch.tasks import build_prompts
 
@@ -297,10 +297,12 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     subprocess.run(command, check=True, capture_output=True)
     assert Cell.open(folder).is_done()
     expected = {
-        p.relative_to(cell.folder): p.read_bytes() for p in cell.folder.glob("checkpoints/*/*")
+        p.relative_to(cell.folder): p.read_bytes() for p in cell.record_files() if p.name != TIMING
     }
     assert {
-        p.relative_to(folder): p.read_bytes() for p in folder.glob("checkpoints/*/*")
+        p.relative_to(folder): p.read_bytes()
+        for p in Cell.open(folder).record_files()
+        if p.name != TIMING
     } == expected
 
 

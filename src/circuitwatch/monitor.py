@@ -40,7 +40,8 @@ from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
-from circuitwatch.tracking import Tracker
+from circuitwatch.timing import Stopwatch
+from circuitwatch.tracking import Tracker, send_if_needed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,7 +62,7 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     require_criterion(config)
     config = replace(config, task=with_hash(config.task))
     if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
-        return _shown_as_done(done, console)  # without asking the hub
+        return _shown_as_done(done, config, console)  # without asking the hub
     if config.threads:
         torch.set_num_threads(config.threads)
     source = open_source(config)
@@ -74,23 +75,23 @@ def watch_cell(config: Config, folder: Path) -> Cell:
     text = text_used(tokenizer, config.heads.text)
     cell = Cell.create(folder, header(config, checkpoints, model_folder, prompts, text))
     if cell.is_done():
-        return _shown_as_done(cell, console)
+        return _shown_as_done(cell, config, console)
     probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
     make_inputs(probes.inputs)
     title = f"{config.model.name} {config.task.name}"
-    with (
-        Tracker(cell, config.tracking, sweep=config.sweep) as tracker,
-        CellProgress(title, len(checkpoints), done=len(cell.steps_done())) as progress,
-    ):
-        audit = source.audit(checkpoints, progress.at)
-        refuse_duplicates(config, audit)
-        watch_checkpoints(
-            cell, source, checkpoints, audit, Subject(prompts, probes, config), tracker, progress
-        )
-    failed = [entry for entry in cell.skipped().values() if entry["again"]]
-    if not failed:
-        cell.mark_done()
-    console.print(*cell_tables(cell))
+    with Tracker(cell, config.tracking, sweep=config.sweep) as tracker:
+        with CellProgress(title, len(checkpoints), done=len(cell.steps_done())) as progress:
+            audit = source.audit(checkpoints, progress.at)
+            refuse_duplicates(config, audit)
+            subject = Subject(prompts, probes, config)
+            watch_checkpoints(cell, source, checkpoints, audit, subject, tracker, progress)
+        failed = [entry for entry in cell.skipped().values() if entry["again"]]
+        # Whatever becomes of W&B, the cell is done by then and has been shown.
+        if not failed:
+            cell.mark_done()
+        console.print(*cell_tables(cell))
+        if not failed:
+            tracker.complete()
     if failed:
         raise UserError(
             f"{folder}: {len(failed)} of {len(checkpoints)} checkpoints could not be fetched "
@@ -137,7 +138,7 @@ def watch_checkpoints(
         [c for c in checkpoints if c.step not in recorded and c.step not in skipping]
     ) as stream:
         for checkpoint in checkpoints:
-            say = partial(say_at, progress, checkpoint)
+            say = Stopwatch(partial(say_at, progress, checkpoint))
             if checkpoint.step in recorded:
                 record = cell.read(checkpoint.step)
                 previous = record if _is_one_to_compare_with(record) else previous
@@ -167,8 +168,9 @@ def watch_checkpoints(
             except UserError as error:
                 raise UserError(f"{error}; {_so_far(cell, checkpoints)}") from error
             in_a_row = 0
-            cell.write(record)
-            tracker.log(record)
+            seconds = say.seconds()
+            cell.write(record, seconds)
+            tracker.log(record, seconds)
             progress.advance(_line(record))
             previous = record if _is_one_to_compare_with(record) else previous
 
@@ -187,13 +189,16 @@ def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:
     )
 
 
-def _shown_as_done(cell: Cell, console: Console) -> Cell:
+def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:
+    """Show a cell that is done; with tracking=online make sure that its run is whole."""
     skipped = f", {len(cell.skipped())} skipped" if cell.skipped() else ""
     console.print(
         f"{cell.folder}: done already, {len(cell.steps_done())} checkpoints{skipped}",
         highlight=False,
         soft_wrap=True,
     )
+    if config.tracking.mode == "online":
+        send_if_needed(cell, config.tracking, sweep=config.sweep)
     return cell
 
 

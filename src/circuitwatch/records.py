@@ -52,6 +52,8 @@ PREFIX_REMOVED = "weights/prefix_removed"
 """The scalar that says what was taken off the names of a checkpoint's tensors, where a wrapper had
 put something there.
 """
+TIMING = "timing.json"
+"""Seconds of a record's analysis: beside the record, in no manifest, equal to nothing."""
 HEADER = ("config", "model", "task", "seed", "schedule")
 """What every cell.json says."""
 NOT_COMPARED = (
@@ -179,7 +181,7 @@ class Cell:
         if not (folder / "done.json").is_file() or not (folder / "cell.json").is_file():
             return None
         cell = cls.open(folder)
-        same = _compared(cell.header["config"]) == _compared(json.loads(json.dumps(config)))
+        same = compared(cell.header["config"]) == compared(json.loads(json.dumps(config)))
         return cell if same and cell.is_done() else None
 
     def grow(self, schedule: Sequence[Mapping[str, Any]]) -> None:
@@ -207,10 +209,15 @@ class Cell:
             int(name) for name in names if name.isdecimal()
         )  # others are of a write that was killed
 
-    def write(self, record: CheckpointRecord) -> None:
+    def write(self, record: CheckpointRecord, seconds: Mapping[str, float] | None = None) -> None:
         """Write one checkpoint's record, whole or not at all.
 
-        Raises ValueError if a scalar is NaN or infinite.
+        Args:
+            record: of the checkpoint.
+            seconds: that each part of the analysis took; beside the record, not part of it.
+
+        Raises:
+            ValueError: a scalar is NaN or infinite.
         """
         for name, value in record.scalars.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -251,12 +258,22 @@ class Cell:
             partial / "manifest.json",
             {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
         )
+        if seconds is not None:  # after the manifest, which knows nothing of the clock
+            _write_json(partial / TIMING, dict(seconds))
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         sync(final.parent)
         if str(record.step) in (skipped := self.skipped()):
             del skipped[str(record.step)]
             _write_json(self.folder / "skipped.json", skipped)
+
+    def seconds(self, step: int) -> dict[str, float]:
+        """Seconds that each part of a checkpoint's analysis took, where they were kept."""
+        path = self._folder_of(step) / TIMING
+        try:
+            return {str(part): float(taken) for part, taken in _read_json(path).items()}
+        except (OSError, UserError, TypeError, ValueError):
+            return {}  # nothing depends on them
 
     def skip(self, step: int, tokens: int, revision: str, reason: str, *, again: bool) -> None:
         """Record why a checkpoint has no record.
@@ -332,6 +349,17 @@ class Cell:
             scores=arrays.get("scores"),
             mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
         )
+
+    def manifest_bytes(self, step: int) -> bytes:
+        """A record's manifest, which says what is in it."""
+        return (self._folder_of(step) / "manifest.json").read_bytes()
+
+    def record_files(self) -> list[Path]:
+        """The files of all records and of what stands beside them, `cell.json` apart."""
+        own = [self.folder / name for name in ("skipped.json", "done.json")]
+        folders = map(self._folder_of, self.steps_done())
+        files = [path for folder in folders for path in sorted(folder.iterdir())]
+        return files + [path for path in own if path.is_file()]
 
     def contents(self, step: int, *names: str) -> dict[str, bytes]:
         """The content of some files of a record, or of all, each read once.
@@ -437,7 +465,7 @@ def _require_this_format(path: Path) -> None:
 
 
 def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    before, now = _compared(old["config"]), _compared(new["config"])
+    before, now = compared(old["config"]), compared(new["config"])
     if before.get(TASK_HASH) != now.get(TASK_HASH):
         raise UserError(
             f"{folder} was made from a file of prompts with another content than "
@@ -459,10 +487,10 @@ def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> Non
         )
 
 
-def _compared(config: dict[str, Any]) -> dict[str, Any]:
+def compared(config: dict[str, Any]) -> dict[str, Any]:
     """The parts of a configuration that decide what records say."""
-    compared = _flat({key: value for key, value in config.items() if key not in NOT_COMPARED})
-    return {key: value for key, value in compared.items() if key != TASK_FILE}
+    deciding = _flat({key: value for key, value in config.items() if key not in NOT_COMPARED})
+    return {key: value for key, value in deciding.items() if key != TASK_FILE}
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-COMMANDS = ("watch", "train", "doctor", "prompts", "summarize", "transfer", "export")
+COMMANDS = ("watch", "train", "doctor", "prompts", "summarize", "transfer", "export", "track")
 """The commands in the order of the help; the first is what runs where none is given."""
 
 

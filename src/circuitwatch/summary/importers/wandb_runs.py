@@ -9,9 +9,6 @@ server; summarise their cells instead, or sync them first.
 
 from __future__ import annotations
 
-import os
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,47 +24,11 @@ from circuitwatch.summary.importers.cells import what_is_not_above
 from circuitwatch.summary.importers.checks import complete
 from circuitwatch.summary.importers.rates import TokensOfStep
 from circuitwatch.summary.importers.registry import Registry
-from circuitwatch.tracking import resolve_mode
+from circuitwatch.tracking.account import connect, reason_of
+from circuitwatch.tracking.identity import is_summary
+from circuitwatch.tracking.names import MADE_HERE, STATUS, recorded_name
 
-TIMEOUT = 30
-"""Seconds that one request to the server may take."""
 AXES = ("tokens", "step")
-
-
-def connect() -> Any:
-    """W&B's API for the account of this machine.
-
-    Raises UserError, in one line and without asking for a key, if there is none or no server.
-    """
-    if resolve_mode("auto") != "online":
-        raise UserError(
-            "wandb: no W&B account on this machine; set WANDB_API_KEY, or run `wandb login`"
-        )
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
-    import wandb
-
-    try:
-        _reach(str(wandb.setup().settings.base_url))
-        return wandb.Api(timeout=TIMEOUT)
-    except Exception as error:  # W&B raises many kinds
-        raise UserError(f"wandb: no connection ({_reason(error)})") from error
-
-
-def _reach(url: str) -> None:
-    """Raise OSError unless some server answers there, whatever it says.
-
-    W&B's own service process retries for long when there is none, and a program that started it may
-    then hang at its end (0.31).
-    """
-    try:
-        urllib.request.urlopen(url, timeout=TIMEOUT).close()
-    except urllib.error.HTTPError as answer:
-        answer.close()
-    except urllib.error.URLError as error:
-        raise OSError(
-            f"{url} can't be reached: {getattr(error.reason, 'strerror', None) or error.reason}"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -96,11 +57,12 @@ def find_runs(project: str, api: Callable[[], Any] = connect) -> Runs:
         )
     source, client = f"wandb:{project}", api()
     try:
-        runs = list(
-            client.runs(f"{entity}/{name}", filters={"group": group} if group else None, lazy=False)
+        found = client.runs(
+            f"{entity}/{name}", filters={"group": group} if group else None, lazy=False
         )
+        runs = [run for run in found if not is_summary(run.config or {})]
     except Exception as error:
-        raise UserError(f"{source}: can't be read ({_reason(error)})") from error
+        raise UserError(f"{source}: can't be read ({reason_of(error)})") from error
     if not runs:
         raise UserError(f"{source}: no run there" + (f" of group {group}" if group else ""))
     return Runs(source, runs, [_header(run) for run in runs])
@@ -121,10 +83,10 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
     empty, failed = [], {}
     for run, header in zip(found.runs, found.headers, strict=True):
         try:
-            history = list(run.scan_history())
+            history = [as_recorded(row, header) for row in run.scan_history()]
             of_run = rows_of_run(run, history, header)
         except Exception as error:
-            failed[str(run.name)] = _reason(error)
+            failed[str(run.name)] = reason_of(error)
             continue
         rows += of_run
         if not of_run:
@@ -167,6 +129,20 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
     )
 
 
+def as_recorded(row: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a run's history by the names that our records have, without what W&B has beside
+    them; rows of other people's runs as they are.
+    """
+    metric = header["config"].get("metric") if _is_ours(header) else None
+    if not isinstance(metric, str):
+        return dict(row)
+    return {
+        recorded_name(name, metric): value
+        for name, value in row.items()
+        if not MADE_HERE.fullmatch(name)
+    }
+
+
 def rows_of_run(
     run: Any, history: Iterable[dict[str, Any]], header: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
@@ -186,7 +162,7 @@ def rows_of_run(
             for key, v in logged.items()
             if isinstance(v, int | float) and not isinstance(v, bool)
         }
-        if isinstance(status := logged.get("circuit/status"), str):
+        if isinstance(status := logged.get(STATUS), str):
             numbers["circuit/found"] = float(status == "found")
         tokens, step = (numbers.get(axis) for axis in AXES)
         if tokens is None and step is None:
@@ -263,10 +239,3 @@ def _params(config: dict[str, Any]) -> float:
             if isinstance(group, dict) and isinstance(value := group.get(key), int | float):
                 return float(value)
     return np.nan
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of an error, without any key that might be in it."""
-    text = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
-    key = os.environ.get("WANDB_API_KEY")
-    return text.replace(key, "…") if key else text

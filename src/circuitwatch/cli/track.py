@@ -1,0 +1,61 @@
+"""`circuitwatch track`: a sweep's runs in Weights & Biases, made from its records."""
+
+from __future__ import annotations
+
+from circuitwatch.cli.command import Command
+
+HINT = (
+    "give sweep=<name>, and out=<folder> if it is not multirun, project=<name> if it is not "
+    "circuitwatch, entity=<user or team> if it is not your own"
+)
+
+
+def track(arguments: list[str]) -> None:
+    """Send a sweep (sweep=…)."""
+    from circuitwatch.cli.given import files_that, given, sweep_folder
+
+    optional = {"out", "project", "entity"}
+    values = given("track", arguments, needed={"sweep"}, optional=optional, hint=HINT)
+    folder = sweep_folder(values)
+    from circuitwatch.progress import CellProgress, wide_console
+    from circuitwatch.tracking.sending import Sent, cells_of, send_sweep
+    from circuitwatch.tracking.settings import TrackingConfig
+    from circuitwatch.tracking.summary_run import has_summary
+
+    config = TrackingConfig(
+        mode="online",
+        project=values.get("project") or TrackingConfig.project,
+        entity=values.get("entity") or None,
+    )
+    sent: list[Sent] = []
+
+    def note(one: Sent) -> None:
+        sent.append(one)
+        progress.advance(f"{one.name}: {one.done}")
+
+    console = wide_console()
+    runs = len(cells_of(folder)[0]) + has_summary(folder)
+    try:
+        with files_that(folder, "read"), CellProgress("W&B", runs) as progress:
+            send_sweep(folder, config, progress.at, note)
+    finally:  # those that were sent stay so
+        for one in sent:
+            line = f"{one.name}: {one.done}, {one.rows} rows  {one.url}"
+            console.print(line, highlight=False, soft_wrap=True)
+    if not has_summary(folder):
+        console.print(
+            f"no summary yet: `circuitwatch summarize sweep={folder.name}` makes it, and this "
+            f"command sends it",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+COMMAND = Command(
+    track,
+    {
+        "track sweep=<name>": "the runs of a sweep in Weights & Biases made from its records, "
+        "whatever happened before: every checkpoint once, pictures, and the summary  "
+        "[out=multirun] [project=circuitwatch] [entity=<yours>]",
+    },
+)

@@ -1,0 +1,70 @@
+"""What a whole cell says, for its run's summary: when each of its curves emerged, and its records
+as one artifact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+
+from circuitwatch.records import Cell
+from circuitwatch.tracking.account import load_wandb
+from circuitwatch.tracking.identity import metric_of
+from circuitwatch.tracking.names import logged_name
+
+CONTENT = "records/sha256"
+"""The run's summary has it once all of the records with this content are there."""
+ARTIFACT_TYPE = "records"
+
+
+def emergence_of(cell: Cell) -> dict[str, Any]:
+    """`emergence/<name>/tokens`, `/low`, `/high` and `/status` of each quantity of a cell whose
+    emergence is asked for; numbers that do not exist are left out.
+    """
+    from circuitwatch import results
+
+    metric = metric_of(cell.header)
+    found: dict[str, Any] = {}
+    for row in results.open(cell.folder).emergence:
+        name = f"emergence/{logged_name(row.quantity, metric)}"
+        found[f"{name}/status"] = row.status
+        for part in ("tokens", "low", "high"):
+            value = getattr(row, part)
+            if value is not None and np.isfinite(value):
+                found[f"{name}/{part}"] = float(value)
+    return found
+
+
+def content_of(cell: Cell) -> str:
+    """A hash over the manifests of a cell's records: the same for the same records."""
+    digest = hashlib.sha256()
+    for step in cell.steps_done():
+        digest.update(f"{step}\n".encode() + cell.manifest_bytes(step))
+    return digest.hexdigest()
+
+
+def artifact_of(cell: Cell, id: str, header: dict[str, Any]) -> Any:
+    """The records of a cell, and what says how they were made, as an artifact.
+
+    Args:
+        cell: the cell.
+        id: of its run.
+        header: of the cell as it is sent: without this machine's folders.
+    """
+    wandb = load_wandb()
+    artifact = wandb.Artifact(
+        f"records-{id}",
+        ARTIFACT_TYPE,
+        description=f"records of {header['model']['name']} on {header['task']}, as circuitwatch "
+        f"reads them",
+        metadata={"content": content_of(cell)},
+    )
+    for path in cell.record_files():  # immutable and uncached: else each is copied, twice
+        name = path.relative_to(cell.folder).as_posix()
+        artifact.add_file(str(path), name, policy="immutable", skip_cache=True)
+    with artifact.new_file("cell.json", encoding="utf-8") as file:
+        json.dump(header, file, indent=1, sort_keys=True)
+    return artifact

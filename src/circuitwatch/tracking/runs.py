@@ -1,0 +1,119 @@
+"""The run of one cell: what is sent of a checkpoint, and of the cell as a whole once it is done.
+
+A run that is on the server already is gone on with where its rows are the first of those that the
+records give; else it is overwritten, since rows can't be put between others.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.tracking import sessions
+from circuitwatch.tracking.account import load_wandb
+from circuitwatch.tracking.answers import CONTENT, artifact_of, content_of, emergence_of
+from circuitwatch.tracking.identity import Identity, identity_of, without_paths
+from circuitwatch.tracking.rows import Rows, drawn_steps
+from circuitwatch.tracking.server import Held, Place
+from circuitwatch.tracking.sessions import NotUploaded, Session
+from circuitwatch.tracking.settings import TrackingConfig
+
+SLOWEST = 1e6
+"""Bytes a second at which records are still waited for."""
+
+
+class CellRun:
+    """A cell's run while it is open; see `start`."""
+
+    def __init__(self, cell: Cell, session: Session, pictures: int) -> None:
+        self.cell, self.session = cell, session
+        self._rows = Rows(cell)
+        self._drawn = set(drawn_steps(cell.header["schedule"], pictures))
+        self._heads: list[list[Any]] = []
+
+    def log(self, record: CheckpointRecord, seconds: Mapping[str, float]) -> bool:
+        """Send a record's row; whether it could be: its place is after that of the last."""
+        place = self._rows.places()[record.step]
+        if place <= self.session.last:
+            return False
+        row = self._rows.row(record, seconds)
+        if record.step in self._drawn:
+            row |= self._looked_at(record)
+        self.session.log(row, place)
+        return True
+
+    def log_all(self) -> None:
+        """Send the rows of the records that are on disk and behind the last row sent."""
+        for step in self.cell.steps_done():
+            record = self.cell.read(step)
+            if not self.log(record, self.cell.seconds(step)) and step in self._drawn:
+                self._note_heads(record)
+
+    def complete(self) -> None:
+        """Send what the cell says as a whole. Raises NotUploaded where the records can't be."""
+        self.session.run.summary.update(emergence_of(self.cell))
+        if not self.session.online:  # a kept artifact would name this machine's folders
+            return
+        header = {**self.cell.header, "config": without_paths(self.cell.header["config"])}
+        artifact = artifact_of(self.cell, self.session.run.id, header)
+        patience = sessions.FINISH_TIMEOUT + artifact.size / SLOWEST
+        try:
+            self.session.run.log_artifact(artifact).wait(timeout=round(patience))
+        except Exception as error:  # W&B raises many kinds
+            raise NotUploaded("the server did not take the records' artifact in time") from error
+        self.session.run.summary[CONTENT] = content_of(self.cell)
+
+    def _looked_at(self, record: CheckpointRecord) -> dict[str, Any]:
+        """Pictures of a checkpoint, and the table of heads up to it."""
+        from PIL import Image
+
+        from circuitwatch.tracking.pictures import COLUMNS, pictures_of
+
+        wandb, model = load_wandb(), self.cell.header["model"]
+        self._note_heads(record)
+        drawn = pictures_of(record, self._rows.facts, model["n_layers"], model["n_heads"])
+        return {
+            **{
+                f"pictures/{name}": wandb.Image(Image.open(io.BytesIO(png)))
+                for name, png in drawn.items()
+            },
+            "heads": wandb.Table(list(COLUMNS), self._heads, allow_mixed_types=True),
+        }
+
+    def _note_heads(self, record: CheckpointRecord) -> None:
+        from circuitwatch.tracking.pictures import heads_table
+
+        self._heads += heads_table(record, self._rows.facts)
+
+
+def places_of(cell: Cell) -> list[Place]:
+    """The rows that a cell's run has when it is whole: place and step, in order."""
+    places = Rows(cell).places()
+    return [(places[step], step) for step in cell.steps_done() if step in places]
+
+
+def start(cell: Cell, config: TrackingConfig, *, online: bool, held: Held | None = None) -> CellRun:
+    """Start a cell's run, or go on with it.
+
+    Args:
+        cell: the cell.
+        config: where the run goes.
+        online: whether it goes there as it is made.
+        held: what the server has of it.
+
+    Raises:
+        account.Unreachable: the server does not answer, or refuses the key.
+    """
+    resume = held is not None and bool(held.places) and held.begins(places_of(cell))
+    identity: Identity = identity_of(cell)
+    session = sessions.start(
+        identity,
+        cell.folder,
+        online=online,
+        project=config.project,
+        entity=config.entity,
+        resume=resume,
+    )
+    return CellRun(cell, session, config.pictures)

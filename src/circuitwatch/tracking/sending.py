@@ -1,0 +1,147 @@
+"""`circuitwatch track`: the W&B runs of a sweep made from its records, whatever happened before.
+
+A run that is whole is left alone. One that has the first of the rows is gone on with; any other is
+overwritten. Afterwards the server is asked what it has: a run that is not equal to the records is
+deleted there and made once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from circuitwatch.errors import UserError
+from circuitwatch.records import Cell
+from circuitwatch.tracking import runs, summary_run
+from circuitwatch.tracking.account import connect, reason_of
+from circuitwatch.tracking.answers import CONTENT, content_of
+from circuitwatch.tracking.identity import run_id, summary_id
+from circuitwatch.tracking.server import Held, found_run, held_of
+from circuitwatch.tracking.sessions import NotUploaded
+from circuitwatch.tracking.settings import TrackingConfig
+
+WHOLE, MADE, WENT_ON, OVERWRITTEN = "whole already", "made", "gone on with", "overwritten"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What was done about a run, and where it is seen."""
+
+    name: str
+    done: str
+    rows: int
+    url: str
+
+
+def cells_of(folder: Path) -> tuple[list[Cell], list[str]]:
+    """The cells of a sweep that have a record, and why others can't be opened."""
+    cells: list[Cell] = []
+    failures: list[str] = []
+    for path in sorted(folder.glob("*/*/seed*/cell.json")):
+        try:
+            cells.append(Cell.open(path.parent))
+        except UserError as error:
+            failures.append(str(error))
+    return [cell for cell in cells if cell.steps_done()], failures
+
+
+def send_sweep(
+    folder: Path,
+    config: TrackingConfig,
+    say: Callable[[str], None] = lambda what: None,
+    done: Callable[[Sent], None] = lambda sent: None,
+) -> None:
+    """Send every cell of a sweep, and its summary where there is one. A cell that is damaged is
+    passed over, and named at the end.
+
+    Args:
+        folder: of the sweep.
+        config: the project and entity.
+        say: told which run is being sent.
+        done: told what was done about it.
+
+    Raises:
+        UserError: no cell with a record, no account, no server, or runs that could not be sent
+            whole; all others are sent.
+    """
+    cells, failures = cells_of(folder)
+    if not cells:
+        why = "".join(f"; {failure}" for failure in failures)
+        raise UserError(f"{folder}: no cell with a record; nothing to send{why}")
+    api = connect()
+    todo: dict[str, Callable[[], Sent]] = {
+        str(cell.folder.relative_to(folder)): partial(send_cell, cell, config, api)
+        for cell in cells
+    }
+    if summary_run.has_summary(folder):
+        todo["summary"] = partial(_send_summary, folder, config, api)
+    for name, action in todo.items():
+        say(name)
+        try:
+            done(replace(action(), name=name))
+        except UserError as error:
+            failures.append(f"{name}: {error}")
+        except Exception as error:  # W&B raises many kinds
+            raise UserError(
+                f"{name}: not sent whole ({reason_of(error)}); the same command goes on"
+            ) from error
+    if failures:
+        raise UserError(f"not sent: {'; '.join(failures)}")
+
+
+def send_cell(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
+    """Make a cell's run whole on the server.
+
+    Raises Unreachable, NotUploaded, or what W&B raises.
+    """
+    name, id = cell.folder.name, run_id(cell)
+    wanted = runs.places_of(cell)
+    held = held_of(config.project, config.entity, id, api)
+    if _is_whole(held, wanted, content_of(cell)):
+        assert held is not None
+        return Sent(name, WHOLE, len(wanted), held.url)
+    done = MADE if held is None or not held.places else OVERWRITTEN
+    if held is not None and held.places and held.begins(wanted):
+        done = WENT_ON
+    run_of = _send(cell, config, held)
+    held = held_of(config.project, config.entity, run_of.id, api)
+    if not _is_whole(held, wanted, content_of(cell)):
+        stale = found_run(api, config.project, config.entity, run_of.id)
+        if stale is not None:
+            stale.delete()
+        run_of = _send(cell, config, None)
+        held = held_of(config.project, config.entity, run_of.id, api)
+        if not _is_whole(held, wanted, content_of(cell)):
+            there = 0 if held is None else len(held.places)
+            raise NotUploaded(f"the server has {there} of {len(wanted)} rows, or others")
+    assert held is not None
+    return Sent(name, done, len(wanted), held.url)
+
+
+def _send(cell: Cell, config: TrackingConfig, held: Held | None) -> Any:
+    """Send a cell's rows that are missing, and what it says as a whole; the finished run."""
+    run = runs.start(cell, config, online=True, held=held)
+    try:
+        run.log_all()
+        run.complete()
+    except BaseException:
+        run.session.finish(failed=True)
+        raise
+    run.session.finish()
+    return run.session.run
+
+
+def _is_whole(held: Held | None, wanted: Sequence[tuple[int, int]], content: str) -> bool:
+    return held is not None and held.places == list(wanted) and held.summary.get(CONTENT) == content
+
+
+def _send_summary(folder: Path, config: TrackingConfig, api: Any) -> Sent:
+    id, content = summary_id(folder.name), summary_run.content_of(folder)
+    there = found_run(api, config.project, config.entity, id)
+    if there is not None and dict(there.summary_metrics or {}).get(CONTENT) == content:
+        return Sent("summary", WHOLE, 1, str(there.url))
+    url = summary_run.send_summary(folder, config)
+    return Sent("summary", MADE if there is None else OVERWRITTEN, 1, url)

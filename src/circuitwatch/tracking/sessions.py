@@ -1,0 +1,171 @@
+"""One W&B run while it is open: how it is started, that its rows come in order, and that it ends in
+bounded time whatever the server does.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from circuitwatch.tracking.account import Unreachable, load_wandb, reach, reason_of
+from circuitwatch.tracking.identity import Identity
+from circuitwatch.tracking.names import AXES, DETAIL
+
+INIT_TIMEOUT = 20.0
+"""Seconds that a run may take to start."""
+FINISH_TIMEOUT = 15.0
+"""Seconds that a run may take to upload what it still holds."""
+DELETED = "previously created and deleted"
+"""What a server says of the id of a run that was deleted there: it can't be used again."""
+IDS = 6
+"""So many times a run may have been deleted on the server before we give up."""
+
+
+class NotUploaded(Exception):
+    """Something of a run did not reach the server; the message says why."""
+
+
+class Session:
+    """A run that is open.
+
+    Use `log` with places that rise, and `finish` once; see `start`.
+    """
+
+    def __init__(self, run: Any, *, online: bool) -> None:
+        self.run, self.online = run, online
+        self.last = -1
+
+    @property
+    def url(self) -> str:
+        """Where it is seen; empty offline."""
+        return str(self.run.url or "") if self.online else ""
+
+    @property
+    def folder(self) -> Path:
+        """Its folder on this machine."""
+        return Path(self.run.dir).parent
+
+    def log(self, row: Mapping[str, Any], place: int) -> None:
+        """Send a row. Raises ValueError for a place that is not after the last."""
+        if place <= self.last:
+            raise ValueError(f"row {place} after row {self.last}")
+        self.run.log(dict(row), step=place, commit=True)
+        self.last = place
+
+    def finish(self, *, failed: bool = False) -> None:
+        """Send what is left and end the run. Raises NotUploaded where that did not succeed within
+        FINISH_TIMEOUT.
+        """
+        try:
+            self.run.finish(exit_code=int(failed))
+        except Exception as error:  # W&B raises many kinds
+            raise NotUploaded(
+                "the server did not take it in time"
+                if isinstance(error, TimeoutError)
+                else reason_of(error)
+            ) from error
+
+
+def start(
+    identity: Identity,
+    folder: Path,
+    *,
+    online: bool,
+    project: str,
+    entity: str | None,
+    resume: bool = False,
+) -> Session:
+    """Start a run.
+
+    Args:
+        identity: what it is called.
+        folder: `wandb/` is made in it; earlier offline runs there that were never uploaded are
+            removed, since the new one has all that they had.
+        online: whether it goes to the server as it is made.
+        project: of W&B.
+        entity: of W&B; the account's default if None.
+        resume: go on behind the rows that the server has; else they are overwritten.
+
+    Raises:
+        Unreachable: the server does not answer, or not in time, or refuses the key.
+    """
+    wandb = load_wandb()
+    if online:
+        reach()
+    remove_unsent(folder)
+    options: dict[str, Any] = {
+        "project": project,
+        "entity": entity,
+        "mode": "online" if online else "offline",
+        "dir": str(folder),
+        "name": identity.name,
+        "group": identity.group,
+        "job_type": identity.job_type,
+        "tags": identity.tags,
+        "notes": identity.notes,
+        "config": identity.config,
+        "resume": "allow" if resume else None,
+        "settings": settings(wandb),
+    }
+    run = None
+    for again in range(IDS):
+        id = identity.id if not again else f"{identity.id}-{again + 1}"
+        try:
+            run = wandb.init(id=id, **options)
+            break
+        except Exception as error:  # W&B raises many kinds
+            if DELETED in str(error) and again + 1 < IDS:
+                continue
+            if online:
+                raise Unreachable(_why(error)) from error
+            raise
+    assert run is not None
+    for axis in AXES:
+        run.define_metric(axis, hidden=axis != "tokens")
+    run.define_metric(f"{DETAIL}*", step_metric="tokens", hidden=True)
+    run.define_metric("*", step_metric="tokens")
+    session = Session(run, online=online)
+    session.last = run.step - 1 if resume else -1
+    return session
+
+
+def settings(wandb: Any) -> Any:
+    """Settings of all our runs: they end in bounded time, print nothing, and carry nothing of the
+    machine.
+    """
+    return wandb.Settings(
+        console="off",
+        silent=True,
+        x_disable_stats=True,
+        x_disable_meta=True,
+        x_disable_machine_info=True,
+        x_save_requirements=False,
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        host="",
+        init_timeout=INIT_TIMEOUT,
+        finish_timeout=FINISH_TIMEOUT,
+        finish_timeout_raises=True,
+        x_graphql_retry_max=3,
+    )
+
+
+def unsent(folder: Path) -> list[Path]:
+    """Folders of offline runs that were never uploaded."""
+    runs = sorted((folder / "wandb").glob("offline-run-*"))
+    return [run for run in runs if not any(run.glob("*.synced"))]
+
+
+def remove_unsent(folder: Path) -> None:
+    """Remove offline runs that were never uploaded."""
+    for run in unsent(folder):
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) or "timed out" in str(error).lower():
+        return "the server did not answer in time"
+    return reason_of(error)

@@ -1,0 +1,98 @@
+"""The run of a sweep's summary: tables, figures and the report, as `circuitwatch summarize` wrote
+them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from circuitwatch.tracking import sessions
+from circuitwatch.tracking.account import load_wandb
+from circuitwatch.tracking.answers import CONTENT
+from circuitwatch.tracking.identity import SUMMARY, Identity, summary_id
+from circuitwatch.tracking.runs import SLOWEST
+from circuitwatch.tracking.sessions import NotUploaded
+from circuitwatch.tracking.settings import TrackingConfig
+
+TABLES = ("emergence", "scaling", "cells", "seeds")
+"""Tables of a summary that a run shows; all are in its artifact."""
+ARTIFACT_TYPE = "summary"
+
+
+def has_summary(folder: Path) -> bool:
+    """Whether a sweep's folder has a summary."""
+    return (folder / "summary" / "emergence.csv").is_file()
+
+
+def content_of(folder: Path) -> str:
+    """A hash over the files of a sweep's summary."""
+    digest = hashlib.sha256()
+    for path in _files(folder / "summary"):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def send_summary(folder: Path, config: TrackingConfig) -> str:
+    """Send a sweep's summary, over an earlier one.
+
+    folder: of the sweep. Returns the run's address. Raises Unreachable and NotUploaded.
+    """
+    sweep, summary = folder.name, folder / "summary"
+    identity = Identity(
+        id=summary_id(sweep),
+        name=f"{sweep} summary",
+        group=sweep,
+        job_type=SUMMARY,
+        tags=["summary"],
+        notes=f"When each curve of the sweep {sweep} emerged, and how that changes with size",
+        config={"sweep": sweep, "job_type": SUMMARY},
+    )
+    session = sessions.start(
+        identity, folder, online=True, project=config.project, entity=config.entity
+    )
+    url = session.url
+    try:
+        session.log(_shown(summary), 0)
+        wandb = load_wandb()
+        artifact = wandb.Artifact(f"summary-{identity.id}", ARTIFACT_TYPE)
+        for path in _files(summary):
+            artifact.add_file(str(path), path.name, policy="immutable", skip_cache=True)
+        try:
+            patience = sessions.FINISH_TIMEOUT + artifact.size / SLOWEST
+            session.run.log_artifact(artifact).wait(timeout=round(patience))
+        except Exception as error:  # W&B raises many kinds
+            raise NotUploaded("the server did not take the summary's artifact in time") from error
+        session.run.summary[CONTENT] = content_of(folder)
+    finally:
+        session.finish()
+    return url
+
+
+def _shown(summary: Path) -> dict[str, Any]:
+    """Tables, figures and the report, as W&B shows them."""
+    wandb = load_wandb()
+    shown: dict[str, Any] = {}
+    for name in TABLES:
+        if (path := summary / f"{name}.csv").is_file():
+            table = pd.read_csv(path)
+            plain = table.astype(object).where(table.notna(), None)
+            shown[name] = wandb.Table(
+                list(plain.columns), plain.values.tolist(), allow_mixed_types=True
+            )
+    for path in sorted(summary.glob("*.png")):
+        shown[f"figures/{path.stem}"] = wandb.Image(str(path))
+    shown["report"] = wandb.Html(
+        (summary / "report.html").read_text(encoding="utf-8"), inject=False
+    )
+    return shown
+
+
+def _files(summary: Path) -> list[Path]:
+    """The summary's files; of each figure the PNG only."""
+    return [
+        p for p in sorted(summary.iterdir()) if p.is_file() and p.suffix not in (".pdf", ".svg")
+    ]
