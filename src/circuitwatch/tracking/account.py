@@ -8,6 +8,7 @@ on runs are kept offline.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -23,12 +24,16 @@ API_TIMEOUT = 30
 """Seconds that one request of the public API may take."""
 DOWN = (500, 502, 503, 504)
 """Answers of a server, or of what stands before it, that is not working."""
-REFUSED = ("401", "unauthorized", "not logged in", "authenticate", "api key")
+REFUSED = re.compile(r"\b401\b|unauthorized|not logged in|authenticat|api key", re.IGNORECASE)
 """What the messages of W&B say where it is the key that is wrong."""
 
 
 class Unreachable(OSError):
     """No server answers, or it takes no key of ours; the message says why in one line."""
+
+
+class NotUploaded(Exception):
+    """Something of a run did not reach the server; the message says why in one line."""
 
 
 class _Process:
@@ -137,7 +142,7 @@ def reason_of(error: BaseException) -> str:
     text = (str(error).strip().splitlines() or [""])[0].strip() or type(error).__name__
     key = os.environ.get("WANDB_API_KEY")
     text = text.replace(key, "…") if key else text
-    if any(word in str(error).lower() for word in REFUSED):
+    if not isinstance(error, Unreachable | NotUploaded | UserError) and REFUSED.search(str(error)):
         return f"W&B takes no key of this machine ({text}); run `wandb login`, or set WANDB_API_KEY"
     return text
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from typing import Any
 
 import numpy as np
 
-from circuitwatch.records import Cell
+from circuitwatch.records import TIMING, Cell
 from circuitwatch.tracking.account import load_wandb
 from circuitwatch.tracking.identity import metric_of
 from circuitwatch.tracking.names import logged_name
@@ -47,7 +48,8 @@ def content_of(cell: Cell) -> str:
 
 
 def artifact_of(cell: Cell, id: str, header: dict[str, Any]) -> Any:
-    """The records of a cell, and what says how they were made, as an artifact.
+    """The records of a cell as an artifact of one file, `records.zip`: what is in the cell's
+    folder, which unpacked is a cell again. The same records give the same bytes.
 
     Args:
         cell: the cell.
@@ -62,9 +64,11 @@ def artifact_of(cell: Cell, id: str, header: dict[str, Any]) -> Any:
         f"reads them",
         metadata={"content": content_of(cell)},
     )
-    for path in cell.record_files():  # immutable and uncached: else each is copied, twice
-        name = path.relative_to(cell.folder).as_posix()
-        artifact.add_file(str(path), name, policy="immutable", skip_cache=True)
-    with artifact.new_file("cell.json", encoding="utf-8") as file:
-        json.dump(header, file, indent=1, sort_keys=True)
+    with artifact.new_file("records.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        text = json.dumps(header, indent=1, sort_keys=True) + "\n"
+        archive.writestr(zipfile.ZipInfo("cell.json"), text)
+        for path in cell.record_files():
+            if path.name != TIMING:
+                name = path.relative_to(cell.folder).as_posix()
+                archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
     return artifact

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from circuitwatch.facts import Facts
 from circuitwatch.records import CheckpointRecord
-from circuitwatch.summary.figures.circuits import LANE, draw_graph, name_inputs
+from circuitwatch.summary.figures.circuits import INPUTS, LANE, draw_graph
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.tracking.rows import whole_table
 from circuitwatch.units import format_tokens
@@ -30,55 +31,46 @@ ACROSS = 4
 def heat_map(record: CheckpointRecord, facts: Facts) -> Figure:
     """The score of every head for every role, a panel a role: layers upwards, heads to the right; a
     cross marks heads above the role's threshold, a ring those of the circuit.
+
+    All panels are one picture in one axis: many axes take seconds to lay out.
     """
     heads = whole_table(record.roles)
     heads = heads[heads["head"] >= 0]
     roles = list(heads["role"].unique())
-    rows = -(-len(roles) // ACROSS) or 1
-    n_layers, n_heads = (
-        int(heads[name].max()) + 1 if len(heads) else 1 for name in ("layer", "head")
-    )
-    high = max(0.5, min(1.6, 0.16 * n_layers))
-    figure = Figure(figsize=(2 * COLUMN, rows * (high + 0.45) + 0.4), layout="constrained")
-    axes = np.ravel(figure.subplots(rows, ACROSS, squeeze=False))
-    for axis in axes:
-        axis.set_axis_off()
-    shown = None
-    for role, axis in zip(roles, axes, strict=False):
+    n_layers, n_heads = (int(heads[k].max()) + 1 if len(heads) else 1 for k in ("layer", "head"))
+    rows, gap = -(-len(roles) // ACROSS) or 1, (max(2, n_layers // 3), max(1, n_heads // 8))
+    pitch = n_layers + gap[0], n_heads + gap[1]
+    scores = np.full((rows * pitch[0], ACROSS * pitch[1]), np.nan)
+    high = max(0.6, min(1.8, 0.13 * pitch[0]))
+    figure = Figure(figsize=(2 * COLUMN, rows * high + 0.45))
+    axis = figure.add_axes((0.02, 0.02, 0.9, 0.96 - 0.3 / (rows * high + 0.45)))
+    marks: dict[str, list[tuple[int, int]]] = {"x": [], "o": []}
+    for place, role in enumerate(roles):
         of_role = heads[heads["role"] == role]
-        scores = np.full((n_layers, n_heads), np.nan)
-        scores[of_role["layer"], of_role["head"]] = of_role["score"]
-        shown = axis.imshow(scores, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="viridis")
-        marks = {
-            "x": of_role["score"] >= facts.role(role).threshold,
-            "o": of_role["in_circuit"] == True,  # noqa: E712
-        }
-        for marker, which in marks.items():
-            axis.scatter(
-                of_role.loc[which, "head"],
-                of_role.loc[which, "layer"],
-                marker=marker,
-                s=34 if marker == "x" else 12,
-                linewidths=0.7,
-                **(
-                    {"c": "white"} if marker == "x" else {"facecolors": "none", "edgecolors": "red"}
-                ),
-            )
-        axis.set_axis_on()
-        axis.set_title(facts.role(role).words, fontsize=TEXT, loc="left")
-        axis.set_xticks(_few(n_heads))
-        axis.set_yticks(_few(n_layers))
-        axis.tick_params(labelsize=TEXT - 1.5, length=2)
-    if shown is not None:
-        bar = figure.colorbar(shown, ax=list(axes), fraction=0.02, pad=0.01)
-        bar.ax.tick_params(labelsize=TEXT - 1)
-    figure.suptitle(
-        f"{_at(record)}: scores of heads (layer upwards); × above the threshold, ring: in the "
-        f"circuit",
-        fontsize=TITLE,
-        x=0.01,
-        ha="left",
-    )
+        corner = (rows - 1 - place // ACROSS) * pitch[0], (place % ACROSS) * pitch[1]
+        up = corner[0] + of_role["layer"].to_numpy(dtype=int)
+        right = corner[1] + of_role["head"].to_numpy(dtype=int)
+        scores[up, right] = of_role["score"]
+        held = (of_role["score"] >= facts.role(role).threshold).to_numpy()
+        inside = of_role["in_circuit"].eq(True).fillna(False).to_numpy(dtype=bool)
+        marks["x"] += zip(right[held], up[held], strict=True)
+        marks["o"] += zip(right[inside], up[inside], strict=True)
+        axis.text(
+            corner[1] - 0.5, corner[0] + n_layers - 0.3, facts.role(role).words, fontsize=TEXT
+        )
+    shown = axis.imshow(scores, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="viridis")
+    axis.set_ylim(-0.5, scores.shape[0] - 0.5)
+    axis.set_axis_off()
+    styles: dict[str, dict[str, Any]] = {
+        "x": {"c": "white", "s": 30, "linewidths": 0.8},
+        "o": {"facecolors": "none", "edgecolors": "red", "s": 12, "linewidths": 0.8},
+    }
+    for marker, at in marks.items():
+        axis.scatter(*np.array(at).reshape(-1, 2).T, marker=marker, **styles[marker])
+    bar = figure.colorbar(shown, cax=figure.add_axes((0.94, 0.1, 0.012, 0.7)))
+    bar.ax.tick_params(labelsize=TEXT - 1)
+    words = "heads by layer (up) and number; × above the threshold, ring: in the circuit"
+    _title(figure, f"{_at(record)}: {words}")
     return figure
 
 
@@ -86,14 +78,25 @@ def circuit_picture(record: CheckpointRecord, n_layers: int, n_heads: int) -> Fi
     """The circuit by layer, of a large one its strongest edges; none where there is none."""
     if record.mask is None or record.scores is None:
         return None
-    figure = Figure(figsize=(COLUMN, (n_layers + 2) * LANE + 0.95), layout="constrained")
-    axis = figure.subplots()
+    high = (n_layers + 2) * LANE + 0.9
+    figure = Figure(figsize=(COLUMN, high))
+    axis = figure.add_axes((0.1, 0.02, 0.88, 1 - 0.55 / high))
     edges = np.flatnonzero(record.mask)
     strengths = np.abs(record.scores).ravel()[edges]
     drawn = draw_graph(axis, edges, strengths, layers=n_layers, heads=n_heads)
     part = f", {drawn} drawn" if drawn < edges.size else ""
-    axis.set_title(f"{_at(record)}: {edges.size} edges{part}", fontsize=TITLE, loc="left")
-    name_inputs(figure)
+    _title(figure, f"{_at(record)}: {edges.size} edges{part}")
+    handles = [Line2D([], [], color=colour, lw=1.2) for colour in INPUTS.values()]
+    figure.legend(
+        handles,
+        list(INPUTS),
+        loc="upper left",
+        bbox_to_anchor=(0.0, 1 - 0.2 / high),
+        ncols=len(INPUTS),
+        fontsize=TEXT,
+        frameon=False,
+        columnspacing=0.9,
+    )
     return figure
 
 
@@ -104,8 +107,8 @@ def faithfulness_picture(record: CheckpointRecord) -> Figure | None:
     if record.curve is None or record.curve.empty:
         return None
     curve = record.curve.sort_values("edges")
-    figure = Figure(figsize=(COLUMN, 2.2), layout="constrained")
-    axis = figure.subplots()
+    figure = Figure(figsize=(COLUMN, 2.2))
+    axis = figure.add_axes((0.19, 0.19, 0.78, 0.68))
     for name, colour in (("recovery", "#0072b2"), ("faithfulness", "#d55e00")):
         some = curve[(curve["edges"] > 0) & curve[name].notna()]
         axis.plot(some["edges"], some[name], "o-", ms=3, lw=1, color=colour, label=name)
@@ -117,10 +120,10 @@ def faithfulness_picture(record: CheckpointRecord) -> Figure | None:
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set_xlabel("edges", fontsize=TEXT)
     axis.set_ylabel("share of the behaviour", fontsize=TEXT)
-    axis.set_title(f"{_at(record)}: circuits of each size", fontsize=TITLE, loc="left")
     axis.tick_params(labelsize=TEXT)
     axis.legend(fontsize=TEXT, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
+    _title(figure, f"{_at(record)}: circuits of each size")
     return figure
 
 
@@ -164,8 +167,9 @@ def as_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _few(n: int) -> range:
-    return range(0, n, max(1, -(-n // 5)))
+def _title(figure: Figure, words: str) -> None:
+    high = figure.get_figheight()
+    figure.text(0.02, 1 - 0.05 / high, words, fontsize=TITLE, va="top")
 
 
 def _at(record: CheckpointRecord) -> str:

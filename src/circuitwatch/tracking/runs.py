@@ -12,12 +12,12 @@ from typing import Any
 
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.tracking import sessions
-from circuitwatch.tracking.account import load_wandb
+from circuitwatch.tracking.account import NotUploaded, load_wandb
 from circuitwatch.tracking.answers import CONTENT, artifact_of, content_of, emergence_of
-from circuitwatch.tracking.identity import Identity, identity_of, without_paths
+from circuitwatch.tracking.identity import identity_of, without_paths
 from circuitwatch.tracking.rows import Rows, drawn_steps
 from circuitwatch.tracking.server import Held, Place
-from circuitwatch.tracking.sessions import NotUploaded, Session
+from circuitwatch.tracking.sessions import Session
 from circuitwatch.tracking.settings import TrackingConfig
 
 SLOWEST = 1e6
@@ -107,13 +107,13 @@ def start(cell: Cell, config: TrackingConfig, *, online: bool, held: Held | None
         account.Unreachable: the server does not answer, or refuses the key.
     """
     resume = held is not None and bool(held.places) and held.begins(places_of(cell))
-    identity: Identity = identity_of(cell)
     session = sessions.start(
-        identity,
+        identity_of(cell),
         cell.folder,
         online=online,
         project=config.project,
         entity=config.entity,
         resume=resume,
+        there=held.id if held is not None else "",
     )
     return CellRun(cell, session, config.pictures)

@@ -16,11 +16,10 @@ from typing import Any
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.tracking import runs, summary_run
-from circuitwatch.tracking.account import connect, reason_of
+from circuitwatch.tracking.account import NotUploaded, connect, reason_of
 from circuitwatch.tracking.answers import CONTENT, content_of
-from circuitwatch.tracking.identity import run_id, summary_id
+from circuitwatch.tracking.identity import identity_of
 from circuitwatch.tracking.server import Held, found_run, held_of
-from circuitwatch.tracking.sessions import NotUploaded
 from circuitwatch.tracking.settings import TrackingConfig
 
 WHOLE, MADE, WENT_ON, OVERWRITTEN = "whole already", "made", "gone on with", "overwritten"
@@ -97,32 +96,28 @@ def send_cell(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
 
     Raises Unreachable, NotUploaded, or what W&B raises.
     """
-    name, id = cell.folder.name, run_id(cell)
-    wanted = runs.places_of(cell)
-    held = held_of(config.project, config.entity, id, api)
-    if _is_whole(held, wanted, content_of(cell)):
-        assert held is not None
+    name, wanted, content = cell.folder.name, runs.places_of(cell), content_of(cell)
+    where, identity = (config.project, config.entity), identity_of(cell)
+    held = held_of(*where, identity, api)
+    if held is not None and _is_whole(held, wanted, content):
         return Sent(name, WHOLE, len(wanted), held.url)
     done = MADE if held is None or not held.places else OVERWRITTEN
     if held is not None and held.places and held.begins(wanted):
         done = WENT_ON
-    run_of = _send(cell, config, held)
-    held = held_of(config.project, config.entity, run_of.id, api)
-    if not _is_whole(held, wanted, content_of(cell)):
-        stale = found_run(api, config.project, config.entity, run_of.id)
-        if stale is not None:
+    for attempt in range(2):
+        _send(cell, config, held)
+        held = held_of(*where, identity, api)
+        if held is not None and _is_whole(held, wanted, content):
+            return Sent(name, done, len(wanted), held.url)
+        if not attempt and (stale := found_run(*where, identity, api)) is not None:
             stale.delete()
-        run_of = _send(cell, config, None)
-        held = held_of(config.project, config.entity, run_of.id, api)
-        if not _is_whole(held, wanted, content_of(cell)):
-            there = 0 if held is None else len(held.places)
-            raise NotUploaded(f"the server has {there} of {len(wanted)} rows, or others")
-    assert held is not None
-    return Sent(name, done, len(wanted), held.url)
+            held = None
+    there = 0 if held is None else len(held.places)
+    raise NotUploaded(f"the server has {there} of {len(wanted)} rows, or others")
 
 
-def _send(cell: Cell, config: TrackingConfig, held: Held | None) -> Any:
-    """Send a cell's rows that are missing, and what it says as a whole; the finished run."""
+def _send(cell: Cell, config: TrackingConfig, held: Held | None) -> None:
+    """Send a cell's rows that are missing, and what it says as a whole."""
     run = runs.start(cell, config, online=True, held=held)
     try:
         run.log_all()
@@ -131,7 +126,6 @@ def _send(cell: Cell, config: TrackingConfig, held: Held | None) -> Any:
         run.session.finish(failed=True)
         raise
     run.session.finish()
-    return run.session.run
 
 
 def _is_whole(held: Held | None, wanted: Sequence[tuple[int, int]], content: str) -> bool:
@@ -139,9 +133,11 @@ def _is_whole(held: Held | None, wanted: Sequence[tuple[int, int]], content: str
 
 
 def _send_summary(folder: Path, config: TrackingConfig, api: Any) -> Sent:
-    id, content = summary_id(folder.name), summary_run.content_of(folder)
-    there = found_run(api, config.project, config.entity, id)
+    content = summary_run.content_of(folder)
+    identity = summary_run.identity_of_summary(folder.name)
+    there = found_run(config.project, config.entity, identity, api)
     if there is not None and dict(there.summary_metrics or {}).get(CONTENT) == content:
         return Sent("summary", WHOLE, 1, str(there.url))
-    url = summary_run.send_summary(folder, config)
+    id = "" if there is None else str(there.id)
+    url = summary_run.send_summary(folder, config, id)
     return Sent("summary", MADE if there is None else OVERWRITTEN, 1, url)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from circuitwatch.tracking.account import API_TIMEOUT, load_wandb
+from circuitwatch.tracking.identity import Identity
+from circuitwatch.tracking.sessions import ids_of
 
 Place = tuple[int, int]
 """A row's place in the history, and the training step it is of."""
@@ -16,8 +18,9 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class Held:
-    """A run on the server: the places of its rows in their order, and its summary."""
+    """A run on the server: its id there, the places of its rows in their order, its summary."""
 
+    id: str
     places: list[Place] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     url: str = ""
@@ -27,29 +30,32 @@ class Held:
         return self.places == list(wanted[: len(self.places)])
 
 
-def held_of(project: str, entity: str | None, id: str, api: Any = None) -> Held | None:
+def held_of(project: str, entity: str | None, identity: Identity, api: Any = None) -> Held | None:
     """What the server has of a run; None where it has no such run.
 
     entity: the account's default if None. Raises what W&B raises where the server does not answer.
     """
-    wandb = load_wandb()
-    api = api or wandb.Api(timeout=API_TIMEOUT)
-    run = found_run(api, project, entity, id)
+    run = found_run(project, entity, identity, api)
     if run is None:
         return None
     rows = run.scan_history(keys=["_step", "step"], page_size=10_000)
     places = [(int(row["_step"]), int(row["step"])) for row in rows]
-    return Held(places, dict(run.summary_metrics or {}), str(run.url))
+    return Held(str(run.id), places, dict(run.summary_metrics or {}), str(run.url))
 
 
-def found_run(api: Any, project: str, entity: str | None, id: str) -> Any:
-    """A run of the public API; None where there is none, or no such project."""
-    wandb = load_wandb()
-    where = f"{entity or api.default_entity}/{project}"
+def found_run(project: str, entity: str | None, identity: Identity, api: Any = None) -> Any:
+    """A run of the public API; None where there is none, or no such project.
+
+    It may have another id than its own, if a run of that id was deleted: see `sessions.ids_of`.
+    """
+    api = api or load_wandb().Api(timeout=API_TIMEOUT)
+    path = f"{entity or api.default_entity}/{project}"
+    ids = set(ids_of(identity.id))
+    api.flush()  # it remembers what it was told before
     try:
-        run = api.run(f"{where}/{id}")
-    except (ValueError, wandb.errors.CommError) as error:
+        runs = api.runs(path, filters={"group": identity.group}, lazy=False)
+        return next((run for run in runs if run.id in ids), None)
+    except Exception as error:
         if "could not find" in str(error).lower():
             return None
         raise
-    return run

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from circuitwatch.tracking.account import Unreachable, load_wandb, reach, reason_of
+from circuitwatch.tracking.account import (
+    NotUploaded,
+    Unreachable,
+    load_wandb,
+    reach,
+    reason_of,
+)
 from circuitwatch.tracking.identity import Identity
 from circuitwatch.tracking.names import AXES, DETAIL
 
@@ -21,10 +27,8 @@ DELETED = "previously created and deleted"
 """What a server says of the id of a run that was deleted there: it can't be used again."""
 IDS = 6
 """So many times a run may have been deleted on the server before we give up."""
-
-
-class NotUploaded(Exception):
-    """Something of a run did not reach the server; the message says why."""
+_GONE: set[str] = set()
+"""Ids of deleted runs that this process has met; W&B counts them as in use."""
 
 
 class Session:
@@ -76,6 +80,7 @@ def start(
     project: str,
     entity: str | None,
     resume: bool = False,
+    there: str = "",
 ) -> Session:
     """Start a run.
 
@@ -86,6 +91,7 @@ def start(
         online: whether it goes to the server as it is made.
         project: of W&B.
         entity: of W&B; the account's default if None.
+        there: the id of the run that the server has, where it is known.
         resume: go on behind the rows that the server has; else they are overwritten.
 
     Raises:
@@ -110,18 +116,19 @@ def start(
         "settings": settings(wandb),
     }
     run = None
-    for again in range(IDS):
-        id = identity.id if not again else f"{identity.id}-{again + 1}"
+    for id in ids_of(identity.id, there):
         try:
             run = wandb.init(id=id, **options)
             break
         except Exception as error:  # W&B raises many kinds
-            if DELETED in str(error) and again + 1 < IDS:
+            if DELETED in str(error):
+                _GONE.add(id)
                 continue
             if online:
                 raise Unreachable(_why(error)) from error
             raise
-    assert run is not None
+    if run is None:
+        raise Unreachable(f"run {identity.id} was deleted there {IDS} times, and can't be made")
     for axis in AXES:
         run.define_metric(axis, hidden=axis != "tokens")
     run.define_metric(f"{DETAIL}*", step_metric="tokens", hidden=True)
@@ -129,6 +136,14 @@ def start(
     session = Session(run, online=online)
     session.last = run.step - 1 if resume else -1
     return session
+
+
+def ids_of(id: str, there: str = "") -> list[str]:
+    """The ids that a run may have, in order: its own, and others for when a run of its id was
+    deleted on the server; there: the one that the server has.
+    """
+    every = [id, *(f"{id}-{n}" for n in range(2, IDS + 1))]
+    return [there] if there else [one for one in every if one not in _GONE]
 
 
 def settings(wandb: Any) -> Any:

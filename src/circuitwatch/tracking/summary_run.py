@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 
 from circuitwatch.tracking import sessions
-from circuitwatch.tracking.account import load_wandb
+from circuitwatch.tracking.account import NotUploaded, load_wandb
 from circuitwatch.tracking.answers import CONTENT
 from circuitwatch.tracking.identity import SUMMARY, Identity, summary_id
 from circuitwatch.tracking.runs import SLOWEST
-from circuitwatch.tracking.sessions import NotUploaded
 from circuitwatch.tracking.settings import TrackingConfig
 
 TABLES = ("emergence", "scaling", "cells", "seeds")
@@ -36,13 +35,9 @@ def content_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def send_summary(folder: Path, config: TrackingConfig) -> str:
-    """Send a sweep's summary, over an earlier one.
-
-    folder: of the sweep. Returns the run's address. Raises Unreachable and NotUploaded.
-    """
-    sweep, summary = folder.name, folder / "summary"
-    identity = Identity(
+def identity_of_summary(sweep: str) -> Identity:
+    """What the summary run of a sweep is called."""
+    return Identity(
         id=summary_id(sweep),
         name=f"{sweep} summary",
         group=sweep,
@@ -51,8 +46,26 @@ def send_summary(folder: Path, config: TrackingConfig) -> str:
         notes=f"When each curve of the sweep {sweep} emerged, and how that changes with size",
         config={"sweep": sweep, "job_type": SUMMARY},
     )
+
+
+def send_summary(folder: Path, config: TrackingConfig, there: str = "") -> str:
+    """Send a sweep's summary, over an earlier one.
+
+    Args:
+        folder: of the sweep.
+        config: the project and entity.
+        there: the id of the run that the server has.
+
+    Returns:
+        the run's address.
+
+    Raises:
+        Unreachable: the server does not answer.
+        NotUploaded: not all reached it.
+    """
+    summary, identity = folder / "summary", identity_of_summary(folder.name)
     session = sessions.start(
-        identity, folder, online=True, project=config.project, entity=config.entity
+        identity, folder, online=True, project=config.project, entity=config.entity, there=there
     )
     url = session.url
     try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.tracking.account import (
+    NotUploaded,
     Unreachable,
     reach,
     reason_of,
@@ -63,7 +64,6 @@ class Tracker:
         if self._run is None:
             return
         run, self._run = self._run, None
-        from circuitwatch.tracking.sessions import NotUploaded
 
         try:
             run.session.finish(failed=failed)
@@ -89,13 +89,14 @@ class Tracker:
 
     def _start(self) -> None:
         from circuitwatch.tracking import runs
-        from circuitwatch.tracking.identity import run_id
+        from circuitwatch.tracking.identity import identity_of
         from circuitwatch.tracking.server import held_of
 
         online, held = self.mode == "online", None
         if online and self._cell.steps_done():
             try:
-                held = held_of(self._config.project, self._config.entity, run_id(self._cell))
+                where = self._config.project, self._config.entity
+                held = held_of(*where, identity_of(self._cell))
             except Exception as error:  # W&B raises many kinds
                 raise Unreachable(reason_of(error)) from error
         self._run = runs.start(self._cell, self._config, online=online, held=held)
