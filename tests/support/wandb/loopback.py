@@ -1,0 +1,74 @@
+"""An HTTP server on 127.0.0.1 that can be closed: connections that stand open are ended, and the
+threads that served them are joined, so that nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class LoopbackServer(ThreadingHTTPServer):
+    """Serves on a free port from the start until `close`."""
+
+    daemon_threads = False
+    request_queue_size = 64
+
+    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+        self.closing = threading.Event()
+        self._open: set[socket.socket] = set()
+        self._guard = threading.Lock()
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._guard:
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._guard:
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no error worth telling."""
+
+    def close(self) -> None:
+        """End all; a second time does nothing."""
+        if self.closing.is_set():
+            return
+        self.closing.set()
+        self.shutdown()
+        self._thread.join()
+        with self._guard:
+            for one in self._open:
+                end(one)
+        self.server_close()
+
+
+def end(connection: socket.socket) -> None:
+    """Wake whoever reads from a connection: there is nothing more to come."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def body(handler: BaseHTTPRequestHandler) -> bytes:
+    """What came with a request, be its length known or in chunks."""
+    if "chunked" not in handler.headers.get("transfer-encoding", ""):
+        return handler.rfile.read(int(handler.headers.get("content-length") or 0))
+    parts = []
+    while length := int(handler.rfile.readline().split(b";")[0], 16):
+        parts.append(handler.rfile.read(length))
+        handler.rfile.readline()
+    while handler.rfile.readline().strip():
+        pass
+    return b"".join(parts)
