@@ -6,6 +6,7 @@ what the stand-in can't answer is noticed rather than made up.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -78,9 +79,26 @@ def answer(document: Document, variables: dict[str, Any], roots: dict[str, Node]
             return fields(value, selections)
         if isinstance(value, list):
             return [whole(inner, selections) for inner in value]
-        return value
+        return plain(value)
 
     return fields(roots[document.kind], document.selections)
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON has it: what is no number is its name, as W&B answers it."""
+    match value:
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        case dict():
+            return {key: plain(inner) for key, inner in value.items()}
+        case list():
+            return [plain(inner) for inner in value]
+    return value
+
+
+def problem(message: str) -> dict[str, Any]:
+    """What stands in the place of an answer."""
+    return {"data": None, "errors": [{"message": message, "path": []}]}
 
 
 def page(

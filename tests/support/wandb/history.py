@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from support.wandb.store import StoredRun, now
@@ -61,15 +62,17 @@ def thinned(items: list[Any], number: int | None) -> list[Any]:
 
 
 def sampled(run: StoredRun, spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows that have all keys of a spec, only these keys, no more than its `samples`."""
+    """The rows that have all keys of a spec, only these keys, no more than its `samples`; from its
+    `minStep` to its `maxStep`, which here is the last.
+    """
     keys = spec.get("keys") or []
-    first, end = spec.get("minStep"), spec.get("maxStep")
+    first, last = spec.get("minStep"), spec.get("maxStep")
     rows = [
         {key: row[key] for key in keys} if keys else row
         for row in run.rows()
         if all(key in row for key in keys)
         and (first is None or row.get("_step", 0) >= first)
-        and (end is None or row.get("_step", 0) < end)
+        and (last is None or row.get("_step", 0) <= last)
     ]
     return thinned(rows, spec.get("samples"))
 
@@ -92,7 +95,7 @@ def keys(run: StoredRun) -> dict[str, Any]:
                     break
             else:
                 counts.append({"type": kind, "count": 1})
-            if kind == "number":
+            if kind == "number" and math.isfinite(value):
                 one["monotonic"] &= value >= one["previousValue"]
                 one["previousValue"] = value
     return {"lastStep": last_step, "sets": [], "keys": told}

@@ -12,13 +12,13 @@ from typing import Any
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Serves on a free port from the start until `close`."""
+    """Serves from the start until `close`, on a free port unless one is given."""
 
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
+    def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), handler)
         self.closing = threading.Event()
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from support.wandb import artifacts, history, views
 from support.wandb.artifacts import ServerArtifact
-from support.wandb.graphql import Refusal, Unknown, answer
+from support.wandb.graphql import Refusal, Unknown, answer, problem
 from support.wandb.language import SyntaxProblem, parse
 from support.wandb.loopback import LoopbackServer, body
 from support.wandb.schema import mutation_root, query_root
@@ -196,14 +196,14 @@ class _Handler(BaseHTTPRequestHandler):
                     "mutation": mutation_root(self.wandb.store, url),
                 }
                 status, result = 200, {"data": answer(document, variables, roots)}
-            except (Unknown, SyntaxProblem) as problem:
-                self.wandb.unknown.append(f"{operation}: {problem}")
-                status, result = 400, _errors(str(problem))
+            except (Unknown, SyntaxProblem) as odd:
+                self.wandb.unknown.append(f"{operation}: {odd}")
+                status, result = 400, problem(str(odd))
             except Refusal as refusal:
-                status, result = refusal.status, _errors(refusal.message)
+                status, result = refusal.status, problem(refusal.message)
             except Exception as error:
                 self.wandb.unknown.append(f"{operation}: {traceback.format_exc()}")
-                status, result = 400, _errors(repr(error))
+                status, result = 400, problem(repr(error))
         self._json(status, result)
 
     def _stream(self, path: str, request: dict[str, Any]) -> None:
@@ -233,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
         sent = self.headers.get("authorization", "").removeprefix("Basic ")
         if base64.b64decode(sent) == f"api:{self.wandb.key}".encode():
             return True
-        self._json(401, _errors("user is not logged in", code="PERMISSION_ERROR"))
+        self._json(401, problem("user is not logged in"))
         return False
 
     def _nothing(self) -> None:
@@ -255,8 +255,3 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def _errors(message: str, **extensions: str) -> dict[str, Any]:
-    error: dict[str, Any] = {"message": message, "path": []}
-    return {"data": None, "errors": [error | ({"extensions": extensions} if extensions else {})]}
