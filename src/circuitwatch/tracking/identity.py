@@ -56,8 +56,8 @@ def summary_id(sweep: str) -> str:
 
 
 def sweep_of(cell: Cell) -> str:
-    """The sweep that a cell is of."""
-    return str(cell.header["config"].get("sweep", ""))
+    """The sweep that a cell is of: as its configuration says, else by its folder."""
+    return str(cell.header["config"].get("sweep") or cell.folder.absolute().parents[2].name)
 
 
 def is_summary(config: Mapping[str, Any]) -> bool:

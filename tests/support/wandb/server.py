@@ -174,6 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
                 case ["storage", "manifests", artifact_id]:
                     artifact = store.artifact(artifact_id)
                     found = artifact.manifest if artifact else None
+                case [""]:
+                    found = b"a page"
                 case _:
                     self._nothing()
                     return
