@@ -29,9 +29,8 @@ def chosen(runs: list[StoredRun], filters: str | None, order: str | None) -> lis
     """The runs that a filter (JSON) lets through, in an order such as `-created_at`."""
     wanted = json.loads(filters) if filters else {}
     kept = [run for run in runs if matches(run, wanted)]
-    for part in reversed((order or "+created_at").split(",")):
-        kept.sort(key=lambda run, part=part: _rank(run, part), reverse=part.startswith("-"))
-    return kept
+    by = order or "+created_at"
+    return sorted(kept, key=lambda run: _rank(run, by), reverse=by.startswith("-"))
 
 
 def matches(run: StoredRun, wanted: dict[str, Any]) -> bool:

@@ -43,6 +43,7 @@ class FaultProxy:
         self.delay = 1.0
         self.requests: list[tuple[str, str]] = []
         self._lock = threading.Lock()
+        self._released = 0
         self._http: LoopbackServer | None = None
         self._port = 0
 
@@ -67,6 +68,10 @@ class FaultProxy:
         """Close the port and all connections, as if the server died."""
         if self._http is not None:
             self._http.close()
+
+    def release(self) -> None:
+        """End the connections of the requests that hang now."""
+        self._released += 1
 
     @property
     def url(self) -> str:
@@ -172,12 +177,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _wait(self) -> None:
-        """Answer nothing until the client or the proxy goes."""
-        while not self.server.closing.is_set():
+        """Answer nothing until the client or the proxy goes, or the request is released."""
+        before = self.proxy._released
+        while not self.server.closing.is_set() and self.proxy._released == before:
             ready, _, _ = select.select([self.connection], [], [], 0.05)
             if ready and not self.connection.recv(1, socket.MSG_PEEK):
                 break
-        self.close_connection = True
+        if self.proxy._released == before:
+            self.close_connection = True
+        else:
+            self._reset()
 
     def log_message(self, *_: object) -> None:
         pass

@@ -7,18 +7,23 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from support.wandb import history
+from support.wandb.artifact_nodes import artifact_node
 from support.wandb.graphql import Node, Refusal, page
-from support.wandb.store import Project, Store, StoredRun, now, opaque
+from support.wandb.store import Project, Store, StoredArtifact, StoredRun, now, opaque, output_line
+
+if TYPE_CHECKING:
+    from support.wandb.world import World
 
 
-def run_node(run: StoredRun, url: str, project: Callable[[], Node], store: Store) -> Node:
-    """A run; `url` is how the client names this server."""
-    from support.wandb.artifacts import artifact_node
+def run_node(run: StoredRun, world: World) -> Node:
+    """A run."""
+    store = world.store
 
     def files(
         names: list[str] | None = None,
@@ -29,7 +34,7 @@ def run_node(run: StoredRun, url: str, project: Callable[[], Node], store: Store
         kept = [name for name in sorted(run.files) if not names or name in names]
         if pattern:
             kept = [name for name in kept if _like(name, pattern)]
-        return page([_file_node(run, name, url) for name in kept], first, after)
+        return page([_file_node(run, name, world) for name in kept], first, after)
 
     def lines(
         samples: int | None = None, minStep: int | None = None, maxStep: int | None = None
@@ -39,7 +44,7 @@ def run_node(run: StoredRun, url: str, project: Callable[[], Node], store: Store
     def artifacts(used: bool) -> Callable[..., Node]:
         def listed(after: str | None = None, first: int | None = None) -> Node:
             every = run.used if used else logged(run, store)
-            return page([artifact_node(one, url, store) for one in every], first, after)
+            return page([artifact_node(one, world) for one in every], first, after)
 
         return listed
 
@@ -49,10 +54,7 @@ def run_node(run: StoredRun, url: str, project: Callable[[], Node], store: Store
         last: int | None = None,
         useImprovedPagination: bool = False,
     ) -> Node:
-        nodes = [
-            Node("LogLine", number=number, timestamp=run.heartbeat, level="", label="", line=line)
-            for number, line in enumerate(run.output)
-        ]
+        nodes = [_log_line(number, line) for number, line in enumerate(run.output)]
         return page(nodes[-last:] if last else nodes, first, after)
 
     return Node(
@@ -61,7 +63,7 @@ def run_node(run: StoredRun, url: str, project: Callable[[], Node], store: Store
         name=run.id,
         displayName=run.display_name,
         projectId=str(store.made_project(run.project, run.entity).number),
-        project=project,
+        project=lambda: world.project(store.made_project(run.project, run.entity)),
         tags=run.tags,
         sweepName=None,
         state=run.state,
@@ -102,7 +104,7 @@ def run_node(run: StoredRun, url: str, project: Callable[[], Node], store: Store
     )
 
 
-def logged(run: StoredRun, store: Store) -> list[Any]:
+def logged(run: StoredRun, store: Store) -> list[StoredArtifact]:
     """The committed artifacts that a run logged."""
     project = store.made_project(run.project, run.entity)
     every = [one for sequence in project.sequences.values() for one in sequence.committed()]
@@ -120,7 +122,8 @@ def upsert(store: Store, given: dict[str, Any]) -> tuple[StoredRun, bool]:
         project = store.made_project(given.get("modelName"), given.get("entityName"))
         name = given.get("name") or f"run{next(store.numbers)}"
         run, inserted = _named(store, project, name)
-        run.state = given.get("state") or "running"
+        if inserted or given.get("program") is not None:  # not a change of a run under way
+            run.state = given.get("state") or "running"
     for key, attribute in _CHANGES.items():
         if given.get(key) is not None:
             setattr(run, attribute, given[key])
@@ -160,16 +163,16 @@ def _named(store: Store, project: Project, name: str) -> tuple[StoredRun, bool]:
     return run, True
 
 
-def file_url(run: StoredRun, name: str, url: str) -> str:
+def file_url(run: StoredRun, name: str, world: World) -> str:
     """Where a run's file is put and read."""
-    return f"{url}/files/" + "/".join(
+    return f"{world.url}/files/" + "/".join(
         quote(part) for part in (run.entity, run.project, run.id, name)
     )
 
 
-def _file_node(run: StoredRun, name: str, url: str) -> Node:
+def _file_node(run: StoredRun, name: str, world: World) -> Node:
     content = run.files[name]
-    where = file_url(run, name, url)
+    where = file_url(run, name, world)
     return Node(
         "File",
         id=opaque(f"File:{run.id}:{name}"),
@@ -183,10 +186,21 @@ def _file_node(run: StoredRun, name: str, url: str) -> Node:
     )
 
 
+def _log_line(number: int, line: str) -> Node:
+    """A line of output; the client sends it as JSON, with when it came and from where."""
+    told = output_line(line)
+    return Node(
+        "LogLine",
+        number=number,
+        timestamp=told.get("ts"),
+        level=told.get("level", "info"),
+        label=told.get("label", ""),
+        line=told["content"],
+    )
+
+
 def _like(name: str, pattern: str) -> bool:
     """SQL's LIKE: `%` is any text, `_` any character."""
-    import re
-
     parts = {"%": ".*", "_": "."}
     return bool(re.fullmatch("".join(parts.get(one, re.escape(one)) for one in pattern), name))
 

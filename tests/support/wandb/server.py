@@ -20,8 +20,8 @@ from support.wandb.artifacts import ServerArtifact
 from support.wandb.graphql import Refusal, Unknown, answer, problem
 from support.wandb.language import SyntaxProblem, parse
 from support.wandb.loopback import LoopbackServer, body
-from support.wandb.schema import mutation_root, query_root
 from support.wandb.store import ServerRun, Store, now
+from support.wandb.world import World
 
 ENTITY = "tester"
 
@@ -192,12 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
                 document = parse(request["query"])
                 operation = document.name or document.selections[0].name
                 self.wandb._note(operation, variables)
-                url = f"http://{self.headers['host']}"
-                roots = {
-                    "query": query_root(self.wandb.store, url),
-                    "mutation": mutation_root(self.wandb.store, url),
-                }
-                status, result = 200, {"data": answer(document, variables, roots)}
+                world = World(self.wandb.store, f"http://{self.headers['host']}")
+                status, result = 200, {"data": answer(document, variables, world.roots())}
             except (Unknown, SyntaxProblem) as odd:
                 self.wandb.unknown.append(f"{operation}: {odd}")
                 status, result = 400, problem(str(odd))

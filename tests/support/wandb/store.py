@@ -31,6 +31,7 @@ class ServerRun:
     rows: list[dict[str, Any]]
     files: dict[str, bytes]
     output: list[str]
+    alerts: list[dict[str, Any]]
     deleted: bool
 
 
@@ -100,7 +101,8 @@ class StoredRun:
             summary=self.summary,
             rows=self.rows(),
             files=dict(self.files),
-            output=list(self.output),
+            output=[output_line(line)["content"] for line in self.output],
+            alerts=list(self.alerts),
             deleted=self.deleted,
         )
 
@@ -226,3 +228,12 @@ def now() -> str:
 def opaque(text: str) -> str:
     """An id as W&B's are: base64 of what it is of."""
     return base64.b64encode(text.encode()).decode()
+
+
+def output_line(line: str) -> dict[str, Any]:
+    """What a line of output says (`content`) and what the client tells with it, if it does."""
+    try:
+        told = json.loads(line)
+    except ValueError:
+        told = None
+    return told if isinstance(told, dict) and "content" in told else {"content": line}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from support.wandb.graphql import Node, Refusal, page
 from support.wandb.store import Store, now, opaque
+
+if TYPE_CHECKING:
+    from support.wandb.world import World
 
 
 def upsert(store: Store, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
@@ -62,12 +65,11 @@ def delete(store: Store, id: str) -> bool:
     return view is not None
 
 
-def view_node(view: dict[str, Any], store: Store, url: str) -> Node:
+def view_node(view: dict[str, Any], world: World) -> Node:
     """A saved view."""
-    from support.wandb.schema import project_node
 
     def project() -> Node:
-        return project_node(store.made_project(view["project"], view["entity"]), url, store)
+        return world.project(world.store.made_project(view["project"], view["entity"]))
 
     user = Node("User", username=view["entity"], name=view["entity"], photoUrl=None, email="")
     shown = {key: value for key, value in view.items() if key not in ("entity", "project")}
@@ -76,8 +78,7 @@ def view_node(view: dict[str, Any], store: Store, url: str) -> Node:
 
 def views_page(
     views: list[dict[str, Any]],
-    store: Store,
-    url: str,
+    world: World,
     kind: str,
     name: str | None,
     first: int | None,
@@ -85,4 +86,4 @@ def views_page(
 ) -> Node:
     """The views of a type, and of a name if one is asked for."""
     kept = [view for view in views if view["type"] == kind and name in (None, view["name"])]
-    return page([view_node(view, store, url) for view in kept], first, after)
+    return page([view_node(view, world) for view in kept], first, after)
