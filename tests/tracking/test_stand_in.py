@@ -343,7 +343,7 @@ for path in ("p/r1", "p/never"):
     except wandb.CommError as error:
         print(error)
 print(len(api.runs("p")))
-wandb.init(project="p", id="r1", settings=wandb.Settings(init_timeout=2))
+wandb.init(project="p", id="r1", settings=wandb.Settings(init_timeout=4))
 """
     said = run(script, server.url, tmp_path, fails=True)
     assert said.splitlines()[:6] == [
@@ -511,6 +511,7 @@ run.finish()
         proxy.mode, proxy.only, proxy.times = "lost", "file_stream", 1
         run(script, proxy.url, tmp_path)
         assert len(proxy.met()) == 1
+    assert proxy.errors == []
     assert _steps(server, "r") == list(range(20))
     assert server.run("p", "r").state == "finished"
 

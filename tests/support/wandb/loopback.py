@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import threading
+import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,6 +22,7 @@ class LoopbackServer(ThreadingHTTPServer):
     def __init__(self, handler: type[BaseHTTPRequestHandler], port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), handler)
         self.closing = threading.Event()
+        self.errors: list[str] = []
         self._open: set[socket.socket] = set()
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
@@ -40,7 +43,9 @@ class LoopbackServer(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is no error worth telling."""
+        """Remember what went wrong, unless it is that the client went away."""
+        if not isinstance(sys.exception(), OSError):
+            self.errors.append(traceback.format_exc())
 
     def close(self) -> None:
         """End all; a second time does nothing."""
@@ -64,11 +69,25 @@ def end(connection: socket.socket) -> None:
 def body(handler: BaseHTTPRequestHandler) -> bytes:
     """What came with a request, be its length known or in chunks."""
     if "chunked" not in handler.headers.get("transfer-encoding", ""):
-        return handler.rfile.read(int(handler.headers.get("content-length") or 0))
+        return _exactly(handler, int(handler.headers.get("content-length") or 0))
     parts = []
-    while length := int(handler.rfile.readline().split(b";")[0], 16):
-        parts.append(handler.rfile.read(length))
-        handler.rfile.readline()
-    while handler.rfile.readline().strip():
+    while length := int(_line(handler).split(b";")[0], 16):
+        parts.append(_exactly(handler, length))
+        _line(handler)
+    while _line(handler).strip():
         pass
     return b"".join(parts)
+
+
+def _exactly(handler: BaseHTTPRequestHandler, length: int) -> bytes:
+    content = handler.rfile.read(length)
+    if len(content) < length:
+        raise ConnectionAbortedError("the client went away in the middle of a request")
+    return content
+
+
+def _line(handler: BaseHTTPRequestHandler) -> bytes:
+    line = handler.rfile.readline()
+    if not line:
+        raise ConnectionAbortedError("the client went away in the middle of a request")
+    return line

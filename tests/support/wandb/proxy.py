@@ -32,6 +32,9 @@ class FaultProxy:
     connection instead of the answer. `only` is what it applies to: `graphql`, `file_stream`,
     `files` (what is put and got), or one GraphQL operation by its name. It begins when `after` more
     of these requests have passed, and with `times` it ends after so many.
+
+    Requests that hang do so until the client gives up, also when the mode is another by then, as
+    with a network that swallows them; `release` resets their connections.
     """
 
     def __init__(self, target: str) -> None:
@@ -42,6 +45,7 @@ class FaultProxy:
         self.times: int | None = None
         self.delay = 1.0
         self.requests: list[tuple[str, str]] = []
+        self.errors: list[str] = []
         self._lock = threading.Lock()
         self._released = 0
         self._http: LoopbackServer | None = None
@@ -62,6 +66,7 @@ class FaultProxy:
     def start(self) -> None:
         """Open the port: a free one, or the one it had before it was stopped."""
         self._http = LoopbackServer(type("Handler", (_Handler,), {"proxy": self}), self._port)
+        self._http.errors = self.errors
         self._port = self._http.server_address[1]
 
     def stop(self) -> None:

@@ -54,6 +54,7 @@ class WandbServer:
 
     def __enter__(self) -> WandbServer:
         self._http = LoopbackServer(type("Handler", (_Handler,), {"wandb": self}))
+        self._http.errors = self.unknown
         return self
 
     def __exit__(
