@@ -251,10 +251,11 @@ def test_a_run_that_somebody_deleted_is_made_once_more(
 
 FAULTS = {
     "dead at the start": "can't be reached",
-    "dying": "not all of the run was uploaded",
+    "dying": "did not take the records' artifact in time",
     "500": "answers with error 500",
     "hang": "can't be reached",
     "hanging later": "not all of the run was uploaded",
+    "refusing later": "did not take the records' artifact in time",
     "401": "takes no key of this machine",
     "slow": "",
 }
@@ -277,7 +278,9 @@ def test_a_bad_server_costs_a_line_and_bounded_time(
         elif fault == "hanging later":
             proxy.mode, proxy.only = "hang", "file_stream"
         elif fault == "dying":
-            proxy.mode, proxy.only, proxy.after = "refuse", None, 6
+            proxy.mode, proxy.after = "refuse", 6
+        elif fault == "refusing later":
+            proxy.mode, proxy.after = "401", 8
         times, said = replay(source, folder, proxy.url, pause=0.05)
     cell = Cell.open(folder)
     assert cell.is_done() and len(cell.steps_done()) == 27

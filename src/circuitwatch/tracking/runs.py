@@ -106,14 +106,16 @@ def start(cell: Cell, config: TrackingConfig, *, online: bool, held: Held | None
     Raises:
         account.Unreachable: the server does not answer, or refuses the key.
     """
-    resume = held is not None and bool(held.places) and held.begins(places_of(cell))
+    after = None
+    if held is not None and held.places and held.begins(places_of(cell)):
+        after = held.places[-1][0]
     session = sessions.start(
         identity_of(cell),
         cell.folder,
         online=online,
         project=config.project,
         entity=config.entity,
-        resume=resume,
+        after=after,
         there=held.id if held is not None else "",
     )
     return CellRun(cell, session, config.pictures)

@@ -16,6 +16,10 @@ Place = tuple[int, int]
 """A row's place in the history, and the training step it is of."""
 
 
+MOST_ROWS = 10_000
+"""More checkpoints than any model has."""
+
+
 @dataclass(frozen=True)
 class Held:
     """A run on the server: its id there, the places of its rows in their order, its summary."""
@@ -38,7 +42,8 @@ def held_of(project: str, entity: str | None, identity: Identity, api: Any = Non
     run = found_run(project, entity, identity, api)
     if run is None:
         return None
-    rows = run.scan_history(keys=["_step", "step"], page_size=10_000)
+    # `scan_history` would hide rows that are there twice.
+    rows = run.history(keys=["step"], samples=MOST_ROWS, pandas=False)
     places = [(int(row["_step"]), int(row["step"])) for row in rows]
     return Held(str(run.id), places, dict(run.summary_metrics or {}), str(run.url))
 

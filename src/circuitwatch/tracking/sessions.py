@@ -5,6 +5,7 @@ bounded time whatever the server does.
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -60,16 +61,26 @@ class Session:
 
     def finish(self, *, failed: bool = False) -> None:
         """Send what is left and end the run. Raises NotUploaded where that did not succeed within
-        FINISH_TIMEOUT.
+        FINISH_TIMEOUT, or about that.
+
+        W&B keeps to its own time-out only where nothing but rows is left to send; what it tries to
+        say to a dead server otherwise can take half a minute more (0.31), which is not waited for.
         """
-        try:
-            self.run.finish(exit_code=int(failed))
-        except Exception as error:  # W&B raises many kinds
-            raise NotUploaded(
-                "the server did not take it in time"
-                if isinstance(error, TimeoutError)
-                else reason_of(error)
-            ) from error
+        problems: list[BaseException] = []
+
+        def finish() -> None:
+            try:
+                self.run.finish(exit_code=int(failed))
+            except BaseException as error:  # W&B raises many kinds
+                problems.append(error)
+
+        ending = threading.Thread(target=finish, daemon=True)
+        ending.start()
+        ending.join(1.5 * FINISH_TIMEOUT)
+        if ending.is_alive() or any(isinstance(error, TimeoutError) for error in problems):
+            raise NotUploaded("the server did not take it in time")
+        if problems:
+            raise NotUploaded(reason_of(problems[0])) from problems[0]
 
 
 def start(
@@ -79,7 +90,7 @@ def start(
     online: bool,
     project: str,
     entity: str | None,
-    resume: bool = False,
+    after: int | None = None,
     there: str = "",
 ) -> Session:
     """Start a run.
@@ -92,7 +103,8 @@ def start(
         project: of W&B.
         entity: of W&B; the account's default if None.
         there: the id of the run that the server has, where it is known.
-        resume: go on behind the rows that the server has; else they are overwritten.
+        after: go on behind the row of this place, the last that the server has; None: they are
+            overwritten.
 
     Raises:
         Unreachable: the server does not answer, or not in time, or refuses the key.
@@ -112,7 +124,7 @@ def start(
         "tags": identity.tags,
         "notes": identity.notes,
         "config": identity.config,
-        "resume": "allow" if resume else None,
+        "resume": None if after is None else "allow",
         "settings": settings(wandb),
     }
     run = None
@@ -134,7 +146,7 @@ def start(
     run.define_metric(f"{DETAIL}*", step_metric="tokens", hidden=True)
     run.define_metric("*", step_metric="tokens")
     session = Session(run, online=online)
-    session.last = run.step - 1 if resume else -1
+    session.last = -1 if after is None else after
     return session
 
 

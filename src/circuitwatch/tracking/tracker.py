@@ -22,6 +22,7 @@ from circuitwatch.tracking.settings import TrackingConfig
 
 if TYPE_CHECKING:
     from circuitwatch.tracking.runs import CellRun
+    from circuitwatch.tracking.server import Held
 
 
 class Tracker:
@@ -68,12 +69,34 @@ class Tracker:
         try:
             run.session.finish(failed=failed)
         except NotUploaded as error:
-            say(f"W&B: not all of the run was uploaded ({error}); {self._later}")
+            self._not_uploaded(str(error))
             return
-        if self._out_of_order:
+        if self.mode == "online" and not self._out_of_order and not self._is_there():
+            self._not_uploaded("the server has not all of its rows")
+        elif self._out_of_order:
             say(f"W&B: some rows came out of order and are not there; {self._later}")
         elif self.mode == "offline":
             say(f"W&B: run kept offline; `wandb sync {run.session.folder}` or {self._later}")
+
+    def _is_there(self) -> bool:
+        """Whether the server has all rows: W&B says nothing of those that it refuses."""
+        from circuitwatch.tracking.runs import places_of
+
+        try:
+            held = self._held()
+        except Exception:  # W&B raises many kinds
+            return False
+        return held is not None and held.places == places_of(self._cell)
+
+    def _held(self) -> Held | None:
+        from circuitwatch.tracking.identity import identity_of
+        from circuitwatch.tracking.server import held_of
+
+        return held_of(self._config.project, self._config.entity, identity_of(self._cell))
+
+    def _not_uploaded(self, why: str) -> None:
+        stay_offline(why)
+        say(f"W&B: not all of the run was uploaded ({why}); {self._later}")
 
     def _start_online(self) -> None:
         """Start online, or find out that it must be offline, for this and later cells."""
@@ -89,14 +112,11 @@ class Tracker:
 
     def _start(self) -> None:
         from circuitwatch.tracking import runs
-        from circuitwatch.tracking.identity import identity_of
-        from circuitwatch.tracking.server import held_of
 
         online, held = self.mode == "online", None
         if online and self._cell.steps_done():
             try:
-                where = self._config.project, self._config.entity
-                held = held_of(*where, identity_of(self._cell))
+                held = self._held()
             except Exception as error:  # W&B raises many kinds
                 raise Unreachable(reason_of(error)) from error
         self._run = runs.start(self._cell, self._config, online=online, held=held)
@@ -116,6 +136,8 @@ class Tracker:
 
     def _failed(self, error: Exception) -> None:
         run, self._run = self._run, None
+        if isinstance(error, NotUploaded):
+            stay_offline(str(error))
         say(f"W&B: {reason_of(error)}; tracking stopped, records go on; {self._later}")
         if run is not None:
             with contextlib.suppress(Exception):  # said already
