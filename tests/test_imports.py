@@ -22,7 +22,9 @@ LAYERS = (
     {"config"},
     {"analysis"},
     {"monitor", "api"},
-    {"transfer"},
+    {"transfer", "live"},
+    {"watcher"},
+    {"callback"},
     {"cli", "__main__", "__init__"},
 )
 """From the bottom up: a part imports its own layer and those below."""

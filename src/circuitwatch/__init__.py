@@ -5,6 +5,7 @@ over a model's checkpoints.
 
     cw.open("multirun/demo").emergence.frame()   what a sweep found
     model = cw.load_model("path/step1000")       one checkpoint, to look at by hand
+    cw.callback.CircuitwatchCallback(["ioi"])    for a Trainer: a training watched live
 
 Names are imported when they are first used: importing this imports no torch.
 """
@@ -15,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from circuitwatch import callback
     from circuitwatch.api import (
         Circuit,
         Model,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from circuitwatch.results import Results, open
     from circuitwatch.summary.statistics.emergence import fit_emergence
     from circuitwatch.tasks import own_task
+    from circuitwatch.watcher import Watcher
 
 __version__ = "0.1.0"
 __all__ = [
@@ -45,7 +48,9 @@ __all__ = [
     "Task",
     "TaskMetric",
     "UserError",
+    "Watcher",
     "add",
+    "callback",
     "edge_scores",
     "find_circuit",
     "fit_emergence",
@@ -68,12 +73,16 @@ _MODULES = {
     "circuitwatch.results": "Results open",
     "circuitwatch.summary.statistics.emergence": "fit_emergence",
     "circuitwatch.tasks": "own_task",
+    "circuitwatch.watcher": "Watcher",
 }
+_SUBMODULES = ("callback",)
 _WHERE = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, imported from where it is."""
+    """A public name, imported from where it is; or a public module, `circuitwatch.callback`."""
+    if name in _SUBMODULES:
+        return importlib.import_module(f"circuitwatch.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'circuitwatch' has no attribute {name!r}")
     return getattr(importlib.import_module(_WHERE[name]), name)

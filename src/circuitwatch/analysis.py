@@ -9,7 +9,7 @@ all this is called in the record is in `scalars`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from circuitwatch.algorithms import Findings, check_previous_tokens, confirm_roles, unconfirmed
+from circuitwatch.algorithms import (
+    Findings,
+    check_previous_tokens,
+    confirm_roles,
+    observed,
+    unconfirmed,
+)
 from circuitwatch.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.catalogue import BELOW_ZERO
 from circuitwatch.checkpoints.loading import load_model, weights_sha256
@@ -41,7 +47,7 @@ from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.quantities import quantity_scalars
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
-from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, CheckpointRecord, Scalar
+from circuitwatch.records import DUPLICATE_OF, NOT_ASKED, PREFIX_REMOVED, CheckpointRecord, Scalar
 from circuitwatch.scalars import (
     as_recorded,
     circuit_scalars,
@@ -72,6 +78,22 @@ class Subject:
     def longest_input(self) -> int:
         """Tokens of the longest input that a model gets in this cell."""
         return max(self.prompts.clean.shape[1], self.probes.inputs.longest)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is measured of a checkpoint whatever the task: the roles of its heads, and quantities of
+    the model such as its loss.
+    """
+
+    roles: RoleScores
+    scalars: dict[str, Scalar]
+
+    @classmethod
+    def of(cls, model: Transformer, probes: RoleProbes) -> Seen:
+        """Measure them."""
+        measuring = probes.at(model)
+        return cls(role_scores(measuring, probes), quantity_scalars(measuring))
 
 
 @dataclass(frozen=True)
@@ -112,8 +134,43 @@ def analyse_checkpoint(
         on_prefix=prefixes.append,
     )
     say("heads")
-    measuring = subject.probes.at(model)
-    roles, measured = role_scores(measuring, subject.probes), quantity_scalars(measuring)
+    seen = Seen.of(model, subject.probes)
+    weights: dict[str, Scalar] = {"weights/sha256": weights_sha256(folder)}
+    if duplicate_of:
+        weights[DUPLICATE_OF] = duplicate_of
+    if prefixes:
+        weights[PREFIX_REMOVED] = prefixes[0]
+    return analyse_model(checkpoint, model, seen, weights, subject, previous, say)
+
+
+def analyse_model(
+    checkpoint: Checkpoint,
+    model: Transformer,
+    seen: Seen,
+    weights: Mapping[str, Scalar],
+    subject: Subject,
+    previous: CheckpointRecord | None,
+    say: Say,
+    *,
+    circuits: bool = True,
+) -> CheckpointRecord:
+    """Everything about a model that is loaded.
+
+    Args:
+        checkpoint: Which one it is.
+        model: The model.
+        seen: What was measured of it whatever the task.
+        weights: What the record says of its weights.
+        subject: What is looked at.
+        previous: The last record before it that has a circuit.
+        say: Told what is being done.
+        circuits: Whether the circuit, and by path patching what heads do in it, is looked for; if
+            not, the record has the behaviour, and roles as they are seen without the task.
+
+    Returns:
+        Its record.
+    """
+    config = subject.config
     planned = planned_for(
         model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit)
     )
@@ -121,15 +178,16 @@ def analyse_checkpoint(
         lambda size: behaviour_circuit_and_parts(
             Prepared(model, subject.prompts, batch_size=size),
             subject.prompts,
-            roles,
+            seen.roles,
             config,
             planned.reuse,
             say,
+            circuits=circuits,
         ),
         planned.batch_size,
         on_retry=lambda size: say(f"out of memory: {size} prompts at a time"),
     )
-    if subject.probes.pairs is not None:
+    if circuits and subject.probes.pairs is not None:
         check_previous_tokens(
             model,
             subject.probes.pairs,
@@ -138,11 +196,7 @@ def analyse_checkpoint(
             n_bootstrap=config.n_bootstrap,
             seed=config.seed,
         )
-    scalars = parts.scalars | measured | {"weights/sha256": weights_sha256(folder)}
-    if duplicate_of:
-        scalars[DUPLICATE_OF] = duplicate_of
-    if prefixes:
-        scalars[PREFIX_REMOVED] = prefixes[0]
+    scalars = {**parts.scalars, **seen.scalars, **weights}
     found, patching, bands = parts.found, parts.findings.patching, parts.findings.bands
     mask = found.mask if found else None
     if mask is not None and parts.scores is not None:
@@ -157,7 +211,7 @@ def analyse_checkpoint(
         | parts.findings.scalars
         | role_scalars(
             curve_rows(graph_of(model), parts.findings.roles, mask, config.heads.curves),
-            roles.left_out,
+            seen.roles.left_out,
             model.n_layers,
         ),
         parts.behaviour.per_prompt,
@@ -191,10 +245,17 @@ def steps_at_once(config: CircuitConfig) -> int:
 
 
 def behaviour_circuit_and_parts(
-    prepared: Prepared, prompts: PromptSet, roles: RoleScores, config: Config, reuse: bool, say: Say
+    prepared: Prepared,
+    prompts: PromptSet,
+    roles: RoleScores,
+    config: Config,
+    reuse: bool,
+    say: Say,
+    *,
+    circuits: bool = True,
 ) -> Parts:
-    """What the model does; if it does anything, the circuit, the edge scores, and what heads do in
-    it.
+    """What the model does; if it does anything and `circuits` are asked for, the circuit, the edge
+    scores, and what heads do in it.
     """
     say("behaviour")
     logits, corrupted_logits = prepared.end_logits()
@@ -206,6 +267,9 @@ def behaviour_circuit_and_parts(
     scalars["behaviour/above_chance"] = behaviour.above_chance
     if not behaviour.above_chance:
         scalars["behaviour/not_above_chance"] = behaviour.not_above_chance
+    if not circuits:
+        return Parts(behaviour, observed(roles.table), scalars | {"circuit/status": NOT_ASKED})
+    if not behaviour.above_chance:
         findings = unconfirmed(
             prepared,
             prompts,

@@ -257,7 +257,7 @@ def validate(config: Any) -> Config:
     config = OmegaConf.to_object(config)
     assert isinstance(config, Config)
     check_options(config)
-    _require_midpoints(config.circuit)
+    require_midpoints(config.circuit)
     if config.task.name == OWN_TASK and not config.task.path:
         raise UserError(
             "task.path is missing: task=file needs task.path=<file of prompts, or a template>"
@@ -298,7 +298,7 @@ def require_criterion(config: Config) -> None:
     catalogue.require_criterion(metric, config.circuit.criterion, "circuit.criterion")
 
 
-def _require_midpoints(circuit: CircuitConfig) -> None:
+def require_midpoints(circuit: CircuitConfig) -> None:
     """Raise UserError where the number of steps is found by halving other than midpoint steps."""
     if (
         circuit.method == "eap-ig"

@@ -9,6 +9,8 @@ checkpoint.
                              has every file's size and hash
     skipped.json             checkpoints that were skipped: step → revision, tokens,
                              reason, and whether another run should try again
+    set_aside/1/step000256/  records of a training that was watched live, later than where it was
+                             taken up again with other results
     done.json                once every checkpoint of the schedule has its record or was skipped
                              for good
 
@@ -54,6 +56,8 @@ put something there.
 """
 TIMING = "timing.json"
 """Seconds of a record's analysis: beside the record, in no manifest, equal to nothing."""
+NOT_ASKED = "none: not asked for"
+"""What `circuit/status` says where no circuit was looked for, because nobody asked for one."""
 HEADER = ("config", "model", "task", "seed", "schedule")
 """What every cell.json says."""
 NOT_COMPARED = (
@@ -198,6 +202,38 @@ class Cell:
         if header != self.header:
             _write_json(self.folder / "cell.json", header)
             self.header = header
+
+    def set_aside(self, after: int) -> list[int]:
+        """Take what is later than a step out of the cell: of its schedule, of what was skipped, and
+        its records, which are kept in `set_aside/<n>/`.
+
+        Args:
+            after: the step up to which everything stays.
+
+        Returns:
+            The steps whose records are kept there.
+        """
+        steps = [step for step in self.steps_done() if step > after]
+        if steps:
+            kept = self.folder / "set_aside"
+            kept.mkdir(exist_ok=True)
+            folder = kept / str(1 + sum(1 for _ in kept.iterdir()))
+            folder.mkdir()
+            for step in steps:
+                self._folder_of(step).rename(folder / self._folder_of(step).name)
+        left = [entry for entry in self.header["schedule"] if entry["step"] <= after]
+        self.header = {**self.header, "schedule": left}
+        _write_json(self.folder / "cell.json", self.header)
+        skipped = self.skipped()
+        if stay := {step: entry for step, entry in skipped.items() if int(step) <= after}:
+            _write_json(self.folder / "skipped.json", stay)
+        else:
+            (self.folder / "skipped.json").unlink(missing_ok=True)
+        return steps
+
+    def reopen(self) -> None:
+        """Take back that the cell is done."""
+        (self.folder / "done.json").unlink(missing_ok=True)
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""

@@ -22,7 +22,7 @@ from circuitwatch.heads.checks import LOGITS
 from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.tasks import PromptSet
 
-__all__ = ["Findings", "check_previous_tokens", "confirm_roles", "unconfirmed"]
+__all__ = ["Findings", "check_previous_tokens", "confirm_roles", "observed", "unconfirmed"]
 
 
 def confirm_roles(
@@ -71,6 +71,13 @@ def unconfirmed(
     if (algorithm := algorithm_of(prompts)) is not None:
         algorithm.observe(case, findings)
     return findings
+
+
+def observed(roles: pd.DataFrame) -> Findings:
+    """Roles (columns role, layer, head, score) of which nothing is checked, whatever the behaviour:
+    those of the task's own algorithm are not among them.
+    """
+    return Findings(with_causes(roles, None))
 
 
 def algorithm_of(prompts: PromptSet) -> Algorithm | None:

@@ -169,15 +169,36 @@ def load_model(
     Returns:
         The model as plain tensors.
     """
+    _require(folder, "config.json")
+    hf_model, taken_off = _hugging_face_model(folder, dtype)
+    if taken_off and on_prefix:
+        on_prefix(taken_off)
+    return as_transformer(hf_model, str(folder), device=device, check_length=check_length)
+
+
+@torch.no_grad()
+def as_transformer(
+    hf_model: Any, called: str, *, device: str = "cpu", check_length: int | None = None
+) -> Transformer:
+    """A Hugging Face model as plain tensors, its logits compared with its own.
+
+    Args:
+        hf_model: On the CPU, in eval mode. It is changed and must not be used afterwards.
+        called: What it is called in errors.
+        device: Where the plain tensors go.
+        check_length: As in `load_model`.
+
+    Returns:
+        The model, of the precision that it has.
+
+    Raises:
+        UserError: Its logits differ.
+    """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedTokenizerFast
 
-    _require(folder, "config.json")
-    hf_model, taken_off = _hugging_face_model(folder, dtype)
-    if taken_off and on_prefix:
-        on_prefix(taken_off)
     config = hf_model.config
     rotary = _rotary_tables(hf_model, config)
     tokens = _check_tokens(config, check_length)
@@ -186,10 +207,10 @@ def load_model(
     # a large one for each checkpoint.
     empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
     bridge = TransformerBridge.boot_transformers(
-        str(folder), hf_model=hf_model, tokenizer=empty, device="cpu", dtype=dtype
+        called, hf_model=hf_model, tokenizer=empty, device="cpu", dtype=hf_model.dtype
     )
     model = _to_transformer(bridge, rotary, parallel=_is_parallel(type(hf_model).__name__, config))
-    _compare(folder, model.unembed(model.run(model.embed(tokens)).final)[0], expected, config)
+    _compare(called, model.unembed(model.run(model.embed(tokens)).final)[0], expected, config)
     return model if device == "cpu" else _moved(model, torch.device(device))
 
 
@@ -232,7 +253,7 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
         ) from error
     finally:
         logging.set_verbosity(verbosity)
-    _refuse_unsupported(folder, type(hf_model).__name__, hf_model.config)
+    refuse_unsupported(str(folder), type(hf_model).__name__, hf_model.config)
     if adapter := unmerged_adapter(names):
         raise DamagedWeights(
             f"{folder}: a model with LoRA layers that are not merged ({adapter}); merge the "
@@ -257,21 +278,22 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
     return hf_model.eval().requires_grad_(False), taken_off
 
 
-def _refuse_unsupported(folder: Path, architecture: str, config: Any) -> None:
+def refuse_unsupported(called: str, architecture: str, config: Any) -> None:
+    """Raise UserError for a model, called so, of an architecture that can't be analysed."""
     if architecture not in PARALLEL | SEQUENTIAL:
         supported = ", ".join(sorted(PARALLEL | SEQUENTIAL))
         if architecture in POST_NORM:
             raise UserError(
-                f"{folder}: {architecture} normalises each block's output (post-norm), so "
+                f"{called}: {architecture} normalises each block's output (post-norm), so "
                 f"edges between heads can't be "
                 f"treated exactly; supported are {supported}"
             )
         raise UserError(
-            f"{folder}: architecture {architecture} is not supported; supported are {supported}"
+            f"{called}: architecture {architecture} is not supported; supported are {supported}"
         )
     if getattr(config, "clip_qkv", None):
         raise UserError(
-            f"{folder}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not "
+            f"{called}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not "
             f"supported"
         )
 
@@ -287,7 +309,7 @@ def _check_tokens(config: Any, length: int | None) -> Tensor:
     )
 
 
-def _compare(folder: Path, ours: Tensor, expected: Tensor, config: Any) -> None:
+def _compare(called: str, ours: Tensor, expected: Tensor, config: Any) -> None:
     """Raise UserError if our logits [pos, d_vocab] are not those expected, or some layer looks back
     over fewer tokens than there are.
     """
@@ -307,7 +329,7 @@ def _compare(folder: Path, ours: Tensor, expected: Tensor, config: Any) -> None:
         f": sliding_window={window} is shorter than the inputs, and such windows are not supported"
     )
     raise UserError(
-        f"{folder}: our forward pass differs from Hugging Face's by {differences.max():.2g} "
+        f"{called}: our forward pass differs from Hugging Face's by {differences.max():.2g} "
         f"in logits of at most "
         f"{largest:.2g}{first}{cause if is_short else ''}; not analysed"
     )

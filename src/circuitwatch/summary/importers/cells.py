@@ -15,7 +15,7 @@ import pyarrow as pa
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS
-from circuitwatch.records import Cell, Unpacked
+from circuitwatch.records import NOT_ASKED, Cell, Unpacked
 from circuitwatch.summary.cells import (
     NO_TASK,
     CellData,
@@ -219,7 +219,8 @@ def _long(
     numbers = own.select_dtypes("number").drop(columns=["step", "tokens"])
     if "circuit/status" in own:
         status = own["circuit/status"]
-        numbers["circuit/found"] = (status == "found").astype(float).where(status.notna())
+        asked = status.notna() & (status != NOT_ASKED)
+        numbers["circuit/found"] = (status == "found").astype(float).where(asked)
     intervals = facts.intervals(list(numbers))
     ends = {end for pair in intervals.values() for end in pair}
     ends |= {end for q in facts.quantities.values() for end in q.interval or ()}

@@ -18,6 +18,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, thresholds_of
+from circuitwatch.records import NOT_ASKED
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
 from circuitwatch.summary.importers.cells import what_is_not_above
@@ -162,7 +163,7 @@ def rows_of_run(
             for key, v in logged.items()
             if isinstance(v, int | float) and not isinstance(v, bool)
         }
-        if isinstance(status := logged.get(STATUS), str):
+        if isinstance(status := logged.get(STATUS), str) and status != NOT_ASKED:
             numbers["circuit/found"] = float(status == "found")
         tokens, step = (numbers.get(axis) for axis in AXES)
         if tokens is None and step is None:
