@@ -43,6 +43,7 @@ class CircuitwatchCallback(TrainerCallback):
             device, heads, circuit.
 
     Whatever can't be watched raises UserError when the training begins; later nothing is raised.
+    `watcher.share` says what the watching costs.
     """
 
     def __init__(
@@ -111,7 +112,6 @@ class CircuitwatchCallback(TrainerCallback):
         """Mark the cells as done, and say what the watching has cost."""
         if self.watcher is not None:
             self.watcher.close(measure=False)
-            self.watcher = None
 
     def _look(self, state: Any, model: Any, *, last: bool) -> None:
         if self.watcher is not None:

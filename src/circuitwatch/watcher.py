@@ -15,7 +15,6 @@ checkpoint, and the records go into cells as those of a sweep. Of the training n
 from __future__ import annotations
 
 import tempfile
-import weakref
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,9 +122,10 @@ class Watcher:
         self._failed: set[str] = set()
         self._run: UsersRun | None = UsersRun()
         self._at: tuple[int, int] | None = None
-        self._model: weakref.ref[nn.Module] | None = None
+        self._model: nn.Module | None = None
         self._measured = self._skipped = self._skipped_since = 0
-        self._over = not _is_first_process()
+        self._skipped_last = -1
+        self._over, self._checked = not _is_first_process(), False
         self._configs = configurations(
             tasks,
             model_name,
@@ -180,8 +180,9 @@ class Watcher:
             UserError: at the first call alone: this model can't be watched, or the cells are of
                 another training. Later nothing is raised; what fails is said, and watched no more.
         """
-        if self._at is None:
+        if not self._checked:
             refuse_sharded(model)  # in every process, so that all of them stop
+            self._checked = True
         if self._over:
             return None
         if step is None:
@@ -197,6 +198,8 @@ class Watcher:
                 return None
         if records:
             self._measured += 1
+            if self._skipped_last == step:  # it turned out to be the last
+                self._skipped, self._skipped_since = self._skipped - 1, self._skipped_since - 1
             skipped = f", {self._skipped_since} skipped before" if self._skipped_since else ""
             self._skipped_since = 0
             lines.say(
@@ -206,8 +209,7 @@ class Watcher:
         return records or None
 
     def close(self, *, finished: bool = True, measure: bool = True) -> None:
-        """End the watching: measure the last step if the model is still there, and mark the cells
-        as done.
+        """End the watching: measure the last step, and mark the cells as done.
 
         Args:
             finished: whether the training came to its end; if not, nothing more is measured, and
@@ -218,10 +220,11 @@ class Watcher:
         if self._over or self._at is None:
             self._over = True
             return
-        model = None if self._model is None else self._model()
+        model, self._model = self._model, None
         if finished and measure and model is not None:
             self.step(model, self._at[1], step=self._at[0], last=True)
         self._over = True
+        self.cost.end()
         if finished:
             for task in self._watched():
                 self._cells[task].cell.mark_done()
@@ -246,7 +249,7 @@ class Watcher:
             transformer = self._load(model, copy)
             self._open_cells(model)
             begin_at(self._cells, step, copy.sha256)
-            self._at, self._model = (step, tokens), weakref.ref(model)
+            self._at, self._model = (step, tokens), model
             is_due = last or self._every.is_due(step, tokens, None)
             wanted = [task for task, live in self._cells.items() if is_due or not live.hashes]
             try:
@@ -264,7 +267,7 @@ class Watcher:
             raise UserError(f"comes after {lines.at(*self._at)}; steps and tokens must rise")
         before, self._at = self._at, (step, tokens)
         model = unwrapped(model)
-        self._model = weakref.ref(model)
+        self._model = model
         if not last and not self._every.is_due(step, tokens, before):
             return {}
         if not last and not self.cost.allows:
@@ -375,8 +378,8 @@ class Watcher:
 
     def _skip(self, step: int, tokens: int) -> None:
         """Nothing is measured, for want of time; said once until something is measured again."""
-        self._skipped += 1
-        self._skipped_since += 1
+        self._skipped, self._skipped_since = self._skipped + 1, self._skipped_since + 1
+        self._skipped_last = step
         if self._skipped_since == 1:
             lines.say(
                 f"{lines.at(step, tokens)}: skipped, {lines.of_share(self.share)}, more than "

@@ -79,6 +79,7 @@ class LiveCell:
         step, tokens, revision = checkpoint.step, checkpoint.tokens, checkpoint.revision
         self.cell.skip(step, tokens, revision, reason, again=again)
         self._schedule({"step": step, "tokens": tokens, "revision": revision})
+        self.agreed = step
 
     def set_aside_what_was_left(self) -> list[int]:
         """Set aside records that are later than the training is known to be the same as recorded;

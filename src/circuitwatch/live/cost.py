@@ -24,6 +24,11 @@ class Cost:
         self.max_share = max_share
         self.spent = 0.0
         self._began: float | None = None
+        self._ended: float | None = None
+
+    def end(self) -> None:
+        """What comes now is no time of the training."""
+        self._ended = clock()
 
     @contextmanager
     def spending(self) -> Iterator[None]:
@@ -41,7 +46,9 @@ class Cost:
     @property
     def outside(self) -> float:
         """Seconds since the beginning that were not spent."""
-        return 0.0 if self._began is None else clock() - self._began - self.spent
+        if self._began is None:
+            return 0.0
+        return (clock() if self._ended is None else self._ended) - self._began - self.spent
 
     @property
     def share(self) -> float:

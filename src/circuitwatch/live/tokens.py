@@ -47,7 +47,7 @@ def _block_length(data: Any) -> int | None:
     """
     if not isinstance(data, Sized) or not hasattr(data, "__getitem__") or not len(data):
         return None
-    if any(isinstance(part, GENERATORS) for part in vars(data).values()) if _has_vars(data) else 0:
+    if any(isinstance(part, GENERATORS) for part in getattr(data, "__dict__", {}).values()):
         return None
     places = np.unique(np.linspace(0, len(data) - 1, min(SAMPLED, len(data))).astype(int))
     try:
@@ -55,10 +55,6 @@ def _block_length(data: Any) -> int | None:
     except (LookupError, TypeError, ValueError):
         return None
     return lengths.pop() if len(lengths) == 1 else None
-
-
-def _has_vars(data: Any) -> bool:
-    return hasattr(data, "__dict__")
 
 
 def _length(item: Any) -> int | None:

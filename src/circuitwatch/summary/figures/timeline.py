@@ -71,7 +71,7 @@ def timeline_figure(
     rows = {key: _timeline_rows(own) for key, own in _by_model(histories).items()}
     rows = {key: of_model for key, of_model in rows.items() if of_model}
     if not rows:
-        figure = Figure(figsize=(COLUMN, 1.0), layout="constrained")
+        figure = Figure(figsize=(COLUMN, 1.0))
         figure.text(0.5, 0.5, "no head holds a role at any checkpoint", ha="center", fontsize=9)
         return figure
     seeds: dict[str, list[int]] = {}
