@@ -14,57 +14,34 @@ checkpoint, and the records go into cells as those of a sweep. Of the training n
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from circuitwatch.analysis import Seen, analyse_model, torch_device
+from circuitwatch.analysis import torch_device
 from circuitwatch.checkpoints.loading import DamagedWeights
-from circuitwatch.checkpoints.schedule import Checkpoint
-from circuitwatch.config import CircuitConfig, TaskConfig, cell_folder
-from circuitwatch.errors import UserError
+from circuitwatch.config import CircuitConfig, TaskConfig
+from circuitwatch.errors import UserError, errors_of
 from circuitwatch.heads.settings import HeadsConfig
-from circuitwatch.heads.text import text_used
 from circuitwatch.live import lines
-from circuitwatch.live.cells import SHA256, LiveCell, begin_at
+from circuitwatch.live.cells import begin_at
 from circuitwatch.live.cost import Cost
 from circuitwatch.live.due import Every
-from circuitwatch.live.subjects import configurations, subjects_of
+from circuitwatch.live.measuring import Copy, Measured, called
+from circuitwatch.live.subjects import configurations
 from circuitwatch.live.undisturbed import undisturbed
-from circuitwatch.live.users_run import UsersRun
-from circuitwatch.live.weights import (
-    State,
-    load_state,
-    refuse_sharded,
-    refuse_unfit,
-    sha256_of,
-    state_of,
-    unwrapped,
-)
-from circuitwatch.monitor import header
+from circuitwatch.live.weights import refuse_sharded, refuse_unfit, unwrapped
 from circuitwatch.options import require_share
-from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Scalar
-from circuitwatch.transformer import Transformer
+from circuitwatch.records import CheckpointRecord
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["Watcher"]
-
-
-@dataclass(frozen=True)
-class _Copy:
-    """A live model's weights at a step."""
-
-    checkpoint: Checkpoint
-    state: State
-    sha256: str
 
 
 class Watcher:
@@ -116,14 +93,10 @@ class Watcher:
             require_share(max_share, "max_share")
         if not isinstance(circuits, int) or circuits < 0:
             raise UserError(f"circuits={circuits}: give True, False, or n for each n-th")
-        self._circuits = int(circuits)
         self.cost = Cost(max_share)
-        self._cells: dict[str, LiveCell] = {}
-        self._failed: set[str] = set()
-        self._run: UsersRun | None = UsersRun()
         self._at: tuple[int, int] | None = None
         self._model: nn.Module | None = None
-        self._measured = self._skipped = self._skipped_since = 0
+        self._measurements = self._skipped = self._skipped_since = 0
         self._skipped_last = -1
         self._over, self._checked = not _is_first_process(), False
         self._configs = configurations(
@@ -142,8 +115,7 @@ class Watcher:
             torch_device(device)
         if not self._over:
             with undisturbed():
-                self._subjects = subjects_of(self._configs, tokenizer)
-                self._text = text_used(tokenizer, self._configs[0].heads.text)
+                self._tasks = Measured(self._configs, tokenizer, int(circuits))
 
     @property
     def share(self) -> float:
@@ -194,10 +166,11 @@ class Watcher:
             try:
                 records = self._go_on(model, step, tokens, last)
             except Exception as error:  # the training must go on whatever happens here
-                self._stop(self._watched(), f"{lines.at(step, tokens)}: {lines.reason(error)}")
-                return None
+                self._give_up(f"{lines.at(step, tokens)}: {lines.reason(error)}")
+                records = {}
+        self._over = not self._tasks.watched()
         if records:
-            self._measured += 1
+            self._measurements += 1
             if self._skipped_last == step:  # it turned out to be the last
                 self._skipped, self._skipped_since = self._skipped - 1, self._skipped_since - 1
             skipped = f", {self._skipped_since} skipped before" if self._skipped_since else ""
@@ -217,24 +190,21 @@ class Watcher:
             measure: whether the model still has the weights of the last step, so that it can be
                 measured.
         """
-        if self._over or self._at is None:
-            self._over = True
-            return
         model, self._model = self._model, None
-        if finished and measure and model is not None:
-            self.step(model, self._at[1], step=self._at[0], last=True)
+        if self._at is not None and not self._over:
+            if finished and measure and model is not None:
+                self.step(model, self._at[1], step=self._at[0], last=True)
+            for task in self._tasks.watched() if finished else ():
+                self._tasks.cells[task].cell.mark_done()
+            self.cost.end()
+            config = self._configs[0]
+            skipped = f", {self._skipped} skipped (max_share)" if self._skipped else ""
+            lines.say(
+                f"{self._measurements} measurements{skipped}; {self.cost.spent:.1f} s, "
+                f"{lines.of_share(self.share)}; records in "
+                f"{Path(config.out) / config.sweep / config.model.name}"
+            )
         self._over = True
-        self.cost.end()
-        if finished:
-            for task in self._watched():
-                self._cells[task].cell.mark_done()
-        config = self._configs[0]
-        where = Path(config.out) / config.sweep / config.model.name
-        skipped = f", {self._skipped} skipped (max_share)" if self._skipped else ""
-        lines.say(
-            f"{self._measured} measurements{skipped}; {self.cost.spent:.1f} s, "
-            f"{lines.of_share(self.share)}; records in {where}"
-        )
 
     def _begin(
         self, model: nn.Module, step: int, tokens: int, last: bool
@@ -242,20 +212,22 @@ class Watcher:
         """The first call: everything is tried, so that what can't be watched is said now."""
         if isinstance(tokens, bool) or not isinstance(tokens, int) or min(tokens, step) < 0:
             raise UserError(f"step={step}, tokens={tokens}: give whole numbers of at least 0")
-        model = unwrapped(model)
+        model, tasks = unwrapped(model), self._tasks
+        name = called(self._configs[0], step)
+        refuse_unfit(model, name)
         with undisturbed(self._device_of(model)):
-            refuse_unfit(model, self._called(step))
-            copy = self._copy(model, step, tokens)
-            transformer = self._load(model, copy)
-            self._open_cells(model)
-            begin_at(self._cells, step, copy.sha256)
+            with errors_of(name):
+                copy = Copy.of(model, step, tokens)
+                loaded = tasks.load(model, copy, self._device_of(model))
+                tasks.open_cells(model)
+                begin_at(tasks.cells, step, copy.sha256)
             self._at, self._model = (step, tokens), model
             is_due = last or self._every.is_due(step, tokens, None)
-            wanted = [task for task, live in self._cells.items() if is_due or not live.hashes]
+            wanted = [task for task, live in tasks.cells.items() if is_due or not live.hashes]
             try:
-                return self._measure(transformer, copy, self._not_recorded(wanted, copy), last)
+                return tasks.measure(loaded, copy, tasks.not_recorded(wanted, copy), last=last)
             except Exception as error:
-                self._stop(self._watched(), f"{lines.at(step, tokens)}: {lines.reason(error)}")
+                self._give_up(f"{copy.place}: {lines.reason(error)}")
                 return {}
 
     def _go_on(
@@ -265,112 +237,31 @@ class Watcher:
         assert self._at is not None
         if step < self._at[0] or tokens < self._at[1]:
             raise UserError(f"comes after {lines.at(*self._at)}; steps and tokens must rise")
-        before, self._at = self._at, (step, tokens)
-        model = unwrapped(model)
-        self._model = model
+        before, self._at, self._model = self._at, (step, tokens), model
         if not last and not self._every.is_due(step, tokens, before):
             return {}
         if not last and not self.cost.allows:
             self._skip(step, tokens)
             return {}
-        wanted = [task for task in self._watched() if not self._cells[task].is_known(step)]
+        tasks = self._tasks
+        wanted = [task for task in tasks.watched() if not tasks.cells[task].is_known(step)]
         if not wanted:
             return {}
-        with self.cost.spending(), undisturbed(self._device_of(model)):
-            copy = self._copy(model, step, tokens)
-            wanted = self._not_recorded(wanted, copy)
-            if not wanted:
+        model = unwrapped(model)
+        device = self._device_of(model)
+        with self.cost.spending(), undisturbed(device):
+            copy = Copy.of(model, step, tokens)
+            if not (wanted := tasks.not_recorded(wanted, copy)):
                 return {}
             try:
-                transformer = self._load(model, copy)
+                loaded = tasks.load(model, copy, device)
             except DamagedWeights as error:
-                for task in wanted:
-                    self._cells[task].skip(copy.checkpoint, lines.reason(error), again=False)
-                lines.say(f"{lines.at(step, tokens)}: not measured, {lines.reason(error)}")
+                tasks.skip(wanted, copy, lines.reason(error))
                 return {}
-            return self._measure(transformer, copy, wanted, last)
+            return tasks.measure(loaded, copy, wanted, last=last)
 
-    def _measure(
-        self, model: Transformer, copy: _Copy, wanted: Collection[str], last: bool
-    ) -> dict[str, CheckpointRecord]:
-        """Measure some tasks, write and log their records."""
-        if not wanted:
-            return {}
-        seen = Seen.of(model, next(iter(self._subjects.values())).probes)
-        records: dict[str, CheckpointRecord] = {}
-        for task in wanted:
-            try:
-                records[task] = self._record(model, seen, copy, task, last)
-            except Exception as error:
-                where = lines.at(copy.checkpoint.step, copy.checkpoint.tokens)
-                self._stop([task], f"{where}: {lines.reason(error)}")
-        if records:
-            self._log(records, seen)
-        return records
-
-    def _record(
-        self, model: Transformer, seen: Seen, copy: _Copy, task: str, last: bool
-    ) -> CheckpointRecord:
-        live = self._cells[task]
-        if left := live.set_aside_what_was_left():
-            lines.say(
-                f"{task}: the training goes on otherwise than the one recorded; its records of "
-                f"steps {left[0]} to {left[-1]} are kept in {live.cell.folder / 'set_aside'}"
-            )
-        weights: dict[str, Scalar] = {SHA256: copy.sha256}
-        if original := live.duplicate_of(copy.sha256):
-            weights[DUPLICATE_OF] = original
-        nth = self._circuits and (last or len(live.hashes) % self._circuits == 0)
-        record = analyse_model(
-            copy.checkpoint,
-            model,
-            seen,
-            weights,
-            self._subjects[task],
-            live.previous,
-            lambda _: None,
-            circuits=bool(nth),
-        )
-        live.write(record)
-        return record
-
-    def _copy(self, model: nn.Module, step: int, tokens: int) -> _Copy:
-        state = state_of(model)
-        return _Copy(Checkpoint(step, tokens, f"step{step}"), state, sha256_of(state))
-
-    def _load(self, model: Any, copy: _Copy) -> Transformer:
-        config = self._configs[0]
-        with tempfile.TemporaryDirectory() as folder:
-            model.config.save_pretrained(folder)
-            return load_state(
-                copy.state,
-                Path(folder),
-                self._called(copy.checkpoint.step),
-                like=type(model),
-                device=self._device_of(model),
-                dtype=getattr(torch, config.dtype),
-                check_length=max(subject.longest_input for subject in self._subjects.values()),
-            )
-
-    def _open_cells(self, model: Any) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            model.config.save_pretrained(folder)
-            for config in self._configs:
-                prompts = self._subjects[config.task.name].prompts
-                head = header(config, [], Path(folder), prompts, self._text)
-                self._cells[config.task.name] = LiveCell(cell_folder(config), head)
-                for note in prompts.notes:
-                    lines.say(f"task={config.task.name}: {note}")
-
-    def _not_recorded(self, tasks: Iterable[str], copy: _Copy) -> list[str]:
-        step = copy.checkpoint.step
-        return [task for task in tasks if not self._cells[task].agrees(step, copy.sha256)]
-
-    def _watched(self) -> list[str]:
-        return [task for task in self._cells if task not in self._failed]
-
-    def _called(self, step: int) -> str:
-        return f"model_name={self._configs[0].model.name}, step {step}"
+    def _give_up(self, why: str) -> None:
+        self._tasks.give_up(self._tasks.watched(), why)
 
     def _device_of(self, model: nn.Module) -> str:
         device = self._configs[0].device
@@ -385,24 +276,6 @@ class Watcher:
                 f"{lines.at(step, tokens)}: skipped, {lines.of_share(self.share)}, more than "
                 f"max_share={self.cost.max_share:g} allows"
             )
-
-    def _log(self, records: dict[str, CheckpointRecord], seen: Seen) -> None:
-        """Log to the user's W&B run; if that fails, one line says so and the watching goes on."""
-        roles = {*seen.roles.table["role"], *seen.roles.left_out}
-        curves = self._configs[0].heads.curves
-        of_model = {*seen.scalars, *(f"roles/{role}" for role in roles if curves == "all")}
-        if self._run is not None:
-            try:
-                self._run.log(records, of_model)
-            except Exception as error:
-                self._run = None
-                lines.say(f"nothing more is logged to W&B ({lines.reason(error)})")
-
-    def _stop(self, tasks: Sequence[str], why: str) -> None:
-        """Watch some tasks no more."""
-        self._failed |= set(tasks)
-        lines.say(f"{', '.join(tasks)} is watched no more, the training goes on ({why})")
-        self._over = not self._watched()
 
 
 def _is_first_process() -> bool:

@@ -4,6 +4,8 @@ stand beside the loss.
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from transformers import TrainerCallback
 from transformers.integrations import WandbCallback
 
 import circuitwatch as cw
+from circuitwatch import analysis
 from circuitwatch import watcher as watching
 from circuitwatch.analysis import Seen
 from circuitwatch.callback import CircuitwatchCallback
@@ -37,6 +40,8 @@ from support.trainings import (
     wandb_messages,
     watcher,
 )
+from support.wandb import WandbServer
+from support.wandb.client import run as run_client
 
 
 def callback(folder: Path, **options: Any) -> CircuitwatchCallback:
@@ -63,7 +68,7 @@ def test_the_training_is_the_same_to_the_last_bit(
     circuits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With dropout and shuffled data, although the measurement draws random numbers itself."""
-    monkeypatch.setattr(watching, "Seen", NoisySeen)
+    monkeypatch.setattr(analysis, "Seen", NoisySeen)
     plain = trainer(tmp_path)
     plain.train()
     watched = trainer(tmp_path, [callback(tmp_path, circuits=circuits)])
@@ -78,7 +83,7 @@ def test_without_care_it_would_not_be_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the test above can see: the same measurement with random states not restored."""
-    monkeypatch.setattr(watching, "Seen", NoisySeen)
+    monkeypatch.setattr(analysis, "Seen", NoisySeen)
     monkeypatch.setattr("circuitwatch.live.undisturbed._restore", lambda states: None)
     plain = trainer(tmp_path)
     plain.train()
@@ -173,7 +178,7 @@ def test_a_training_that_goes_on_goes_on_with_its_cells(
         measured.append(None)
         return Seen.of(model, probes)
 
-    monkeypatch.setattr(watching, "Seen", type("Counted", (), {"of": staticmethod(counted)}))
+    monkeypatch.setattr(analysis, "Seen", type("Counted", (), {"of": staticmethod(counted)}))
     saving = {"save_strategy": "steps", "save_steps": 4, "save_only_model": False}
     trainer(tmp_path, [callback(tmp_path)], max_steps=8, **saving).train()
     assert len(measured) == 5 and cell(tmp_path).steps_done() == [0, 2, 4, 6, 8]
@@ -243,45 +248,78 @@ def test_the_last_step_is_that_of_the_training_not_the_best(tmp_path: Path) -> N
     assert own.read(5).scalars["weights/sha256"] == weights[5]
 
 
-@pytest.mark.parametrize("ours_first", [False, True])
-def test_behaviour_and_roles_stand_beside_the_loss_in_the_users_own_run(
-    ours_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+ONLINE = """
+import json
+from pathlib import Path
+from support.trainings import SMALL, TASKS, trainer
+from circuitwatch.callback import CircuitwatchCallback
+
+ours = CircuitwatchCallback(TASKS, out="multirun", max_share=None, every=2, **SMALL)
+watched = trainer(Path("."), [ours], max_steps=4, report_to=["wandb"])
+watched.train()
+print("losses", json.dumps(watched.losses))
+"""
+
+
+def test_behaviour_and_roles_stand_beside_the_loss_in_the_users_own_run(tmp_path: Path) -> None:
+    """Online, on a stand-in server, logged by the Trainer's own callback; and the losses are those
+    of a training that nobody watches.
+    """
+    places = [Path(cw.__file__).parents[1], Path(__file__).parents[1]]
+    with WandbServer() as server:
+        said = run_client(
+            ONLINE, server.url, tmp_path, PYTHONPATH=os.pathsep.join(map(str, places)),
+            OMP_NUM_THREADS="1", WANDB_CONSOLE="off", WANDB_PROJECT="theirs", timeout=150,
+        )  # fmt: skip
+        (theirs,) = server.runs("theirs")
+    plain = trainer(tmp_path, max_steps=4)
+    plain.train()
+    (losses,) = (line for line in said.splitlines() if line.startswith("losses "))
+    assert json.loads(losses.removeprefix("losses ")) == plain.losses
+    assert "circuitwatch: 3 measurements; " in said and "watching has taken" in said
+    check_rows(tmp_path, theirs.rows)
+    assert theirs.state == "finished"
+
+
+def check_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """A run's rows have the losses over the Trainer's steps and the cells' numbers over tokens."""
+    ours = [row for row in rows if "circuitwatch/tokens" in row]
+    theirs = [row for row in rows if "train/loss" in row]
+    assert [row["circuitwatch/tokens"] for row in ours] == [
+        step * ROWS * LENGTH for step in (0, 2, 4)
+    ]
+    assert [row["train/global_step"] for row in theirs] == [2, 4]
+    assert not any("train/global_step" in row for row in ours)  # it is not their axis
+    assert not any(key.startswith("circuitwatch/") for row in theirs for key in row)
+    for row, record in zip(ours, cell(folder).records(), strict=True):
+        for key in ("behaviour/value", "behaviour/effect"):
+            found = row[f"circuitwatch/{TASKS[0]}/{key}"]
+            assert found == pytest.approx(record.scalars[key])
+        for key in ("text/loss", "text/loss_low", "roles/induction/max"):
+            assert row[f"circuitwatch/{key}"] == pytest.approx(record.scalars[key])
+            assert f"circuitwatch/{TASKS[1]}/{key}" not in row
+        own = [value for key, value in row.items() if key.startswith("circuitwatch/")]
+        assert all(isinstance(value, int | float) for value in own)
+
+
+def test_the_order_of_callbacks_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each over its own axis, whichever callback comes first."""
+    """Ours before that which starts the run."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_DIR", str(tmp_path))
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_CONSOLE", "off")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("WANDB__DISABLE_STATS", "true")
-    ours = callback(tmp_path)
-    if ours_first:
-        watched = trainer(tmp_path, [ours, WandbCallback()], max_steps=4)
-    else:
-        watched = trainer(tmp_path, [ours], max_steps=4, report_to=["wandb"])
+    watched = trainer(tmp_path, [callback(tmp_path), WandbCallback()], max_steps=4)
     try:
         watched.train()
     finally:
         wandb.finish()
         wandb.teardown()  # which remembers folders
     messages = wandb_messages(tmp_path)
-    rows = [message["history"]["item"] for message in messages if message["type"] == "history"]
-    ours_rows = [row for row in rows if "circuitwatch/tokens" in row]
-    theirs = [row for row in rows if "train/loss" in row]
-    assert [row["circuitwatch/tokens"] for row in ours_rows] == [
-        step * ROWS * LENGTH for step in (0, 2, 4)
-    ]
-    assert [row["train/global_step"] for row in theirs] == [2, 4]
-    assert not any("train/global_step" in row for row in ours_rows)  # it is not their axis
-    assert not any(key.startswith("circuitwatch/") for row in theirs for key in row)
-    for row, record in zip(ours_rows, cell(tmp_path).records(), strict=True):
-        value = record.scalars["behaviour/value"]
-        assert row[f"circuitwatch/{TASKS[0]}/behaviour/value"] == pytest.approx(value)
-        loss = record.scalars["text/loss"]
-        assert row["circuitwatch/text/loss"] == pytest.approx(loss)
-        assert "circuitwatch/roles/induction/max" in row
-        assert f"circuitwatch/{TASKS[1]}/text/loss" not in row
-        assert not any(isinstance(value, str) for value in row.values())
+    check_rows(tmp_path, [m["history"]["item"] for m in messages if m["type"] == "history"])
     axes = {
         metric.get("glob_name") or metric["name"]: metric.get("step_metric", "")
         for metric in (m["metric"] for m in messages if m["type"] == "metric")

@@ -13,13 +13,13 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 import circuitwatch as cw
-from circuitwatch import watcher as watching
+from circuitwatch import analysis
 from circuitwatch.analysis import Seen
 from circuitwatch.checkpoints.loading import load_tokenizer
 from circuitwatch.cli import main
 from circuitwatch.config import ModelConfig, TaskConfig
 from circuitwatch.errors import UserError
-from circuitwatch.live import cost
+from circuitwatch.live import cost, measuring
 from circuitwatch.monitor import watch_cell
 from circuitwatch.records import NOT_ASKED, Cell
 from support.trainings import LENGTH, ROWS, TASKS, plain_loop, small_gpt2, watcher
@@ -50,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
         return Seen.of(model, probes)
 
     monkeypatch.setattr(cost, "clock", clock)
-    monkeypatch.setattr(watching, "Seen", type("Slow", (), {"of": staticmethod(slow)}))
+    monkeypatch.setattr(analysis, "Seen", type("Slow", (), {"of": staticmethod(slow)}))
     return clock
 
 
@@ -228,7 +228,7 @@ def test_a_failure_ends_the_watching_and_not_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Of one task alone where it is that task's; other tasks are watched on."""
-    analyse = watching.analyse_model
+    analyse = analysis.analyse_model
 
     def fails(checkpoint: Any, *args: Any, **options: Any) -> Any:
         task = args[3].config.task.name
@@ -238,7 +238,7 @@ def test_a_failure_ends_the_watching_and_not_the_training(
             raise KeyboardInterrupt
         return analyse(checkpoint, *args, **options)
 
-    monkeypatch.setattr(watching, "analyse_model", fails)
+    monkeypatch.setattr(analysis, "analyse_model", fails)
     with pytest.raises(KeyboardInterrupt), watcher(tmp_path) as watch:
         plain_loop(small_gpt2(), watch)
     assert cell(tmp_path).steps_done() == [0, 2]
@@ -255,12 +255,23 @@ def test_a_failure_of_all_is_said_once(
     watch = watcher(tmp_path)
     model = small_gpt2()
     watch.step(model, 0)
-    monkeypatch.setattr(watching, "load_state", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(measuring, "load_state", lambda *a, **k: 1 / 0)
     for step in range(1, 7):
         assert watch.step(model, step) is None
     watch.close()
     assert capfd.readouterr().err.count("division by zero") == 1
     assert cell(tmp_path).steps_done() == [0] and not cell(tmp_path).is_done()
+
+
+def test_what_fails_at_the_first_look_is_the_users_to_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "load_state", lambda *a, **k: 1 / 0)
+    with pytest.raises(UserError, match="model_name=mine, step 0: ZeroDivisionError: division by"):
+        watcher(tmp_path, TASKS[:1]).step(small_gpt2(), 0)
+    with pytest.raises(UserError, match=r"tokens=1\.5: give whole numbers of at least 0"):
+        watcher(tmp_path, TASKS[:1]).step(small_gpt2(), 1.5)  # type: ignore[arg-type]
+    assert not (tmp_path / "multirun").exists()
 
 
 def test_weights_that_are_not_finite_are_skipped(tmp_path: Path) -> None:
