@@ -21,6 +21,8 @@ LAYERS = (
     | {"nano", "scalars", "progress", "tracking"},
     {"config"},
     {"analysis"},
+    {"recording"},
+    {"following"},
     {"monitor", "api"},
     {"transfer", "live"},
     {"watcher"},

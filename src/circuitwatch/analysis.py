@@ -119,9 +119,10 @@ def analyse_checkpoint(
     previous: CheckpointRecord | None,
     say: Say,
     duplicate_of: str | None = None,
+    sha256: str | None = None,
 ) -> CheckpointRecord:
     """Everything about one checkpoint, whose weights are in `folder`; `previous` is the last record
-    before it that has a circuit.
+    before it that has a circuit, `sha256` the hash of the weights if it is known already.
     """
     config = subject.config
     say("loading")
@@ -135,7 +136,7 @@ def analyse_checkpoint(
     )
     say("heads")
     seen = Seen.of(model, subject.probes)
-    weights: dict[str, Scalar] = {"weights/sha256": weights_sha256(folder)}
+    weights: dict[str, Scalar] = {"weights/sha256": sha256 or weights_sha256(folder)}
     if duplicate_of:
         weights[DUPLICATE_OF] = duplicate_of
     if prefixes:

@@ -28,7 +28,7 @@ from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.options import as_written, check_options, option, options_of
 from circuitwatch.tasks import OWN_TASK, task_of
 from circuitwatch.tracking import TrackingConfig
-from circuitwatch.units import parse_size
+from circuitwatch.units import parse_duration, parse_size
 
 
 @dataclass
@@ -192,6 +192,23 @@ class Config:
         "float32",
         choices=("float32", "float64"),
     )
+    follow: bool = option(
+        "For model=folder: go on watching the folder while it grows, until Ctrl-C (or SIGTERM), "
+        "or follow_idle; a checkpoint is taken once its files are complete",
+        False,
+    )
+    follow_idle: str | None = option(
+        "For follow=true: end after so long without a new checkpoint, e.g. 30min; null: only when "
+        "it is stopped",
+        None,
+        check=parse_duration,
+    )
+    follow_every: str = option(
+        "For follow=true: look so often; a checkpoint whose files are the same for so long is "
+        "complete",
+        "10s",
+        check=parse_duration,
+    )
     threads: int | None = option(
         "CPU threads; null for all. Records are equal bit for bit only at the same number",
         1,
@@ -275,6 +292,7 @@ def validate(config: Any) -> Config:
                 "model.revisions=<pattern>"
             )
         require_naming(f"model={model.name}", model.revisions, model.steps, model.tokens_per_step)
+    _require_growing(config)
     for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None
         if config.schedule.kind == kind and not given:
@@ -296,6 +314,35 @@ def require_criterion(config: Config) -> None:
     """
     metric = task_of(config.task).metric
     catalogue.require_criterion(metric, config.circuit.criterion, "circuit.criterion")
+
+
+def _require_growing(config: Config) -> None:
+    """Raise UserError where there is nothing to follow, or no checkpoint can be chosen before the
+    last one is there.
+    """
+    if not config.follow:
+        for name in ("follow_idle", "follow_every"):
+            if getattr(config, name) != getattr(Config, name):
+                raise UserError(f"{name} does nothing without follow=true; add it")
+        return
+    if config.model.source != "folder":
+        raise UserError(
+            f"follow=true: model={config.model.name} does not grow while it is watched; follow "
+            f"a run that writes checkpoints with model=folder"
+        )
+    if config.schedule.kind == "sparse":
+        raise UserError(
+            "follow=true: schedule=sparse can't be chosen before the last checkpoint is there; "
+            "take schedule=log, every, steps or all"
+        )
+    idle = config.follow_idle
+    if idle is not None and (
+        parse_duration(idle, "follow_idle") < parse_duration(config.follow_every, "follow_every")
+    ):
+        raise UserError(
+            f"follow_idle={idle}: must be at least follow_every={config.follow_every}, since "
+            f"files are looked at that often"
+        )
 
 
 def require_midpoints(circuit: CircuitConfig) -> None:

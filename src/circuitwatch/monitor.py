@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,70 +20,87 @@ import torch
 from rich.console import Console
 
 from circuitwatch import __version__
-from circuitwatch.analysis import Subject, analyse_checkpoint
-from circuitwatch.checkpoints.audit import Audit
-from circuitwatch.checkpoints.folder import FolderSource
-from circuitwatch.checkpoints.loading import DamagedWeights, load_tokenizer, model_facts
-from circuitwatch.checkpoints.schedule import Checkpoint, select
-from circuitwatch.checkpoints.source import Missing, NotFetched, Source
+from circuitwatch.analysis import Subject
+from circuitwatch.checkpoints.completeness import unfinished
+from circuitwatch.checkpoints.folder import FolderSource, has_checkpoints
+from circuitwatch.checkpoints.loading import load_tokenizer, model_facts
+from circuitwatch.checkpoints.schedule import Checkpoint, merged, select
+from circuitwatch.checkpoints.source import Source
 from circuitwatch.checkpoints.stream import HubSource
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.config import Config, require_criterion
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, TaskFacts, with_thresholds
+from circuitwatch.following import CLOCK, Clock, arrivals_of, first_arrival, follow
 from circuitwatch.heads.quantities import make_inputs
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
-from circuitwatch.records import DUPLICATE_OF, PREFIX_REMOVED, Cell, CheckpointRecord
+from circuitwatch.recording import Recorder, watch_checkpoints
+from circuitwatch.records import Cell
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
-from circuitwatch.timing import Stopwatch
 from circuitwatch.tracking import Tracker, send_if_needed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HOPELESS = 3
-"""Checkpoints in a row that could not be fetched, after which a run ends."""
 DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
 
 
-def watch_cell(config: Config, folder: Path) -> Cell:
+def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
     """Watch one cell into its folder, print its table, and return it. A cell that is done is only
-    shown.
+    shown, unless checkpoints have come to the model's folder since, or some that were skipped have
+    changed.
 
-    A checkpoint that is missing or damaged is skipped and reported. Raises UserError where nothing
-    more can be done now; what is recorded stays.
+    A checkpoint that is missing or damaged is skipped and reported. With `config.follow` the
+    model's folder is watched while it grows, see `following`; `clock` says how time passes. Raises
+    UserError where nothing more can be done now; what is recorded stays.
     """
     console = wide_console()
     require_criterion(config)
     config = replace(config, task=with_hash(config.task))
-    if config.model.source == "hub" and (done := Cell.finished(folder, asdict(config))) is not None:
-        return _shown_as_done(done, config, console)  # without asking the hub
+    done = Cell.finished(folder, asdict(config))
+    if done is not None and needs_no_look(config):
+        return _shown_as_done(done, config, console)
     if config.threads:
         torch.set_num_threads(config.threads)
     source = open_source(config)
-    checkpoints = select(source.available(), **asdict(config.schedule))
-    model_folder = source.about(checkpoints)
-    tokenizer = load_tokenizer(model_folder)
-    prompts = prompts_of(config, tokenizer)
-    for note in prompts.notes:
-        console.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
-    text = text_used(tokenizer, config.heads.text)
-    cell = Cell.create(folder, header(config, checkpoints, model_folder, prompts, text))
-    if cell.is_done():
+    title = f"{config.model.name} {config.task.name}"
+    arrivals = arrivals_of(config, source, taken_before(folder, source), clock)
+    while True:
+        if arrivals is None:
+            checkpoints = scheduled(config, source, folder)
+        elif (first := first_arrival(title, arrivals)) is not None:
+            checkpoints = merged(taken_before(folder, source), [first])
+        elif done is not None:
+            return _shown_as_done(done, config, console)
+        else:
+            raise UserError(
+                f"model.path={config.model.path}: no checkpoint in {config.follow_idle}; the same "
+                f"command waits again"
+            )
+        model_folder = source.about(checkpoints)
+        try:
+            cell, tokenizer, prompts = begin(config, folder, checkpoints, model_folder, console)
+            break
+        except Exception:
+            if arrivals is None or unfinished(model_folder) is None:
+                raise
+            # It was deleted while it was read, as old checkpoints are: on to the next.
+    if arrivals is None and cell.is_done() and not has_changed(cell, source):
         return _shown_as_done(cell, config, console)
     probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
     make_inputs(probes.inputs)
-    title = f"{config.model.name} {config.task.name}"
     with Tracker(cell, config.tracking, sweep=config.sweep) as tracker:
         with CellProgress(title, len(checkpoints), done=len(cell.steps_done())) as progress:
-            audit = source.audit(checkpoints, progress.at)
-            refuse_duplicates(config, audit)
             subject = Subject(prompts, probes, config)
-            watch_checkpoints(cell, source, checkpoints, audit, subject, tracker, progress)
+            recorder = Recorder(cell, source, subject, tracker, progress)
+            if arrivals is None:
+                watch_checkpoints(recorder, checkpoints)
+            else:
+                follow(recorder, arrivals)
         failed = [entry for entry in cell.skipped().values() if entry["again"]]
         # Whatever becomes of W&B, the cell is done by then and has been shown.
         if not failed:
@@ -94,98 +110,74 @@ def watch_cell(config: Config, folder: Path) -> Cell:
             tracker.complete()
     if failed:
         raise UserError(
-            f"{folder}: {len(failed)} of {len(checkpoints)} checkpoints could not be fetched "
-            f"({failed[0]['reason']}); "
+            f"{folder}: {len(failed)} of {len(cell.header['schedule'])} checkpoints could not be "
+            f"fetched ({failed[0]['reason']}); "
             "the others are recorded, and the same command tries again"
         )
     return cell
 
 
-def watch_checkpoints(
-    cell: Cell,
-    source: Source,
+def needs_no_look(config: Config) -> bool:
+    """Whether a cell that is done is so wherever its checkpoints are now: the hub need not be
+    asked, and a folder that has none any more gives nothing new.
+    """
+    if config.model.source == "folder" and not config.follow:
+        return not has_checkpoints(folder_of(config))
+    return config.model.source == "hub"
+
+
+def scheduled(config: Config, source: Source, folder: Path) -> list[Checkpoint]:
+    """The checkpoints to watch: those that the schedule takes, and of a folder, which may have
+    grown or lost old ones since, also those that the cell in `folder` took before.
+    """
+    before = taken_before(folder, source)
+    return merged(select(merged(source.available(), before), **asdict(config.schedule)), before)
+
+
+def taken_before(folder: Path, source: Source) -> list[Checkpoint]:
+    """The checkpoints of a folder that an earlier run took into the cell in `folder`, if any,
+    ascending by step; of other sources none, since they don't change.
+    """
+    if not isinstance(source, FolderSource) or not (folder / "cell.json").is_file():
+        return []
+    schedule = Cell.open(folder).header["schedule"]
+    return source.named((entry["step"], entry["revision"]) for entry in schedule)
+
+
+def begin(
+    config: Config,
+    folder: Path,
     checkpoints: Sequence[Checkpoint],
-    audit: Audit,
-    subject: Subject,
-    tracker: Tracker,
-    progress: CellProgress,
-) -> None:
-    """Record every checkpoint that has no record yet, or why it is skipped.
+    model_folder: Path,
+    out: Console,
+) -> tuple[Cell, PreTrainedTokenizerBase, PromptSet]:
+    """Start a cell or go on with it, and say what its prompts leave out.
 
     Args:
-        cell: Where records go.
-        source: Where weights come from.
+        config: The cell's configuration.
+        folder: Where its records go.
         checkpoints: The schedule.
-        audit: What is known of the checkpoints' weights.
-        subject: What is measured.
-        tracker: Told of each record.
-        progress: Shows what is done.
+        model_folder: Holds the model's configuration and tokenizer.
+        out: Where it is said.
+
+    Returns:
+        The cell, the tokenizer, the prompts.
     """
-    recorded = set(cell.steps_done())
-    skipping = dict(audit.missing)
-    if subject.config.checkpoints.duplicates == "skip":
-        skipping |= {
-            step: f"same weights as {original}" for step, original in audit.duplicate_of.items()
-        }
-    previous: CheckpointRecord | None = None
-    in_a_row = 0
-
-    def skip(checkpoint: Checkpoint, reason: str, *, again: bool) -> None:
-        cell.skip(checkpoint.step, checkpoint.tokens, checkpoint.revision, reason, again=again)
-        progress.advance(f"step {checkpoint.step}: skipped, {reason}")
-
-    with source.stream(
-        [c for c in checkpoints if c.step not in recorded and c.step not in skipping]
-    ) as stream:
-        for checkpoint in checkpoints:
-            say = Stopwatch(partial(say_at, progress, checkpoint))
-            if checkpoint.step in recorded:
-                record = cell.read(checkpoint.step)
-                previous = record if _is_one_to_compare_with(record) else previous
-                continue
-            if checkpoint.step in skipping:
-                skip(checkpoint, skipping[checkpoint.step], again=False)
-                continue
-            try:
-                with stream.hold(checkpoint, say) as weights:
-                    record = analyse_checkpoint(
-                        checkpoint,
-                        weights,
-                        subject,
-                        previous,
-                        say,
-                        audit.duplicate_of.get(checkpoint.step),
-                    )
-            except (Missing, DamagedWeights) as error:
-                skip(checkpoint, str(error), again=False)
-                continue
-            except NotFetched as error:
-                skip(checkpoint, str(error), again=True)
-                in_a_row += 1
-                if in_a_row == HOPELESS:
-                    raise UserError(f"{error}; {_so_far(cell, checkpoints)}") from error
-                continue
-            except UserError as error:
-                raise UserError(f"{error}; {_so_far(cell, checkpoints)}") from error
-            in_a_row = 0
-            seconds = say.seconds()
-            cell.write(record, seconds)
-            tracker.log(record, seconds)
-            progress.advance(_line(record))
-            previous = record if _is_one_to_compare_with(record) else previous
+    tokenizer = load_tokenizer(model_folder)
+    prompts = prompts_of(config, tokenizer)
+    for note in prompts.notes:
+        out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
+    text = text_used(tokenizer, config.heads.text)
+    cell = Cell.create(folder, header(config, checkpoints, model_folder, prompts, text))
+    return cell, tokenizer, prompts
 
 
-def _is_one_to_compare_with(record: CheckpointRecord) -> bool:
-    """Whether the next circuit's overlap is with this one: it has a circuit, and weights of its
-    own.
-    """
-    return record.mask is not None and DUPLICATE_OF not in record.scalars
-
-
-def _so_far(cell: Cell, checkpoints: Sequence[Checkpoint]) -> str:
-    return (
-        f"{len(cell.steps_done())} of {len(checkpoints)} checkpoints are recorded, and "
-        f"the same command goes on"
+def has_changed(cell: Cell, source: Source) -> bool:
+    """Whether the files of any checkpoint that was skipped are others than they were then."""
+    return any(
+        entry["seen"] != source.seen(Checkpoint(int(step), entry["tokens"], entry["revision"]))
+        for step, entry in cell.skipped().items()
+        if "seen" in entry
     )
 
 
@@ -202,11 +194,6 @@ def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:
     return cell
 
 
-def say_at(progress: CellProgress, checkpoint: Checkpoint, what: str) -> None:
-    """Show what is done at a checkpoint."""
-    progress.at(f"{checkpoint.revision}: {what}")
-
-
 def open_source(config: Config) -> Source:
     """Where the model's checkpoints come from; a nano model is trained first if the cache lacks
     it.
@@ -215,9 +202,12 @@ def open_source(config: Config) -> Source:
         return HubSource(config.model, config.checkpoints)
     if config.model.source == "nano":
         return FolderSource(trained_suite(config))
-    return FolderSource(
-        Path(str(config.model.path)).expanduser(), tokens_per_step=config.model.tokens_per_step
-    )
+    return FolderSource(folder_of(config), tokens_per_step=config.model.tokens_per_step)
+
+
+def folder_of(config: Config) -> Path:
+    """The folder of checkpoints that model=folder names."""
+    return Path(str(config.model.path)).expanduser()
 
 
 def tokenizer_of(config: Config) -> PreTrainedTokenizerBase:
@@ -232,19 +222,6 @@ def tokenizer_of(config: Config) -> PreTrainedTokenizerBase:
 def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
     """The prompts of a cell."""
     return prompts_for(config.task, tokenizer, seed=config.seed)
-
-
-def refuse_duplicates(config: Config, audit: Audit) -> None:
-    """With checkpoints.duplicates=error, raise UserError if any checkpoint has the weights of
-    another.
-    """
-    if config.checkpoints.duplicates == "error" and audit.duplicate_of:
-        step, original = next(iter(audit.duplicate_of.items()))
-        raise UserError(
-            f"{config.model.name}: {len(audit.duplicate_of)} checkpoints have the weights of "
-            f"another (step {step} those of {original}); "
-            f"`circuitwatch doctor` lists them, and checkpoints.duplicates=skip or flag goes on"
-        )
 
 
 def trained_suite(config: Config) -> Path:
@@ -316,24 +293,3 @@ def header(
         "copy_suppression_text": text,
         "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},
     }
-
-
-def _line(record: CheckpointRecord) -> str:
-    """One checkpoint in one line, for logs."""
-    scalars = record.scalars
-    circuit = (
-        f"{scalars['circuit/edges']} edges"
-        if "circuit/edges" in scalars
-        else str(scalars["circuit/status"])
-    )
-    if "behaviour/not_above_chance" in scalars:
-        circuit += f" ({scalars['behaviour/not_above_chance']})"
-    value, effect = (float(scalars[f"behaviour/{name}"]) for name in ("value", "effect"))
-    prefix = (
-        f", {scalars[PREFIX_REMOVED]} taken off the weights' names"
-        if PREFIX_REMOVED in scalars
-        else ""
-    )
-    return (
-        f"step {record.step}: behaviour {value:.3f}, effect {effect:.3f}, circuit {circuit}{prefix}"
-    )

@@ -48,6 +48,7 @@ class CellProgress:
         self, title: str, total: int, *, done: int = 0, console: Console | None = None
     ) -> None:
         self.title, self.total, self.done = title, total, done
+        self._is_waiting = False
         self.console = console or Console(stderr=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -80,9 +81,22 @@ class CellProgress:
         """Show what is being worked on now."""
         self._bar.update(self._task, where=where)
 
+    def wait(self, line: str) -> None:
+        """Show what is waited for. Without a terminal the first line of a wait is enough."""
+        self.at(line)
+        if not self.console.is_terminal and not self._is_waiting:
+            self.console.print(f"{self.title} {line}", highlight=False, soft_wrap=True)
+        self._is_waiting = True
+
+    def expect(self, total: int, *, done: int) -> None:
+        """There are other numbers of units now, in all and done."""
+        self.total, self.done = total, done
+        self._bar.update(self._task, total=total, completed=done)
+
     def advance(self, line: str) -> None:
         """One unit is done; `line` says what came of it."""
         self.done += 1
+        self._is_waiting = False
         self._bar.update(self._task, completed=self.done)
         if not self.console.is_terminal:
             self.console.print(

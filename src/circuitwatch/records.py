@@ -8,7 +8,8 @@ checkpoint.
                              "mask" uint8, both [sender, receiver]); manifest.json, written last,
                              has every file's size and hash
     skipped.json             checkpoints that were skipped: step → revision, tokens,
-                             reason, and whether another run should try again
+                             reason, whether another run should try again, and what was seen of
+                             its files: it is also tried again once that has changed
     set_aside/1/step000256/  records of a training that was watched live, later than where it was
                              taken up again with other results
     done.json                once every checkpoint of the schedule has its record or was skipped
@@ -48,6 +49,8 @@ RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
 RENAMED = {f"circuit/{old}": f"circuit/{new}" for old, new in RENAMED_COLUMNS.items()}
 """What columns of curves, and scalars, were called in format 3."""
 Scalar = float | int | str | bool
+WEIGHTS_SHA256 = "weights/sha256"
+"""The scalar that says which weights a checkpoint has."""
 DUPLICATE_OF = "weights/duplicate_of"
 """The scalar that says whose weights a checkpoint has, if not its own."""
 PREFIX_REMOVED = "weights/prefix_removed"
@@ -69,6 +72,9 @@ NOT_COMPARED = (
     "tracking",
     "experiment",
     "checkpoints",
+    "follow",
+    "follow_idle",
+    "follow_every",
 )
 """Parts of the configuration that do not decide what a record says, and so may differ when a cell
 is resumed.
@@ -311,7 +317,16 @@ class Cell:
         except (OSError, UserError, TypeError, ValueError):
             return {}  # nothing depends on them
 
-    def skip(self, step: int, tokens: int, revision: str, reason: str, *, again: bool) -> None:
+    def skip(
+        self,
+        step: int,
+        tokens: int,
+        revision: str,
+        reason: str,
+        *,
+        again: bool,
+        seen: str | None = None,
+    ) -> None:
         """Record why a checkpoint has no record.
 
         Args:
@@ -320,13 +335,16 @@ class Cell:
             revision: Its name.
             reason: In words.
             again: Whether another run of the same command should try it once more.
+            seen: A fingerprint of its files; it is worth another try once that has changed.
         """
         entry = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
+        if seen is not None:
+            entry["seen"] = seen
         _write_json(self.folder / "skipped.json", {**self.skipped(), str(step): entry})
 
     def skipped(self) -> dict[str, dict[str, Any]]:
-        """Checkpoints without a record and why: step → tokens, revision, reason, again; ascending
-        by step.
+        """Checkpoints without a record and why: step → tokens, revision, reason, again, and seen
+        where its files could be looked at; ascending by step.
         """
         path = self.folder / "skipped.json"
         entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
@@ -435,6 +453,10 @@ class Cell:
     def mark_done(self) -> None:
         """Record that every checkpoint of the schedule has its record or was skipped for good."""
         _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
+
+    def reopen(self) -> None:
+        """Take back that the cell is done: more checkpoints are waited for."""
+        (self.folder / "done.json").unlink(missing_ok=True)
 
     def is_done(self) -> bool:
         """Whether every checkpoint of the schedule has its record or was skipped for good."""

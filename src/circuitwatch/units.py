@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes and durations as people write them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ UNITS = {
     "TB": 10**12,
 }
 
+SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
 
 def parse_size(text: str, key: str) -> int:
     """Bytes of a size such as 4GiB or 500MB. Raises UserError for anything else."""
@@ -27,6 +29,24 @@ def parse_size(text: str, key: str) -> int:
             f"{key}={text}: give a size above 0 such as 4GiB or 500MiB (units: {', '.join(UNITS)})"
         )
     return int(float(match[1]) * UNITS[match[2]])
+
+
+def parse_duration(text: str, key: str) -> float:
+    """Seconds of a duration such as 30min or 10s. Raises UserError for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w+)", text.strip())
+    if not match or match[2] not in SECONDS or float(match[1]) <= 0:
+        raise UserError(
+            f"{key}={text}: give a time above 0 such as 10s or 30min (units: {', '.join(SECONDS)})"
+        )
+    return float(match[1]) * SECONDS[match[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """1800 → 30 min: in the largest unit of which it has one, rounded down."""
+    unit, size = next(
+        ((unit, size) for unit, size in reversed(SECONDS.items()) if seconds >= size), ("s", 1)
+    )
+    return f"{int(seconds // size)} {unit}"
 
 
 def format_tokens(tokens: Any) -> str:

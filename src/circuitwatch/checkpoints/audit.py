@@ -4,7 +4,8 @@ another.
 Of revisions with equal weights one is kept and the others are called its duplicates: the model's
 last step if it is among them, since the known mistake is that a revision serves the final weights
 (reported for 86 of 154 revisions of pythia-2.8b); else the first (steps 0 to 2 of some models are
-equal because the warm-up had not moved half-precision weights).
+equal because the warm-up had not moved half-precision weights). What is on record stays as it was
+recorded: a checkpoint that comes later and has its weights is its duplicate.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.table import Table
 
@@ -42,6 +44,26 @@ class Weights:
         size = sum(path.stat().st_size for path in files)
         return cls(files[0].suffix.lstrip("."), size, digest, frozenset([digest]))
 
+    @classmethod
+    def of_record(cls, sha256: str) -> Weights:
+        """Of a checkpoint whose record has the hash; its files may be gone."""
+        return cls("", 0, sha256, frozenset([sha256]))
+
+
+@dataclass(frozen=True)
+class OnRecord:
+    """What a record says of its checkpoint's weights: their SHA-256 if it was known, and whether
+    they were called another's.
+    """
+
+    sha256: str | None
+    is_duplicate: bool
+
+
+RecordedWeights = Mapping[int, OnRecord]
+"""Step → what its record says of its weights."""
+NO_RECORDS: RecordedWeights = MappingProxyType({})
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -60,12 +82,17 @@ class Audit:
         checkpoints: Sequence[Checkpoint],
         weights: Mapping[int, Weights],
         missing: Mapping[int, str],
+        recorded: RecordedWeights = NO_RECORDS,
     ) -> Audit:
-        """Find the duplicates among some checkpoints, ascending by step."""
+        """Find the duplicates among some checkpoints, ascending by step, of which some may be on
+        record already.
+        """
         names = {checkpoint.step: checkpoint.revision for checkpoint in checkpoints}
 
-        def worth(step: int) -> tuple[bool, int]:
-            return step != checkpoints[-1].step, step
+        def worth(step: int) -> tuple[int, bool, int]:
+            on_record = recorded.get(step)
+            rank = 1 if on_record is None else 2 if on_record.is_duplicate else 0
+            return rank, step != checkpoints[-1].step, step
 
         kept: dict[str, int] = {}
         duplicate_of: dict[int, str] = {}

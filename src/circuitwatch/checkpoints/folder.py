@@ -1,19 +1,26 @@
 """A directory of Hugging Face checkpoints, as a training run or the nano trainer writes it:
-step128/ or checkpoint-128/, each complete in itself.
+step128/ or checkpoint-128/. It may grow while it is read, and old checkpoints may be deleted from
+it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from circuitwatch.checkpoints.audit import Audit, Weights
-from circuitwatch.checkpoints.loading import weight_files
+from circuitwatch.checkpoints.audit import NO_RECORDS, Audit, RecordedWeights, Weights
+from circuitwatch.checkpoints.completeness import (
+    Files,
+    files_of,
+    fingerprint,
+    has_tokenizer,
+    unfinished,
+)
 from circuitwatch.checkpoints.schedule import Checkpoint
-from circuitwatch.checkpoints.source import Say
+from circuitwatch.checkpoints.source import Missing, Say
 from circuitwatch.errors import UserError
 
 NAME = re.compile(r"(?:step|checkpoint)[-_]?(\d+)$")
@@ -27,25 +34,34 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
     """
     if not directory.is_dir():
         raise UserError(f"model.path={directory}: no such directory")
-    folders = {
-        int(match[1]): path
-        for path in directory.iterdir()
-        if path.is_dir() and (match := NAME.match(path.name))
-    }
+    folders = _folders(directory)
     if not folders:
         raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
+    tokens = _tokens_per_step(directory, tokens_per_step)
+    return [Checkpoint(step, step * tokens, name) for step, name in folders.items()]
+
+
+def _folders(directory: Path) -> dict[int, str]:
+    """Step → name of each checkpoint's folder, ascending; other names are no checkpoints."""
+    names = sorted(path.name for path in directory.iterdir() if path.is_dir())
+    return dict(sorted((int(match[1]), name) for name in names if (match := NAME.match(name))))
+
+
+def _tokens_per_step(directory: Path, given: int | None) -> int:
     suite = directory / "suite.json"
-    if tokens_per_step is None and suite.exists():
-        tokens_per_step = json.loads(suite.read_text(encoding="utf-8"))["tokens_per_step"]
-    if tokens_per_step is None:
+    if given is None and suite.exists():
+        given = json.loads(suite.read_text(encoding="utf-8"))["tokens_per_step"]
+    if given is None:
         raise UserError(
             "model.tokens_per_step is missing: say how many training tokens one step of this "
             "run sees"
         )
-    return [
-        Checkpoint(step, step * tokens_per_step, path.name)
-        for step, path in sorted(folders.items())
-    ]
+    return given
+
+
+def has_checkpoints(directory: Path) -> bool:
+    """Whether there is any checkpoint's folder in a directory, which need not exist."""
+    return directory.is_dir() and bool(_folders(directory))
 
 
 class FolderSource:
@@ -53,36 +69,73 @@ class FolderSource:
 
     def __init__(self, directory: Path, *, tokens_per_step: int | None = None) -> None:
         self.directory = directory
-        self._available = list_checkpoints(directory, tokens_per_step=tokens_per_step)
+        self._tokens_per_step = tokens_per_step
+        self._hashed: dict[str, tuple[Files, Weights]] = {}
 
     def available(self) -> list[Checkpoint]:
-        """All checkpoints in the directory."""
-        return self._available
+        """All checkpoints in the directory now."""
+        return list_checkpoints(self.directory, tokens_per_step=self._tokens_per_step)
+
+    def so_far(self) -> list[Checkpoint]:
+        """All checkpoints in the directory now, which need not exist yet.
+
+        Raises UserError if tokens per step are unknown.
+        """
+        tokens = _tokens_per_step(self.directory, self._tokens_per_step)
+        folders = _folders(self.directory) if self.directory.is_dir() else {}
+        return [Checkpoint(step, step * tokens, name) for step, name in folders.items()]
+
+    def named(self, folders: Iterable[tuple[int, str]]) -> list[Checkpoint]:
+        """Checkpoints by step and name of their folders, which may be gone, with the tokens that
+        this source counts.
+        """
+        tokens = _tokens_per_step(self.directory, self._tokens_per_step)
+        return [Checkpoint(step, step * tokens, name) for step, name in folders]
 
     def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
-        """The first checkpoint's folder."""
-        return self.directory / checkpoints[0].revision
+        """The first folder that is whole and has a tokenizer; where none is, the one that is
+        nearest to it.
+        """
+        folders = [self.directory / checkpoint.revision for checkpoint in checkpoints]
 
-    def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
-        """Hashes every weight file, which reads it once; a folder without weights counts as
-        missing.
+        def worth(folder: Path) -> tuple[bool, bool, bool]:
+            has_config = (folder / "config.json").exists()
+            return has_config, unfinished(folder) is None, has_tokenizer(folder)
+
+        for folder in folders:
+            if all(worth(folder)):
+                return folder
+        return max(folders, key=worth)
+
+    def audit(
+        self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS
+    ) -> Audit:
+        """Hashes the weight files of what is not on record, which reads them once; a folder that is
+        not whole counts as missing.
         """
         weights: dict[int, Weights] = {}
         missing: dict[int, str] = {}
         for checkpoint in checkpoints:
+            on_record = recorded.get(checkpoint.step)
+            if on_record is not None and on_record.sha256 is not None:
+                weights[checkpoint.step] = Weights.of_record(on_record.sha256)
+                continue
             say(f"{checkpoint.revision}: hashing")
-            folder = self.directory / checkpoint.revision
-            has = {
-                "config.json": (folder / "config.json").exists(),
-                "weights": bool(weight_files(folder)),
-            }
-            if all(has.values()):
-                weights[checkpoint.step] = Weights.of_folder(folder)
-            else:
-                missing[checkpoint.step] = (
-                    f"no {' and '.join(what for what in has if not has[what])} in {folder}"
-                )
-        return Audit.of(checkpoints, weights, missing)
+            try:
+                weights[checkpoint.step] = self._weights(checkpoint)
+            except Missing as error:
+                missing[checkpoint.step] = str(error)
+        return Audit.of(checkpoints, weights, missing, recorded)
+
+    def seen(self, checkpoint: Checkpoint) -> str:
+        """A fingerprint of the checkpoint's files as they are now."""
+        return fingerprint(files_of(self.directory / checkpoint.revision))
+
+    def sha256(self, checkpoint: Checkpoint) -> str | None:
+        """The hash that the audit took, if the files have not changed since."""
+        files, weights = self._hashed.get(checkpoint.revision, ({}, None))
+        there = files_of(self.directory / checkpoint.revision)
+        return weights.sha256 if weights is not None and files == there else None
 
     @contextmanager
     def stream(self, checkpoints: Sequence[Checkpoint]) -> Iterator[FolderSource]:
@@ -91,5 +144,39 @@ class FolderSource:
 
     @contextmanager
     def hold(self, checkpoint: Checkpoint, say: Say) -> Iterator[Path]:
-        """The checkpoint's folder."""
-        yield self.directory / checkpoint.revision
+        """The checkpoint's folder.
+
+        Raises Missing, whatever came of reading it, if the folder turned out not to be whole, or
+        was written to meanwhile. That it was deleted after it was read does no harm.
+        """
+        folder = self.directory / checkpoint.revision
+        before = files_of(folder)
+        try:
+            yield folder
+        except Exception as error:  # half a folder can raise anything
+            if lacking := unfinished(folder):
+                raise Missing(lacking) from error
+            raise
+        if any(before.get(name) != state for name, state in files_of(folder).items()):
+            raise Missing(f"{folder} was written to while it was read")
+
+    def _weights(self, checkpoint: Checkpoint) -> Weights:
+        """What a checkpoint's weights are, read again only where the files have changed.
+
+        Raises Missing if the folder is not whole, or does not stay so.
+        """
+        folder = self.directory / checkpoint.revision
+        files = files_of(folder)
+        if lacking := unfinished(folder):
+            raise Missing(lacking)
+        known = self._hashed.get(checkpoint.revision)
+        if known is not None and known[0] == files:
+            return known[1]
+        try:
+            weights = Weights.of_folder(folder)
+        except (OSError, IndexError) as error:  # deleted meanwhile
+            raise Missing(unfinished(folder) or f"{folder} can't be read ({error})") from error
+        if files_of(folder) != files:
+            raise Missing(unfinished(folder) or f"{folder} was written to while it was read")
+        self._hashed[checkpoint.revision] = files, weights
+        return weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,7 @@ def select(
     every: int | None = None,
     start: str | None = None,
     stop: str | None = None,
+    growing: bool = False,
 ) -> list[Checkpoint]:
     """The checkpoints to watch, ascending and without duplicates; the first and the last in range
     are always among them.
@@ -78,21 +79,26 @@ def select(
         every: For `every`: n.
         start: Leave out what is before; as `parse_bound` reads it, inclusive.
         stop: Leave out what is after; as `parse_bound` reads it, inclusive.
+        growing: More checkpoints are to come: the last one there is now is not taken for being the
+            last, listed ones may be missing, and none need be in range. What is chosen then stays
+            chosen when later ones have come.
 
     Returns:
         The checkpoints chosen.
     """
     by_step = {checkpoint.step: checkpoint for checkpoint in available}
-    low = parse_bound(start, "schedule.from") if start else Bound(0, "steps")
-    high = parse_bound(stop, "schedule.to") if stop else Bound(float("inf"), "steps")
+    low, high = _bounds(start, stop)
     in_range = sorted(
         step for step, c in by_step.items() if low.value <= low.of(c) and high.of(c) <= high.value
     )
+    if not in_range and growing:
+        return []
     if not in_range:
         all_steps = f"steps {min(by_step)} to {max(by_step)}" if by_step else "none"
         raise UserError(f"schedule: no checkpoint from {low} to {high}; the model has {all_steps}")
     if kind == "steps":
-        wanted = _listed(in_range, sorted(by_step), steps or [])
+        there = [step for step in steps or [] if step in by_step] if growing else steps or []
+        wanted = _listed(in_range, sorted(by_step), there)
     elif kind == "every":
         wanted = in_range[:: every or 1]
     elif kind == "log":
@@ -103,7 +109,42 @@ def select(
         wanted = _nearest(in_range, np.expm1(np.linspace(first, last, SPARSE)))
     else:
         wanted = in_range
-    return [by_step[step] for step in sorted({in_range[0], *wanted, in_range[-1]})]
+    ends = in_range[:1] if growing else (in_range[0], in_range[-1])
+    return [by_step[step] for step in sorted({*ends, *wanted})]
+
+
+def is_over(
+    available: Sequence[Checkpoint],
+    *,
+    kind: str = "all",
+    steps: Sequence[int] | None = None,
+    stop: str | None = None,
+    **others: object,
+) -> bool:
+    """Whether no later checkpoint of a growing model can be among those to watch: all listed ones
+    are there, or one at the end of the range or after it is. The arguments are those of `select`.
+    """
+    high = _bounds(None, stop)[1]
+    if any(high.of(checkpoint) >= high.value for checkpoint in available):
+        return True
+    return kind == "steps" and {c.step for c in available} >= set(steps or [])
+
+
+def merged(*lists: Iterable[Checkpoint]) -> list[Checkpoint]:
+    """The checkpoints of several lists, ascending and each step once, as the first list that has it
+    says.
+    """
+    by_step: dict[int, Checkpoint] = {}
+    for checkpoints in lists:
+        for checkpoint in checkpoints:
+            by_step.setdefault(checkpoint.step, checkpoint)
+    return [by_step[step] for step in sorted(by_step)]
+
+
+def _bounds(start: str | None, stop: str | None) -> tuple[Bound, Bound]:
+    low = parse_bound(start, "schedule.from") if start else Bound(0, "steps")
+    high = parse_bound(stop, "schedule.to") if stop else Bound(float("inf"), "steps")
+    return low, high
 
 
 def _listed(in_range: Sequence[int], every: Sequence[int], steps: Sequence[int]) -> list[int]:

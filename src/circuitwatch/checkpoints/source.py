@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from circuitwatch.checkpoints.audit import Audit
+from circuitwatch.checkpoints.audit import NO_RECORDS, Audit, RecordedWeights
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.errors import UserError
 
@@ -41,8 +41,26 @@ class Source(Protocol):
     def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
         """A folder with the model's config.json and tokenizer."""
 
-    def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
-        """What is known of the checkpoints' weights before any is fetched."""
+    def audit(
+        self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS
+    ) -> Audit:
+        """What is known of the checkpoints' weights before any is fetched.
+
+        Args:
+            checkpoints: Ascending by step.
+            say: Told what is looked at.
+            recorded: What is on record of some of them, which stays as it is there.
+        """
+
+    def seen(self, checkpoint: Checkpoint) -> str | None:
+        """A fingerprint of a checkpoint's files as they are now, another one once they have
+        changed; None where that is not known before they are fetched.
+        """
+
+    def sha256(self, checkpoint: Checkpoint) -> str | None:
+        """The hash of the weights that lie there now, if the audit has read them and they have not
+        changed since; None where it must be taken from the files.
+        """
 
     def stream(self, checkpoints: Sequence[Checkpoint]) -> AbstractContextManager[Stream]:
         """Checkpoints one after another, the next one fetched while the present one is in use."""

@@ -17,7 +17,7 @@ from threading import Event, Thread
 from huggingface_hub import constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
-from circuitwatch.checkpoints.audit import Audit, Weights
+from circuitwatch.checkpoints.audit import NO_RECORDS, Audit, RecordedWeights, Weights
 from circuitwatch.checkpoints.hub import TOKENIZERS, Listing, Repository, offline
 from circuitwatch.checkpoints.loading import weight_files
 from circuitwatch.checkpoints.schedule import Checkpoint
@@ -113,7 +113,9 @@ class HubSource:
             f"is there"
         )
 
-    def audit(self, checkpoints: Sequence[Checkpoint], say: Say) -> Audit:
+    def audit(
+        self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS
+    ) -> Audit:
         """Hashes from the hub's listings, of several revisions at once; offline, from the files."""
         weights: dict[int, Weights] = {}
         missing: dict[int, str] = {}
@@ -142,7 +144,15 @@ class HubSource:
         with ThreadPoolExecutor(LISTINGS_AT_ONCE) as pool:
             for _ in pool.map(look, checkpoints):
                 pass
-        return Audit.of(checkpoints, weights, missing)
+        return Audit.of(checkpoints, weights, missing, recorded)
+
+    def seen(self, checkpoint: Checkpoint) -> str | None:
+        """None: what a hub has is not looked at before it is fetched."""
+        return None
+
+    def sha256(self, checkpoint: Checkpoint) -> str | None:
+        """None: the hash in a record is that of the files that came, not of the listing."""
+        return None
 
     @contextmanager
     def stream(self, checkpoints: Sequence[Checkpoint]) -> Iterator[HubStream]:

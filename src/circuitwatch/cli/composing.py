@@ -37,18 +37,27 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
     from hydra.types import RunMode
+    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     failed: list[str] = []
 
-    def job(cell: object) -> None:
+    def job(cell: DictConfig) -> None:
         hydra_config = HydraConfig.get()
+        in_turn = "BasicLauncher" in hydra_config.launcher._target_
+        if in_turn and hydra_config.mode == RunMode.MULTIRUN and OmegaConf.select(cell, "follow"):
+            before.remove_unused(Path(hydra_config.runtime.output_dir))
+            raise UserError(
+                "follow=true: with -m one cell comes after another, and the second would wait for "
+                "the end of the first; start a command for each, or take a launcher that runs "
+                "them side by side (hydra/launcher=joblib)"
+            )
         try:
             require_choosable(hydra_config.runtime.choices.get("task"), templates)
             action(validate(cell))
         except UserError as error:
             before.remove_unused(Path(hydra_config.runtime.output_dir))
-            if "BasicLauncher" not in hydra_config.launcher._target_:
+            if not in_turn:
                 raise  # in another process or on another machine; its launcher passes it on
             failed.append(str(error))
             if hydra_config.mode == RunMode.MULTIRUN:

@@ -31,8 +31,9 @@ from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.search import faithfulness, recovery
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
-from circuitwatch.monitor import HOPELESS, open_source, prompts_of, say_at
+from circuitwatch.monitor import open_source, prompts_of
 from circuitwatch.progress import CellProgress
+from circuitwatch.recording import HOPELESS, say_at
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transfer.planning import Mask, ModelPlan
 from circuitwatch.transfer.store import COLUMNS, is_made, remove_others, write
