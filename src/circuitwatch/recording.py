@@ -10,6 +10,7 @@ from functools import partial
 
 from circuitwatch.analysis import Subject, analyse_checkpoint
 from circuitwatch.checkpoints.audit import Audit, OnRecord
+from circuitwatch.checkpoints.completeness import NOTHING_THERE
 from circuitwatch.checkpoints.loading import DamagedWeights
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Source, Stream
@@ -133,6 +134,9 @@ class Recorder:
             keep_seen: Whether that holds for other runs too.
         """
         if seen is not None:
+            # What was deleted meanwhile need not be found missing a second time.
+            now = self.source.seen(checkpoint)
+            seen = now if now == NOTHING_THERE else seen
             self._tried[checkpoint.step] = seen
         self.cell.skip(
             checkpoint.step,

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from circuitwatch.checkpoints.folder import list_checkpoints
-from circuitwatch.checkpoints.schedule import Bound, Checkpoint, parse_bound, select
+from circuitwatch.checkpoints.schedule import (
+    Bound,
+    Checkpoint,
+    is_over,
+    merged,
+    parse_bound,
+    select,
+)
 from circuitwatch.errors import UserError
 
 PYTHIA = [0, *(2**k for k in range(10)), *range(1000, 143001, 1000)]
@@ -63,6 +71,54 @@ def test_log_doubles() -> None:
 def test_sparse_is_about_a_dozen() -> None:
     chosen = steps(kind="sparse")
     assert 8 <= len(chosen) <= 13 and chosen[0] == 0 and chosen[-1] == 143000
+
+
+KINDS = (
+    {"kind": "all"},
+    {"kind": "log"},
+    {"kind": "every", "every": 7},
+    {"kind": "steps", "steps": [4, 512, 9000]},
+)
+
+
+@pytest.mark.parametrize("options", KINDS, ids=lambda options: options["kind"])
+@pytest.mark.parametrize("ends", [{}, {"start": "8", "stop": "20000"}], ids=["whole", "range"])
+def test_what_is_chosen_while_a_run_grows_stays_chosen(
+    options: dict[str, Any], ends: dict[str, str]
+) -> None:
+    """And is in the end, but for the last checkpoint, what is chosen of the finished run."""
+    before: set[int] = set()
+    for there in range(len(AVAILABLE) + 1):
+        chosen = {c.step for c in select(AVAILABLE[:there], **options, **ends, growing=True)}
+        assert before <= chosen
+        before = chosen
+    finished = steps(**options, **ends)
+    assert sorted({*before, finished[-1]}) == finished
+
+
+def test_a_growing_run_chooses_the_first_at_once_and_not_the_last() -> None:
+    def chosen(n: int, **options: Any) -> list[int]:
+        return [c.step for c in select(AVAILABLE[:n], **options, growing=True)]
+
+    assert chosen(0, kind="log") == [] and chosen(3, start="500") == []
+    assert chosen(4, kind="every", every=3) == [0, 4]
+    assert chosen(5, kind="every", every=3) == [0, 4]
+    assert chosen(4, kind="steps", steps=[2, 512]) == [0, 2]
+
+
+def test_when_a_growing_run_has_no_more_to_give() -> None:
+    listed = {"kind": "steps", "steps": [2, 8], "every": None, "start": None, "stop": None}
+    assert not is_over(AVAILABLE[:4], **listed) and is_over(AVAILABLE[:5], **listed)
+    assert not is_over(AVAILABLE)
+    assert not is_over(AVAILABLE[:4], stop="8") and is_over(AVAILABLE[:5], stop="8")
+    assert is_over(AVAILABLE[:6], stop="9") and not is_over([], stop="9")
+
+
+def test_lists_of_checkpoints_are_merged_by_step() -> None:
+    one, other = Checkpoint(8, 80, "step8"), Checkpoint(8, 81, "checkpoint-8")
+    first = Checkpoint(1, 10, "step1")
+    assert merged([one], [other, first]) == [first, one]
+    assert merged([other], [one]) == [other] and merged() == []
 
 
 def test_no_checkpoint_in_range() -> None:

@@ -51,6 +51,10 @@ def fingerprint(files: Files) -> str:
     return hashlib.sha256(json.dumps(sorted(files.items())).encode()).hexdigest()
 
 
+NOTHING_THERE = fingerprint({})
+"""Of a folder that is gone."""
+
+
 def has_tokenizer(folder: Path) -> bool:
     """Whether a checkpoint's folder has a tokenizer of its own."""
     return any((folder / name).is_file() for name in TOKENIZERS)
