@@ -215,6 +215,30 @@ def test_a_cell_takes_checkpoints_that_came_later(tmp_path: Path) -> None:
         Cell.create(tmp_path, {**HEADER, "schedule": moved})
 
 
+def test_what_was_seen_of_a_skipped_checkpoint_is_kept(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.skip(0, 0, "step0", "half", again=False, seen="a")
+    cell.skip(8, 80, "step8", "no such revision", again=False)
+    entries = Cell.open(tmp_path).skipped()
+    assert entries["0"]["seen"] == "a" and "seen" not in entries["8"]
+    cell.mark_done()
+    assert cell.is_done()
+    cell.reopen()
+    assert not cell.is_done()
+    cell.reopen()  # which changes nothing any more
+    cell.write(record(0))
+    assert list(cell.skipped()) == ["8"]
+
+
+def test_whether_it_was_followed_does_not_matter(tmp_path: Path) -> None:
+    """Nor for a cell of a version that could not follow."""
+    Cell.create(tmp_path, HEADER)
+    other = json.loads(json.dumps(HEADER))
+    other["config"] |= {"follow": True, "follow_idle": "1h", "follow_every": "1s"}
+    Cell.create(tmp_path, other)
+    Cell.create(tmp_path, HEADER)
+
+
 def test_unwritable_and_missing_folders(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"):

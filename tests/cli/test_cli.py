@@ -71,6 +71,19 @@ MISTAKES = {
     "sweep=a/b": "sweep='a/b': must be a plain name",
     "model=folder": "model.path is missing",
     "model=folder model.path=nowhere": "model.path=nowhere: no such directory",
+    "follow=true": "follow=true: model=nano-400k does not grow while it is watched",
+    "follow_idle=1h": "follow_idle does nothing without follow=true",
+    "follow_every=1s": "follow_every does nothing without follow=true",
+    "model=folder model.path=. follow=true schedule=sparse": "follow=true: schedule=sparse can't "
+    "be chosen before the last checkpoint is there",
+    "model=folder model.path=. follow=true follow_idle=soon": "follow_idle=soon: give a time above "
+    "0 such as 10s or 30min",
+    "model=folder model.path=. follow=true follow_every=0s": "follow_every=0s: give a time above 0",
+    "model=folder model.path=. follow=true follow_idle=5s": "follow_idle=5s: must be at least "
+    "follow_every=10s",
+    "model=folder model.path=nowhere follow=true": "model.tokens_per_step is missing",
+    "-m model=folder model.path=. task=ioi,agreement follow=true": "follow=true: with -m one cell "
+    "comes after another",
     "out=/dev/null/x model=folder model.path=.": "/dev/null/x/default/folder/ioi/seed0: "
     "can't be used",
     "train model=folder model.path=.": "model=folder: only nano models are trained here",

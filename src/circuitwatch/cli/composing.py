@@ -24,6 +24,12 @@ from circuitwatch.cli.choices import (
 from circuitwatch.config import OVERRIDES, Config, register, validate
 from circuitwatch.errors import UserError
 
+FOLLOWED_IN_TURN = (
+    "follow=true: with -m one cell comes after another, and the second would wait for the end of "
+    "the first; start a command for each, or take a launcher that runs them side by side "
+    "(hydra/launcher=joblib)"
+)
+
 
 def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     """Compose the configuration and act on it, or on each of a sweep's; what a user can mend
@@ -47,11 +53,8 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
         in_turn = "BasicLauncher" in hydra_config.launcher._target_
         if in_turn and hydra_config.mode == RunMode.MULTIRUN and OmegaConf.select(cell, "follow"):
             before.remove_unused(Path(hydra_config.runtime.output_dir))
-            raise UserError(
-                "follow=true: with -m one cell comes after another, and the second would wait for "
-                "the end of the first; start a command for each, or take a launcher that runs "
-                "them side by side (hydra/launcher=joblib)"
-            )
+            failed[:] = [FOLLOWED_IN_TURN]  # once for all cells
+            return
         try:
             require_choosable(hydra_config.runtime.choices.get("task"), templates)
             action(validate(cell))

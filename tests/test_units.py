@@ -1,0 +1,30 @@
+"""Durations as people write them, and as they are shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from circuitwatch.errors import UserError
+from circuitwatch.units import format_duration, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10s", 10), ("30min", 1800), ("1.5 h", 5400), ("2d", 172800), (" 0.05s ", 0.05)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text, "follow_idle") == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "soon", "-5s", "0min", "3 weeks", "1m"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(UserError, match=r"follow_idle=.*: give a time above 0 such as 10s or 30mi"):
+        parse_duration(text, "follow_idle")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (7200, "2 h"), (90000, "1 d")],
+)
+def test_durations_are_shown_in_their_largest_unit(seconds: float, shown: str) -> None:
+    assert format_duration(seconds) == shown
