@@ -15,7 +15,7 @@ from circuitwatch.config import (
     TrackingConfig,
 )
 from circuitwatch.following import Clock
-from circuitwatch.records import Cell
+from circuitwatch.records import TIMING, Cell
 
 TASK = "gendered_pronoun"
 TOKENS_PER_STEP = 48 * 21
@@ -125,8 +125,9 @@ class Run:
 
 
 def contents(cell: Cell) -> dict[str, bytes]:
-    """Every file of a cell's records."""
+    """Every file of a cell's records, but for how long each took."""
     return {
         str(path.relative_to(cell.folder)): path.read_bytes()
         for path in cell.folder.glob("checkpoints/*/*")
+        if path.name != TIMING
     }
