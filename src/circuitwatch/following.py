@@ -172,7 +172,7 @@ def first_arrival(title: str, arrivals: Arrivals) -> Checkpoint | None:
                 look.unfinished.append((checkpoint, f"no tokenizer in {checkpoint.revision}"))
             if arrivals.is_idle:
                 return None
-            progress.wait(_waiting(look, f"none yet in {directory}", arrivals.idle))
+            progress.wait(_waiting(look, f"none yet in {directory}", arrivals))
             arrivals.wait()
 
 
@@ -199,7 +199,7 @@ def follow(recorder: Recorder, arrivals: Arrivals) -> None:
             break
         else:
             last = _last(recorder, arrivals.clock, recorded_at)
-            recorder.progress.wait(_waiting(look, last, arrivals.idle))
+            recorder.progress.wait(_waiting(look, last, arrivals))
             arrivals.wait()
     _take(recorder, [c for c in merged(arrivals.wanted, arrivals.last) if is_open(c)])
 
@@ -225,9 +225,11 @@ def _last(recorder: Recorder, clock: Clock, at: float | None) -> str:
     return f"last: step {max(recorder.recorded)}{ago}"
 
 
-def _waiting(look: Look, last: str, idle: str | None) -> str:
+def _waiting(look: Look, last: str, arrivals: Arrivals) -> str:
     """What is waited for, and until when, in a line."""
+    idle = arrivals.idle
     ends = "until it is stopped" if idle is None else f"stops after {idle} without one"
     lacking = next((reason for _, reason in look.unfinished if reason), None)
-    not_whole = f"; not whole yet: {lacking}" if lacking else ""
-    return f"waiting for checkpoints ({last}; {ends}){not_whole}"
+    if lacking is None:
+        return f"waiting for checkpoints ({last}; {ends})"
+    return f"waiting: {lacking.replace(f'{arrivals.source.directory}/', '')} ({last}; {ends})"

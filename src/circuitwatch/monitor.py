@@ -31,7 +31,7 @@ from circuitwatch.circuits.graph import Graph
 from circuitwatch.config import Config, require_criterion
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, TaskFacts, with_thresholds
-from circuitwatch.following import CLOCK, Clock, arrivals_of, first_arrival, follow
+from circuitwatch.following import CLOCK, Arrivals, Clock, arrivals_of, first_arrival, follow
 from circuitwatch.heads.quantities import make_inputs
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
@@ -68,27 +68,17 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
         torch.set_num_threads(config.threads)
     source = open_source(config)
     title = f"{config.model.name} {config.task.name}"
-    arrivals = arrivals_of(config, source, taken_before(folder, source), clock)
-    while True:
-        if arrivals is None:
-            checkpoints = scheduled(config, source, folder)
-        elif (first := first_arrival(title, arrivals)) is not None:
-            checkpoints = merged(taken_before(folder, source), [first])
-        elif done is not None:
+    before = taken_before(folder, source)
+    arrivals = arrivals_of(config, source, before, clock)
+    begun = begin(config, folder, source, before, arrivals, console)
+    if begun is None:
+        if done is not None:
             return _shown_as_done(done, config, console)
-        else:
-            raise UserError(
-                f"model.path={config.model.path}: no checkpoint in {config.follow_idle}; the same "
-                f"command waits again"
-            )
-        model_folder = source.about(checkpoints)
-        try:
-            cell, tokenizer, prompts = begin(config, folder, checkpoints, model_folder, console)
-            break
-        except Exception:
-            if arrivals is None or unfinished(model_folder) is None:
-                raise
-            # It was deleted while it was read, as old checkpoints are: on to the next.
+        raise UserError(
+            f"model.path={config.model.path}: no checkpoint in {config.follow_idle}; the same "
+            f"command waits again"
+        )
+    cell, tokenizer, prompts, checkpoints = begun
     if arrivals is None and cell.is_done() and not has_changed(cell, source):
         return _shown_as_done(cell, config, console)
     probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
@@ -126,14 +116,6 @@ def needs_no_look(config: Config) -> bool:
     return config.model.source == "hub"
 
 
-def scheduled(config: Config, source: Source, folder: Path) -> list[Checkpoint]:
-    """The checkpoints to watch: those that the schedule takes, and of a folder, which may have
-    grown or lost old ones since, also those that the cell in `folder` took before.
-    """
-    before = taken_before(folder, source)
-    return merged(select(merged(source.available(), before), **asdict(config.schedule)), before)
-
-
 def taken_before(folder: Path, source: Source) -> list[Checkpoint]:
     """The checkpoints of a folder that an earlier run took into the cell in `folder`, if any,
     ascending by step; of other sources none, since they don't change.
@@ -147,29 +129,48 @@ def taken_before(folder: Path, source: Source) -> list[Checkpoint]:
 def begin(
     config: Config,
     folder: Path,
-    checkpoints: Sequence[Checkpoint],
-    model_folder: Path,
+    source: Source,
+    before: Sequence[Checkpoint],
+    arrivals: Arrivals | None,
     out: Console,
-) -> tuple[Cell, PreTrainedTokenizerBase, PromptSet]:
+) -> tuple[Cell, PreTrainedTokenizerBase, PromptSet, list[Checkpoint]] | None:
     """Start a cell or go on with it, and say what its prompts leave out.
 
     Args:
         config: The cell's configuration.
         folder: Where its records go.
-        checkpoints: The schedule.
-        model_folder: Holds the model's configuration and tokenizer.
+        source: Where weights come from.
+        before: Checkpoints that an earlier run took, which stay in the schedule.
+        arrivals: What comes to a folder that is followed: its first checkpoint is waited for.
         out: Where it is said.
 
     Returns:
-        The cell, the tokenizer, the prompts.
+        The cell, the tokenizer, the prompts, and the checkpoints to watch; None if the first
+        checkpoint did not come.
     """
-    tokenizer = load_tokenizer(model_folder)
-    prompts = prompts_of(config, tokenizer)
-    for note in prompts.notes:
-        out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
-    text = text_used(tokenizer, config.heads.text)
-    cell = Cell.create(folder, header(config, checkpoints, model_folder, prompts, text))
-    return cell, tokenizer, prompts
+    while True:
+        if arrivals is None:
+            # An `every` or `log` of a longer list may leave out what it took of a shorter one.
+            available = merged(source.available(), before)
+            checkpoints = merged(select(available, **asdict(config.schedule)), before)
+        else:
+            first = first_arrival(f"{config.model.name} {config.task.name}", arrivals)
+            if first is None:
+                return None
+            checkpoints = merged(before, [first])
+        model_folder = source.about(checkpoints)
+        try:
+            tokenizer = load_tokenizer(model_folder)
+            prompts = prompts_of(config, tokenizer)
+            for note in prompts.notes:
+                out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
+            text = text_used(tokenizer, config.heads.text)
+            about = header(config, checkpoints, model_folder, prompts, text)
+            return Cell.create(folder, about), tokenizer, prompts, checkpoints
+        except Exception:
+            if arrivals is None or unfinished(model_folder) is None:
+                raise
+            # It was deleted while it was read, as old checkpoints are: on to the next.
 
 
 def has_changed(cell: Cell, source: Source) -> bool:

@@ -57,11 +57,11 @@ class CellProgress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[where]}"),
             TimeRemainingColumn(),
-            TextColumn("left"),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             transient=True,
         )
-        self._task = self._bar.add_task(title, total=total, completed=done, where="")
+        self._task = self._bar.add_task(title, total=total, completed=done, where="", left="left")
 
     def __enter__(self) -> CellProgress:
         if self.console.is_terminal:
@@ -83,7 +83,8 @@ class CellProgress:
 
     def wait(self, line: str) -> None:
         """Show what is waited for. Without a terminal the first line of a wait is enough."""
-        self.at(line)
+        self._bar.update(self._task, where=line, left="")
+        self._bar.tasks[0].total = None  # which rich shows as a bar that goes back and forth
         if not self.console.is_terminal and not self._is_waiting:
             self.console.print(f"{self.title} {line}", highlight=False, soft_wrap=True)
         self._is_waiting = True
@@ -91,7 +92,7 @@ class CellProgress:
     def expect(self, total: int, *, done: int) -> None:
         """There are other numbers of units now, in all and done."""
         self.total, self.done = total, done
-        self._bar.update(self._task, total=total, completed=done)
+        self._bar.update(self._task, total=total, completed=done, left="left")
 
     def advance(self, line: str) -> None:
         """One unit is done; `line` says what came of it."""
