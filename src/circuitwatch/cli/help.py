@@ -28,7 +28,7 @@ Examples
   circuitwatch -m model=pythia-70m,pythia-160m,pythia-160m-seed3 task=ioi schedule=sparse \\
                schedule.to=100B checkpoints.disk=10GiB
   circuitwatch model=folder model.path=runs/mine model.name=mine model.tokens_per_step=524288 \\
-               task=ioi follow=true follow_idle=30min      (while it trains; leave out: what is there)
+               task=ioi follow=true follow_idle=30min              (while it trains)
   circuitwatch -m model=nano-200k,nano-400k hydra/launcher=joblib        (or submitit_slurm, ray)
 
 Choices
