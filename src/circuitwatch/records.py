@@ -237,10 +237,6 @@ class Cell:
             (self.folder / "skipped.json").unlink(missing_ok=True)
         return steps
 
-    def reopen(self) -> None:
-        """Take back that the cell is done."""
-        (self.folder / "done.json").unlink(missing_ok=True)
-
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
         names = (

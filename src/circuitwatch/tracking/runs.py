@@ -30,7 +30,7 @@ class CellRun:
     def __init__(self, cell: Cell, session: Session, pictures: int) -> None:
         self.cell, self.session = cell, session
         self._rows = Rows(cell)
-        self._drawn = set(drawn_steps(cell.header["schedule"], pictures))
+        self._pictures = pictures
         self._heads: list[list[Any]] = []
 
     def log(self, record: CheckpointRecord, seconds: Mapping[str, float]) -> bool:
@@ -39,7 +39,7 @@ class CellRun:
         if place <= self.session.last:
             return False
         row = self._rows.row(record, seconds)
-        if record.step in self._drawn:
+        if self._is_drawn(record.step):
             row |= self._looked_at(record)
         self.session.log(row, place)
         return True
@@ -48,7 +48,7 @@ class CellRun:
         """Send the rows of the records that are on disk and behind the last row sent."""
         for step in self.cell.steps_done():
             record = self.cell.read(step)
-            if not self.log(record, self.cell.seconds(step)) and step in self._drawn:
+            if not self.log(record, self.cell.seconds(step)) and self._is_drawn(step):
                 self._note_heads(record)
 
     def complete(self) -> None:
@@ -64,6 +64,10 @@ class CellRun:
         except Exception as error:  # W&B raises many kinds
             raise NotUploaded("the server did not take the records' artifact in time") from error
         self.session.run.summary[CONTENT] = content_of(self.cell)
+
+    def _is_drawn(self, step: int) -> bool:
+        """Whether a checkpoint is one of those with pictures, by the schedule as it is now."""
+        return step in drawn_steps(self.cell.header["schedule"], self._pictures)
 
     def _looked_at(self, record: CheckpointRecord) -> dict[str, Any]:
         """Pictures of a checkpoint, and the table of heads up to it."""
