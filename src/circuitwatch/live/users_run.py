@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from circuitwatch.records import CheckpointRecord
+from circuitwatch.tracking.names import is_beside
 
 PREFIX = "circuitwatch/"
 TOKENS = f"{PREFIX}tokens"
@@ -65,7 +66,7 @@ class UsersRun:
             if key == TOKENS:
                 run.define_metric(TOKENS)
             else:
-                run.define_metric(key, step_metric=TOKENS)
+                run.define_metric(key, step_metric=TOKENS, hidden=is_beside(key))
             self._defined.add((str(run.id), key))
 
 

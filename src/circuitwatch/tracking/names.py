@@ -36,7 +36,7 @@ BY_METRIC = {
     "effect_high": "_effect_high",
 }
 """A behaviour's scalars that are in the unit of the metric → what follows its name."""
-BESIDE = re.compile(r"_(low|high|chance|ceiling)$")
+BESIDE = re.compile(r"[_/](low|high|chance|ceiling)$")
 MADE_HERE = re.compile(r"log10_tokens|cost/.*|roles/[^/]+/(holders|confirmed)|pictures/.*|heads")
 """What a run has beside what is in the records."""
 DOUBLED = "behaviour/log_prob"
@@ -51,6 +51,13 @@ def logged_name(key: str, metric: str) -> str:
     if metric and group == "behaviour" and name in BY_METRIC:
         return f"behaviour/{metric}{BY_METRIC[name]}"
     return key
+
+
+def is_beside(key: str) -> bool:
+    """Whether a scalar stands beside another, as the end of its interval or what it would be by
+    chance, so that it deserves no panel.
+    """
+    return BESIDE.search(key) is not None
 
 
 def recorded_name(logged: str, metric: str) -> str:
@@ -82,7 +89,7 @@ def names_of(scalars: Collection[str], words: Collection[str], facts: Facts, met
     ends = {end for pair in facts.intervals(scalars).values() for end in pair}
 
     def is_detail(key: str) -> bool:
-        beside = key in ends or key in words or BESIDE.search(key) is not None
+        beside = key in ends or key in words or is_beside(key)
         return beside or (key == DOUBLED and metric == "log_prob")
 
     return {key: (DETAIL if is_detail(key) else "") + logged_name(key, metric) for key in scalars}
