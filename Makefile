@@ -44,6 +44,7 @@ bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; 
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.knees
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.trends
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.many_curves
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.tracking
 
 e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano ## all checks on a real model and on trained nano suites
 

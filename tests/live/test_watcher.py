@@ -335,7 +335,9 @@ class Spy:
         self.rows: list[dict[str, Any]] = []
         self.metrics: dict[str, Any] = {}
 
-    def define_metric(self, name: str, step_metric: str | None = None) -> None:
+    def define_metric(
+        self, name: str, step_metric: str | None = None, hidden: bool = False
+    ) -> None:
         assert name not in self.metrics, "once"
         self.metrics[name] = step_metric
 
