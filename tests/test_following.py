@@ -24,7 +24,6 @@ from transformers import AutoModelForCausalLM
 
 from circuitwatch import analysis
 from circuitwatch.checkpoints.loading import weights_sha256
-from circuitwatch.circuits.overlap import jaccard
 from circuitwatch.cli import main
 from circuitwatch.config import CheckpointsConfig, Config, ScheduleConfig
 from circuitwatch.errors import UserError
@@ -49,6 +48,12 @@ def run(trained_suite: Path, tmp_path: Path) -> Run:
 
 def cell_at(folder: Path) -> Cell:
     return Cell.open(folder)
+
+
+def record_of(cell: Cell, step: int) -> dict[str, bytes]:
+    """The files of one record."""
+    folder = f"checkpoints/step{step:06}/"
+    return {name: content for name, content in contents(cell).items() if folder in name}
 
 
 def assert_as_of_the_finished_folder(cell: Cell, config: Config, folder: Path) -> None:
@@ -245,11 +250,15 @@ def test_one_that_is_late_is_compared_with_the_one_before_it(run: Run, tmp_path:
     script = Script(nothing, nothing, nothing, late)
     cell = watch_cell(following(run.folder), folder, script.clock)
     assert cell.steps_done() == [0, 128, 150, 300] and cell.skipped() == {}
-    masks = {record.step: record.mask for record in cell.records()}
-    overlaps = {r.step: r.scalars.get("overlap/edge_jaccard") for r in cell.records()}
-    assert overlaps[150] == jaccard(masks[128], masks[150])  # type: ignore[arg-type]
-    assert overlaps[300] == jaccard(masks[128], masks[300])  # type: ignore[arg-type]
     assert kept and kept.items() <= contents(cell).items()
+    # Each is as in a run that has seen only what it was compared with.
+    for step, others in ((150, (0, 128, 150)), (300, (0, 128, 300))):
+        alone = Run(run.suite, tmp_path / f"alone{step}")
+        alone.write(*others)
+        expected = watch_cell(watching(alone.folder), tmp_path / f"cell{step}")
+        assert record_of(cell, step) == record_of(expected, step)
+    plain = watch_cell(watching(run.folder), tmp_path / "plain")
+    assert record_of(plain, 300) != record_of(cell, 300)
 
 
 def test_when_it_has_been_idle_what_is_not_whole_is_skipped_until_it_changes(
