@@ -10,7 +10,10 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-COMMANDS = ("watch", "train", "doctor", "prompts", "summarize", "transfer", "export", "track")
+COMMANDS = (
+    *("watch", "train", "doctor", "prompts", "summarize", "transfer", "export", "track"),
+    "workspace",
+)
 """The commands in the order of the help; the first is what runs where none is given."""
 
 

@@ -127,11 +127,11 @@ def _with_size(scaling: pd.DataFrame, task: str, quantity: str) -> list[str]:
     power = f"{trend['slope']:.2f} [{low}, {high}]".replace("-", MINUS)
     return [
         f"Tokens of emergence go with parameters to the power {power} over "
-        f"{trend['n_sizes']} sizes; {_knee(trend)}."
+        f"{trend['n_sizes']} sizes; {knee_words(trend)}."
     ]
 
 
-def _knee(trend: pd.Series) -> str:
+def knee_words(trend: pd.Series) -> str:
     """The size beyond which more scale changes nothing, in words."""
     low, high = (
         f"{format_tokens(trend[name])}" if pd.notna(trend[name]) else None
