@@ -9,7 +9,7 @@ task and seed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -202,7 +202,7 @@ def _over_tokens(runs: Sequence[WatchedRun], facts: Facts) -> list[Chart]:
         if quantity.panel
         for chart in _of_quantity(quantity, runs, facts)
     ]
-    return [*_first_of_each_name(charts), *_holders(runs, facts)]
+    return [*_one_of_each_name(charts), *_holders(runs, facts)]
 
 
 def _of_quantity(quantity: Quantity, runs: Sequence[WatchedRun], facts: Facts) -> list[Chart]:
@@ -282,15 +282,18 @@ def _holders(runs: Sequence[WatchedRun], facts: Facts) -> list[Chart]:
 
 def _emergence(runs: Sequence[WatchedRun], results: Results) -> list[Chart]:
     """Tokens of emergence against model size, of what has emerged in any run."""
-    facts, metrics = results.facts, {run.task: run.metric for run in runs}
+    facts = results.facts
+    # Where a task was asked in several ways, the results call it by each of them.
+    known = {cell.task: cell.recorded_task for cell in results.cells}
+    metrics = {run.task: run.metric for run in runs}
     found: dict[str, tuple[Quantity, str, set[str]]] = {}
     for row in results.emergence:
         if row.tokens is not None and pd.notna(row.tokens):
-            metric = metrics.get(row.task, "")
+            metric = metrics.get(known.get(row.task, ""), "")
             name = logged_name(row.quantity, metric)
             entry = found.setdefault(name, (facts.quantity(row.quantity), metric, set()))
             of_model = {run.task for run in runs if row.quantity in run.ranges}
-            entry[2].update(of_model if row.task == NO_TASK else {row.task})
+            entry[2].update(of_model if row.task == NO_TASK else {known.get(row.task, row.task)})
     charts = []
     for name, (quantity, metric, tasks) in sorted(
         found.items(), key=lambda item: (item[1][0].place, item[0])
@@ -312,9 +315,13 @@ def _emergence(runs: Sequence[WatchedRun], results: Results) -> list[Chart]:
     return charts
 
 
-def _first_of_each_name(charts: Iterable[Chart]) -> list[Chart]:
-    """Of two quantities with one name in W&B the first is charted."""
+def _one_of_each_name(charts: Iterable[Chart]) -> list[Chart]:
+    """One chart of what has one name in W&B, such as the log-probability, which some tasks have for
+    their metric: called as most tasks call it.
+    """
     found: dict[str, Chart] = {}
     for chart in charts:
-        found.setdefault(chart.names[0], chart)
+        first = found.get(chart.names[0], chart)
+        most = chart if len(chart.tasks) > len(first.tasks) else first
+        found[chart.names[0]] = replace(most, tasks=first.tasks | chart.tasks)
     return list(found.values())
