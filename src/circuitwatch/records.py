@@ -450,6 +450,10 @@ class Cell:
         """Record that every checkpoint of the schedule has its record or was skipped for good."""
         _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
 
+    def reopen(self) -> None:
+        """Take back that the cell is done: more checkpoints are waited for."""
+        (self.folder / "done.json").unlink(missing_ok=True)
+
     def is_done(self) -> bool:
         """Whether every checkpoint of the schedule has its record or was skipped for good."""
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
