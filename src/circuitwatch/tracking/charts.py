@@ -23,7 +23,7 @@ from circuitwatch.summary.cells import NO_TASK, CellData
 from circuitwatch.summary.overlaps import FINAL, references
 from circuitwatch.summary.panels import FULL_RANGE
 from circuitwatch.tracking import run_id
-from circuitwatch.tracking.names import DETAIL, logged_name
+from circuitwatch.tracking.names import DETAIL, is_beside, logged_name
 
 if TYPE_CHECKING:
     from circuitwatch.results import Results
@@ -199,7 +199,7 @@ def _over_tokens(runs: Sequence[WatchedRun], facts: Facts) -> list[Chart]:
     charts = [
         chart
         for quantity in quantities
-        if quantity.panel
+        if quantity.panel and not is_beside(quantity.key)
         for chart in _of_quantity(quantity, runs, facts)
     ]
     return [*_one_of_each_name(charts), *_holders(runs, facts)]

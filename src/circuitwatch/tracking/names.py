@@ -37,7 +37,9 @@ BY_METRIC = {
 }
 """A behaviour's scalars that are in the unit of the metric → what follows its name."""
 BESIDE = re.compile(r"[_/](low|high|chance|ceiling)$")
-MADE_HERE = re.compile(r"log10_tokens|cost/.*|roles/[^/]+/(holders|confirmed)|pictures/.*|heads")
+MADE_HERE = re.compile(
+    r"log10_tokens|cost/.*|roles/[^/]+/(holders|confirmed)|pictures/.*|heads(_page)?"
+)
 """What a run has beside what is in the records."""
 DOUBLED = "behaviour/log_prob"
 """For the metric of that name, its own mean over prompts in double precision."""

@@ -10,6 +10,8 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.tracking import sessions
 from circuitwatch.tracking.account import NotUploaded, load_wandb
@@ -73,7 +75,7 @@ class CellRun:
         """Pictures of a checkpoint, and the table of heads up to it."""
         from PIL import Image
 
-        from circuitwatch.tracking.pictures import COLUMNS, pictures_of
+        from circuitwatch.tracking.pictures import pictures_of
 
         wandb, model = load_wandb(), self.cell.header["model"]
         self._note_heads(record)
@@ -83,8 +85,20 @@ class CellRun:
                 f"pictures/{name}": wandb.Image(Image.open(io.BytesIO(png)))
                 for name, png in drawn.items()
             },
-            "heads": wandb.Table(list(COLUMNS), self._heads, allow_mixed_types=True),
+            **self._heads_shown(),
         }
+
+    def _heads_shown(self) -> dict[str, Any]:
+        """The table of heads; offline as a page, since W&B would write down where on this machine a
+        table waits.
+        """
+        from circuitwatch.tracking.pictures import COLUMNS
+
+        wandb = load_wandb()
+        if self.session.online:
+            return {"heads": wandb.Table(list(COLUMNS), self._heads, allow_mixed_types=True)}
+        table = pd.DataFrame(self._heads, columns=list(COLUMNS))
+        return {"heads_page": wandb.Html(table.to_html(index=False, na_rep=""), inject=False)}
 
     def _note_heads(self, record: CheckpointRecord) -> None:
         from circuitwatch.tracking.pictures import heads_table
