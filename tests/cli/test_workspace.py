@@ -18,7 +18,8 @@ import pytest
 
 from circuitwatch.cli import main
 from circuitwatch.tracking.library import load_library
-from support.watched import words_of, write_watched
+from support.wandb import WandbServer
+from support.watched import drawn, grids_of, words_of, write_watched
 
 LIBRARY = load_library()
 KEY = "0123456789" * 4
@@ -190,13 +191,13 @@ class Server:
 def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     from wandb_workspaces import _graphql
 
-    from circuitwatch.summary.importers import wandb_runs
+    from circuitwatch.tracking import account
 
     class Api:
         default_entity = "us"
 
     found = Server()
-    monkeypatch.setattr(wandb_runs, "connect", Api)
+    monkeypatch.setattr(account, "connect", Api)
     monkeypatch.setattr(_graphql, "execute_graphql", found)
     monkeypatch.setattr(_graphql, "get_app_url", lambda api: "https://app.example.org")
     return found
@@ -255,29 +256,43 @@ def test_a_refusal_is_one_line_without_the_key(
     assert refused(capsys, "sweep=mine") == "wandb: the server refuses (403 for …)"
 
 
-def test_on_a_server(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], multirun: Path
-) -> None:
-    """The same over HTTP, through W&B's own client, in a process of its own."""
-    wandb = pytest.importorskip("support.wandb", reason="the stand-in for a W&B server")
-    with wandb.WandbServer(key=KEY) as server:
+def test_on_a_server(multirun: Path) -> None:
+    """What is shown is there: the runs over HTTP, through W&B's own client, have every key that a
+    panel draws, and the ids that have colours.
+    """
+    with WandbServer(key=KEY) as server:
         environment = os.environ | {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": KEY}
 
-        def called(*more: str) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, "-m", "circuitwatch", "workspace", "sweep=mine", *more]
+        def called(name: str) -> subprocess.CompletedProcess[str]:
             return subprocess.run(
-                command, env=environment, cwd=multirun.parent, capture_output=True, text=True
+                [sys.executable, "-m", "circuitwatch", name, "sweep=mine"],
+                env=environment,
+                cwd=multirun.parent,
+                capture_output=True,
+                text=True,
             )
 
-        missing = called()
+        missing = called("workspace")
         assert missing.returncode == 2 and "wandb: no project" in missing.stderr
-        with server.lock:
-            server.store.made_project("circuitwatch", server.entity)
-        first, again = called(), called()
-        assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+        tracked, first, again = called("track"), called("workspace"), called("workspace")
+        assert (tracked.returncode, first.returncode, again.returncode) == (0, 0, 0), (
+            tracked.stderr + first.stderr + again.stderr
+        )
         assert first.stdout == again.stdout and first.stdout.count(server.url) == 2
         assert [view["type"] for view in server.views] == ["project-view", "runs"]
-        assert set(server.unknown) <= {"GET /"}  # whether it is there
-        workspace, report = (json.loads(view["spec"]) for view in server.views)
-        LIBRARY.workspace_models.WorkspaceViewspec.model_validate(workspace)
+        view, report = (json.loads(view["spec"]) for view in server.views)
+        LIBRARY.workspace_models.WorkspaceViewspec.model_validate(view)
         LIBRARY.report_models.Spec.model_validate(report)
+        runs = server.runs("circuitwatch")
+    assert {run.id for run in runs} == set(view["section"]["customRunColors"])
+    assert {(run.group, run.job_type) for run in runs} == {("mine", "watch")}
+    logged = {key for run in runs for row in run.rows for key in row}
+    concluded = {key for run in runs for key in run.summary}
+    panels = [p for s in view["section"]["panelBankConfig"]["sections"] for p in s["panels"]]
+    for grid in grids_of({"spec": report}):
+        panels += grid["panelBankSectionConfig"]["panels"]
+    shown = set(drawn(panels))
+    axes = [panel["config"]["yAxis"] for panel in panels if "yAxis" in panel["config"]]
+    asked = {axis.removeprefix("summary:") for axis in axes}
+    assert len(shown) > 30 and shown - logged == set()
+    assert len(asked) > 10 and asked - concluded == set()

@@ -31,7 +31,7 @@ def workspace(arguments: list[str]) -> None:
         if name in values and not values[name]:
             raise UserError(f"{name}=: give a name, or leave it out")
     folder = sweep_folder(values)
-    from circuitwatch.summary.importers.wandb_runs import connect
+    from circuitwatch.tracking.account import connect
     from circuitwatch.tracking.charts import watched
     from circuitwatch.tracking.library import load_library
 

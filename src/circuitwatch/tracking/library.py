@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from circuitwatch.errors import UserError
+from circuitwatch.tracking.account import load_wandb, reason_of
 
 Kind = Literal["workspace", "report"]
 ID_LENGTH = 11
@@ -31,8 +31,7 @@ class Library:
 
 def load_library() -> Library:
     """The package, imported without what it warns of. Raises UserError if it is not installed."""
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
+    load_wandb()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it has validators of an older pydantic
@@ -78,7 +77,8 @@ def as_json(model: Any) -> dict[str, Any]:
         try:
             again = _dumped(type(model).model_validate(said))
         except Exception as error:
-            raise UserError(f"workspace: wandb-workspaces refuses it: {line_of(error)}") from error
+            why = reason_of(error)
+            raise UserError(f"workspace: wandb-workspaces refuses it: {why}") from error
     if again != said:
         raise UserError("workspace: wandb-workspaces reads back something else than was written")
     return said
@@ -95,10 +95,3 @@ def _plain(part: Any) -> Any:
     if isinstance(part, dict):
         return {k: _plain(v) for k, v in part.items() if (k, v) != ("inlineComments", [])}
     return [_plain(one) for one in part] if isinstance(part, list) else part
-
-
-def line_of(error: BaseException) -> str:
-    """The first line of an error, without any key that might be in it."""
-    text = (str(error).strip().splitlines() or [""])[0].strip() or type(error).__name__
-    key = os.environ.get("WANDB_API_KEY")
-    return text.replace(key, "…") if key else text

@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from circuitwatch.errors import UserError
+from circuitwatch.tracking.account import reason_of
 from circuitwatch.tracking.charts import Watched
-from circuitwatch.tracking.library import Kind, Library, as_json, line_of, name_of, title_of
+from circuitwatch.tracking.library import Kind, Library, as_json, name_of, title_of
 from circuitwatch.tracking.report import DESCRIPTION, Content, report_of
 from circuitwatch.tracking.workspace import workspace_of
 
@@ -73,7 +74,7 @@ def asks(api: Any) -> Asks:
         try:
             answer: dict[str, Any] = _graphql.execute_graphql(api, document, variables)
         except Exception as error:  # W&B raises many kinds
-            raise UserError(f"wandb: the server refuses ({line_of(error)})") from error
+            raise UserError(f"wandb: the server refuses ({reason_of(error)})") from error
         return answer
 
     return ask
