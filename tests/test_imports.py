@@ -38,6 +38,7 @@ RECORDS = {"errors", "units", "options", "catalogue", "directions", "facts", "re
 EXCEPTIONS = {
     ("tracking.charts", "summary"): "what the runs of a sweep have, as the figures draw it",
     ("tracking.questions", "summary"): "the answers of a sweep, in the words of the summary",
+    ("tracking.wording", "summary"): "the answers of a sweep, in the words of the summary",
     ("nano.check", "config"): "a command of its own, `python -m circuitwatch.nano.check`",
     ("nano.check", "monitor"): "a command of its own, `python -m circuitwatch.nano.check`",
     ("summary", "tracking"): "which settings a run in W&B was made with",

@@ -8,37 +8,42 @@ Nothing here knows of W&B.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from circuitwatch.catalogue import LAST_PLACE
-from circuitwatch.facts import Facts
-from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.panels import METRIC
 from circuitwatch.summary.report.emergence_words import (
-    MINUS,
     STATUS_WORDS,
     begin,
     emergence_findings,
-    knee_words,
+    times,
 )
 from circuitwatch.summary.report.findings import circuit_warnings, findings
-from circuitwatch.summary.rows import ScalingRow
-from circuitwatch.summary.statistics.scaling import MIN_SIZES
 from circuitwatch.summary.together import FINAL
+from circuitwatch.tracking.wording import (
+    FEW_SIZES,
+    MISSING,
+    by_task,
+    count_of,
+    number,
+    of_what,
+    span,
+    span_of,
+    text_of,
+    trend_words,
+    trends,
+    who_of,
+)
 from circuitwatch.units import format_interval, format_tokens
 
 if TYPE_CHECKING:
     from circuitwatch.results import Results
 
-MISSING = "–"
 MOST_ROWS = 60
 """Rows of a table that a page shows; of more it says where they are."""
 SIZE_OF_CIRCUITS = "mean size over checkpoints with a circuit"
-FEW_SIZES = "not enough sizes"
 
 
 @dataclass(frozen=True)
@@ -118,11 +123,11 @@ def _emergence(results: Results) -> Answer:
     rows = [
         (
             facts.task(row.task).words,
-            *_who(row),
+            *who_of(row),
             {"emerged": "emerged", **STATUS_WORDS}.get(row.status, row.status),
             format_tokens(row.tokens),
             format_interval(row.low, row.high),
-            _number(row.final),
+            number(row.final),
         )
         for row in results.emergence
         if row.quantity == METRIC
@@ -132,14 +137,14 @@ def _emergence(results: Results) -> Answer:
         tuple(f"{task}: {words}" for task, words in said)
         or ("No cell has a curve of its behaviour that can be asked.",),
         ("task", "model", "parameters", "seed", "status", "tokens", "95 % interval", "at the end"),
-        _by_task(rows, facts),
+        by_task(rows, facts),
         "behaviour",
     )
 
 
 def _circuits(results: Results) -> Answer:
     facts = results.facts
-    said = _trends(
+    said = trends(
         [
             row
             for row in results.scaling
@@ -153,13 +158,13 @@ def _circuits(results: Results) -> Answer:
     rows = [
         (
             facts.task(row.task).words,
-            *_who(row),
+            *who_of(row),
             f"{row.checkpoints_with_circuit} of {row.checkpoints}",
-            _number(row.circuit_edges, 0),
-            _number(row.circuit_edges_share),
-            _number(row.mean_edges_share),
-            _number(row.recovery),
-            _number(row.faithfulness),
+            number(row.circuit_edges, 0),
+            number(row.circuit_edges_share),
+            number(row.mean_edges_share),
+            number(row.recovery),
+            number(row.faithfulness),
             row.why_no_circuit or MISSING,
         )
         for row in results.ends
@@ -171,7 +176,7 @@ def _circuits(results: Results) -> Answer:
             *("task", "model", "parameters", "seed", "checkpoints with a circuit", "edges"),
             *("share of all edges", "mean share", "recovery", "faithfulness", "without one"),
         ),
-        _by_task(rows, facts),
+        by_task(rows, facts),
         "circuits",
     )
 
@@ -191,11 +196,11 @@ def _overlap(results: Results) -> Answer:
                 format_tokens(sizes.get(row.model) or None) or MISSING,
                 str(row.seed),
                 "the last one" if row.compared == FINAL else row.compared,
-                _number(row.all_prompts),
-                _number(row.jaccard),
-                _number(row.ceiling),
-                _number(row.chance),
-                _number(row.stability) + _span(row.low, row.high),
+                number(row.all_prompts),
+                number(row.jaccard),
+                number(row.ceiling),
+                number(row.chance),
+                number(row.stability) + span(row.low, row.high),
                 verdict,
             )
         )
@@ -220,7 +225,7 @@ def _overlap(results: Results) -> Answer:
             *("task", "model", "parameters", "seed", "compared with", "same prompts"),
             *("other prompts", "ceiling", "chance", "stability", "verdict"),
         ),
-        _by_task(rows, facts),
+        by_task(rows, facts),
         "overlaps",
     )
 
@@ -243,7 +248,7 @@ def _roles(results: Results) -> Answer:
         several = f" seed {seed}" if table["seed"].nunique() > 1 else ""
         said.append(
             f"{model}{several}: {len(held)} of {len(measured)} measured roles are held at the last "
-            f"checkpoint; the strongest head changed {_times(measured['handovers'].sum())}."
+            f"checkpoint; the strongest head changed {times(measured['handovers'].sum())}."
         )
         rows += [
             (
@@ -251,11 +256,11 @@ def _roles(results: Results) -> Answer:
                 format_tokens(sizes.get(str(model)) or None) or MISSING,
                 str(seed),
                 facts.role(str(row["role"])).words,
-                _text(row["heads_at_end"]),
+                text_of(row["heads_at_end"]),
                 format_tokens(row["held_from"]) or MISSING,
-                _text(row["confirmed_at_end"]),
-                _count(row["handovers"]) if row["checkpoints"] > 0 else MISSING,
-                _text(row["note"]),
+                text_of(row["confirmed_at_end"]),
+                count_of(row["handovers"]) if row["checkpoints"] > 0 else MISSING,
+                text_of(row["note"]),
             )
             for _, row in own.iterrows()
         ]
@@ -284,7 +289,7 @@ def _algorithm(results: Results) -> Answer:
             words = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
             said.append(f"{begin(facts.task(str(task)).words)}, {share}: {words}.")
         for _, row in own.iterrows():
-            trend = _number(row["trend"]) + _span(row["trend_low"], row["trend_high"])
+            trend = number(row["trend"]) + span(row["trend_low"], row["trend_high"])
             rows.append(
                 (
                     facts.task(str(task)).words,
@@ -292,12 +297,12 @@ def _algorithm(results: Results) -> Answer:
                     format_tokens(sizes.get(str(row["model"])) or None) or MISSING,
                     str(row["seed"]),
                     share,
-                    _number(row["mean"]),
-                    MISSING if pd.isna(row["min"]) else _range(row["min"], row["max"]),
-                    _number(row["last"]),
+                    number(row["mean"]),
+                    MISSING if pd.isna(row["min"]) else span_of(row["min"], row["max"]),
+                    number(row["last"]),
                     trend,
-                    _text(row["verdict"]),
-                    _text(row["why_missing"]),
+                    text_of(row["verdict"]),
+                    text_of(row["why_missing"]),
                 )
             )
     return Answer(
@@ -307,7 +312,7 @@ def _algorithm(results: Results) -> Answer:
             *("task", "model", "parameters", "seed", "share", "mean", "range", "last"),
             *("change per tenfold of tokens", "verdict", "missing because"),
         ),
-        _by_task(rows, facts),
+        by_task(rows, facts),
         "algorithm",
     )
 
@@ -318,90 +323,20 @@ def _scaling(results: Results) -> Answer:
     asked = [row for row in results.scaling if not fitted or row.quantity == METRIC]
     rows = [
         (
-            _of_what(row, facts),
+            of_what(row, facts),
             row.of,
             f"{row.n_observed} of {row.n_sizes}",
             trend_words(row) if row.status == "fitted" else FEW_SIZES,
-            _number(row.spearman),
-            _number(row.spearman_p_holm, 3),
+            number(row.spearman),
+            number(row.spearman_p_holm, 3),
         )
         for row in results.scaling
         if fitted
     ]
     return Answer(
         "What changes with model size?",
-        tuple(_trends(asked, facts)) or (f"{begin(FEW_SIZES)}: there is nothing to compare.",),
+        tuple(trends(asked, facts)) or (f"{begin(FEW_SIZES)}: there is nothing to compare.",),
         ("what", "number", "sizes with a value", "trend", "Spearman", "p (Holm)"),
         tuple(rows),
         "emergence",
     )
-
-
-def _trends(rows: Sequence[ScalingRow], facts: Facts) -> list[str]:
-    """Trends in sentences; where there is none at all, one sentence says why."""
-    if rows and all(row.status != "fitted" for row in rows):
-        most = max(row.n_observed for row in rows)
-        return [
-            f"{begin(FEW_SIZES)} for a trend with model size: it needs {MIN_SIZES} sizes with a "
-            f"value, and there are at most {most}."
-        ]
-    return [f"{begin(_of_what(row, facts))}: {trend_words(row)}." for row in rows]
-
-
-def trend_words(row: ScalingRow) -> str:
-    """A trend over sizes in words, or that there are not enough sizes."""
-    if row.status != "fitted":
-        return f"{FEW_SIZES} ({row.n_observed} with a value; a trend needs {MIN_SIZES})"
-    ends = (
-        _number(row.slope_low, missing="unbounded"),
-        _number(row.slope_high, missing="unbounded"),
-    )
-    return (
-        f"goes with parameters to the power {_number(row.slope)} [{', '.join(ends)}] over "
-        f"{row.n_sizes} sizes; {knee_words(pd.Series(vars(row)))}"
-    )
-
-
-def _of_what(row: ScalingRow, facts: Facts) -> str:
-    words = facts.quantity(row.quantity).words
-    return words if row.task == NO_TASK else f"{facts.task(row.task).words}, {words}"
-
-
-def _who(row: Any) -> tuple[str, str, str]:
-    """Model, parameters and seed of a row."""
-    return row.model, format_tokens(row.params_total) or MISSING, str(row.seed)
-
-
-def _by_task(rows: Iterable[Sequence[str]], facts: Facts) -> tuple[tuple[str, ...], ...]:
-    """The rows, each of which begins with a task's words, by task in the catalogue's order."""
-    every = [tuple(cell or MISSING for cell in row) for row in rows]
-    place = {task.words: task.place for task in facts.tasks.values()}
-    return tuple(sorted(every, key=lambda row: (place.get(row[0], LAST_PLACE), row[0])))
-
-
-def _number(value: Any, digits: int = 2, missing: str = MISSING) -> str:
-    """A number as people read it; what is missing has no number."""
-    if value is None or pd.isna(value):
-        return missing
-    return f"{float(value):.{digits}f}".replace("-", MINUS)
-
-
-def _span(low: Any, high: Any) -> str:
-    known = not (low is None or high is None or pd.isna(low) or pd.isna(high))
-    return f" [{_number(low)}, {_number(high)}]" if known else ""
-
-
-def _range(low: Any, high: Any) -> str:
-    return f"{_number(low)} to {_number(high)}"
-
-
-def _count(value: Any) -> str:
-    return MISSING if pd.isna(value) else str(int(value))
-
-
-def _times(number: Any) -> str:
-    return {0: "never", 1: "once"}.get(int(number), f"{int(number)} times")
-
-
-def _text(value: Any) -> str:
-    return MISSING if not isinstance(value, str) or not value else value
