@@ -328,6 +328,13 @@ def test_the_order_of_callbacks_does_not_matter(
     assert axes["*"] == "train/global_step"  # the Trainer's own
 
 
+def test_there_is_always_time_for_the_last_step(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trainer(tmp_path, [callback(tmp_path, every=1, max_share=1e-9)], max_steps=1).train()
+    assert cell(tmp_path).steps_done() == [0, 1] and "skipped" not in capfd.readouterr().err
+
+
 def test_only_the_first_process_watches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_rank", lambda *_: 1)

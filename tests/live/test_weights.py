@@ -35,8 +35,11 @@ def test_a_copy_is_the_model_that_a_folder_would_give(architecture: str, tmp_pat
 def test_a_copy_shares_nothing_with_the_model(tmp_path: Path) -> None:
     model = small_gpt2()
     model.config.save_pretrained(tmp_path)
+    state = state_of(model)
+    live = {parameter.data_ptr() for parameter in model.parameters()}
+    assert not live & {tensor.data_ptr() for tensor in state.values()}
     copied = load_state(
-        state_of(model), tmp_path, "x", like=type(model), device="cpu",
+        state, tmp_path, "x", like=type(model), device="cpu",
         dtype=torch.float32, check_length=12,
     )  # fmt: skip
     before = copied.W_E.clone()
