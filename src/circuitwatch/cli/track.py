@@ -5,8 +5,8 @@ from __future__ import annotations
 from circuitwatch.cli.command import Command
 
 HINT = (
-    "give sweep=<name>, and out=<folder> if it is not multirun, project=<name> if it is not "
-    "circuitwatch, entity=<user or team> if it is not your own"
+    "give sweep=<name>, and out=<folder> if it is not multirun, project=<name> and entity=<user or "
+    "team> if they are not those that its cells were made with"
 )
 
 
@@ -19,14 +19,11 @@ def track(arguments: list[str]) -> None:
     folder = sweep_folder(values)
     from circuitwatch.progress import CellProgress, wide_console
     from circuitwatch.tracking.sending import Sent, cells_of, send_sweep
-    from circuitwatch.tracking.settings import TrackingConfig
+    from circuitwatch.tracking.settings import destination
     from circuitwatch.tracking.summary_run import has_summary
 
-    config = TrackingConfig(
-        mode="online",
-        project=values.get("project") or TrackingConfig.project,
-        entity=values.get("entity") or None,
-    )
+    cells, _ = cells_of(folder)
+    config = destination([cell.header for cell in cells], values)
     sent: list[Sent] = []
 
     def note(one: Sent) -> None:
@@ -34,7 +31,7 @@ def track(arguments: list[str]) -> None:
         progress.advance(f"{one.name}: {one.done}")
 
     console = wide_console()
-    runs = len(cells_of(folder)[0]) + has_summary(folder)
+    runs = len(cells) + has_summary(folder)
     try:
         with files_that(folder, "read"), CellProgress("W&B", runs) as progress:
             send_sweep(folder, config, progress.at, note)
@@ -56,6 +53,6 @@ COMMAND = Command(
     {
         "track sweep=<name>": "the runs of a sweep in Weights & Biases made from its records, "
         "whatever happened before: every checkpoint once, pictures, and the summary  "
-        "[out=multirun] [project=circuitwatch] [entity=<yours>]",
+        "[out=multirun] [project=circuitwatch] [entity=…]",
     },
 )

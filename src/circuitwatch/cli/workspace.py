@@ -74,23 +74,12 @@ def _content(results: Results, folder: Path) -> Content:
 
 
 def _place(results: Results, values: dict[str, str]) -> Place:
-    """W&B's project and entity: those that are given, else those that the cells were logged to.
-
-    Raises UserError where these are several.
-    """
-    from circuitwatch.tracking import TrackingConfig
+    """W&B's project and entity. Raises UserError where the cells were logged to several."""
+    from circuitwatch.tracking.settings import destination
     from circuitwatch.tracking.views import Place
 
-    said = [cell.header["config"].get("tracking") or {} for cell in results.cells]
-    found: dict[str, str] = {}
-    for name in ("project", "entity"):
-        every = {str(one[name]) for one in said if one.get(name)}
-        if name not in values and len(every) > 1:
-            raise UserError(
-                f"{name}: the cells were logged to {', '.join(sorted(every))}; give {name}="
-            )
-        found[name] = values.get(name) or (every.pop() if every else "")
-    return Place(found["entity"], found["project"] or TrackingConfig().project)
+    config = destination([cell.header for cell in results.cells], values)
+    return Place(config.entity or "", config.project)
 
 
 COMMAND = Command(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from circuitwatch.errors import UserError
 from circuitwatch.options import option
 
 
@@ -29,4 +32,33 @@ class TrackingConfig:
         "among them",
         4,
         least=0,
+    )
+
+
+def destination(headers: Iterable[Mapping[str, Any]], given: Mapping[str, str]) -> TrackingConfig:
+    """Where the runs of a sweep go: the project and entity that are given, else those that its
+    cells were logged to.
+
+    Args:
+        headers: of the cells.
+        given: may have `project` and `entity`.
+
+    Raises:
+        UserError: the cells were logged to several, and none is given.
+    """
+    said = [header["config"].get("tracking") or {} for header in headers]
+    found: dict[str, str] = {}
+    for name in ("project", "entity"):
+        every = {str(one[name]) for one in said if one.get(name)}
+        if not given.get(name) and len(every) > 1:
+            raise UserError(
+                f"{name}: the cells were logged to {', '.join(sorted(every))}; give {name}="
+            )
+        found[name] = given.get(name) or (every.pop() if every else "")
+    pictures = [int(one["pictures"]) for one in said if "pictures" in one]
+    return TrackingConfig(
+        mode="online",
+        project=found["project"] or TrackingConfig.project,
+        entity=found["entity"] or None,
+        pictures=max(pictures, default=TrackingConfig.pictures),
     )
