@@ -18,7 +18,8 @@ import circuitwatch as cw
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.results import Results
 from circuitwatch.summary.panels import specification
-from test_tracking import history, values
+from circuitwatch.tracking.names import logged_name
+from support.offline_runs import history, values
 
 OUTSIDE = Path(__file__).parent / "support" / "outside"
 ROLE, ENTROPY = "roles/self_attention/max", "text/entropy"
@@ -94,7 +95,7 @@ def test_the_wandb_row_has_them(cell: Cell) -> None:
     rows = history(cell)
     for name in ("behaviour/value", ROLE, ENTROPY):
         recorded = [cell.read(step).scalars[name] for step in cell.steps_done()]
-        assert values(rows, name) == pytest.approx(recorded)
+        assert values(rows, logged_name(name, "logit_diff")) == pytest.approx(recorded)
 
 
 def test_the_tables_have_them_with_their_own_thresholds(sweep: Path) -> None:

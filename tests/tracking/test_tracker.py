@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from circuitwatch.config import TrackingConfig
 from circuitwatch.records import Cell
 from circuitwatch.tracking import Tracker, run_id
+from support.offline_runs import axes, find, hidden, history, values
 from test_records import HEADER, record
 
 LONGER = {
@@ -22,57 +22,6 @@ LONGER = {
     "schedule": [{"step": s, "tokens": 10 * s, "revision": f"step{s}"} for s in (0, 4, 8)],
     "model": {"name": "m", "n_layers": 1, "n_heads": 2},
 }
-
-
-def history(cell: Cell) -> list[dict[str, Any]]:
-    """The rows of the cell's only offline run, read with W&B's own command."""
-    (path,) = cell.folder.glob("wandb/offline-run-*/run-*.wandb")
-    return [message["history"] for message in messages(path) if message["type"] == "history"]
-
-
-def messages(path: Path) -> list[dict[str, Any]]:
-    """What a run's file holds, read with W&B's own command."""
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
-    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return [json.loads(line) for line in shown.splitlines()]
-
-
-def axes(cell: Cell) -> dict[str, str]:
-    """Metric, or pattern of metrics → the metric that W&B draws it over."""
-    (path,) = cell.folder.glob("wandb/offline-run-*/run-*.wandb")
-    metrics = [message["metric"] for message in messages(path) if message["type"] == "metric"]
-    return {
-        metric.get("glob_name") or metric["name"]: metric.get("step_metric", "")
-        for metric in metrics
-    }
-
-
-def hidden(cell: Cell) -> set[str]:
-    """Metrics, or patterns of metrics, that make no panel."""
-    (path,) = cell.folder.glob("wandb/offline-run-*/run-*.wandb")
-    metrics = [message["metric"] for message in messages(path) if message["type"] == "metric"]
-    return {
-        metric.get("glob_name") or metric["name"]
-        for metric in metrics
-        if metric.get("options", {}).get("hidden")
-    }
-
-
-def values(rows: list[dict[str, Any]], name: str) -> list[Any]:
-    """One metric over the rows, wherever a row keeps it."""
-    text = [json.dumps(row) for row in rows]
-    assert all(name in row for row in text), rows[:1]
-    return [find(row, name) for row in rows]
-
-
-def find(tree: Any, name: str) -> Any:
-    if isinstance(tree, dict):
-        if name in tree:
-            return tree[name]
-        return next(
-            (found for branch in tree.values() if (found := find(branch, name)) is not None), None
-        )
-    return None
 
 
 def track(cell: Cell, *written: int, mode: str = "offline", **options: Any) -> str:
