@@ -132,6 +132,37 @@ def test_a_cell_is_one_run_value_for_value(source: Cell, folder: Path, server: W
     assert last["roles/name_mover/confirmed"] == int(held["confirmed"].sum())
 
 
+def test_a_watched_model_is_one_run_and_a_cell_that_is_done_is_sent(
+    trained_suite: Path, tmp_path: Path
+) -> None:
+    """The command itself: with a server that takes no rows; then, done, with one that does."""
+    given = f"""model=folder model.name=tiny model.path={trained_suite} task=gendered_pronoun
+        device=cpu task.n_prompts=24 heads.length=6 heads.n_sequences=4 heads.n_prompts=8
+        heads.n_texts=4 circuit.resamples=0 n_bootstrap=100 sweep=demo out=out tracking=online"""
+    with WandbServer() as server, FaultProxy(server.url) as proxy:
+        proxy.mode, proxy.only = "401", "file_stream"  # which the client says nothing of
+        done = command(proxy.url, tmp_path, *given.split())
+        assert done.returncode == 0, done.stderr
+        cell = Cell.open(tmp_path / "out/demo/tiny/gendered_pronoun/seed0")
+        assert cell.is_done()
+        assert "circuitwatch track sweep=demo out=out` sends it" in done.stderr
+        assert "tiny · gendered_pronoun" in done.stdout  # the table
+        written = (cell.folder / "cell.json").read_bytes()
+        again = command(server.url, tmp_path, *given.split(), "threads=2")
+        assert again.returncode == 0 and "done already" in again.stdout
+        run = the_run(server, cell.folder)
+        assert f"W&B: made, {server.url}/tester/circuitwatch/runs/{run.id}" in again.stderr
+        assert server.unknown == []
+    steps = cell.steps_done()
+    assert [row["step"] for row in run.rows] == steps and len(steps) > 8
+    for step, row in zip(steps, run.rows, strict=True):
+        own = {recorded_name(name, "logit_diff"): value for name, value in row.items()}
+        scalars = cell.read(step).scalars
+        assert {name: own[name] for name in scalars} == scalars
+        assert row["cost/seconds_total"] == cell.seconds(step)["total"] > 0
+    assert json.loads(written)["schedule"] == cell.header["schedule"]
+
+
 def test_pictures_tables_and_records_are_there(
     source: Cell, folder: Path, server: WandbServer
 ) -> None:
