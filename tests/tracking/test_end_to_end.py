@@ -27,6 +27,7 @@ from circuitwatch.tracking.names import recorded_name
 from support.replay import SECONDS
 from support.wandb import FaultProxy, ServerRun, WandbServer
 from support.wandb.client import KEY, environment, kill, sync
+from support.wandb.client import run as run_script
 
 TESTS = Path(__file__).parents[1]
 SCALARS = 30
@@ -63,11 +64,11 @@ def replay(source: Cell, folder: Path, url: str, **options: object) -> tuple[dic
     return {key: value for line in lines for key, value in line.items()}, said
 
 
-def command(url: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `circuitwatch …` did."""
+def command(url: str, home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """What `circuitwatch …` did; more: of the environment."""
     return subprocess.run(
         [sys.executable, "-m", "circuitwatch", *arguments],
-        env=environment(url, home),
+        env=environment(url, home) | more,
         cwd=home,
         capture_output=True,
         text=True,
@@ -280,6 +281,48 @@ def test_a_run_that_somebody_deleted_is_made_once_more(
         assert done.returncode == 0, done.stderr
     assert_equal_to_records(the_run(server, folder), Cell.open(folder))
     assert the_run(server, folder).id == f"{run_id(Cell.open(folder))}-2"
+
+
+@pytest.mark.parametrize(
+    ("more", "entity"),
+    [
+        ({"WANDB_ENTITY": "team"}, "team"),
+        ({"WANDB_SWEEP_ID": "s", "WANDB_RUN_ID": "r", "WANDB_PROJECT": "p"}, "tester"),
+        ({"WANDB_RESUME": "must", "WANDB_NAME": "n"}, "tester"),
+        ({"WANDB_RESUME_FROM": "r?_step=3"}, "tester"),
+    ],
+)
+def test_the_environment_says_the_entity_but_not_which_run_is_meant(
+    more: dict[str, str], entity: str, source: Cell, folder: Path, server: WandbServer
+) -> None:
+    with replaying(source, folder, server.url, mode="off") as process:
+        process.communicate(timeout=60)
+    done = command(server.url, folder.parents[4], "track", "sweep=demo", "out=out", **more)
+    assert done.returncode == 0, done.stderr
+    cell = Cell.open(folder)
+    assert f"/{entity}/circuitwatch/runs/{run_id(cell)}" in done.stdout
+    assert list(server.store.projects) == [(entity, "circuitwatch")]
+    run = server.store.run("circuitwatch", run_id(cell), entity).shown()
+    assert_equal_to_records(run, cell)
+
+
+def test_a_run_that_its_user_has_open_stays_as_it_is(
+    source: Cell, folder: Path, server: WandbServer
+) -> None:
+    script = f"""
+import wandb
+from pathlib import Path
+from support.replay import replay
+
+mine = wandb.init(project="own", id="mine")
+replay(Path({str(source.folder)!r}), Path({str(folder)!r}), {{}})
+assert wandb.run is mine
+mine.log({{"loss": 1}})
+mine.finish()
+"""
+    run_script(script, server.url, folder.parents[4], PYTHONPATH=str(TESTS))
+    assert [row["loss"] for row in server.run("own", "mine").rows] == [1]
+    assert_equal_to_records(the_run(server, folder), Cell.open(folder))
 
 
 FAULTS = {

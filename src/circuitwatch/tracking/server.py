@@ -37,7 +37,7 @@ class Held:
 def held_of(project: str, entity: str | None, identity: Identity, api: Any = None) -> Held | None:
     """What the server has of a run; None where it has no such run.
 
-    entity: the account's default if None. Raises what W&B raises where the server does not answer.
+    entity: W&B's own default if None. Raises what W&B raises where the server does not answer.
     """
     run = found_run(project, entity, identity, api)
     if run is None:
@@ -48,13 +48,20 @@ def held_of(project: str, entity: str | None, identity: Identity, api: Any = Non
     return Held(str(run.id), places, dict(run.summary_metrics or {}), str(run.url))
 
 
+def default_entity(api: Any) -> str:
+    """Where runs go that are given no entity: as WANDB_ENTITY or W&B's settings say, else the
+    account's own; empty where nobody says.
+    """
+    return str(load_wandb().setup().settings.entity or api.default_entity or "")
+
+
 def found_run(project: str, entity: str | None, identity: Identity, api: Any = None) -> Any:
     """A run of the public API; None where there is none, or no such project.
 
     It may have another id than its own, if a run of that id was deleted: see `sessions.ids_of`.
     """
     api = api or load_wandb().Api(timeout=API_TIMEOUT)
-    path = f"{entity or api.default_entity}/{project}"
+    path = f"{entity or default_entity(api)}/{project}"
     ids = set(ids_of(identity.id))
     api.flush()  # it remembers what it was told before
     try:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ FINISH_TIMEOUT = 15.0
 """Seconds that a run may take to upload what it still holds."""
 DELETED = "previously created and deleted"
 """What a server says of the id of a run that was deleted there: it can't be used again."""
+OTHER_RUNS = ("resume", "resume_from", "fork_from", "sweep_id")
+"""Settings that say which run is meant, of environments such as that of `wandb agent`."""
 IDS = 6
 """So many times a run may have been deleted on the server before we give up."""
 _GONE: set[str] = set()
@@ -125,12 +128,15 @@ def start(
         "notes": identity.notes,
         "config": identity.config,
         "resume": None if after is None else "allow",
+        # Another run of this process is its user's: neither taken for ours nor ended.
+        "reinit": "create_new",
         "settings": settings(wandb),
     }
     run = None
     for id in ids_of(identity.id, there):
         try:
-            run = wandb.init(id=id, **options)
+            with _as_we_say(wandb):
+                run = wandb.init(id=id, **options)
             break
         except Exception as error:  # W&B raises many kinds
             if DELETED in str(error):
@@ -148,6 +154,20 @@ def start(
     session = Session(run, online=online)
     session.last = -1 if after is None else after
     return session
+
+
+@contextmanager
+def _as_we_say(wandb: Any) -> Iterator[None]:
+    """W&B's settings without those of the environment that would make a run of ours another one."""
+    own = wandb.setup().settings
+    before = {name: getattr(own, name) for name in OTHER_RUNS}
+    for name in before:
+        setattr(own, name, None)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(own, name, value)
 
 
 def ids_of(id: str, there: str = "") -> list[str]:

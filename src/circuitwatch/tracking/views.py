@@ -18,6 +18,7 @@ from circuitwatch.tracking.account import reason_of
 from circuitwatch.tracking.charts import Watched
 from circuitwatch.tracking.library import Kind, Library, as_json, name_of, title_of
 from circuitwatch.tracking.report import DESCRIPTION, Content, report_of
+from circuitwatch.tracking.server import default_entity
 from circuitwatch.tracking.workspace import workspace_of
 
 TYPES: dict[Kind, str] = {"workspace": "project-view", "report": "runs"}
@@ -116,7 +117,7 @@ def save_both(
         UserError: no such project, or the server refuses.
     """
     ask = asks(api)
-    entity = place.entity or str(api.default_entity or "")
+    entity = place.entity or default_entity(api)
     if not entity:
         raise UserError("wandb: the account has no default entity; give entity=")
     place = replace(place, entity=entity)
