@@ -444,6 +444,33 @@ def test_nothing_of_the_machine_is_in_a_run(
     assert_nothing_of_it(json.dumps([run.config, run.summary, run.rows]).encode(), home, Path())
 
 
+@pytest.mark.parametrize("mode", ["offline", "online"])
+def test_not_even_where_the_command_lies(
+    mode: str, source: Cell, folder: Path, server: WandbServer
+) -> None:
+    """Started as the installed `circuitwatch` is: a file, by its path."""
+    home = folder.parents[4]
+    installed = home / "bin/circuitwatch"
+    installed.parent.mkdir()
+    installed.write_text(
+        "import sys\nfrom pathlib import Path\nfrom support.replay import replay\n"
+        f"replay(Path(sys.argv[1]), Path(sys.argv[2]), {{'mode': '{mode}'}})\n",
+        encoding="utf-8",
+    )
+    subprocess.run(
+        [sys.executable, str(installed), str(source.folder), str(folder.relative_to(home))],
+        env=environment(server.url, home) | {"PYTHONPATH": str(TESTS)},
+        cwd=home,
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    (kept,) = (folder / "wandb").rglob("*.wandb")
+    assert_nothing_of_it(kept.read_bytes(), home, kept)
+    if mode == "online":
+        assert the_run(server, folder).program == "circuitwatch"
+
+
 def assert_nothing_of_it(content: bytes, home: Path, where: Path) -> None:
     """No key, no home, no name of this machine, which may be a short word."""
     for what in (KEY, str(home), str(Path.home()) + "/"):

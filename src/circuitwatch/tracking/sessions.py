@@ -193,6 +193,7 @@ def settings(wandb: Any) -> Any:
         disable_code=True,
         save_code=False,
         host="",
+        program="circuitwatch",  # else the path of what was started, on this machine
         init_timeout=INIT_TIMEOUT,
         finish_timeout=FINISH_TIMEOUT,
         finish_timeout_raises=True,

@@ -122,7 +122,7 @@ def upsert(store: Store, given: dict[str, Any]) -> tuple[StoredRun, bool]:
         project = store.made_project(given.get("modelName"), given.get("entityName"))
         name = given.get("name") or f"run{next(store.numbers)}"
         run, inserted = _named(store, project, name)
-        if inserted or given.get("program") is not None:  # not a change of a run under way
+        if inserted or given.get("jobProgram") is not None:  # not a change of a run under way
             run.state = given.get("state") or "running"
     for key, attribute in _CHANGES.items():
         if given.get(key) is not None:
@@ -141,6 +141,7 @@ _CHANGES = {
     "description": "description",
     "displayName": "display_name",
     "host": "host",
+    "jobProgram": "program",
     "commit": "commit",
     "summaryMetrics": "summary_text",
     "state": "state",

@@ -26,6 +26,7 @@ class ServerRun:
     tags: list[str]
     notes: str | None
     state: str
+    program: str | None
     config: dict[str, Any]
     summary: dict[str, Any]
     rows: list[dict[str, Any]]
@@ -53,6 +54,7 @@ class StoredRun:
     description: str | None = None
     state: str = "running"
     host: str | None = None
+    program: str | None = None
     commit: str | None = None
     wrapped: dict[str, Any] = field(default_factory=dict)
     summary_text: str = "{}"
@@ -97,6 +99,7 @@ class StoredRun:
             tags=list(self.tags),
             notes=self.notes,
             state=self.state,
+            program=self.program,
             config=self.config,
             summary=self.summary,
             rows=self.rows(),
