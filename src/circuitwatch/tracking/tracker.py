@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from circuitwatch.tracking.runs import CellRun
     from circuitwatch.tracking.server import Held
 
+IN_USE = "is in use"
+"""What W&B says of the id of a run whose start failed, if it is started once more (0.31)."""
+
 
 class Tracker:
     """Logs a cell's records. Use as a context manager: leaving it finishes the run.
@@ -40,7 +43,7 @@ class Tracker:
         self.mode = resolve_mode(config.mode)
         if self.mode == "online":
             self._start_online()
-        if self.mode == "offline":
+        elif self.mode == "offline":
             self._attempt(self._start)
 
     def __enter__(self) -> Tracker:
@@ -106,9 +109,26 @@ class Tracker:
         except Unreachable as error:
             stay_offline(str(error))
             self.mode = "offline"
-            say(f"W&B: {error}; runs are kept offline from now on; {self._later}")
+            self._start_offline(str(error))
         except Exception as error:  # W&B raises many kinds
             self._failed(error)
+
+    def _start_offline(self, why: str) -> None:
+        """Start offline a run that could not be started online, and say why. One whose start
+        failed half-way is in use for W&B as long as the process lasts, so it can't be kept.
+        """
+        kept = "runs are kept offline from now on"
+        problem: Exception | None = None
+        try:
+            self._start()
+        except Exception as error:  # W&B raises many kinds
+            if IN_USE in str(error):
+                kept = "this run is not kept, later ones are kept offline"
+            else:
+                problem = error
+        say(f"W&B: {why}; {kept}; {self._later}")
+        if problem is not None:
+            self._failed(problem)
 
     def _start(self) -> None:
         from circuitwatch.tracking import runs
