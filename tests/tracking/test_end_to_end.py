@@ -306,6 +306,24 @@ def test_the_environment_says_the_entity_but_not_which_run_is_meant(
     assert_equal_to_records(run, cell)
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"WANDB_MODE": "sometimes"}, "wrong settings of W&B (WANDB_…, or its files): mode: Input"),
+        ({"WANDB_BASE_URL": "here"}, "wrong settings of W&B (WANDB_…, or its files): base_url: "),
+        ({"WANDB_MODE": "offline"}, "wandb: W&B is set to offline (WANDB_MODE, or its settings)"),
+    ],
+)
+def test_settings_that_forbid_to_send_are_said_in_a_line(
+    more: dict[str, str], said: str, source: Cell, folder: Path, server: WandbServer
+) -> None:
+    with replaying(source, folder, server.url, mode="off", stop=1) as process:
+        process.communicate(timeout=60)
+    done = command(server.url, folder.parents[4], "track", "sweep=demo", "out=out", **more)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert done.stderr.startswith(f"circuitwatch: error: {said}")
+
+
 def test_a_run_that_its_user_has_open_stays_as_it_is(
     source: Cell, folder: Path, server: WandbServer
 ) -> None:

@@ -117,6 +117,7 @@ KEY = "0123456789" * 4
         ({"WANDB_API_KEY": KEY, "WANDB_MODE": "dryrun"}, {}, "offline"),
         ({"WANDB_API_KEY": KEY, "WANDB_MODE": "disabled"}, {}, "off"),
         ({"WANDB_API_KEY": "short"}, {}, "offline"),
+        ({"WANDB_API_KEY": KEY, "WANDB_BASE_URL": "nonsense"}, {}, "off"),
         ({}, {".netrc": f"machine api.wandb.ai login user password {KEY}"}, "online"),
         ({}, {".netrc": f"machine elsewhere.org login user password {KEY}"}, "offline"),
         # a server of one's own, named in the environment, or in W&B's settings

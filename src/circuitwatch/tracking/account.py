@@ -7,6 +7,7 @@ on runs are kept offline.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import socket
@@ -68,7 +69,11 @@ def _by_account() -> str:
     if said == "disabled":
         return "off"
     wandb = load_wandb()
-    mode = wandb.setup().settings.mode
+    try:
+        mode = its_settings().mode
+    except UserError as error:
+        say(f"{error}; nothing is kept for W&B")
+        return "off"
     if mode == "disabled":
         return "off"
     if mode != "online" or said in ("offline", "dryrun"):
@@ -82,7 +87,18 @@ def _by_account() -> str:
 
 def server_url() -> str:
     """The server that the account is at."""
-    return str(load_wandb().setup().settings.base_url).rstrip("/")
+    return str(its_settings().base_url).rstrip("/")
+
+
+def its_settings() -> Any:
+    """W&B's settings, of the environment and its files. Raises UserError if they can't be."""
+    try:
+        return load_wandb().setup().settings
+    except Exception as error:  # W&B raises many kinds
+        # pydantic says what is wrong below its first line; what was given may be a secret
+        lines = [line.partition(" [type=")[0].strip() for line in str(error).splitlines()[:3]]
+        why = ": ".join(lines[1:] or lines)
+        raise UserError(f"wrong settings of W&B (WANDB_…, or its files): {why}") from error
 
 
 def reach() -> None:
@@ -103,6 +119,8 @@ def reach() -> None:
     except urllib.error.URLError as error:
         why = getattr(error.reason, "strerror", None) or error.reason
         raise Unreachable(f"{url} can't be reached: {why}") from error
+    except http.client.HTTPException as error:
+        raise Unreachable(f"{url} answers, but not as a web server does") from error
     except (OSError, socket.timeout) as error:  # noqa: UP041
         raise Unreachable(f"{url} can't be reached: {error or 'no answer'}") from error
     _Process.reached = True
@@ -124,6 +142,12 @@ def connect() -> Any:
     Raises UserError, in one line and without asking for a key, if there is none or no server.
     """
     forget()
+    said = its_settings().mode
+    if said != "online" or os.environ.get("WANDB_MODE") in ("disabled", "dryrun"):
+        raise UserError(
+            f"wandb: W&B is set to {os.environ.get('WANDB_MODE') or said} (WANDB_MODE, or its "
+            f"settings); set WANDB_MODE=online"
+        )
     if resolve_mode("auto") != "online":
         raise UserError(
             "wandb: no W&B account on this machine; set WANDB_API_KEY, or run `wandb login`"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from circuitwatch.tracking.account import API_TIMEOUT, load_wandb
+from circuitwatch.tracking.account import API_TIMEOUT, its_settings, load_wandb
 from circuitwatch.tracking.identity import Identity
 from circuitwatch.tracking.sessions import ids_of
 
@@ -52,7 +52,7 @@ def default_entity(api: Any) -> str:
     """Where runs go that are given no entity: as WANDB_ENTITY or W&B's settings say, else the
     account's own; empty where nobody says.
     """
-    return str(load_wandb().setup().settings.entity or api.default_entity or "")
+    return str(its_settings().entity or api.default_entity or "")
 
 
 def found_run(project: str, entity: str | None, identity: Identity, api: Any = None) -> Any:

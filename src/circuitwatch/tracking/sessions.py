@@ -14,6 +14,7 @@ from typing import Any
 from circuitwatch.tracking.account import (
     NotUploaded,
     Unreachable,
+    its_settings,
     load_wandb,
     reach,
     reason_of,
@@ -135,7 +136,7 @@ def start(
     run = None
     for id in ids_of(identity.id, there):
         try:
-            with _as_we_say(wandb):
+            with _as_we_say():
                 run = wandb.init(id=id, **options)
             break
         except Exception as error:  # W&B raises many kinds
@@ -157,9 +158,9 @@ def start(
 
 
 @contextmanager
-def _as_we_say(wandb: Any) -> Iterator[None]:
+def _as_we_say() -> Iterator[None]:
     """W&B's settings without those of the environment that would make a run of ours another one."""
-    own = wandb.setup().settings
+    own = its_settings()
     before = {name: getattr(own, name) for name in OTHER_RUNS}
     for name in before:
         setattr(own, name, None)
