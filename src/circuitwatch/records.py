@@ -59,6 +59,7 @@ put something there.
 """
 TIMING = "timing.json"
 """Seconds of a record's analysis: beside the record, in no manifest, equal to nothing."""
+SKIPPED = "skipped.json"
 NOT_ASKED = "none: not asked for"
 """What `circuit/status` says where no circuit was looked for, because nobody asked for one."""
 HEADER = ("config", "model", "task", "seed", "schedule")
@@ -232,9 +233,9 @@ class Cell:
         _write_json(self.folder / "cell.json", self.header)
         skipped = self.skipped()
         if stay := {step: entry for step, entry in skipped.items() if int(step) <= after}:
-            _write_json(self.folder / "skipped.json", stay)
+            _write_json(self.folder / SKIPPED, stay)
         else:
-            (self.folder / "skipped.json").unlink(missing_ok=True)
+            (self.folder / SKIPPED).unlink(missing_ok=True)
         return steps
 
     def steps_done(self) -> list[int]:
@@ -303,7 +304,7 @@ class Cell:
         sync(final.parent)
         if str(record.step) in (skipped := self.skipped()):
             del skipped[str(record.step)]
-            _write_json(self.folder / "skipped.json", skipped)
+            _write_json(self.folder / SKIPPED, skipped)
 
     def seconds(self, step: int) -> dict[str, float]:
         """Seconds that each part of a checkpoint's analysis took, where they were kept."""
@@ -336,13 +337,13 @@ class Cell:
         entry = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
         if seen is not None:
             entry["seen"] = seen
-        _write_json(self.folder / "skipped.json", {**self.skipped(), str(step): entry})
+        _write_json(self.folder / SKIPPED, {**self.skipped(), str(step): entry})
 
     def skipped(self) -> dict[str, dict[str, Any]]:
         """Checkpoints without a record and why: step → tokens, revision, reason, again, and seen
         where its files could be looked at; ascending by step.
         """
-        path = self.folder / "skipped.json"
+        path = self.folder / SKIPPED
         entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
         return dict(sorted(entries.items(), key=lambda item: int(item[0])))
 
@@ -406,7 +407,7 @@ class Cell:
 
     def record_files(self) -> list[Path]:
         """The files of all records and of what stands beside them, `cell.json` apart."""
-        own = [self.folder / name for name in ("skipped.json", "done.json")]
+        own = [self.folder / name for name in (SKIPPED, "done.json")]
         folders = map(self._folder_of, self.steps_done())
         files = [path for folder in folders for path in sorted(folder.iterdir())]
         return files + [path for path in own if path.is_file()]

@@ -492,6 +492,40 @@ def test_not_even_where_the_command_lies(
         assert the_run(server, folder).program == "circuitwatch"
 
 
+def test_no_folder_is_sent_with_the_summary_or_what_was_skipped(
+    source: Cell, folder: Path, server: WandbServer
+) -> None:
+    """A file of text that an option names, a checkpoint that is damaged, `out` as a whole path, and
+    a sweep whose folder was renamed.
+    """
+    home = folder.parents[4]
+    with replaying(source, folder, server.url, mode="off") as process:
+        process.communicate(timeout=60)
+    header = json.loads((folder / "cell.json").read_text())
+    text = str(home / "of mine" / "text.txt")
+    header["config"] |= {"heads": header["config"]["heads"] | {"text": text}}
+    header["config"]["model"]["path"] = str(home / "of mine")
+    header |= {"copy_suppression_text": text}
+    (folder / "cell.json").write_text(json.dumps(header))
+    Cell.open(folder).skip(2000, 1, "step2000", f"{home}/of mine/step2000: damaged", again=False)
+    renamed = (home / "out/demo").rename(home / "out/other")
+    for name in ("summarize", "track"):
+        done = command(server.url, home, name, "sweep=other", f"out={renamed.parent}")
+        assert done.returncode == 0, done.stderr
+    every = [dict(run.files) for run in server.runs("circuitwatch")]
+    assert {run.group for run in server.runs("circuitwatch")} == {"demo"}
+    for artifact in server.artifacts("circuitwatch"):
+        every.append(dict(artifact.files))
+        if "records.zip" in artifact.files:
+            with zipfile.ZipFile(io.BytesIO(artifact.files["records.zip"])) as archive:
+                every.append({name: archive.read(name) for name in archive.namelist()})
+    found = [(name, content) for files in every for name, content in files.items()]
+    assert {"cells.csv", "report.html", "skipped.json", "cell.json"} <= {name for name, _ in found}
+    for name, content in found:
+        for what in (KEY, str(home), "of mine"):
+            assert what.encode() not in content, (what, name)
+
+
 def assert_nothing_of_it(content: bytes, home: Path, where: Path) -> None:
     """No key, no home, no name of this machine, which may be a short word."""
     for what in (KEY, str(home), str(Path.home()) + "/"):

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from circuitwatch.records import TIMING, Cell
+from circuitwatch.records import SKIPPED, TIMING, Cell
 from circuitwatch.tracking.account import load_wandb
+from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import metric_of
 from circuitwatch.tracking.names import logged_name
 
@@ -64,11 +65,15 @@ def artifact_of(cell: Cell, id: str, header: dict[str, Any]) -> Any:
         f"reads them",
         metadata={"content": content_of(cell)},
     )
+    folders = Folders([cell.header])
     with artifact.new_file("records.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
-        text = json.dumps(header, indent=1, sort_keys=True) + "\n"
+        text = json.dumps(folders.out_of(header), indent=1, sort_keys=True) + "\n"
         archive.writestr(zipfile.ZipInfo("cell.json"), text)
         for path in cell.record_files():
+            name, content = path.relative_to(cell.folder).as_posix(), path.read_bytes()
+            if name == SKIPPED:  # its reasons name the files that were looked at
+                text = json.dumps(folders.out_of(cell.skipped()), indent=1, sort_keys=True)
+                content = f"{text}\n".encode()
             if path.name != TIMING:
-                name = path.relative_to(cell.folder).as_posix()
-                archive.writestr(zipfile.ZipInfo(name), path.read_bytes())
+                archive.writestr(zipfile.ZipInfo(name), content)
     return artifact

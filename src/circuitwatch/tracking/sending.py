@@ -18,7 +18,8 @@ from circuitwatch.records import Cell
 from circuitwatch.tracking import runs, summary_run
 from circuitwatch.tracking.account import NotUploaded, connect, reason_of
 from circuitwatch.tracking.answers import CONTENT, content_of
-from circuitwatch.tracking.identity import identity_of
+from circuitwatch.tracking.folders import Folders
+from circuitwatch.tracking.identity import identity_of, sweep_of
 from circuitwatch.tracking.server import Held, found_run, held_of
 from circuitwatch.tracking.settings import TrackingConfig
 
@@ -76,7 +77,7 @@ def send_sweep(
         for cell in cells
     }
     if summary_run.has_summary(folder):
-        todo["summary"] = partial(_send_summary, folder, config, api)
+        todo["summary"] = partial(_send_summary, folder, cells, config, api)
     for name, action in todo.items():
         say(name)
         try:
@@ -132,12 +133,15 @@ def _is_whole(held: Held | None, wanted: Sequence[tuple[int, int]], content: str
     return held is not None and held.places == list(wanted) and held.summary.get(CONTENT) == content
 
 
-def _send_summary(folder: Path, config: TrackingConfig, api: Any) -> Sent:
+def _send_summary(folder: Path, cells: Sequence[Cell], config: TrackingConfig, api: Any) -> Sent:
     content = summary_run.content_of(folder)
-    identity = summary_run.identity_of_summary(folder.name)
+    names = {sweep_of(cell) for cell in cells}
+    # The group of the cells' runs, whatever the folder is called since.
+    identity = summary_run.identity_of_summary(names.pop() if len(names) == 1 else folder.name)
     there = found_run(config.project, config.entity, identity, api)
     if there is not None and dict(there.summary_metrics or {}).get(CONTENT) == content:
         return Sent("summary", WHOLE, 1, str(there.url))
     id = "" if there is None else str(there.id)
-    url = summary_run.send_summary(folder, config, id)
+    folders = Folders([cell.header for cell in cells], folder)
+    url = summary_run.send_summary(folder, identity, folders, config, id)
     return Sent("summary", MADE if there is None else OVERWRITTEN, 1, url)

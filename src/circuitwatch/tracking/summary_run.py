@@ -5,6 +5,7 @@ them.
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 from circuitwatch.tracking import sessions
 from circuitwatch.tracking.account import NotUploaded, load_wandb
 from circuitwatch.tracking.answers import CONTENT
+from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import SUMMARY, Identity, summary_id
 from circuitwatch.tracking.runs import SLOWEST
 from circuitwatch.tracking.settings import TrackingConfig
@@ -48,11 +50,15 @@ def identity_of_summary(sweep: str) -> Identity:
     )
 
 
-def send_summary(folder: Path, config: TrackingConfig, there: str = "") -> str:
+def send_summary(
+    folder: Path, identity: Identity, folders: Folders, config: TrackingConfig, there: str = ""
+) -> str:
     """Send a sweep's summary, over an earlier one.
 
     Args:
         folder: of the sweep.
+        identity: of the run.
+        folders: what of this machine is not sent.
         config: the project and entity.
         there: the id of the run that the server has.
 
@@ -63,17 +69,21 @@ def send_summary(folder: Path, config: TrackingConfig, there: str = "") -> str:
         Unreachable: the server does not answer.
         NotUploaded: not all reached it.
     """
-    summary, identity = folder / "summary", identity_of_summary(folder.name)
+    summary = folder / "summary"
     session = sessions.start(
         identity, folder, online=True, project=config.project, entity=config.entity, there=there
     )
     url = session.url
     try:
-        session.log(_shown(summary), 0)
+        session.log(_shown(summary, folders), 0)
         wandb = load_wandb()
         artifact = wandb.Artifact(f"summary-{identity.id}", ARTIFACT_TYPE)
         for path in _files(summary):
-            artifact.add_file(str(path), path.name, policy="immutable", skip_cache=True)
+            if path.suffix == ".png":
+                artifact.add_file(str(path), path.name, policy="immutable", skip_cache=True)
+                continue
+            with artifact.new_file(path.name, "wb") as file:
+                file.write(_text(path, folders).encode())
         try:
             patience = sessions.FINISH_TIMEOUT + artifact.size / SLOWEST
             session.run.log_artifact(artifact).wait(timeout=round(patience))
@@ -85,22 +95,25 @@ def send_summary(folder: Path, config: TrackingConfig, there: str = "") -> str:
     return url
 
 
-def _shown(summary: Path) -> dict[str, Any]:
+def _text(path: Path, folders: Folders) -> str:
+    """A table, a page or notes, without this machine's folders."""
+    return str(folders.out_of(path.read_text(encoding="utf-8")))
+
+
+def _shown(summary: Path, folders: Folders) -> dict[str, Any]:
     """Tables, figures and the report, as W&B shows them."""
     wandb = load_wandb()
     shown: dict[str, Any] = {}
     for name in TABLES:
         if (path := summary / f"{name}.csv").is_file():
-            table = pd.read_csv(path)
+            table = pd.read_csv(io.StringIO(_text(path, folders)))
             plain = table.astype(object).where(table.notna(), None)
             shown[name] = wandb.Table(
                 list(plain.columns), plain.values.tolist(), allow_mixed_types=True
             )
     for path in sorted(summary.glob("*.png")):
         shown[f"figures/{path.stem}"] = wandb.Image(str(path))
-    shown["report"] = wandb.Html(
-        (summary / "report.html").read_text(encoding="utf-8"), inject=False
-    )
+    shown["report"] = wandb.Html(_text(summary / "report.html", folders), inject=False)
     return shown
 
 
