@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 E2E_READY := .venv/.e2e
-E2E := $(BIN)/pytest -m e2e -p no:cacheprovider --durations=0 -rP
+E2E := $(BIN)/pytest -m e2e -p no:cacheprovider --durations=0 -rPs
+OPENWANDB := multirun/e2e/openwandb-venv
 
-.PHONY: help demo test lint bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano clean
+.PHONY: help demo test lint bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-wandb clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -46,7 +47,7 @@ bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; 
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.many_curves
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.tracking
 
-e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano ## all checks on a real model and on trained nano suites
+e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
 
 e2e-model: $(E2E_READY) ## SmolLM2-135M: loading, behaviours, and that an untrained model has none
 	$(E2E) tests/e2e/test_model.py
@@ -63,5 +64,15 @@ e2e-integration: $(E2E_READY) ## … integrated gradients: the estimate of their
 e2e-nano: $(E2E_READY) ## greater-than learnt by nano-200k and nano-400k, seeds 0 to 2
 	$(E2E) tests/e2e/test_nano.py
 
-clean: ## remove the virtual environment
-	rm -rf .venv
+# A server that others wrote. Its licence is not for commercial use, so it stays beside all that is ours: in no list of
+# dependencies, in an environment of its own, and only here.
+$(OPENWANDB)/.ready:
+	$(PYTHON) -m venv $(OPENWANDB)
+	$(OPENWANDB)/bin/pip install --quiet openwandb==0.5.25
+	@touch $@
+
+e2e-wandb: $(READY) $(OPENWANDB)/.ready ## runs on PyPI's openwandb (non-commercial licence), and its page: multirun/e2e/openwandb.png
+	$(E2E) tests/e2e/test_openwandb.py
+
+clean: ## remove the virtual environments
+	rm -rf .venv $(OPENWANDB)

@@ -1,4 +1,4 @@
-"""What all checks on the real model share. `make e2e` runs them; `make test` does not."""
+"""What the checks on the real model share. `make e2e` runs them; `make test` does not."""
 
 from __future__ import annotations
 

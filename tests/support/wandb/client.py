@@ -76,13 +76,13 @@ def run(
     return said
 
 
-def sync(folders: list[Path], url: str, home: Path) -> str:
+def sync(folders: list[Path], url: str, home: Path, key: str = KEY) -> str:
     """What `wandb sync` says of some offline runs."""
     command = [sys.executable, "-m", "wandb", "sync", *map(str, folders)]
     done = subprocess.run(
         command,
         cwd=home,
-        env=environment(url, home),
+        env=environment(url, home, key),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
