@@ -74,22 +74,25 @@ class Tracker:
         except NotUploaded as error:
             self._not_uploaded(str(error))
             return
-        if self.mode == "online" and not self._out_of_order and not self._is_there():
-            self._not_uploaded("the server has not all of its rows")
-        elif self._out_of_order:
+        if self._out_of_order:
             say(f"W&B: some rows came out of order and are not there; {self._later}")
         elif self.mode == "offline":
             say(f"W&B: run kept offline; `wandb sync {run.session.folder}` or {self._later}")
+        elif lacking := self._lacking():
+            say(f"W&B: not all of the run may be there ({lacking}); {self._later}")
 
-    def _is_there(self) -> bool:
-        """Whether the server has all rows: W&B says nothing of those that it refuses."""
+    def _lacking(self) -> str:
+        """What the server lacks of the rows, empty if nothing: W&B says nothing of those that it
+        refuses.
+        """
         from circuitwatch.tracking.runs import places_of
 
         try:
             held = self._held()
-        except Exception:  # W&B raises many kinds
-            return False
-        return held is not None and held.places == places_of(self._cell)
+        except Exception as error:  # W&B raises many kinds
+            return f"the server can't be asked what it has: {reason_of(error)}"
+        whole = held is not None and held.places == places_of(self._cell)
+        return "" if whole else "the server has not all of its rows"
 
     def _held(self) -> Held | None:
         from circuitwatch.tracking.identity import identity_of
