@@ -38,7 +38,7 @@ from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
-from circuitwatch.recording import Recorder, watch_checkpoints
+from circuitwatch.recording import Recorder, has_other_weights, watch_checkpoints
 from circuitwatch.records import Cell
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
 from circuitwatch.tracking import Tracker, send_if_needed
@@ -174,12 +174,18 @@ def begin(
 
 
 def has_changed(cell: Cell, source: Source) -> bool:
-    """Whether the files of any checkpoint that was skipped are others than they were then."""
-    return any(
-        entry["seen"] != source.seen(Checkpoint(int(step), entry["tokens"], entry["revision"]))
-        for step, entry in cell.skipped().items()
-        if "seen" in entry
-    )
+    """Whether any checkpoint has changed since: the files of one that was skipped, or the weights
+    of one that is recorded.
+    """
+    skipped = cell.skipped()
+    for entry in cell.header["schedule"]:
+        checkpoint = Checkpoint(entry["step"], entry["tokens"], entry["revision"])
+        if (tried := skipped.get(str(checkpoint.step))) is None:
+            if has_other_weights(cell, source, checkpoint):
+                return True
+        elif "seen" in tried and tried["seen"] != source.seen(checkpoint):
+            return True
+    return False
 
 
 def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:

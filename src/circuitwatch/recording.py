@@ -16,6 +16,7 @@ from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Source, Stream
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
+from circuitwatch.linking import is_compared_with, relink
 from circuitwatch.progress import CellProgress
 from circuitwatch.records import (
     DUPLICATE_OF,
@@ -65,8 +66,23 @@ class Recorder:
         self._circuits: list[int] = []  # steps of records to compare with, ascending
         self._last: CheckpointRecord | None = None
         self._in_a_row = 0
+        self._out_of_order = False
+        relink(cell)  # a run that was killed may have left them as they came
         for record in cell.records():
             self._note(record)
+
+    def put_in_order(self) -> None:
+        """Link the records anew if any was made after a later one."""
+        if self._out_of_order:
+            relink(self.cell)
+            self._out_of_order = False
+
+    def forget(self, checkpoint: Checkpoint) -> None:
+        """Make a checkpoint's record anew, when its turn comes."""
+        del self.recorded[checkpoint.step]
+        self._circuits = [step for step in self._circuits if step != checkpoint.step]
+        if self._last is not None and self._last.step == checkpoint.step:
+            self._last = None
 
     def was_tried(self, checkpoint: Checkpoint) -> bool:
         """Whether a checkpoint was skipped, and its files are the same as then."""
@@ -110,7 +126,10 @@ class Recorder:
             raise UserError(f"{error}; {self._so_far()}") from error
         self._in_a_row = 0
         seconds = say.seconds()
+        self._out_of_order |= any(step > record.step for step in self.recorded)
         self.cell.write(record, seconds)
+        if seen is not None:
+            self.cell.note_seen(record.step, seen)
         self._note(record)
         self._tracker.log(record, seconds)
         self.progress.advance(_line(record))
@@ -153,7 +172,7 @@ class Recorder:
         sha256 = record.scalars.get(WEIGHTS_SHA256)
         self.recorded[record.step] = OnRecord(None if sha256 is None else str(sha256), is_duplicate)
         # The next circuit's overlap is with one that has a circuit, and weights of its own.
-        if record.mask is not None and not is_duplicate:
+        if is_compared_with(record):
             insort(self._circuits, record.step)
             self._last = record
 
@@ -184,6 +203,7 @@ def watch_checkpoints(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> 
         checkpoints: Ascending by step, those that are recorded among them.
     """
     source, progress, config = recorder.source, recorder.progress, recorder.subject.config
+    redo_changed(recorder, checkpoints)
     to_do = [c for c in checkpoints if c.step not in recorder.recorded]
     # Before they are looked at: what changes from now on is worth another try.
     seen = {c.step: source.seen(c) for c in to_do}
@@ -211,6 +231,44 @@ def watch_checkpoints(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> 
                 )
             else:
                 recorder.take(checkpoint, stream, original)
+    recorder.put_in_order()
+
+
+def redo_changed(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> None:
+    """Have the records made anew whose checkpoints have other weights by now.
+
+    Raises UserError with checkpoints.changed=error if there is any.
+    """
+    cell, source = recorder.cell, recorder.source
+    changed = [
+        c for c in checkpoints if c.step in recorder.recorded and has_other_weights(cell, source, c)
+    ]
+    if not changed:
+        return
+    words = (
+        f"{cell.folder}: {changed[0].revision} has other weights than those of its record"
+        f"{f', and {len(changed) - 1} more' if len(changed) > 1 else ''}"
+    )
+    if recorder.subject.config.checkpoints.changed == "error":
+        raise UserError(f"{words}; checkpoints.changed=redo makes what was recorded anew")
+    recorder.progress.console.print(
+        f"{words}: made anew", highlight=False, soft_wrap=True, markup=False
+    )
+    for checkpoint in changed:
+        recorder.forget(checkpoint)
+
+
+def has_other_weights(cell: Cell, source: Source, checkpoint: Checkpoint) -> bool:
+    """Whether the weights that lie there now are others than those of a checkpoint's record; they
+    are hashed only where their files' names, sizes or times have changed.
+    """
+    now, recorded = source.seen(checkpoint), cell.weights_of(checkpoint.step)
+    if now is None or recorded is None or cell.seen().get(checkpoint.step) == now:
+        return False
+    sha256 = source.hashed(checkpoint)
+    if sha256 == recorded:
+        cell.note_seen(checkpoint.step, now)
+    return sha256 is not None and sha256 != recorded
 
 
 def refuse_duplicates(config: Config, audit: Audit) -> None:

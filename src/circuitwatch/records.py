@@ -12,6 +12,8 @@ checkpoint.
                              its files: it is also tried again once that has changed
     set_aside/1/step000256/  records of a training that was watched live, later than where it was
                              taken up again with other results
+    seen.json                a fingerprint of the files that each record was made from: names, sizes
+                             and times; where it has changed the weights are hashed and compared
     done.json                once every checkpoint of the schedule has its record or was skipped
                              for good
 
@@ -313,6 +315,24 @@ class Cell:
             return {str(part): float(taken) for part, taken in _read_json(path).items()}
         except (OSError, UserError, TypeError, ValueError):
             return {}  # nothing depends on them
+
+    def seen(self) -> dict[int, str]:
+        """Step → a fingerprint of the files that a checkpoint's record was made from."""
+        path = self.folder / "seen.json"
+        return {int(k): str(v) for k, v in _read_json(path).items()} if path.exists() else {}
+
+    def note_seen(self, step: int, fingerprint: str) -> None:
+        """Note a fingerprint of the files that a checkpoint's record was made from."""
+        noted = {str(k): v for k, v in self.seen().items()} | {str(step): fingerprint}
+        _write_json(self.folder / "seen.json", noted)
+
+    def weights_of(self, step: int) -> str | None:
+        """The hash of the weights that a checkpoint's record was made from, if it says one.
+
+        Raises UserError if the record is damaged.
+        """
+        scalars = json.loads(self.contents(step, "scalars.json")["scalars.json"])["scalars"]
+        return str(scalars[WEIGHTS_SHA256]) if WEIGHTS_SHA256 in scalars else None
 
     def skip(
         self,

@@ -131,6 +131,13 @@ class FolderSource:
         """A fingerprint of the checkpoint's files as they are now."""
         return fingerprint(files_of(self.directory / checkpoint.revision))
 
+    def hashed(self, checkpoint: Checkpoint) -> str | None:
+        """The hash of the weights that lie there now; None where the folder is not whole."""
+        try:
+            return self._weights(checkpoint).sha256
+        except Missing:
+            return None
+
     def sha256(self, checkpoint: Checkpoint) -> str | None:
         """The hash that the audit took, if the files have not changed since."""
         files, weights = self._hashed.get(checkpoint.revision, ({}, None))

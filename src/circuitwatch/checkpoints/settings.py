@@ -116,3 +116,8 @@ class CheckpointsConfig:
         "flag",
         choices={"skip": "", "flag": "in records and figures", "error": ""},
     )
+    changed: str = option(
+        "What is done about a record whose checkpoint has other weights by now",
+        "redo",
+        choices={"redo": "it is made anew, and what others took from it", "error": ""},
+    )

@@ -57,6 +57,11 @@ class Source(Protocol):
         changed; None where that is not known before they are fetched.
         """
 
+    def hashed(self, checkpoint: Checkpoint) -> str | None:
+        """The hash of the weights that lie there now, which may be read for it; None where there
+        are none, or they would have to be fetched.
+        """
+
     def sha256(self, checkpoint: Checkpoint) -> str | None:
         """The hash of the weights that lie there now, if the audit has read them and they have not
         changed since; None where it must be taken from the files.

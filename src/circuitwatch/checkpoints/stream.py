@@ -150,6 +150,10 @@ class HubSource:
         """None: what a hub has is not looked at before it is fetched."""
         return None
 
+    def hashed(self, checkpoint: Checkpoint) -> str | None:
+        """None: it would have to be fetched; a revision that is rewritten is not noticed."""
+        return None
+
     def sha256(self, checkpoint: Checkpoint) -> str | None:
         """None: the hash in a record is that of the files that came, not of the listing."""
         return None
