@@ -9,8 +9,10 @@ all this is called in the record is in `scalars`.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
+from circuitwatch import __version__
 from circuitwatch.algorithms import (
     Findings,
     check_previous_tokens,
@@ -60,6 +63,7 @@ from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 
+DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
 
 Array = npt.NDArray[np.float64]
@@ -223,7 +227,26 @@ def analyse_model(
         pd.concat(patching, ignore_index=True) if patching else None,
         pd.concat(bands, ignore_index=True) if bands else None,
         as_recorded(parts.resampled),
+        made_by(config.device),
     )
+
+
+def made_by(device: str) -> dict[str, Any]:
+    """What decides the last bits of a record beside its cell's configuration: versions, threads,
+    the device that `device` means here.
+    """
+    return {
+        "code_version": __version__,
+        "versions": dict(versions()),
+        "threads": torch.get_num_threads(),
+        "device": torch_device(device),
+    }
+
+
+@cache
+def versions() -> Mapping[str, str]:
+    """The versions of the libraries that compute."""
+    return {name: importlib.metadata.version(name) for name in DEPENDENCIES}
 
 
 def planned_for(

@@ -10,7 +10,6 @@ where it stopped.
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from rich.console import Console
 
 from circuitwatch import __version__
-from circuitwatch.analysis import Subject
+from circuitwatch.analysis import Subject, versions
 from circuitwatch.checkpoints.completeness import unfinished
 from circuitwatch.checkpoints.folder import FolderSource, has_checkpoints
 from circuitwatch.checkpoints.loading import load_tokenizer, model_facts
@@ -45,8 +44,6 @@ from circuitwatch.tracking import Tracker, send_if_needed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
 
 
 def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
@@ -286,7 +283,7 @@ def header(
     return {
         "config": asdict(config),
         "code_version": __version__,
-        "versions": {name: importlib.metadata.version(name) for name in DEPENDENCIES},
+        "versions": dict(versions()),
         "model": {"name": config.model.name, **facts},
         "task": config.task.name,
         "seed": config.seed,

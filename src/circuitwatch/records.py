@@ -1,7 +1,8 @@
 """What is on disk: a folder for each cell (model × task × seed), and in it a record for each
 checkpoint.
 
-    cell.json                what is watched: resolved config, versions, model, schedule, graph
+    cell.json                what is watched: resolved config, model, facts, graph; written once
+    checkpoints.json         the schedule: step, tokens and revision of each; it may grow
     checkpoints/step000128/  scalars.json, prompts.parquet, roles.parquet; where a circuit was
                              searched patching.parquet, curve.parquet, bands.parquet,
                              resamples.safetensors and edges.safetensors ("scores" float32 and
@@ -31,7 +32,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,9 @@ from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
 
-FORMAT = 4
+FORMAT = 5
+ONE_FILE = 4
+"""The format before, in which the list of checkpoints is in cell.json; it is gone on with."""
 READ_TOO = (3,)
 """Earlier formats that can still be read, but not gone on with; see `in_this_format`."""
 RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
@@ -59,6 +62,8 @@ PREFIX_REMOVED = "weights/prefix_removed"
 """The scalar that says what was taken off the names of a checkpoint's tensors, where a wrapper had
 put something there.
 """
+SCHEDULE = "checkpoints.json"
+"""The list of a cell's checkpoints, which may grow."""
 TIMING = "timing.json"
 """Seconds of a record's analysis: beside the record, in no manifest, equal to nothing."""
 SKIPPED = "skipped.json"
@@ -106,7 +111,8 @@ class CheckpointRecord:
     effect_high, effect_on, confirmed, sign (helps or hurts); what was not measured is missing.
     curve: edges_before_pruning, edges, value, recovery, faithfulness. patching: sender, receivers,
     effect, low, high. bands: measure, cutoff, value, low, high. scores, mask: [sender, receiver].
-    resamples: the circuit of each resample of the prompts, None for one that has none.
+    resamples: the circuit of each resample of the prompts, None for one that has none. made_by:
+    versions, threads and whatever else decides the last bits; empty in records of before.
     """
 
     step: int
@@ -121,6 +127,7 @@ class CheckpointRecord:
     patching: pd.DataFrame | None = None
     bands: pd.DataFrame | None = None
     resamples: tuple[Edges | None, ...] = ()
+    made_by: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,7 @@ class Unpacked:
     scores: npt.NDArray[np.float32] | None
     mask: npt.NDArray[np.bool_] | None
     resamples: tuple[Edges | None, ...]
+    made_by: dict[str, Any] = field(default_factory=dict)
 
 
 class Cell:
@@ -155,17 +163,26 @@ class Cell:
         path = folder / "cell.json"
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            if path.exists():
-                _require_this_format(path)
-                _require_same(cls.open(folder).header, header, folder)
             for leftover in (folder / "checkpoints").glob("*.partial"):
                 shutil.rmtree(leftover)
-            _write_json(path, header)
+            if not path.exists():
+                cell = cls(folder, header)
+                cell._write_schedule(header["schedule"])
+                _write_json(path, {k: v for k, v in header.items() if k != "schedule"})
+                return cell
+            _require_this_format(path)
+            cell = cls.open(folder)
+            _require_same(cell.header, header, folder)
+            if cell.header["schedule"] != header["schedule"] or cell.header["format"] != FORMAT:
+                cell._write_schedule(header["schedule"])
+            if cell.header["format"] != FORMAT:
+                cell.header = {**cell.header, "format": FORMAT}
+                _write_json(path, {k: v for k, v in cell.header.items() if k != "schedule"})
+            return cell
         except OSError as error:
             raise UserError(
                 f"{folder}: can't be written ({error.strerror}); choose another folder with out="
             ) from error
-        return cls(folder, header)
 
     @classmethod
     def open(cls, folder: Path) -> Cell:
@@ -174,7 +191,9 @@ class Cell:
         if not path.is_file():
             raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
         header = _read_json(path)
-        if header.get("format") not in (FORMAT, *READ_TOO):
+        if "schedule" not in header and (folder / SCHEDULE).is_file():
+            header["schedule"] = _read_json(folder / SCHEDULE).get("checkpoints")
+        if header.get("format") not in (FORMAT, ONE_FILE, *READ_TOO):
             raise UserError(
                 f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads"
             )
@@ -209,8 +228,11 @@ class Cell:
         header = {**self.header, "schedule": [dict(entry) for entry in schedule]}
         _require_same(self.header, header, self.folder)
         if header != self.header:
-            _write_json(self.folder / "cell.json", header)
-            self.header = header
+            self._write_schedule(header["schedule"])
+
+    def _write_schedule(self, schedule: list[dict[str, Any]]) -> None:
+        _write_json(self.folder / SCHEDULE, {"checkpoints": schedule})
+        self.header = {**self.header, "schedule": schedule}
 
     def set_aside(self, after: int) -> list[int]:
         """Take what is later than a step out of the cell: of its schedule, of what was skipped, and
@@ -231,8 +253,7 @@ class Cell:
             for step in steps:
                 self._folder_of(step).rename(folder / self._folder_of(step).name)
         left = [entry for entry in self.header["schedule"] if entry["step"] <= after]
-        self.header = {**self.header, "schedule": left}
-        _write_json(self.folder / "cell.json", self.header)
+        self._write_schedule(left)
         skipped = self.skipped()
         if stay := {step: entry for step, entry in skipped.items() if int(step) <= after}:
             _write_json(self.folder / SKIPPED, stay)
@@ -275,6 +296,8 @@ class Cell:
             "revision": record.revision,
             "scalars": record.scalars,
         }
+        if record.made_by:
+            content["made_by"] = record.made_by
         _write_json(partial / "scalars.json", content)
         record.prompts.to_parquet(partial / "prompts.parquet", index=False)
         record.roles.to_parquet(partial / "roles.parquet", index=False)
@@ -387,6 +410,7 @@ class Cell:
             resamples=record.resamples,
             scores=record.scores,
             mask=record.mask,
+            made_by=record.made_by,
         )
 
     def unpacked(self, step: int) -> Unpacked:
@@ -407,7 +431,7 @@ class Cell:
             if name.endswith(".parquet")
         }
         about = json.loads(files["scalars.json"])
-        if self.header["format"] != FORMAT:
+        if self.header["format"] in READ_TOO:
             about["scalars"] = in_this_format(about["scalars"])
             if "curve" in tables:
                 tables["curve"] = tables["curve"].rename_columns(
