@@ -15,10 +15,10 @@ SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
-    | {"records", "timing"},
+    | {"records", "timing", "soundness"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
-    | {"nano", "scalars", "progress", "tracking"},
+    | {"nano", "scalars", "linking", "progress", "tracking"},
     {"config"},
     {"analysis"},
     {"recording"},

@@ -29,7 +29,11 @@ HEADER: dict[str, Any] = {
         {"step": 0, "tokens": 0, "revision": "step0"},
         {"step": 8, "tokens": 80, "revision": "step8"},
     ],
-    "graph": {"senders": ["input"], "receivers": ["logits"], "n_edges": 1},
+    "graph": {
+        "senders": ["input", "a0.h0", "m0"],
+        "receivers": ["a0.h0<q>", "a0.h0<k>", "a0.h0<v>", "logits"],
+        "n_edges": 1,
+    },
 }
 
 
@@ -43,7 +47,7 @@ def record(step: int, **scalars: Any) -> CheckpointRecord:
         prompts=pd.DataFrame(
             {
                 "prompt": [0, 1],
-                "value": rng.normal(size=2),
+                "value": [step - 0.4, step + 0.6],
                 "corrupted": rng.normal(size=2),
                 "correct": [True, False],
                 "log_prob": [-1.0, -2.0],
@@ -285,3 +289,137 @@ def test_a_cell_of_the_format_before_is_read_by_todays_names_but_not_gone_on_wit
     assert read.curve is not None and next(iter(read.curve)) == "edges_before_pruning"
     with pytest.raises(UserError, match=r"format 3 is of an earlier version; .* choose another"):
         Cell.create(tmp_path, HEADER)
+
+
+def test_the_identity_is_written_once_and_the_list_may_grow(tmp_path: Path) -> None:
+    short = {**HEADER, "schedule": HEADER["schedule"][:1]}
+    Cell.create(tmp_path, short)
+    written = (tmp_path / "cell.json").read_bytes()
+    assert b'"schedule"' not in written
+    other = {**HEADER, "config": {**HEADER["config"], "threads": 2}, "code_version": "1"}
+    cell = Cell.create(tmp_path, other)
+    assert (tmp_path / "cell.json").read_bytes() == written
+    assert cell.header["schedule"] == HEADER["schedule"] == Cell.open(tmp_path).header["schedule"]
+    assert cell.header["code_version"] == "0" and "threads" not in cell.header["config"]
+
+
+def test_a_cell_of_one_file_is_gone_on_with(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.write(record(0))
+    (tmp_path / "checkpoints.json").unlink()
+    (tmp_path / "cell.json").write_text(json.dumps({**HEADER, "format": 4}))
+    assert Cell.open(tmp_path).header["schedule"] == HEADER["schedule"]
+    again = Cell.create(tmp_path, HEADER)
+    assert again.steps_done() == [0] and again.header["format"] == 5
+    assert "schedule" not in json.loads((tmp_path / "cell.json").read_text())
+    assert Cell.open(tmp_path).header == again.header
+
+
+def test_what_made_a_record_is_in_it(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.write(replace(record(0), made_by={"threads": 2}))
+    assert cell.read(0).made_by == {"threads": 2}
+    cell.write(record(8))
+    assert cell.read(8).made_by == {}
+
+
+def rewritten(folder: Path, name: str, content: bytes) -> None:
+    """Put content into a record's file under a fitting hash."""
+    import hashlib
+
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def changed_scalars(folder: Path, **changes: Any) -> None:
+    about = json.loads((folder / "scalars.json").read_text())
+    about["scalars"] |= changes.pop("scalars", {})
+    rewritten(folder, "scalars.json", json.dumps({**about, **changes}).encode())
+
+
+def swap(folder: Path) -> None:
+    other = folder.with_name("step000008")
+    folder.rename(folder.with_name("x"))
+    other.rename(folder)
+    folder.with_name("x").rename(other)
+
+
+def unlist(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["curve.parquet"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+WRONG = {
+    "swapped folders": (swap, "it is of step 8"),
+    "a manifest that lists fewer files": (unlist, r"curve\.parquet is not in its manifest"),
+    "a file that nobody wrote": (lambda f: (f / "x").write_text(""), "x is not in its manifest"),
+    "a value that is not that of its prompts": (
+        lambda f: changed_scalars(f, scalars={"behaviour/value": 5.0}),
+        r"behaviour/value is 5, the mean over its prompts 0\.1",
+    ),
+    "a value that is no number": (
+        lambda f: changed_scalars(f, scalars={"text/loss": float("nan")}),
+        "text/loss is nan",
+    ),
+    "a list for a value": (lambda f: changed_scalars(f, scalars={"a/b": [1]}), r"a/b is \[1\]"),
+    "another size of the circuit": (
+        lambda f: changed_scalars(f, scalars={"circuit/edges": 99}),
+        "circuit/edges is 99, its circuit has",
+    ),
+    "tokens of another checkpoint": (
+        lambda f: changed_scalars(f, tokens=80),
+        "it is of tokens 80, the checkpoint of 0",
+    ),
+    "a field that nobody knows": (lambda f: changed_scalars(f, x=1), "can't be read"),
+    "no table": (lambda f: rewritten(f, "prompts.parquet", b"PAR1"), "can't be read"),
+    "no tensors": (lambda f: rewritten(f, "edges.safetensors", b"\x00" * 20), "can't be read"),
+    "a table without its columns": (
+        lambda f: rewritten(f, "prompts.parquet", pd.DataFrame({"a": [1]}).to_parquet()),
+        r"prompts\.parquet has no column prompt",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_under_fitting_hashes_is_found(what: str, tmp_path: Path) -> None:
+    damage, says = WRONG[what]
+    cell = Cell.create(tmp_path, HEADER)
+    for step in (0, 8):
+        cell.write(record(step), {"total": 1.0})
+        cell.read(step)
+    damage(tmp_path / "checkpoints/step000000")  # type: ignore[no-untyped-call]
+    with pytest.raises(UserError, match=f"damaged: {says}"):
+        cell.read(0)
+
+
+def test_a_record_of_no_checkpoint_of_the_cell_is_found(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.write(record(4))
+    with pytest.raises(UserError, match="step 4 is not among the cell's checkpoints"):
+        cell.read(4)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"checkpoints": 3}', '{"checkpoints": "2"}'])
+def test_a_wrong_done_file_is_not_believed(content: str, tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    for step in (0, 8):
+        cell.write(record(step))
+    (tmp_path / "done.json").write_text(content)
+    assert not cell.is_done()
+    cell.mark_done()
+    assert cell.is_done()
+
+
+def test_what_was_skipped_and_is_recorded_counts_as_recorded(tmp_path: Path) -> None:
+    cell = Cell.create(tmp_path, HEADER)
+    cell.skip(0, 0, "step0", "missing", again=True)
+    kept = (tmp_path / "skipped.json").read_bytes()
+    cell.write(record(0))
+    (tmp_path / "skipped.json").write_bytes(kept)
+    assert cell.skipped() == {}
+    (tmp_path / "skipped.json").write_text('{"0": {"tokens": 0}}')
+    with pytest.raises(UserError, match=r"skipped\.json: damaged: '0' does not say again, reason"):
+        cell.skipped()

@@ -44,6 +44,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
+from circuitwatch.soundness import unsound
 
 FORMAT = 5
 ONE_FILE = 4
@@ -54,6 +55,8 @@ RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
 RENAMED = {f"circuit/{old}": f"circuit/{new}" for old, new in RENAMED_COLUMNS.items()}
 """What columns of curves, and scalars, were called in format 3."""
 Scalar = float | int | str | bool
+SKIPPED = {"tokens", "revision", "reason", "again"}
+"""What skipped.json says of each checkpoint."""
 WEIGHTS_SHA256 = "weights/sha256"
 """The scalar that says which weights a checkpoint has."""
 DUPLICATE_OF = "weights/duplicate_of"
@@ -388,7 +391,15 @@ class Cell:
         """
         path = self.folder / SKIPPED
         entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
-        return dict(sorted(entries.items(), key=lambda item: int(item[0])))
+        for step, entry in entries.items():
+            if not step.isdecimal() or not isinstance(entry, dict) or not entry.keys() >= SKIPPED:
+                raise UserError(
+                    f"{path}: damaged: {step!r} does not say {', '.join(sorted(SKIPPED))}; delete "
+                    f"it and run the same command again"
+                )
+        recorded = set(self.steps_done()) if entries else set()
+        known = {int(step): entry for step, entry in entries.items()}
+        return {str(step): known[step] for step in sorted(known.keys() - recorded)}
 
     def read(self, step: int) -> CheckpointRecord:
         """One checkpoint's record.
@@ -416,34 +427,26 @@ class Cell:
     def unpacked(self, step: int) -> Unpacked:
         """One checkpoint's record with its tables as Arrow's, which are quicker to stack.
 
-        Raises UserError if a file is missing or is not what the manifest says.
+        Raises UserError if a file is missing, is not what the manifest says, or says what no record
+        of this checkpoint can (`soundness`).
         """
         folder = self._folder_of(step)
         if not (folder / "manifest.json").is_file():
             raise UserError(f"{folder}: no record of step {step}")
         files = self.contents(step)
-        arrays = load(files["edges.safetensors"]) if "edges.safetensors" in files else {}
-        tables = {
-            name.removesuffix(".parquet"): pq.ParquetFile(pa.BufferReader(content)).read(
-                use_threads=False
-            )
-            for name, content in files.items()
-            if name.endswith(".parquet")
-        }
-        about = json.loads(files["scalars.json"])
-        if self.header["format"] in READ_TOO:
-            about["scalars"] = in_this_format(about["scalars"])
-            if "curve" in tables:
-                tables["curve"] = tables["curve"].rename_columns(
-                    [RENAMED_COLUMNS.get(name, name) for name in tables["curve"].column_names]
-                )
-        return Unpacked(
-            **about,
-            tables=tables,
-            resamples=_resamples_of(load(files.get("resamples.safetensors", save({})))),
-            scores=arrays.get("scores"),
-            mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
-        )
+        try:
+            record = _unpack(files, renamed=self.header["format"] in READ_TOO)
+        except (
+            Exception
+        ) as error:  # whatever the libraries raise of bytes that are no file of theirs
+            why = (str(error).splitlines() or [""])[0] or type(error).__name__
+            raise _damaged(folder, f"can't be read ({why})") from error
+        problem = f"it is of step {record.step}" if record.step != step else None
+        if problem is None and self.header["format"] not in READ_TOO:
+            problem = unsound(record, self.header)
+        if problem is not None:
+            raise _damaged(folder, problem)
+        return record
 
     def manifest_bytes(self, step: int) -> bytes:
         """A record's manifest, which says what is in it."""
@@ -463,6 +466,9 @@ class Cell:
         """
         folder = self._folder_of(step)
         manifest, contents = _read_json(folder / "manifest.json"), {}
+        unlisted = {path.name for path in folder.iterdir()} - {*manifest, "manifest.json", TIMING}
+        if unlisted and not names:
+            raise _damaged(folder, f"{min(unlisted)} is not in its manifest")
         for name in names or manifest:
             entry, path = manifest.get(name), folder / name
             contents[name] = path.read_bytes() if path.is_file() else b""
@@ -503,9 +509,13 @@ class Cell:
         """Whether every checkpoint of the schedule has its record or was skipped for good."""
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
         skipped = {int(step) for step, entry in self.skipped().items() if not entry["again"]}
-        return (self.folder / "done.json").is_file() and scheduled <= set(
-            self.steps_done()
-        ) | skipped
+        try:
+            said = _read_json(self.folder / "done.json").get("checkpoints")
+        except (OSError, UserError):  # not there, or what a crash left of it
+            return False
+        recorded = self.steps_done()
+        is_count = isinstance(said, int) and 0 <= said <= len(recorded)
+        return is_count and scheduled <= {*recorded, *skipped}
 
     def _stacked(self, table: str) -> pd.DataFrame:
         frames = [getattr(r, table).assign(step=r.step, tokens=r.tokens) for r in self.records()]
@@ -522,6 +532,40 @@ class Cell:
 
     def _folder_of(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step{step:06}"
+
+
+def _unpack(files: Mapping[str, bytes], *, renamed: bool) -> Unpacked:
+    """A record from the content of its files; renamed: its scalars and columns have the names of
+    an earlier format.
+    """
+    arrays = load(files["edges.safetensors"]) if "edges.safetensors" in files else {}
+    tables = {
+        name.removesuffix(".parquet"): pq.ParquetFile(pa.BufferReader(content)).read(
+            use_threads=False
+        )
+        for name, content in files.items()
+        if name.endswith(".parquet")
+    }
+    about = json.loads(files["scalars.json"])
+    if renamed:
+        about["scalars"] = in_this_format(about["scalars"])
+        if "curve" in tables:
+            tables["curve"] = tables["curve"].rename_columns(
+                [RENAMED_COLUMNS.get(name, name) for name in tables["curve"].column_names]
+            )
+    return Unpacked(
+        **about,
+        tables=tables,
+        resamples=_resamples_of(load(files.get("resamples.safetensors", save({})))),
+        scores=arrays.get("scores"),
+        mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
+    )
+
+
+def _damaged(folder: Path, problem: str) -> UserError:
+    return UserError(
+        f"{folder}: damaged: {problem}; delete it and run the same command again to make it anew"
+    )
 
 
 def in_this_format(scalars: dict[str, Scalar]) -> dict[str, Scalar]:

@@ -49,13 +49,13 @@ DAMAGES: dict[str, tuple[Path, Callable[[Path], object], str | None]] = {
     "a cut header": (CELL / "cell.json", truncate, "cell.json: damaged: not JSON"),
     "an empty header": (
         CELL / "cell.json",
-        lambda path: path.write_text('{"format": 4}'),
+        lambda path: path.write_text('{"format": 5}'),
         "cell.json: damaged: no config",
     ),
     "another format": (
         CELL / "cell.json",
         lambda path: path.write_text('{"format": 2}'),
-        "cell.json: format 2 is not 4",
+        "cell.json: format 2 is not 5",
     ),
     "what was skipped": (
         CELL / "skipped.json",
