@@ -136,3 +136,24 @@ def test_a_folder_that_is_gone_leaves_its_record(suite: Path, tmp_path: Path) ->
     shutil.rmtree(mine / "step150")
     assert isinstance(configuration(mine), Config)
     assert 150 in watch_cell(configuration(mine), cell.folder).steps_done()
+
+
+def test_a_finished_cell_with_a_damaged_record_makes_it_anew(
+    suite: Path, in_order: Cell, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = watch_cell(configuration(suite), tmp_path / "cell")
+    path = cell.folder / "checkpoints/step000128/roles.parquet"
+    path.write_bytes(path.read_bytes()[:-1])
+    other = cell.folder / "checkpoints/step000064"
+    other.rename(other.with_name("x"))
+    (cell.folder / "checkpoints/step000150").rename(other)
+    other.with_name("x").rename(other.with_name("step000150"))
+    capsys.readouterr()
+    cell = watch_cell(configuration(suite), tmp_path / "cell")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "step 128" in said and "roles.parquet: damaged: made anew" in said
+    assert "it is of step 150: made anew" in said and "it is of step 64: made anew" in said
+    assert files(cell) == files(in_order)
+    assert len(list((cell.folder / "damaged").iterdir())) == 3
+    watch_cell(configuration(suite), tmp_path / "cell")
+    assert "done already" in capsys.readouterr().out

@@ -58,6 +58,7 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
     console = wide_console()
     require_criterion(config)
     config = replace(config, task=with_hash(config.task))
+    put_away_damaged(folder, console)
     done = Cell.finished(folder, asdict(config))
     if done is not None and needs_no_look(config):
         return _shown_as_done(done, config, console)
@@ -102,6 +103,13 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
             "the others are recorded, and the same command tries again"
         )
     return cell
+
+
+def put_away_damaged(folder: Path, out: Console) -> None:
+    """Have records of the cell in a folder, if there is one, made anew that are damaged."""
+    if (folder / "cell.json").is_file():
+        for step, why in Cell.open(folder).put_away_damaged().items():
+            out.print(f"step {step}: {why}: made anew", highlight=False, soft_wrap=True)
 
 
 def needs_no_look(config: Config) -> bool:

@@ -13,6 +13,7 @@ checkpoint.
                              its files: it is also tried again once that has changed
     set_aside/1/step000256/  records of a training that was watched live, later than where it was
                              taken up again with other results
+    damaged/step000256.1/    records that were found damaged, and made anew
     seen.json                a fingerprint of the files that each record was made from: names, sizes
                              and times; where it has changed the weights are hashed and compared
     done.json                once every checkpoint of the schedule has its record or was skipped
@@ -263,6 +264,25 @@ class Cell:
         else:
             (self.folder / SKIPPED).unlink(missing_ok=True)
         return steps
+
+    def put_away_damaged(self) -> dict[int, str]:
+        """Take records that are damaged out of the cell, into `damaged/`, so that they are made
+        anew.
+
+        Returns:
+            step → what is wrong with it.
+        """
+        found: dict[int, str] = {}
+        for step in self.steps_done():
+            try:
+                self.unpacked(step)
+            except UserError as error:
+                found[step] = str(error).partition("; delete")[0]
+                folder = self._folder_of(step)
+                kept = self.folder / "damaged"
+                kept.mkdir(exist_ok=True)
+                folder.rename(kept / f"{folder.name}.{sum(1 for _ in kept.iterdir()) + 1}")
+        return found
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
