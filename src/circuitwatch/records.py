@@ -56,7 +56,7 @@ RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
 RENAMED = {f"circuit/{old}": f"circuit/{new}" for old, new in RENAMED_COLUMNS.items()}
 """What columns of curves, and scalars, were called in format 3."""
 Scalar = float | int | str | bool
-SKIPPED = {"tokens", "revision", "reason", "again"}
+SKIPPED_SAYS = {"tokens", "revision", "reason", "again"}
 """What skipped.json says of each checkpoint."""
 WEIGHTS_SHA256 = "weights/sha256"
 """The scalar that says which weights a checkpoint has."""
@@ -412,9 +412,13 @@ class Cell:
         path = self.folder / SKIPPED
         entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
         for step, entry in entries.items():
-            if not step.isdecimal() or not isinstance(entry, dict) or not entry.keys() >= SKIPPED:
+            if (
+                not step.isdecimal()
+                or not isinstance(entry, dict)
+                or not entry.keys() >= SKIPPED_SAYS
+            ):
                 raise UserError(
-                    f"{path}: damaged: {step!r} does not say {', '.join(sorted(SKIPPED))}; delete "
+                    f"{path}: damaged: {step!r} does not say {', '.join(sorted(SKIPPED_SAYS))}; delete "
                     f"it and run the same command again"
                 )
         recorded = set(self.steps_done()) if entries else set()
