@@ -412,14 +412,11 @@ class Cell:
         path = self.folder / SKIPPED
         entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
         for step, entry in entries.items():
-            if (
-                not step.isdecimal()
-                or not isinstance(entry, dict)
-                or not entry.keys() >= SKIPPED_SAYS
-            ):
+            says = entry.keys() if isinstance(entry, dict) else set()
+            if not step.isdecimal() or not says >= SKIPPED_SAYS:
                 raise UserError(
-                    f"{path}: damaged: {step!r} does not say {', '.join(sorted(SKIPPED_SAYS))}; delete "
-                    f"it and run the same command again"
+                    f"{path}: damaged: {step!r} does not say {', '.join(sorted(SKIPPED_SAYS))}; "
+                    f"delete it and run the same command again"
                 )
         recorded = set(self.steps_done()) if entries else set()
         known = {int(step): entry for step, entry in entries.items()}
