@@ -3,9 +3,8 @@ wait.
 
 A checkpoint is taken once its folder is whole and nothing in it has changed between two looks; of
 several the one of the lowest step comes first. One that is whole only after a later one was
-recorded is recorded when it comes, its circuit compared with that of the last step before it. The
-record of the later one stays as it is: its overlap is with what was there then. So it is for a
-copy of weights that are on record: the one that came later is the duplicate, whatever its step.
+recorded is recorded when it comes, and the overlaps of the later one are made anew. Of two with
+equal weights the one that came later is the duplicate, whatever its step.
 
 Old checkpoints may be deleted at any time, as a Trainer's save_total_limit does: what is recorded
 stays, and one that goes before it was read is skipped and said.
