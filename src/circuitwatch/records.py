@@ -372,6 +372,13 @@ class Cell:
         noted = {str(k): v for k, v in self.seen().items()} | {str(step): fingerprint}
         _write_json(self.folder / "seen.json", noted)
 
+    def entry_of(self, step: int) -> dict[str, Any]:
+        """What a checkpoint's record says that it is of, as the schedule has it: step, tokens and
+        revision; also where the schedule does not have it yet. Raises UserError if it is damaged.
+        """
+        said = json.loads(self.contents(step, "scalars.json")["scalars.json"])
+        return {name: said[name] for name in ("step", "tokens", "revision")}
+
     def weights_of(self, step: int) -> str | None:
         """The hash of the weights that a checkpoint's record was made from, if it says one.
 

@@ -291,7 +291,8 @@ def test_another_circuit_makes_the_files_anew(
     assert record.mask is not None
     fewer = record.mask.copy()
     fewer[0] = False  # nothing reaches it from `input`
-    cell.write(replace(record, mask=fewer))
+    scalars = record.scalars | {"circuit/edges": int(fewer.sum())}
+    cell.write(replace(record, mask=fewer, scalars=scalars))
     main(["transfer", "sweep=mine", f"out={out}"])
     assert loaded == ["step128", "step150", "step300"]
     before, after = rows_of(transferred), rows_of(out)
@@ -370,9 +371,12 @@ def test_wrong_checkpoints_are_skipped_and_said(
     change(out, model__tokens_per_step=1008)
     cell = cell_of(out, "gendered_pronoun")
     record = cell.read(300)
-    cell.write(
-        replace(record, tokens=record.tokens + 1)
-    )  # so that the file is of another record than this
+    assert record.mask is not None
+    fewer = record.mask.copy()
+    fewer[0] = False
+    scalars = record.scalars | {"circuit/edges": int(fewer.sum())}
+    # So that the file is of another record than this.
+    cell.write(replace(record, mask=fewer, scalars=scalars))
     line = refused(capsys, "sweep=mine", f"out={out}")
     assert line == f"{out}/mine: none of the checkpoints that have a circuit could be looked at"
 

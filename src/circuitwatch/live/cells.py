@@ -40,7 +40,7 @@ class LiveCell:
             known = {entry["step"]: entry for entry in old.header["schedule"]}
             for step in old.steps_done():
                 if step not in known:  # the process was killed right after it was written
-                    known[step] = _entry(old.read(step))
+                    known[step] = old.entry_of(step)
         schedule = [known[step] for step in sorted(known)]
         self.cell = Cell.create(folder, {**header, "schedule": schedule})
         self.cell.reopen()
