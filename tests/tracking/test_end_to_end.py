@@ -15,19 +15,22 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from circuitwatch.records import Cell
+from circuitwatch.records import NOT_ASKED, Cell
+from circuitwatch.summary.importers.wandb_runs import as_recorded, rows_of_run
 from circuitwatch.tracking.identity import run_id
 from circuitwatch.tracking.names import recorded_name
 from support.replay import SECONDS
 from support.wandb import FaultProxy, ServerRun, WandbServer
 from support.wandb.client import KEY, environment, kill, sync
 from support.wandb.client import run as run_script
+from support.wandb_server import FakeRun
 
 TESTS = Path(__file__).parents[1]
 SCALARS = 30
@@ -415,6 +418,38 @@ def test_the_summary_of_the_runs_is_that_of_the_cells(
     # Prompts are not in the runs, so that the intervals are others; what was measured is equal.
     for column in ("n", "first_tokens", "last_tokens", "final"):
         pd.testing.assert_series_equal(there[column].sort_index(), here[column].sort_index())
+
+
+def test_a_cell_that_was_asked_for_no_circuit_has_no_curve_of_circuits_in_wandb_either(
+    source: Cell, folder: Path, server: WandbServer
+) -> None:
+    cell = Cell.create(folder, source.header)
+    for record in source.records():
+        own = {
+            k: v for k, v in record.scalars.items() if not k.startswith(("circuit/", "overlap/"))
+        }
+        bare = {"scores": None, "mask": None, "patching": None, "bands": None, "resamples": ()}
+        cell.write(replace(record, scalars=own | {"circuit/status": NOT_ASKED}, **bare))
+    home = folder.parents[4]
+    for arguments in (
+        ("track", "sweep=demo", "out=out"),
+        ("summarize", "from=wandb:tester/circuitwatch/demo", "to=there"),
+        ("summarize", "from=out/demo", "to=here"),
+    ):
+        done = command(server.url, home, *arguments)
+        assert done.returncode == 0, done.stderr
+    there, here = (
+        set(pd.read_csv(home / name / "emergence.csv")["quantity"]) for name in ("there", "here")
+    )
+    assert there == here and "circuit/found" not in here
+    run = the_run(server, folder)
+    assert not any("circuit/found" in row for row in run.rows)
+    # Runs of earlier versions have it nevertheless.
+    earlier = FakeRun("earlier", run.config, [])
+    header = {"task": "ioi", "config": run.config, "facts": {"tasks": {}}}
+    rows = [as_recorded({**row, "circuit/found": 0}, header) for row in run.rows]
+    found = {row["quantity"] for row in rows_of_run(earlier, rows, header)}
+    assert "circuit/found" not in found and "behaviour/accuracy" in found
 
 
 def test_the_summary_is_a_run_of_its_own(source: Cell, folder: Path, server: WandbServer) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from circuitwatch.facts import Facts
 from circuitwatch.heads.holding import that_can_hold
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.records import NOT_ASKED, Cell, CheckpointRecord
 from circuitwatch.tracking.names import FOUND, STATUS, names_of
 
 
@@ -43,7 +43,7 @@ class Rows:
         if record.tokens > 0:
             row["log10_tokens"] = math.log10(record.tokens)
         row |= {names[key]: value for key, value in scalars.items()}
-        if STATUS in scalars:
+        if scalars.get(STATUS, NOT_ASKED) != NOT_ASKED:
             row[FOUND] = float(scalars[STATUS] == "found")
         row |= holders_of(record.roles, self.facts, self.cell.header["task"])
         return row | {f"cost/seconds_{part}": taken for part, taken in seconds.items()}

@@ -27,7 +27,7 @@ from circuitwatch.summary.importers.rates import TokensOfStep
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.tracking.account import connect, reason_of
 from circuitwatch.tracking.identity import is_summary
-from circuitwatch.tracking.names import MADE_HERE, STATUS, recorded_name
+from circuitwatch.tracking.names import FOUND, MADE_HERE, STATUS, recorded_name
 
 AXES = ("tokens", "step")
 
@@ -163,8 +163,10 @@ def rows_of_run(
             for key, v in logged.items()
             if isinstance(v, int | float) and not isinstance(v, bool)
         }
-        if isinstance(status := logged.get(STATUS), str) and status != NOT_ASKED:
-            numbers["circuit/found"] = float(status == "found")
+        if isinstance(status := logged.get(STATUS), str):
+            numbers[FOUND] = float(status == "found")
+            if status == NOT_ASKED:  # so is it on disk: there is no such curve
+                del numbers[FOUND]
         tokens, step = (numbers.get(axis) for axis in AXES)
         if tokens is None and step is None:
             continue
