@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from circuitwatch.config import TrackingConfig
+from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
-from circuitwatch.tracking import Tracker, run_id
+from circuitwatch.tracking import Tracker, run_id, sending
+from circuitwatch.tracking.account import NotTaken
+from circuitwatch.tracking.sending import Sent
 from support.offline_runs import axes, find, hidden, history, values
 from test_records import HEADER, record
 
@@ -204,3 +207,22 @@ def test_a_cells_run_has_one_id_for_life(tmp_path: Path) -> None:
         id_with(6, circuit={"threshold": 0.9}),
     ]
     assert len({id, *others}) == 6
+
+
+def test_a_run_that_the_server_will_not_have_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        Cell.create(tmp_path / "s/m" / name / "seed0", HEADER).write(record(0))
+
+    def send(cell: Cell, *_: Any) -> Sent:
+        if "a" in cell.folder.parts:
+            raise NotTaken("the server has 0 of 1 rows, or others")
+        return Sent("", "made", 1, "")
+
+    monkeypatch.setattr(sending, "connect", lambda: None)
+    monkeypatch.setattr(sending, "send_cell", send)
+    sent: list[Sent] = []
+    with pytest.raises(UserError, match="not sent: m/a/seed0: the server has 0 of 1 rows"):
+        sending.send_sweep(tmp_path / "s", TrackingConfig(), done=sent.append)
+    assert [one.name for one in sent] == ["m/b/seed0"]

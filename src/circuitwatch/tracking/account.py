@@ -37,6 +37,10 @@ class NotUploaded(Exception):
     """Something of a run did not reach the server; the message says why in one line."""
 
 
+class NotTaken(NotUploaded):
+    """The server answers, but will not have this run as it is: others it may."""
+
+
 class _Process:
     """What this process has found out: why runs are kept offline from now on, and whether the
     server has answered.

@@ -16,7 +16,7 @@ from typing import Any
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.tracking import runs, summary_run
-from circuitwatch.tracking.account import NotUploaded, connect, reason_of
+from circuitwatch.tracking.account import NotTaken, connect, reason_of
 from circuitwatch.tracking.answers import CONTENT, content_of
 from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import identity_of, sweep_of
@@ -54,8 +54,8 @@ def send_sweep(
     say: Callable[[str], None] = lambda what: None,
     done: Callable[[Sent], None] = lambda sent: None,
 ) -> None:
-    """Send every cell of a sweep, and its summary where there is one. A cell that is damaged is
-    passed over, and named at the end.
+    """Send every cell of a sweep, and its summary where there is one. A cell that is damaged,
+    or whose run the server will not have, is passed over, and named at the end.
 
     Args:
         folder: of the sweep.
@@ -82,7 +82,7 @@ def send_sweep(
         say(name)
         try:
             done(replace(action(), name=name))
-        except UserError as error:
+        except (UserError, NotTaken) as error:
             failures.append(f"{name}: {error}")
         except Exception as error:  # W&B raises many kinds
             raise UserError(
@@ -95,7 +95,7 @@ def send_sweep(
 def send_cell(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
     """Make a cell's run whole on the server.
 
-    Raises Unreachable, NotUploaded, or what W&B raises.
+    Raises Unreachable, NotUploaded, NotTaken, or what W&B raises.
     """
     name, wanted, content = cell.folder.name, runs.places_of(cell), content_of(cell)
     where, identity = (config.project, config.entity), identity_of(cell)
@@ -114,7 +114,7 @@ def send_cell(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
             stale.delete()
             held = None
     there = 0 if held is None else len(held.places)
-    raise NotUploaded(f"the server has {there} of {len(wanted)} rows, or others")
+    raise NotTaken(f"the server has {there} of {len(wanted)} rows, or others")
 
 
 def _send(cell: Cell, config: TrackingConfig, held: Held | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitwatch.tracking.account import (
+    NotTaken,
     NotUploaded,
     Unreachable,
     its_settings,
@@ -112,6 +113,7 @@ def start(
 
     Raises:
         Unreachable: the server does not answer, or not in time, or refuses the key.
+        NotTaken: the run was deleted there again and again.
     """
     wandb = load_wandb()
     if online:
@@ -147,7 +149,7 @@ def start(
                 raise Unreachable(_why(error)) from error
             raise
     if run is None:
-        raise Unreachable(f"run {identity.id} was deleted there {IDS} times, and can't be made")
+        raise NotTaken(f"run {identity.id} was deleted there {IDS} times, and can't be made")
     for axis in AXES:
         run.define_metric(axis, hidden=axis != "tokens")
     run.define_metric(f"{DETAIL}*", step_metric="tokens", hidden=True)
