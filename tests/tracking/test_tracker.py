@@ -92,6 +92,21 @@ def test_an_offline_run_says_how_it_is_sent(
     )
 
 
+def test_a_long_name_and_a_folder_with_a_space_are_no_obstacle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = Cell.create(
+        tmp_path / "my out/s/m/ioi/seed0", {**LONGER, "model": LONGER["model"] | {"name": "m" * 80}}
+    )
+    track(cell, 0)
+    assert len(history(cell)) == 1
+    (run,) = cell.folder.glob("wandb/offline-run-*")
+    assert capsys.readouterr().err.endswith(
+        f"`wandb sync '{run}'` or `circuitwatch track sweep=s out='{tmp_path / 'my out'}'` sends "
+        "it\n"
+    )
+
+
 def test_off_does_not_even_import_wandb(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from test_records import HEADER, record; from "

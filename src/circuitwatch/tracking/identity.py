@@ -18,6 +18,8 @@ from circuitwatch.records import Cell, compared
 
 WATCH, SUMMARY = "watch", "summary"
 """Job types of the runs of cells and of a sweep's summary."""
+LONGEST_TAG = 64
+"""Letters of a tag; W&B refuses a run with a longer one."""
 PATHS = {
     "": ("out", "cache"),
     "model": ("path",),
@@ -82,7 +84,7 @@ def identity_of(cell: Cell) -> Identity:
         name=f"{sweep_of(cell)} {model['name']} {task} seed{seed}",
         group=sweep_of(cell),
         job_type=WATCH,
-        tags=[tag for tag in (model["name"], task, variant_of(header)) if tag],
+        tags=[tag[:LONGEST_TAG] for tag in (model["name"], task, variant_of(header)) if tag],
         notes=f"{known.words} in {len(schedule)} checkpoints of {model['name']}{ends}",
         config={
             **without_paths(header["config"]),

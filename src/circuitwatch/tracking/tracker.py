@@ -5,6 +5,7 @@ so and names the command that sends the run later.
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ class Tracker:
         if self._out_of_order:
             say(f"W&B: some rows came out of order and are not there; {self._later}")
         elif self.mode == "offline":
-            say(f"W&B: run kept offline; `wandb sync {run.session.folder}` or {self._later}")
+            kept = shlex.quote(str(run.session.folder))
+            say(f"W&B: run kept offline; `wandb sync {kept}` or {self._later}")
         elif lacking := self._lacking():
             say(f"W&B: not all of the run may be there ({lacking}); {self._later}")
 
@@ -188,5 +190,5 @@ def send_if_needed(cell: Cell, config: TrackingConfig, *, sweep: str) -> None:
 def send_later(cell: Cell, sweep: str) -> str:
     """What sends a cell's run when W&B can be reached again."""
     out = cell.folder.parents[3] if len(cell.folder.parents) > 3 else None
-    where = "" if out is None or str(out) == "multirun" else f" out={out}"
-    return f"`circuitwatch track sweep={sweep}{where}` sends it"
+    where = "" if out is None or str(out) == "multirun" else f" out={shlex.quote(str(out))}"
+    return f"`circuitwatch track sweep={shlex.quote(sweep)}{where}` sends it"
