@@ -39,6 +39,8 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
     heads_before = head_tables([read_cell(cell)], before).files()
     last = cell.read(cell.steps_done()[-1])
     scalars = {**last.scalars, "weights/duplicate_of": last.revision}
+    copy = {"step": 3, "tokens": 3 * 1008, "revision": "step3"}
+    cell.grow(sorted([*cell.header["schedule"], copy], key=lambda entry: int(entry["step"])))
     cell.write(
         dataclasses.replace(last, step=3, tokens=3 * 1008, revision="step3", scalars=scalars)
     )

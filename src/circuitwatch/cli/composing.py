@@ -23,6 +23,7 @@ from circuitwatch.cli.choices import (
 )
 from circuitwatch.config import OVERRIDES, Config, register, validate
 from circuitwatch.errors import UserError
+from circuitwatch.records import SCHEDULE
 
 FOLLOWED_IN_TURN = (
     "follow=true: with -m one cell comes after another, and the second would wait for the end of "
@@ -161,11 +162,12 @@ class _Before:
         cell = cell.resolve()
         if self.out not in cell.parents or cell in self.folders:
             return
-        checkpoints, header = cell / "checkpoints", cell / "cell.json"
+        checkpoints, own = cell / "checkpoints", {cell / "cell.json", cell / SCHEDULE}
         with suppress(OSError):
-            if set(cell.iterdir()) == {checkpoints, header}:
+            if set(cell.iterdir()) == {checkpoints, *own}:
                 checkpoints.rmdir()  # fails where there is a record
-                header.unlink()
+                for path in own:
+                    path.unlink()
         self._remove_empty((cell, *(above for above in cell.parents if self.out in above.parents)))
 
     def remove_empty(self) -> None:

@@ -32,7 +32,7 @@ class CellRun:
     def __init__(self, cell: Cell, session: Session, pictures: int) -> None:
         self.cell, self.session = cell, session
         self._rows = Rows(cell)
-        self._pictures = pictures
+        self._pictures, self._planned = pictures, list(cell.header["schedule"])
         self._heads: list[list[Any]] = []
 
     def log(self, record: CheckpointRecord, seconds: Mapping[str, float]) -> bool:
@@ -68,8 +68,14 @@ class CellRun:
         self.session.run.summary[CONTENT] = content_of(self.cell)
 
     def _is_drawn(self, step: int) -> bool:
-        """Whether a checkpoint is one of those with pictures, by the schedule as it is now."""
-        return step in drawn_steps(self.cell.header["schedule"], self._pictures)
+        """Whether a checkpoint is one of those with pictures: of those that were known at the start
+        as many as are wanted, of those that came since each whose number doubles.
+        """
+        if not self._pictures:
+            return False
+        if any(entry["step"] == step for entry in self._planned):
+            return step in drawn_steps(self._planned, self._pictures)
+        return (self._rows.places()[step] + 1).bit_count() == 1
 
     def _looked_at(self, record: CheckpointRecord) -> dict[str, Any]:
         """Pictures of a checkpoint, and the table of heads up to it."""

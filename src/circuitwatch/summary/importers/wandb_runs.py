@@ -78,6 +78,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
         tokens_per_step: for runs that log steps and no tokens.
     """
     source = found.source
+    found, notes = _once_each(found)
     rows: list[dict[str, Any]] = []
     not_above: dict[BehaviourKey, dict[float, str]] = {}
     said: list[tuple[BehaviourKey, Mapping[str, Any]]] = []
@@ -99,7 +100,7 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
             said.append((of, header))
         if chance := chance_of_run(history):
             not_above.setdefault(of, {}).update(chance)
-    notes = [
+    notes += [
         f"{source}: run {run}: history can't be read ({why}): left out"
         for run, why in failed.items()
     ]
@@ -128,6 +129,39 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
         cell_facts=(Facts.of_headers(found.headers) if any(map(_is_ours, found.headers)) else None),
         said=said,
     )
+
+
+def _once_each(found: Runs) -> tuple[Runs, list[str]]:
+    """Of several runs of ours of one cell, as after a change of names, the one made last; and a
+    note on the others.
+    """
+    last: dict[tuple[Any, ...], int] = {}
+    left: dict[int, str] = {}
+    for place, (run, header) in enumerate(zip(found.runs, found.headers, strict=True)):
+        config = header["config"]
+        if not _is_ours(header) or not isinstance(config.get("sweep"), str):
+            continue
+        about = about_run(run)
+        cell = (config["sweep"], about["model"], about["task"], about["seed"])
+        if cell in last:
+            one, other = sorted((last[cell], place), key=lambda k: _made_at(found.runs[k]))
+            left[one], last[cell] = str(found.runs[one].name), other
+        else:
+            last[cell] = place
+    if not left:
+        return found, []
+    kept = [k for k in range(len(found.runs)) if k not in left]
+    note = (
+        f"{found.source}: {len(left)} runs of cells that have a later one "
+        f"({named(list(left.values()))}): left out"
+    )
+    runs = Runs(found.source, [found.runs[k] for k in kept], [found.headers[k] for k in kept])
+    return runs, [note]
+
+
+def _made_at(run: Any) -> str:
+    """When a run was made, as the server says it; nothing where it doesn't."""
+    return str(getattr(run, "created_at", "") or "")
 
 
 def as_recorded(row: Mapping[str, Any], header: Mapping[str, Any]) -> dict[str, Any]:
