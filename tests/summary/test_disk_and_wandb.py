@@ -72,3 +72,26 @@ def test_thresholds_of_runs_that_log_no_facts(
     table = emergence("wandb:me/before", tmp_path).reset_index().set_index("quantity")
     assert set(table.loc[["roles/induction/max"], "level"]) == {0.2}
     assert set(table.loc[["roles/name_mover/max"], "level"]) == {0.3}
+
+
+def test_of_two_runs_of_a_cell_the_one_made_last_is_read(
+    sweep_folder: Path, runs: dict[str, list[FakeRun]], tmp_path: Path
+) -> None:
+    """The earlier has other values, and points that the later has not."""
+    own = [logged(cell) for cell in find_cells(sweep_folder)]
+    for run in own:
+        run.config["sweep"] = "demo"
+        run.created_at = "2026-11-26T10:00:00Z"  # type: ignore[attr-defined]
+    assert isinstance(own[0].rows, list)
+    rows = [{**row, "tokens": row["tokens"] + 1, "behaviour/value": 0.0} for row in own[0].rows]
+    earlier = FakeRun("an earlier one", dict(own[0].config), rows)
+    earlier.created_at = "2026-11-25T10:00:00Z"  # type: ignore[attr-defined]
+    for order in ([earlier, *own], [*own, earlier]):
+        runs["me/twice"] = order
+        sources = read_sources(Request(("wandb:me/twice",), tmp_path))
+        note = "1 runs of cells that have a later one (an earlier one): left out"
+        assert any(note in said for said in sources.curves.notes)
+        pd.testing.assert_frame_equal(
+            emergence("wandb:me/twice", tmp_path).drop(columns="source"),
+            emergence("wandb:me/sweep", tmp_path).drop(columns="source"),
+        )
