@@ -67,6 +67,7 @@ def made_up_cell(folder: Path, n: int) -> Cell:
         },
     }
     cell = Cell.create(folder, header)
+    prompts = pd.DataFrame({"prompt": range(70), "correct": True, "log_prob": -1.0})
     for k, step in enumerate(steps):
         rise = 1 / (1 + np.exp(-(k - n / 3)))
         mask = rng.random((len(graph.senders), len(graph.receivers))) < 0.01
@@ -83,12 +84,16 @@ def made_up_cell(folder: Path, n: int) -> Cell:
         )
         curve["recovery"] = curve["faithfulness"] = np.sort(rng.random(20))
         scalars = {key: float(rng.random()) for key in facts.quantities}
-        scalars |= {"behaviour/value": 4 * rise, "behaviour/low": 3.9 * rise}
+        scalars |= {
+            "circuit/edges": int(mask.sum()),
+            "behaviour/value": 4 * rise,
+            "behaviour/low": 3.9 * rise,
+        }
         scalars |= {f"overlap/made_up{j}": float(rng.random()) for j in range(40)}
         cell.write(
             CheckpointRecord(
                 step, step * 2_097_152, f"step{step}", scalars | {"circuit/status": "found"},
-                pd.DataFrame({"prompt": range(70), "value": rng.random(70), "correct": True}),
+                prompts.assign(value=4 * rise, corrupted=-rise),
                 roles, curve, rng.normal(size=mask.shape).astype(np.float32), mask,
             )
         )  # fmt: skip
