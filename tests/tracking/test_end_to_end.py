@@ -268,6 +268,22 @@ def test_track_goes_on_behind_what_is_there(
     assert_equal_to_records(the_run(server, folder), Cell.open(folder))
 
 
+def test_rows_of_records_that_were_made_anew_are_not_taken_for_theirs(
+    source: Cell, folder: Path, server: WandbServer
+) -> None:
+    """Same places, same steps, other values: as where a checkpoint was trained anew."""
+    replay(source, folder, server.url)
+    cell = Cell.open(folder)
+    record = cell.read(500)
+    other = record.scalars | {"roles/induction/total": 0.123}
+    cell.write(replace(record, scalars=other), SECONDS)
+    done = command(server.url, folder.parents[4], "track", "sweep=demo", "out=out")
+    assert done.returncode == 0 and "overwritten, 27 rows" in done.stdout, done.stderr
+    assert_equal_to_records(the_run(server, folder), cell)
+    done = command(server.url, folder.parents[4], "track", "sweep=demo", "out=out")
+    assert "whole already" in done.stdout
+
+
 def test_a_run_that_somebody_deleted_is_made_once_more(
     source: Cell, folder: Path, server: WandbServer
 ) -> None:

@@ -26,6 +26,8 @@ from circuitwatch.facts import Facts
 DETAIL = "detail/"
 AXES = ("tokens", "log10_tokens", "step")
 STATUS, FOUND = "circuit/status", "circuit/found"
+RECORD = f"{DETAIL}record"
+"""A hash of the record that a row was made from."""
 BY_METRIC = {
     "value": "",
     "low": "_low",
@@ -38,7 +40,7 @@ BY_METRIC = {
 """A behaviour's scalars that are in the unit of the metric → what follows its name."""
 BESIDE = re.compile(r"[_/](low|high|chance|ceiling)$")
 MADE_HERE = re.compile(
-    r"log10_tokens|cost/.*|roles/[^/]+/(holders|confirmed)|pictures/.*|heads(_page)?"
+    r"log10_tokens|cost/.*|roles/[^/]+/(holders|confirmed)|pictures/.*|heads(_page)?|detail/record"
 )
 """What a run has beside what is in the records."""
 DOUBLED = "behaviour/log_prob"

@@ -7,6 +7,7 @@ already is known.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,10 @@ import pandas as pd
 from circuitwatch.facts import Facts
 from circuitwatch.heads.holding import that_can_hold
 from circuitwatch.records import NOT_ASKED, Cell, CheckpointRecord
-from circuitwatch.tracking.names import FOUND, STATUS, names_of
+from circuitwatch.tracking.names import FOUND, RECORD, STATUS, names_of
+
+HASH = 16
+"""Letters of a record's hash."""
 
 
 class Rows:
@@ -40,6 +44,7 @@ class Rows:
         words = [k for k, v in scalars.items() if isinstance(v, bool | str)]
         names = names_of(scalars, words, self.facts, self.metric)
         row: dict[str, Any] = {"tokens": record.tokens, "step": record.step}
+        row[RECORD] = record_hash(self.cell, record.step)
         if record.tokens > 0:
             row["log10_tokens"] = math.log10(record.tokens)
         row |= {names[key]: value for key, value in scalars.items()}
@@ -47,6 +52,11 @@ class Rows:
             row[FOUND] = float(scalars[STATUS] == "found")
         row |= holders_of(record.roles, self.facts, self.cell.header["task"])
         return row | {f"cost/seconds_{part}": taken for part, taken in seconds.items()}
+
+
+def record_hash(cell: Cell, step: int) -> str:
+    """A hash of what a record says: another one if it was made anew with other results."""
+    return hashlib.sha256(cell.manifest_bytes(step)).hexdigest()[:HASH]
 
 
 def holders_of(roles: pd.DataFrame, facts: Facts, task: str) -> dict[str, int]:

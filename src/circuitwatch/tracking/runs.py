@@ -17,7 +17,7 @@ from circuitwatch.tracking import sessions
 from circuitwatch.tracking.account import NotUploaded, load_wandb
 from circuitwatch.tracking.answers import CONTENT, artifact_of, content_of, emergence_of
 from circuitwatch.tracking.identity import identity_of, without_paths
-from circuitwatch.tracking.rows import Rows, drawn_steps
+from circuitwatch.tracking.rows import Rows, drawn_steps, record_hash
 from circuitwatch.tracking.server import Held, Place
 from circuitwatch.tracking.sessions import Session
 from circuitwatch.tracking.settings import TrackingConfig
@@ -113,9 +113,10 @@ class CellRun:
 
 
 def places_of(cell: Cell) -> list[Place]:
-    """The rows that a cell's run has when it is whole: place and step, in order."""
+    """The rows that a cell's run has when it is whole, in order."""
     places = Rows(cell).places()
-    return [(places[step], step) for step in cell.steps_done() if step in places]
+    steps = [step for step in cell.steps_done() if step in places]
+    return [(places[step], step, record_hash(cell, step)) for step in steps]
 
 
 def start(cell: Cell, config: TrackingConfig, *, online: bool, held: Held | None = None) -> CellRun:
@@ -130,16 +131,13 @@ def start(cell: Cell, config: TrackingConfig, *, online: bool, held: Held | None
     Raises:
         account.Unreachable: the server does not answer, or refuses the key.
     """
-    after = None
-    if held is not None and held.places and held.begins(places_of(cell)):
-        after = held.places[-1][0]
     session = sessions.start(
         identity_of(cell),
         cell.folder,
         online=online,
         project=config.project,
         entity=config.entity,
-        after=after,
+        after=None if held is None else held.last_of(places_of(cell)),
         there=held.id if held is not None else "",
     )
     return CellRun(cell, session, config.pictures)

@@ -20,7 +20,7 @@ from circuitwatch.tracking.account import NotTaken, connect, reason_of
 from circuitwatch.tracking.answers import CONTENT, content_of
 from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import identity_of, sweep_of
-from circuitwatch.tracking.server import Held, found_run, held_of
+from circuitwatch.tracking.server import Held, Place, found_run, held_of
 from circuitwatch.tracking.settings import TrackingConfig
 
 WHOLE, MADE, WENT_ON, OVERWRITTEN = "whole already", "made", "gone on with", "overwritten"
@@ -103,7 +103,7 @@ def send_cell(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
     if held is not None and _is_whole(held, wanted, content):
         return Sent(name, WHOLE, len(wanted), held.url)
     done = MADE if held is None or not held.places else OVERWRITTEN
-    if held is not None and held.places and held.begins(wanted):
+    if held is not None and held.last_of(wanted) is not None:
         done = WENT_ON
     for attempt in range(2):
         _send(cell, config, held)
@@ -129,8 +129,8 @@ def _send(cell: Cell, config: TrackingConfig, held: Held | None) -> None:
     run.session.finish()
 
 
-def _is_whole(held: Held | None, wanted: Sequence[tuple[int, int]], content: str) -> bool:
-    return held is not None and held.places == list(wanted) and held.summary.get(CONTENT) == content
+def _is_whole(held: Held, wanted: Sequence[Place], content: str) -> bool:
+    return held.places == list(wanted) and held.summary.get(CONTENT) == content
 
 
 def _send_summary(folder: Path, cells: Sequence[Cell], config: TrackingConfig, api: Any) -> Sent:

@@ -10,12 +10,11 @@ from typing import Any
 
 from circuitwatch.tracking.account import API_TIMEOUT, its_settings, load_wandb
 from circuitwatch.tracking.identity import Identity
+from circuitwatch.tracking.names import RECORD
 from circuitwatch.tracking.sessions import ids_of
 
-Place = tuple[int, int]
-"""A row's place in the history, and the training step it is of."""
-
-
+Place = tuple[int, int, str]
+"""A row's place in the history, the training step it is of, and the hash of its record."""
 MOST_ROWS = 10_000
 """More checkpoints than any model has."""
 
@@ -29,9 +28,13 @@ class Held:
     summary: dict[str, Any] = field(default_factory=dict)
     url: str = ""
 
-    def begins(self, wanted: Sequence[Place]) -> bool:
-        """Whether the rows are the first of those that are wanted, or all."""
-        return self.places == list(wanted[: len(self.places)])
+    def last_of(self, wanted: Sequence[Place]) -> int | None:
+        """The place of the last row, if the rows are the first of those that are wanted, or all;
+        None where there is no row, or any is another.
+        """
+        if not self.places or self.places != list(wanted[: len(self.places)]):
+            return None
+        return self.places[-1][0]
 
 
 def held_of(project: str, entity: str | None, identity: Identity, api: Any = None) -> Held | None:
@@ -43,8 +46,8 @@ def held_of(project: str, entity: str | None, identity: Identity, api: Any = Non
     if run is None:
         return None
     # `scan_history` would hide rows that are there twice.
-    rows = run.history(keys=["step"], samples=MOST_ROWS, pandas=False)
-    places = [(int(row["_step"]), int(row["step"])) for row in rows]
+    rows = run.history(keys=["step", RECORD], samples=MOST_ROWS, pandas=False)
+    places = [(int(row["_step"]), int(row["step"]), str(row[RECORD])) for row in rows]
     return Held(str(run.id), places, dict(run.summary_metrics or {}), str(run.url))
 
 
