@@ -50,7 +50,14 @@ from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.quantities import quantity_scalars
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
-from circuitwatch.records import DUPLICATE_OF, NOT_ASKED, PREFIX_REMOVED, CheckpointRecord, Scalar
+from circuitwatch.records import (
+    DUPLICATE_OF,
+    NOT_ASKED,
+    PREFIX_REMOVED,
+    WEIGHTS_SHA256,
+    CheckpointRecord,
+    Scalar,
+)
 from circuitwatch.scalars import (
     as_recorded,
     circuit_scalars,
@@ -140,7 +147,7 @@ def analyse_checkpoint(
     )
     say("heads")
     seen = Seen.of(model, subject.probes)
-    weights: dict[str, Scalar] = {"weights/sha256": sha256 or weights_sha256(folder)}
+    weights: dict[str, Scalar] = {WEIGHTS_SHA256: sha256 or weights_sha256(folder)}
     if duplicate_of:
         weights[DUPLICATE_OF] = duplicate_of
     if prefixes:

@@ -8,12 +8,13 @@ last bit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.circuits.overlap import Circuit, circuit_of
+from circuitwatch.circuits.overlap import Circuit
 from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord
-from circuitwatch.scalars import overlap_scalars
+from circuitwatch.scalars import overlap_scalars, resampled_of
 
 OVERLAP = "overlap/"
 
@@ -23,18 +24,24 @@ def relink(cell: Cell) -> list[int]:
 
     Returns the steps of these. Raises UserError for a record that is damaged.
     """
+    return [record.step for record, has_changed in linked_records(cell) if has_changed]
+
+
+def linked_records(cell: Cell) -> Iterator[tuple[CheckpointRecord, bool]]:
+    """A cell's records in order of their steps, each read once, linked, and written if that changes
+    it; and whether it did. Raises UserError for a record that is damaged.
+    """
     model = cell.header["model"]
     graph = Graph(model["n_layers"], model["n_heads"], model["parallel"])
     previous: CheckpointRecord | None = None
-    changed = []
     for step in cell.steps_done():
         record = cell.read(step)
         linked = as_linked(record, previous, graph)
-        if linked.scalars != record.scalars:
+        has_changed = linked.scalars != record.scalars
+        if has_changed:
             cell.write(linked, cell.seconds(step) or None)
-            changed.append(step)
         previous = linked if is_compared_with(linked) else previous
-    return changed
+        yield linked, has_changed
 
 
 def as_linked(
@@ -43,12 +50,8 @@ def as_linked(
     """A record with the overlaps that it has with a record before it; None: there is none."""
     scalars = {k: v for k, v in record.scalars.items() if not k.startswith(OVERLAP)}
     if record.mask is not None and record.scores is not None:
-        resampled = [
-            None if edges is None else circuit_of(graph, edges.places, edges.scores)
-            for edges in record.resamples
-        ]
         circuit = Circuit(record.mask, record.scores)
-        scalars |= overlap_scalars(graph, circuit, resampled, previous)
+        scalars |= overlap_scalars(graph, circuit, resampled_of(graph, record), previous)
     return replace(record, scalars=scalars)
 
 

@@ -37,7 +37,7 @@ from circuitwatch.heads.text import text_used
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
-from circuitwatch.recording import Recorder, has_other_weights, watch_checkpoints
+from circuitwatch.recording import Recorder, watch_checkpoints, with_other_weights
 from circuitwatch.records import Cell
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
 from circuitwatch.tracking import Tracker, send_if_needed
@@ -183,14 +183,12 @@ def has_changed(cell: Cell, source: Source) -> bool:
     of one that is recorded.
     """
     skipped = cell.skipped()
-    for entry in cell.header["schedule"]:
-        checkpoint = Checkpoint(entry["step"], entry["tokens"], entry["revision"])
-        if (tried := skipped.get(str(checkpoint.step))) is None:
-            if has_other_weights(cell, source, checkpoint):
-                return True
-        elif "seen" in tried and tried["seen"] != source.seen(checkpoint):
-            return True
-    return False
+    checkpoints = [Checkpoint(**entry) for entry in cell.header["schedule"]]
+    tried = [(c, skipped[str(c.step)]) for c in checkpoints if str(c.step) in skipped]
+    if any("seen" in entry and entry["seen"] != source.seen(c) for c, entry in tried):
+        return True
+    recorded = [c for c in checkpoints if str(c.step) not in skipped]
+    return any(True for _ in with_other_weights(cell, source, recorded))
 
 
 def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:
@@ -297,9 +295,7 @@ def header(
         "seed": config.seed,
         "task_variant": prompts.variant,
         "facts": with_thresholds(known, config.heads.thresholds).of_cell(config.task.name),
-        "schedule": [
-            {"step": c.step, "tokens": c.tokens, "revision": c.revision} for c in checkpoints
-        ],
+        "schedule": [asdict(checkpoint) for checkpoint in checkpoints],
         "lexicon": prompts.lexicon_counts,
         "prompt_notes": list(prompts.notes),
         "copy_suppression_text": text,

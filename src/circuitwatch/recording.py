@@ -5,7 +5,7 @@ can't be analysed, why it is skipped.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from circuitwatch.analysis import Subject, analyse_checkpoint
@@ -16,7 +16,7 @@ from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Source, Stream
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
-from circuitwatch.linking import is_compared_with, relink
+from circuitwatch.linking import is_compared_with, linked_records, relink
 from circuitwatch.progress import CellProgress
 from circuitwatch.records import (
     DUPLICATE_OF,
@@ -67,8 +67,8 @@ class Recorder:
         self._last: CheckpointRecord | None = None
         self._in_a_row = 0
         self._out_of_order = False
-        relink(cell)  # a run that was killed may have left them as they came
-        for record in cell.records():
+        # A run that was killed may have left them as they came.
+        for record, _ in linked_records(cell):
             self._note(record)
 
     def put_in_order(self) -> None:
@@ -239,10 +239,9 @@ def redo_changed(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> None:
 
     Raises UserError with checkpoints.changed=error if there is any.
     """
-    cell, source = recorder.cell, recorder.source
-    changed = [
-        c for c in checkpoints if c.step in recorder.recorded and has_other_weights(cell, source, c)
-    ]
+    cell = recorder.cell
+    recorded = [c for c in checkpoints if c.step in recorder.recorded]
+    changed = list(with_other_weights(cell, recorder.source, recorded))
     if not changed:
         return
     words = (
@@ -258,17 +257,25 @@ def redo_changed(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> None:
         recorder.forget(checkpoint)
 
 
-def has_other_weights(cell: Cell, source: Source, checkpoint: Checkpoint) -> bool:
-    """Whether the weights that lie there now are others than those of a checkpoint's record; they
-    are hashed only where their files' names, sizes or times have changed.
+def with_other_weights(
+    cell: Cell, source: Source, recorded: Iterable[Checkpoint]
+) -> Iterator[Checkpoint]:
+    """Those of some checkpoints on record whose weights that lie there now are others; they are
+    hashed only where their files' names, sizes or times have changed.
     """
-    now, recorded = source.seen(checkpoint), cell.weights_of(checkpoint.step)
-    if now is None or recorded is None or cell.seen().get(checkpoint.step) == now:
-        return False
-    sha256 = source.hashed(checkpoint)
-    if sha256 == recorded:
-        cell.note_seen(checkpoint.step, now)
-    return sha256 is not None and sha256 != recorded
+    known = cell.seen()
+    for checkpoint in recorded:
+        now = source.seen(checkpoint)
+        if now is None or known.get(checkpoint.step) == now:
+            continue
+        before = cell.weights_of(checkpoint.step)
+        sha256 = None if before is None else source.hashed(checkpoint)
+        if sha256 is None:
+            continue
+        if sha256 != before:
+            yield checkpoint
+        else:
+            cell.note_seen(checkpoint.step, now)
 
 
 def refuse_duplicates(config: Config, audit: Audit) -> None:

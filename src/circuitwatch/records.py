@@ -32,7 +32,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -599,6 +599,25 @@ def _damaged(folder: Path, problem: str) -> UserError:
 def in_this_format(scalars: dict[str, Scalar]) -> dict[str, Scalar]:
     """Scalars of an earlier format by the names that they have now."""
     return {RENAMED.get(name, name): value for name, value in scalars.items()}
+
+
+def open_cells(headers: Iterable[Path]) -> tuple[list[Cell], list[str]]:
+    """The cells of some `cell.json`, and why others can't be opened."""
+    cells: list[Cell] = []
+    failures: list[str] = []
+    for path in headers:
+        try:
+            cells.append(Cell.open(path.parent))
+        except UserError as error:
+            failures.append(str(error))
+    return cells, failures
+
+
+def circuit_found(status: object) -> float | None:
+    """`circuit/found` by what `circuit/status` says: 1 or 0; None where no circuit was looked
+    for.
+    """
+    return float(status == "found") if isinstance(status, str) and status != NOT_ASKED else None
 
 
 def find_cells(sweep: Path) -> list[Cell]:

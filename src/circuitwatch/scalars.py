@@ -106,10 +106,7 @@ def overlap_scalars(
     chance = overlaps_by_chance(graph, circuit, before)
     scalars |= {f"overlap/{name}_chance": value for name, value in chance.items()}
     if resampled and previous.resamples:
-        earlier = [
-            None if own is None else circuit_of(graph, own.places, own.scores)
-            for own in previous.resamples
-        ]
+        earlier = resampled_of(graph, previous)
         scalars |= resampled_scalars(resampled_overlaps(graph, earlier, resampled))
     return scalars
 
@@ -124,6 +121,14 @@ def as_recorded(resampled: Sequence[Circuit | None]) -> tuple[Edges | None, ...]
         return Edges(places, circuit.scores.ravel()[places])
 
     return tuple(None if circuit is None else kept(circuit) for circuit in resampled)
+
+
+def resampled_of(graph: Graph, record: CheckpointRecord) -> list[Circuit | None]:
+    """The circuits of resamples that a record keeps, as `as_recorded` wrote them."""
+    return [
+        None if own is None else circuit_of(graph, own.places, own.scores)
+        for own in record.resamples
+    ]
 
 
 def curve_rows(graph: Graph, roles: pd.DataFrame, mask: Mask | None, which: str) -> pd.DataFrame:

@@ -12,14 +12,14 @@ cell's records are of one training, the one that went on.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.errors import UserError
-from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord
-
-SHA256 = "weights/sha256"
+from circuitwatch.linking import is_compared_with
+from circuitwatch.records import WEIGHTS_SHA256, Cell, CheckpointRecord
 
 
 class LiveCell:
@@ -76,10 +76,10 @@ class LiveCell:
 
     def skip(self, checkpoint: Checkpoint, reason: str, *, again: bool) -> None:
         """Record why a checkpoint has no record; see `Cell.skip`."""
-        step, tokens, revision = checkpoint.step, checkpoint.tokens, checkpoint.revision
-        self.cell.skip(step, tokens, revision, reason, again=again)
-        self._schedule({"step": step, "tokens": tokens, "revision": revision})
-        self.agreed = step
+        entry = asdict(checkpoint)
+        self.cell.skip(**entry, reason=reason, again=again)
+        self._schedule(entry)
+        self.agreed = checkpoint.step
 
     def set_aside_what_was_left(self) -> list[int]:
         """Set aside records that are later than the training is known to be the same as recorded;
@@ -102,8 +102,8 @@ class LiveCell:
         self.cell.grow(sorted([*others, entry], key=lambda e: int(e["step"])))
 
     def _remember(self, record: CheckpointRecord) -> None:
-        self.hashes[record.step] = str(record.scalars.get(SHA256))
-        if record.mask is not None and DUPLICATE_OF not in record.scalars:
+        self.hashes[record.step] = str(record.scalars.get(WEIGHTS_SHA256))
+        if is_compared_with(record):
             self.previous = record
 
 

@@ -18,12 +18,12 @@ from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.config import Config, cell_folder
 from circuitwatch.heads.text import text_used
 from circuitwatch.live import lines
-from circuitwatch.live.cells import SHA256, LiveCell
+from circuitwatch.live.cells import LiveCell
 from circuitwatch.live.subjects import subjects_of
 from circuitwatch.live.users_run import UsersRun
 from circuitwatch.live.weights import State, load_state, sha256_of, state_of
 from circuitwatch.monitor import header
-from circuitwatch.records import DUPLICATE_OF, CheckpointRecord, Scalar
+from circuitwatch.records import DUPLICATE_OF, WEIGHTS_SHA256, CheckpointRecord, Scalar
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Measured:
     ) -> CheckpointRecord:
         self._leave_behind(task)
         live = self.cells[task]
-        weights: dict[str, Scalar] = {SHA256: copy.sha256}
+        weights: dict[str, Scalar] = {WEIGHTS_SHA256: copy.sha256}
         if original := live.duplicate_of(copy.sha256):
             weights[DUPLICATE_OF] = original
         nth = self._circuits and (last or len(live.hashes) % self._circuits == 0)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from circuitwatch.facts import Facts
 from circuitwatch.heads.holding import that_can_hold
-from circuitwatch.records import NOT_ASKED, Cell, CheckpointRecord
+from circuitwatch.records import Cell, CheckpointRecord, circuit_found
 from circuitwatch.tracking.names import FOUND, RECORD, STATUS, names_of
 
 HASH = 16
@@ -48,8 +48,8 @@ class Rows:
         if record.tokens > 0:
             row["log10_tokens"] = math.log10(record.tokens)
         row |= {names[key]: value for key, value in scalars.items()}
-        if scalars.get(STATUS, NOT_ASKED) != NOT_ASKED:
-            row[FOUND] = float(scalars[STATUS] == "found")
+        if (found := circuit_found(scalars.get(STATUS))) is not None:
+            row[FOUND] = found
         row |= holders_of(record.roles, self.facts, self.cell.header["task"])
         return row | {f"cost/seconds_{part}": taken for part, taken in seconds.items()}
 

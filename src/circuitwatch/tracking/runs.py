@@ -14,16 +14,13 @@ import pandas as pd
 
 from circuitwatch.records import Cell, CheckpointRecord
 from circuitwatch.tracking import sessions
-from circuitwatch.tracking.account import NotUploaded, load_wandb
+from circuitwatch.tracking.account import load_wandb
 from circuitwatch.tracking.answers import CONTENT, artifact_of, content_of, emergence_of
 from circuitwatch.tracking.identity import identity_of, without_paths
 from circuitwatch.tracking.rows import Rows, drawn_steps, record_hash
 from circuitwatch.tracking.server import Held, Place
 from circuitwatch.tracking.sessions import Session
 from circuitwatch.tracking.settings import TrackingConfig
-
-SLOWEST = 1e6
-"""Bytes a second at which records are still waited for."""
 
 
 class CellRun:
@@ -60,11 +57,7 @@ class CellRun:
             return
         header = {**self.cell.header, "config": without_paths(self.cell.header["config"])}
         artifact = artifact_of(self.cell, self.session.run.id, header)
-        patience = sessions.FINISH_TIMEOUT + artifact.size / SLOWEST
-        try:
-            self.session.run.log_artifact(artifact).wait(timeout=round(patience))
-        except Exception as error:  # W&B raises many kinds
-            raise NotUploaded("the server did not take the records' artifact in time") from error
+        self.session.keep(artifact, "the records' artifact")
         self.session.run.summary[CONTENT] = content_of(self.cell)
 
     def _is_drawn(self, step: int) -> bool:

@@ -27,6 +27,8 @@ INIT_TIMEOUT = 20.0
 """Seconds that a run may take to start."""
 FINISH_TIMEOUT = 15.0
 """Seconds that a run may take to upload what it still holds."""
+SLOWEST = 1e6
+"""Bytes a second at which an artifact is still waited for."""
 DELETED = "previously created and deleted"
 """What a server says of the id of a run that was deleted there: it can't be used again."""
 OTHER_RUNS = ("resume", "resume_from", "fork_from", "sweep_id")
@@ -63,6 +65,17 @@ class Session:
             raise ValueError(f"row {place} after row {self.last}")
         self.run.log(dict(row), step=place, commit=True)
         self.last = place
+
+    def keep(self, artifact: Any, what: str) -> None:
+        """Send an artifact and wait until the server has it; what: it is called in the error.
+
+        Raises NotUploaded where that takes longer than its size explains.
+        """
+        patience = FINISH_TIMEOUT + artifact.size / SLOWEST
+        try:
+            self.run.log_artifact(artifact).wait(timeout=round(patience))
+        except Exception as error:  # W&B raises many kinds
+            raise NotUploaded(f"the server did not take {what} in time") from error
 
     def finish(self, *, failed: bool = False) -> None:
         """Send what is left and end the run. Raises NotUploaded where that did not succeed within

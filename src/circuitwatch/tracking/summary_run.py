@@ -12,11 +12,10 @@ from typing import Any
 import pandas as pd
 
 from circuitwatch.tracking import sessions
-from circuitwatch.tracking.account import NotUploaded, load_wandb
+from circuitwatch.tracking.account import load_wandb
 from circuitwatch.tracking.answers import CONTENT
 from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import SUMMARY, Identity, summary_id
-from circuitwatch.tracking.runs import SLOWEST
 from circuitwatch.tracking.settings import TrackingConfig
 
 TABLES = ("emergence", "scaling", "cells", "seeds")
@@ -84,11 +83,7 @@ def send_summary(
                 continue
             with artifact.new_file(path.name, "wb") as file:
                 file.write(_text(path, folders).encode())
-        try:
-            patience = sessions.FINISH_TIMEOUT + artifact.size / SLOWEST
-            session.run.log_artifact(artifact).wait(timeout=round(patience))
-        except Exception as error:  # W&B raises many kinds
-            raise NotUploaded("the server did not take the summary's artifact in time") from error
+        session.keep(artifact, "the summary's artifact")
         session.run.summary[CONTENT] = content_of(folder)
     finally:
         session.finish()

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.config import Config, validate
 from circuitwatch.errors import UserError
-from circuitwatch.records import DUPLICATE_OF, Cell, Scalar
+from circuitwatch.records import DUPLICATE_OF, WEIGHTS_SHA256, Cell, Scalar
 from circuitwatch.transfer.store import file_of
 
 Mask = npt.NDArray[np.bool_]
@@ -121,9 +121,9 @@ class ModelPlan:
         """
         records = (cell.recorded.get(step) for cell in self.cells.values())
         return {
-            str(record.scalars["weights/sha256"])
+            str(record.scalars[WEIGHTS_SHA256])
             for record in records
-            if record and "weights/sha256" in record.scalars
+            if record and WEIGHTS_SHA256 in record.scalars
         }
 
     def made_from(self, checkpoint: Checkpoint) -> str:

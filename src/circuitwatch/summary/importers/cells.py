@@ -15,7 +15,7 @@ import pyarrow as pa
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS
-from circuitwatch.records import NOT_ASKED, Cell, Unpacked
+from circuitwatch.records import Cell, Unpacked, circuit_found, open_cells
 from circuitwatch.summary.cells import (
     NO_TASK,
     CellData,
@@ -54,13 +54,10 @@ def has_cells(folder: Path) -> bool:
 
 def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
     """The cells of such a folder, by path, and notes on those that can't be opened."""
-    cells, notes = [], []
-    for path in (path for pattern in PLACES for path in sorted(folder.glob(pattern))):
-        try:
-            cells.append(Cell.open(path.parent))
-        except UserError as error:
-            notes.append(f"left out: {error}")
-    return cells, notes
+    cells, failures = open_cells(
+        path for pattern in PLACES for path in sorted(folder.glob(pattern))
+    )
+    return cells, [f"left out: {failure}" for failure in failures]
 
 
 def read_cells(cells: Sequence[Cell]) -> tuple[list[CellData], list[str]]:
@@ -218,9 +215,7 @@ def _long(
     """One row a number of a cell's records; own: its scalars, tasks: see `cells.tells`."""
     numbers = own.select_dtypes("number").drop(columns=["step", "tokens"])
     if "circuit/status" in own:
-        status = own["circuit/status"]
-        asked = status.notna() & (status != NOT_ASKED)
-        numbers["circuit/found"] = (status == "found").astype(float).where(asked)
+        numbers["circuit/found"] = own["circuit/status"].map(circuit_found).astype(float)
     intervals = facts.intervals(list(numbers))
     ends = {end for pair in intervals.values() for end in pair}
     ends |= {end for q in facts.quantities.values() for end in q.interval or ()}

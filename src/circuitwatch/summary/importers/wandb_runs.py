@@ -18,7 +18,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, thresholds_of
-from circuitwatch.records import NOT_ASKED
+from circuitwatch.records import circuit_found
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
 from circuitwatch.summary.importers.cells import what_is_not_above
@@ -198,9 +198,9 @@ def rows_of_run(
             if isinstance(v, int | float) and not isinstance(v, bool)
         }
         if isinstance(status := logged.get(STATUS), str):
-            numbers[FOUND] = float(status == "found")
-            if status == NOT_ASKED:  # so is it on disk: there is no such curve
-                del numbers[FOUND]
+            numbers.pop(FOUND, None)
+            if (found := circuit_found(status)) is not None:
+                numbers[FOUND] = found
         tokens, step = (numbers.get(axis) for axis in AXES)
         if tokens is None and step is None:
             continue
