@@ -226,8 +226,7 @@ def register(suites: Iterable[Suite] = (), templates: Mapping[str, Path] | None 
     """Tell Hydra about the schema, every task of the catalogue, the user's templates (name → file)
     and every model of the suites.
     """
-    OmegaConf.register_new_resolver("by_task", by_task, replace=True)
-    OmegaConf.register_new_resolver("stem", own_name, replace=True)
+    register_resolvers()
     store = ConfigStore.instance()
     store.store(name="schema", node=Config)
     for task in catalogue.tasks():
@@ -238,6 +237,14 @@ def register(suites: Iterable[Suite] = (), templates: Mapping[str, Path] | None 
     for suite in suites:
         for name, model in suite.models.items():
             store.store(group="model", name=name, node=model)
+
+
+def register_resolvers() -> None:
+    """Tell OmegaConf the functions that presets and choices are written with; a job in another
+    process needs no more.
+    """
+    OmegaConf.register_new_resolver("by_task", by_task, replace=True)
+    OmegaConf.register_new_resolver("stem", own_name, replace=True)
 
 
 def own_name(path: str | None) -> str:

@@ -183,7 +183,7 @@ def test_an_error_at_the_first_checkpoint_leaves_nothing_that_the_run_made(
 def test_a_sweep_in_which_nothing_starts_leaves_nothing(tmp_path: Path) -> None:
     arguments = ["task=ioi,agreement", "model=folder", "model.path=nowhere", "out=a/b", "sweep=z"]
     done = run("-m", *arguments, cwd=tmp_path)
-    assert done.returncode == 2 and "2 cells failed" in done.stderr
+    assert done.returncode == 2 and "2 of 2 cells failed" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -217,7 +217,10 @@ def test_in_a_sweep_the_other_cells_go_on(trained_suite: Path, tmp_path: Path) -
         cwd=tmp_path,
     )
     assert done.returncode == 2, done.stderr
-    assert "2 cells failed" in done.stderr and "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if "circuitwatch: error" in line]
+    assert len(lines) == 3 and "2 of 4 cells failed" in lines[-1], done.stderr
+    assert lines[0].startswith("circuitwatch: error: tiny/ioi/seed0 task.n_prompts=500: ")
+    assert "Traceback" not in done.stderr
     assert {path.parent.parent.name for path in tmp_path.rglob("done.json")} == {"ioi", "agreement"}
 
 

@@ -7,9 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite
@@ -18,62 +15,34 @@ from circuitwatch.cli.choices import (
     choosable,
     conf_dir,
     own_templates,
-    require_choosable,
     suites,
 )
-from circuitwatch.config import OVERRIDES, Config, register, validate
+from circuitwatch.cli.leftovers import Before
+from circuitwatch.config import OVERRIDES, Config, register
 from circuitwatch.errors import UserError
-from circuitwatch.records import SCHEDULE
-
-FOLLOWED_IN_TURN = (
-    "follow=true: with -m one cell comes after another, and the second would wait for the end of "
-    "the first; start a command for each, or take a launcher that runs them side by side "
-    "(hydra/launcher=joblib)"
-)
+from circuitwatch.sweeping import job
+from circuitwatch.sweeping.outcome import require_all_well, say_unsaid
 
 
-def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
+def with_hydra(
+    arguments: list[str], action: Callable[[Config], None], *, watches: bool = False
+) -> None:
     """Compose the configuration and act on it, or on each of a sweep's; what a user can mend
     becomes a UserError.
 
-    In a sweep the other cells go on when one fails, and the error at the end names all that failed.
+    In a sweep the other cells go on when one fails, which is said at once, and the error at the end
+    names all that failed. watches: the action records cells, so a sweep's state is kept.
     """
     # Let errors through to us instead of a traceback and exit code 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     import hydra
-    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
-    from hydra.types import RunMode
-    from omegaconf import DictConfig, OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-
-    failed: list[str] = []
-
-    def job(cell: DictConfig) -> None:
-        hydra_config = HydraConfig.get()
-        in_turn = "BasicLauncher" in hydra_config.launcher._target_
-        if in_turn and hydra_config.mode == RunMode.MULTIRUN and OmegaConf.select(cell, "follow"):
-            before.remove_unused(Path(hydra_config.runtime.output_dir))
-            failed[:] = [FOLLOWED_IN_TURN]  # once for all cells
-            return
-        try:
-            require_choosable(hydra_config.runtime.choices.get("task"), templates)
-            action(validate(cell))
-        except UserError as error:
-            before.remove_unused(Path(hydra_config.runtime.output_dir))
-            if not in_turn:
-                raise  # in another process or on another machine; its launcher passes it on
-            failed.append(str(error))
-            if hydra_config.mode == RunMode.MULTIRUN:
-                failed[-1] = f"{hydra_config.job.override_dirname}: {error}"
-                print(
-                    f"circuitwatch: error: {failed[-1]}; going on with the other cells",
-                    file=sys.stderr,
-                )
 
     offered, templates = suites(arguments), own_templates(arguments)
     overrides = [argument.partition("=") for argument in arguments]
-    before = _Before.of(arguments)
+    before = Before.of(arguments)
+    task = job.CURRENT = job.Job(action, templates, before, watches)
     sys.argv = [
         "circuitwatch",
         *(OVERRIDES.get(key, key) + equals + value for key, equals, value in overrides),
@@ -81,8 +50,9 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
     try:
         # Another of their files must not be in the way of the task that is asked for.
         register(offered, choosable(templates))
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(job)()
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
     except (HydraException, OmegaConfBaseException) as error:
+        say_unsaid(task)
         raise UserError(one_line(error, offered, templates)) from error
     except UserError as error:  # OmegaConf adds lines to what the defaults of options raise
         raise UserError(re.sub(r"\s*\n\s*(full_key:|object_type=).*", "", str(error))) from error
@@ -90,12 +60,16 @@ def with_hydra(arguments: list[str], action: Callable[[Config], None]) -> None:
         raise UserError(
             f"{error.filename or 'out'}: can't be used ({error.strerror or error})"
         ) from error
+    except Exception as error:
+        # A launcher that gives up, as submitit does after a job was killed.
+        if task.sweep is None:
+            raise
+        require_all_well(task, stopped_by=error)
     finally:
-        before.remove_empty()
-    if len(failed) > 1:
-        raise UserError(f"{len(failed)} cells failed: " + "; ".join(failed))
-    if failed:
-        raise UserError(failed[0])
+        before.remove_empty(task.sweep)
+    require_all_well(task)
+    if task.single is not None:
+        raise task.single
 
 
 def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[str] = ()) -> str:
@@ -133,55 +107,3 @@ def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[
         "",
     )
     return f"{key}: {lines[0]}" if key else lines[0]
-
-
-@dataclass(frozen=True)
-class _Before:
-    """What there was before a run, so that what it made and did not use can be removed.
-
-    folders: the folder `out`, those above it, and those of its sweeps, models, tasks and seeds.
-    """
-
-    out: Path
-    sweep: str
-    folders: frozenset[Path]
-
-    @classmethod
-    def of(cls, arguments: Sequence[str]) -> _Before:
-        given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-        out = Path(given.get("out", Config.out).strip("'\"")).expanduser().resolve()
-        sweep = given.get("sweep", Config.sweep).strip("'\"")
-        there = [path for path in (out, *out.parents) if path.exists()]
-        there += [path for depth in range(1, 5) for path in out.glob("/".join(depth * "*"))]
-        return cls(out, sweep, frozenset(there))
-
-    def remove_unused(self, cell: Path) -> None:
-        """Remove a cell's folder if it has no record and nothing else in it, and those above it
-        within `out` if they are empty.
-        """
-        cell = cell.resolve()
-        if self.out not in cell.parents or cell in self.folders:
-            return
-        checkpoints, own = cell / "checkpoints", {cell / "cell.json", cell / SCHEDULE}
-        with suppress(OSError):
-            if set(cell.iterdir()) == {checkpoints, *own}:
-                checkpoints.rmdir()  # fails where there is a record
-                for path in own:
-                    path.unlink()
-        self._remove_empty((cell, *(above for above in cell.parents if self.out in above.parents)))
-
-    def remove_empty(self) -> None:
-        """Remove the sweep's folder, and the folder `out` and those above it, if they are empty."""
-        sweep = self.out / self.sweep
-        if sweep not in self.folders and sweep.is_dir():
-            written = sweep / "multirun.yaml"  # by Hydra
-            if list(sweep.iterdir()) == [written]:
-                written.unlink()
-        self._remove_empty((sweep, self.out, *self.out.parents))
-
-    def _remove_empty(self, folders: Sequence[Path]) -> None:
-        for folder in folders:
-            if folder in self.folders:
-                return
-            with suppress(OSError):
-                folder.rmdir()

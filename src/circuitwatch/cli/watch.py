@@ -14,7 +14,7 @@ def watch(arguments: list[str]) -> None:
     """Watch what the configuration says."""
     from circuitwatch.cli.composing import with_hydra
 
-    with_hydra(arguments, _watch_one)
+    with_hydra(arguments, _watch_one, watches=True)
 
 
 def _watch_one(config: Config) -> None:

@@ -1,0 +1,99 @@
+"""What became of a sweep's jobs, once its launcher has returned or given up: the sweep ends
+non-zero if any failed, and every failure has been said once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from circuitwatch.errors import UserError
+from circuitwatch.records import Cell
+from circuitwatch.sweeping.failures import Failure, one_line_of, read_failures
+from circuitwatch.sweeping.job import Job
+from circuitwatch.sweeping.plan import Planned
+
+OUR_TERMINAL = ("BasicLauncher", "JoblibLauncher")
+"""Launchers whose jobs say on our standard error themselves that they failed."""
+NAMED = 5
+"""Cells that the last line names; there may be hundreds."""
+
+
+def require_all_well(job: Job, stopped_by: Exception | None = None) -> None:
+    """Raise UserError that names the jobs of a sweep that failed, or ended without a word; of a
+    run that is no sweep nothing is asked.
+
+    Args:
+        job: what the launcher ran.
+        stopped_by: what the launcher gave up with, if it did.
+    """
+    if job.sweep is None or job.planned is None:
+        failed = list(job.failed)
+        if failed:
+            raise UserError(_last_line(failed, len(failed), job.sweep))
+        return
+    failed = list(say_unsaid(job))
+    silent = [name for name in _unfinished(job.sweep, job.planned) if name not in failed]
+    for name in silent:
+        _say(f"{name}: its job ended without a word; it was killed, or never started")
+    if stopped_by is not None and not failed and not silent:
+        raise UserError(f"the launcher stopped: {one_line_of(stopped_by)}") from stopped_by
+    if failed or silent:
+        raise UserError(_last_line([*failed, *silent], len(job.planned), job.sweep))
+    if job.planning_failed is not None:
+        error = job.planning_failed
+        raise UserError(f"{error.filename or job.sweep}: can't be written ({error.strerror})")
+
+
+def say_unsaid(job: Job) -> dict[str, Failure]:
+    """Say the failures of jobs that had another standard error than ours.
+
+    Returns:
+        All failures of the sweep, by short name.
+    """
+    if job.sweep is None or job.planned is None:
+        return job.failed
+    names = {entry.name for entry in job.planned}
+    noted = {f.name: f for f in read_failures(job.sweep) if f.name in names}
+    if not job.launcher.endswith(OUR_TERMINAL):
+        for name, failure in noted.items():
+            if name not in job.failed:
+                log = f" (its log is {job.sweep / failure.log})" if failure.log else ""
+                _say(f"{name}: {failure.error}{log}")
+    return job.failed | noted
+
+
+def _unfinished(sweep: Path, planned: Sequence[Planned]) -> list[str]:
+    """Short names of jobs whose cells are not done; of a shard that can't be told here."""
+    names = []
+    for entry in planned:
+        if "shard=" in entry.name:
+            continue
+        folder = sweep / entry.folder
+        try:
+            done = (folder / "cell.json").is_file() and Cell.open(folder).is_done()
+        except (UserError, OSError):
+            done = False
+        if not done:
+            names.append(entry.name)
+    return names
+
+
+def _last_line(failed: Sequence[str], total: int, sweep: Path | None) -> str:
+    named = ", ".join(failed[:NAMED]) + (
+        f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+    )
+    where = (
+        f"circuitwatch status sweep={sweep.name}" if sweep is not None else "circuitwatch status"
+    )
+    if sweep is not None and str(sweep.parent) != "multirun":
+        where += f" out={sweep.parent}"
+    return (
+        f"{len(failed)} of {total} cells failed: {named}; the same command tries them again, and "
+        f"`{where}` shows what is left"
+    )
+
+
+def _say(line: str) -> None:
+    print(f"circuitwatch: error: {line}", file=sys.stderr, flush=True)
