@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
-    | {"records", "timing", "soundness"},
+    | {"records", "timing", "soundness", "locks"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
     | {"nano", "scalars", "linking", "progress", "tracking"},
