@@ -71,17 +71,20 @@ class Job:
             signal.signal(signal.SIGTERM, _terminate)
         name = self._name(hydra_config)
         sweep = Path(hydra_config.sweep.dir).expanduser()
+        failed = True
         try:
             if self.watches:
                 forget_failure(sweep, name)
             self._do(composed, hydra_config)
+            failed = False
         except (Exception, SystemExit) as error:  # a library's exit is no reason to end the sweep
             if not self.watches and os.getpid() != self.process:
                 raise  # nothing is noted on disk, so its launcher has to pass it on
             self._note(sweep, name, error)
-            self.before.remove_unused(
-                Path(hydra_config.runtime.output_dir), alone=os.getpid() == self.process
-            )
+        finally:
+            if failed or not self.watches:  # Hydra makes a folder for every job
+                alone = os.getpid() == self.process
+                self.before.remove_unused(Path(hydra_config.runtime.output_dir), alone=alone)
 
     def _do(self, composed: Any, hydra_config: Any) -> None:
         from hydra.types import RunMode

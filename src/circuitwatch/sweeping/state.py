@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from circuitwatch.errors import UserError
+from circuitwatch.locks import running
 from circuitwatch.records import Cell
 from circuitwatch.sweeping.failures import Failure, read_failures
 from circuitwatch.sweeping.plan import read_plan
@@ -102,7 +103,7 @@ def _cell_state(sweep: Path, name: str, failures: Sequence[Failure]) -> CellStat
     folder = sweep / name
     error = "; ".join(failure.error for failure in failures) or None
     log = next((failure.log for failure in failures if failure.log), None)
-    by = ()  # TODO locks
+    by = tuple(holder.said for holder in running(folder))
     if not (folder / "cell.json").is_file():
         state = RUNNING if by else FAILED if failures else PLANNED
         return CellState(name, state, by=by, error=error, log=log)
