@@ -11,6 +11,13 @@ class UserError(Exception):
     """One line for the user: what is wrong, where, and what would be right."""
 
 
+def of_files(error: OSError, otherwise: str) -> UserError:
+    """What the system says of a file, as the user's error; otherwise: what it is about where the
+    system names no file.
+    """
+    return UserError(f"{error.filename or otherwise}: can't be used ({error.strerror or error})")
+
+
 def nearest(word: str, names: Sequence[str]) -> list[str]:
     """The names that are most like a word, three at most, for a message; the first ones where none
     is.

@@ -303,6 +303,7 @@ class Cell:
 
         Raises:
             ValueError: a scalar is NaN or infinite.
+            OSError: it can't be written.
         """
         for name, value in record.scalars.items():
             if isinstance(value, float) and not math.isfinite(value):
@@ -312,41 +313,11 @@ class Cell:
         final = self._folder_of(record.step)
         partial = final.with_name(final.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        content = {
-            "step": record.step,
-            "tokens": record.tokens,
-            "revision": record.revision,
-            "scalars": record.scalars,
-        }
-        if record.made_by:
-            content["made_by"] = record.made_by
-        _write_json(partial / "scalars.json", content)
-        record.prompts.to_parquet(partial / "prompts.parquet", index=False)
-        record.roles.to_parquet(partial / "roles.parquet", index=False)
-        for name, table in (
-            ("curve", record.curve),
-            ("patching", record.patching),
-            ("bands", record.bands),
-        ):
-            if table is not None:
-                table.to_parquet(partial / f"{name}.parquet", index=False)
-        if record.scores is not None:
-            arrays = {"scores": np.ascontiguousarray(record.scores, dtype=np.float32)}
-            if record.mask is not None:
-                arrays["mask"] = np.ascontiguousarray(record.mask, dtype=np.uint8)
-            (partial / "edges.safetensors").write_bytes(save(arrays))
-        if record.resamples:
-            (partial / "resamples.safetensors").write_bytes(save(_of_resamples(record.resamples)))
-        files = sorted(partial.iterdir())
-        for path in files:
-            sync(path)
-        _write_json(
-            partial / "manifest.json",
-            {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
-        )
-        if seconds is not None:  # after the manifest, which knows nothing of the clock
-            _write_json(partial / TIMING, dict(seconds))
+        try:
+            _write_record(partial, record, seconds)
+        except OSError:  # a full disk: what is there of it is of no use, and takes room
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         sync(final.parent)
@@ -562,6 +533,47 @@ class Cell:
         return self.folder / "checkpoints" / f"step{step:06}"
 
 
+def _write_record(
+    folder: Path, record: CheckpointRecord, seconds: Mapping[str, float] | None
+) -> None:
+    """Write a record's files into a new folder, the manifest last."""
+    folder.mkdir(parents=True)
+    content = {
+        "step": record.step,
+        "tokens": record.tokens,
+        "revision": record.revision,
+        "scalars": record.scalars,
+    }
+    if record.made_by:
+        content["made_by"] = record.made_by
+    _write_json(folder / "scalars.json", content)
+    record.prompts.to_parquet(folder / "prompts.parquet", index=False)
+    record.roles.to_parquet(folder / "roles.parquet", index=False)
+    for name, table in (
+        ("curve", record.curve),
+        ("patching", record.patching),
+        ("bands", record.bands),
+    ):
+        if table is not None:
+            table.to_parquet(folder / f"{name}.parquet", index=False)
+    if record.scores is not None:
+        arrays = {"scores": np.ascontiguousarray(record.scores, dtype=np.float32)}
+        if record.mask is not None:
+            arrays["mask"] = np.ascontiguousarray(record.mask, dtype=np.uint8)
+        (folder / "edges.safetensors").write_bytes(save(arrays))
+    if record.resamples:
+        (folder / "resamples.safetensors").write_bytes(save(_of_resamples(record.resamples)))
+    files = sorted(folder.iterdir())
+    for path in files:
+        sync(path)
+    _write_json(
+        folder / "manifest.json",
+        {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
+    )
+    if seconds is not None:  # after the manifest, which knows nothing of the clock
+        _write_json(folder / TIMING, dict(seconds))
+
+
 def _unpack(files: Mapping[str, bytes], *, renamed: bool) -> Unpacked:
     """A record from the content of its files; renamed: its scalars and columns have the names of
     an earlier format.
@@ -708,11 +720,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _write_json(path: Path, content: Any) -> None:
     """Replace a file in one motion."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(
-        json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    sync(partial)
-    os.replace(partial, path)
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    try:
+        partial.write_text(text, encoding="utf-8")
+        sync(partial)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def sync(path: Path) -> None:

@@ -19,7 +19,7 @@ from circuitwatch.cli.choices import (
 )
 from circuitwatch.cli.leftovers import Before
 from circuitwatch.config import OVERRIDES, Config, register
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, of_files
 from circuitwatch.sweeping import job
 from circuitwatch.sweeping.outcome import require_all_well, say_unsaid
 
@@ -57,9 +57,7 @@ def with_hydra(
     except UserError as error:  # OmegaConf adds lines to what the defaults of options raise
         raise UserError(re.sub(r"\s*\n\s*(full_key:|object_type=).*", "", str(error))) from error
     except OSError as error:
-        raise UserError(
-            f"{error.filename or 'out'}: can't be used ({error.strerror or error})"
-        ) from error
+        raise of_files(error, "out") from error
     except Exception as error:
         # A launcher that gives up, as submitit does after a job was killed.
         if task.sweep is None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from circuitwatch.cli.choices import require_choosable
 from circuitwatch.cli.leftovers import Before
-from circuitwatch.config import Config, register_resolvers, validate
-from circuitwatch.errors import UserError
+from circuitwatch.config import Config, cell_folder, register_resolvers, validate
+from circuitwatch.errors import UserError, of_files
 from circuitwatch.sweeping.failures import Failure, forget_failure, one_line_of, write_failure
 from circuitwatch.sweeping.plan import Planned
 
@@ -95,7 +95,11 @@ class Job:
         if in_turn and is_sweep and OmegaConf.select(composed, "follow"):
             raise UserError(FOLLOWED_IN_TURN)
         require_choosable(hydra_config.runtime.choices.get("task"), self.templates)
-        self.action(validate(composed))
+        config = validate(composed)
+        try:
+            self.action(config)
+        except OSError as error:  # a full disk, a folder that may not be written
+            raise of_files(error, str(cell_folder(config))) from error
 
     def _name(self, hydra_config: Any) -> str:
         number = hydra_config.job.num

@@ -61,7 +61,11 @@ def write(path: Path, rows: pd.DataFrame, made_from: str) -> None:
         {**(table.schema.metadata or {}), MADE_FROM: made_from.encode()}
     )
     partial = path.with_name(path.name + ".partial")
-    pq.write_table(table, partial)
-    sync(partial)
-    os.replace(partial, path)
+    try:
+        pq.write_table(table, partial)
+        sync(partial)
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     sync(path.parent)
