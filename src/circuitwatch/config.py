@@ -7,6 +7,7 @@ is loaded or written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,7 +28,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.heads.settings import HeadsConfig
 from circuitwatch.options import as_written, check_options, option, options_of
 from circuitwatch.tasks import OWN_TASK, task_of
-from circuitwatch.tracking import TrackingConfig
+from circuitwatch.tracking.settings import TrackingConfig
 from circuitwatch.units import parse_duration, parse_size
 
 
@@ -234,9 +235,19 @@ def register(suites: Iterable[Suite] = (), templates: Mapping[str, Path] | None 
     for task, path in (templates or {}).items():
         store.store(group="task", name=task, node={"name": task, "path": str(path)})
     store.store(group="task", name=OWN_TASK, node={"name": "${stem:${task.path}}"})
-    for suite in suites:
-        for name, model in suite.models.items():
-            store.store(group="model", name=name, node=model)
+    models = {name: model for suite in suites for name, model in suite.models.items()}
+
+    def published(name: str) -> Any:
+        """The steps of a model that were published: `${published:'pythia-70m'}`."""
+        return models[name]["steps"]
+
+    OmegaConf.register_new_resolver("published", published, replace=True)
+    for name, model in models.items():
+        # Hydra copies the whole store at each start, node by node: a list of hundreds of steps for
+        # each of a hundred models would take seconds, so each is looked up when it is needed.
+        quoted = re.sub(r"(['\\])", r"\\\1", name)
+        steps = f"${{published:'{quoted}'}}" if model.get("steps") else None
+        store.store(group="model", name=name, node={**model, "steps": steps})
 
 
 def register_resolvers() -> None:

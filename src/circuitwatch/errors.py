@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -16,6 +16,12 @@ def of_files(error: OSError, otherwise: str) -> UserError:
     system names no file.
     """
     return UserError(f"{error.filename or otherwise}: can't be used ({error.strerror or error})")
+
+
+def meant(word: str, names: Iterable[str]) -> str:
+    """What asks whether one of the names was meant, three at most; "" where none is like it."""
+    near = get_close_matches(word, list(names), n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}? " if near else ""
 
 
 def nearest(word: str, names: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, meant
 
 METADATA = "circuitwatch.option"
 
@@ -66,7 +66,9 @@ class Option:
 def require_choice(value: Any, key: str, choices: Collection[Any]) -> None:
     """Raise UserError unless a value is one of the choices."""
     if value not in choices:
-        raise UserError(f"{key}={value}: choose one of {', '.join(map(str, choices)) or 'none'}")
+        known = [str(choice) for choice in choices]
+        hint = meant(str(value), known)
+        raise UserError(f"{key}={value}: {hint}choose one of {', '.join(known) or 'none'}")
 
 
 def require_share(value: float, key: str) -> None:

@@ -1,57 +1,95 @@
 """The command line: one thin file a command, named after it; how to use it is what
 `circuitwatch --help` prints.
 
-Errors that a user can mend are one line on standard error and exit code 2.
+Errors that a user can mend are one line on standard error and exit code 2. What is imported here
+is imported before a signal can be answered, so it is as little as can be.
 """
 
 from __future__ import annotations
 
-import re
-import signal
 import sys
-from collections.abc import Sequence
-from types import FrameType
 
-from circuitwatch import __version__
-from circuitwatch.cli.command import COMMANDS, Command, load
-from circuitwatch.errors import UserError
+from circuitwatch.cli.stopping import STOPPING
 
-__all__ = ["COMMANDS", "Command", "main"]
+__all__ = ["main"]
+
+HELP = ("-h", "--help")
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    words = [argument for argument in arguments if argument not in COMMANDS]
-    if words[:1] in (["-h"], ["--help"], ["help"]):
-        from circuitwatch.cli.help import help_text
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit; without arguments it is that of the process."""
+    import signal
 
-        print(help_text())
+    if argv is not None:  # called from Python, whose signals are its own
+        before = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
+        try:
+            STOPPING.listen()
+            _main(list(argv))
+        finally:
+            for one, handler in before:
+                signal.signal(one, handler)
         return
-    if arguments == ["--version"]:
+    STOPPING.listen()
+    _main(sys.argv[1:])
+
+
+def _main(arguments: list[str]) -> None:
+    from circuitwatch.errors import UserError
+
+    try:
+        _run(arguments)
+    except UserError as error:
+        if STOPPING.was_asked:  # what was made of the interrupt on its way
+            _interrupted()
+        print(f"circuitwatch: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _interrupted()
+    except Exception:
+        if not STOPPING.was_asked:
+            raise
+        _interrupted()
+
+
+def _interrupted() -> None:
+    print(STOPPING.line, file=sys.stderr)
+    sys.exit(STOPPING.exit_code)
+
+
+def _run(arguments: list[str]) -> None:
+    """Show help or the version, or run the command that is named."""
+    from circuitwatch.cli.command import COMMANDS, load
+    from circuitwatch.errors import UserError, meant
+
+    if not arguments:
+        from circuitwatch.cli.help import short_help
+
+        print(short_help())
+        return
+    if arguments[0] == "help" or any(argument in HELP for argument in arguments):
+        from circuitwatch.cli.help import command_help, help_text
+
+        named = next((argument for argument in arguments if argument in COMMANDS), None)
+        print(command_help(named, arguments) if named else help_text(arguments))
+        return
+    if "--version" in arguments:
+        from circuitwatch import __version__
+
         print(f"circuitwatch {__version__}")
         return
     name = COMMANDS[0]
-    if arguments and re.fullmatch(r"\w[\w-]*", arguments[0]):
-        name = arguments.pop(0)
+    if (
+        "=" not in arguments[0]
+        and arguments[0].replace("-", "_").isidentifier()
+        and (not arguments[0].startswith("-"))
+    ):
+        name = arguments[0]
+        arguments = arguments[1:]
         if name not in COMMANDS:
-            _fail(f"{name}: no such command; there are {', '.join(COMMANDS)}, and --help")
+            raise UserError(
+                f"{name}: no such command; {meant(name, COMMANDS)}there are "
+                f"{', '.join(COMMANDS)}, and --help"
+            )
     command = load(name)
-    signal.signal(signal.SIGTERM, _terminate)
-    try:
-        command.run(arguments)
-    except UserError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        print(f"circuitwatch: interrupted; {command.when_interrupted}", file=sys.stderr)
-        sys.exit(130)
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    """Leave as after Ctrl-C, so that files are closed and W&B writes out what it holds."""
-    raise KeyboardInterrupt
-
-
-def _fail(message: str) -> None:
-    print(f"circuitwatch: error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+    STOPPING.says = command.when_interrupted
+    command.run(arguments)

@@ -13,6 +13,8 @@ from circuitwatch.checkpoints.suites import Suite, conf_dir, read_suites
 from circuitwatch.errors import UserError
 from circuitwatch.tasks import OWN_TASK, templates_in
 
+CONFIG_DIR = ("--config-dir", "-cd")
+
 
 def choices_of(group: str) -> list[str]:
     """The names that a configuration group offers, those of suites and a user's own templates not
@@ -21,6 +23,18 @@ def choices_of(group: str) -> list[str]:
     if group == "task":
         return sorted([*catalogue.tasks(), OWN_TASK])
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+
+
+def offered_in(group: str, arguments: Sequence[str]) -> list[str]:
+    """The names that a group offers, with those of the user's templates and of YAML files below
+    the folders that the arguments give with --config-dir; those of suites not among them.
+    """
+    names = set(choices_of(group))
+    for folder in config_dirs(arguments):
+        names |= {path.stem for path in (folder / group).glob("*.y*ml")}
+    if group == "task":
+        names |= set(own_templates(arguments))
+    return sorted(names)
 
 
 def own_templates(arguments: Sequence[str]) -> dict[str, list[Path]]:
@@ -58,7 +72,7 @@ def suites(arguments: Sequence[str] = ()) -> list[Suite]:
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
     """The folders that the arguments give with --config-dir."""
-    flags = ("--config-dir", "-cd")
+    flags = CONFIG_DIR
     folders = [
         argument.split("=", 1)[1]
         for argument in arguments

@@ -18,6 +18,7 @@ from circuitwatch.cli.choices import (
     suites,
 )
 from circuitwatch.cli.leftovers import Before
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.config import OVERRIDES, Config, register
 from circuitwatch.errors import UserError, of_files
 from circuitwatch.sweeping import job
@@ -47,6 +48,7 @@ def with_hydra(
         "circuitwatch",
         *(OVERRIDES.get(key, key) + equals + value for key, equals, value in overrides),
     ]
+    STOPPING.undo = before.remove_empty
     try:
         # Another of their files must not be in the way of the task that is asked for.
         register(offered, choosable(templates))

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 
 if TYPE_CHECKING:
     from circuitwatch.config import Config
@@ -19,11 +20,15 @@ def doctor(arguments: list[str]) -> None:
 
 
 def _audit_one(config: Config) -> None:
+    from circuitwatch.cli.paths import require_paths
+
+    require_paths(config)
     from circuitwatch.checkpoints.audit import audit_table
     from circuitwatch.checkpoints.schedule import select
     from circuitwatch.monitor import open_source
     from circuitwatch.progress import CellProgress, wide_console
 
+    STOPPING.begin()
     model = config.model
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 
 
 def export(arguments: list[str]) -> None:
@@ -21,6 +22,7 @@ def export(arguments: list[str]) -> None:
     model = cell.header["model"]
     graph = Graph(model["n_layers"], model["n_heads"], model["parallel"])
     written = 0
+    STOPPING.begin()
     with files_that(target, "written"):
         target.mkdir(parents=True, exist_ok=True)
         for record in cell.records():

@@ -7,9 +7,10 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
+from collections.abc import Sequence
 
 from circuitwatch import __version__, catalogue, config
-from circuitwatch.cli.choices import choices_of, suites
+from circuitwatch.cli.choices import offered_in, suites
 from circuitwatch.cli.command import COMMANDS, load
 from circuitwatch.options import as_written, options_of
 
@@ -19,7 +20,9 @@ circuitwatch {version}: when does an ability emerge in training, which circuit c
 that stay?
 
 {commands}
-  circuitwatch --help | --version
+  circuitwatch [command] --help | --version
+
+`circuitwatch watch` alone watches {default}.
 
 Examples
   circuitwatch model=nano-400k task=ioi
@@ -41,27 +44,67 @@ all). Add --cfg job to see the resolved configuration.
 """
 
 
-def help_text() -> str:
-    """The whole help."""
+SHORT = """\
+circuitwatch {version}: when does an ability emerge in training, which circuit computes it, and does
+that stay?
+
+{commands}
+
+  circuitwatch watch                              {default}
+  circuitwatch -m experiment=demo                 the example sweep
+  circuitwatch <command> --help                   about one command
+  circuitwatch --help                             every choice and option
+"""
+OF_COMMAND = """\
+{commands}
+{more}
+circuitwatch --help: all commands, and every option with its meaning.
+"""
+DEFAULT = "the default cell: model=nano-400k task=ioi, all checkpoints"
+COMPOSED = ("watch", "train", "doctor", "prompts")
+"""The commands that take the options of the configuration."""
+
+
+def help_text(arguments: Sequence[str] = ()) -> str:
+    """The whole help, with the choices that folders of --config-dir add."""
     return HELP.format(
-        version=__version__, commands=_commands(), choices=_choices(), options=_options()
+        version=__version__,
+        commands=_commands(COMMANDS),
+        default=DEFAULT,
+        choices=_choices(arguments),
+        options=_options(),
     )
 
 
-def _commands() -> str:
-    """How each command is called, and what it does."""
-    usages = [usage for name in COMMANDS for usage in load(name).usage.items()]
+def short_help() -> str:
+    """What `circuitwatch` alone prints."""
+    return SHORT.format(version=__version__, commands=_commands(COMMANDS), default=DEFAULT).rstrip()
+
+
+def command_help(name: str, arguments: Sequence[str] = ()) -> str:
+    """The help of one command: how it is called, and what there is to choose from if it takes
+    the configuration's options.
+    """
+    more = f"\nChoices\n{_choices(arguments)}" if name in COMPOSED else ""
+    if name == COMMANDS[0]:
+        more = f"\n`circuitwatch watch` alone watches {DEFAULT}.\n{more}"
+    return OF_COMMAND.format(commands=_commands([name]), more=more).rstrip()
+
+
+def _commands(names: Sequence[str]) -> str:
+    """How commands are called, and what each does."""
+    usages = [usage for name in names for usage in load(name).usage.items()]
     return "\n".join(_filled(f"  circuitwatch {usage}", words, 48) for usage, words in usages)
 
 
-def _choices() -> str:
+def _choices(arguments: Sequence[str]) -> str:
     """What each configuration group offers, and the suites."""
     lines = [
-        _filled(f"  {group}=", " | ".join(choices_of(group)), 14)
+        _filled(f"  {group}=", " | ".join(offered_in(group, arguments)), 14)
         for group in ("model", "task", "schedule", "circuit", "tracking", "experiment")
     ]
     lines.append("Suites, each model of which is a choice of model=")
-    for suite in suites():
+    for suite in suites(arguments):
         lines.append(f"  {suite.name}: {suite.about}")
         lines.append(_filled("", ", ".join(folded(list(suite.models))), 4))
     return "\n".join(lines) + "\n"

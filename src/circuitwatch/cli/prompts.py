@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,10 +25,14 @@ def prompts(arguments: list[str]) -> None:
 
 
 def _show(config: Config, number: int) -> None:
+    from circuitwatch.cli.paths import require_paths
+
+    require_paths(config)
     from circuitwatch.monitor import prompts_of, tokenizer_of
     from circuitwatch.progress import wide_console
     from circuitwatch.tasks.showing import prompts_table
 
+    STOPPING.begin()
     tokenizer, console = tokenizer_of(config), wide_console()
     table = prompts_table(prompts_of(config, tokenizer), tokenizer, n=number, width=console.width)
     console.print(table)

@@ -9,16 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 
 
 def summarize(arguments: list[str]) -> None:
     """Summarise a sweep (sweep=…), or any mix of sources (from=… to=…)."""
-    from circuitwatch import summary
-    from circuitwatch.cli.choices import suites
     from circuitwatch.cli.given import files_that, given, sweep_folder
-    from circuitwatch.summary import importers
 
     if any(argument.startswith(("from=", "to=")) for argument in arguments):
+        from circuitwatch import summary
+        from circuitwatch.cli.choices import suites
+        from circuitwatch.summary import importers
+
         values = given(
             "summarize",
             arguments,
@@ -26,6 +28,7 @@ def summarize(arguments: list[str]) -> None:
             optional=importers.OPTIONS,
             hint=importers.HINT,
         )
+        STOPPING.begin()
         request = importers.parse_request(values)
         with files_that(request.to, "written"), without_collecting():
             summary.print_summary(summary.summarize_sources(request, suites()))
@@ -36,6 +39,9 @@ def summarize(arguments: list[str]) -> None:
     )
     values = given("summarize", arguments, needed={"sweep"}, optional={"out"}, hint=hint)
     folder = sweep_folder(values)
+    from circuitwatch import summary
+
+    STOPPING.begin()
     with files_that(folder, "written"), without_collecting():
         summary.print_summary(summary.summarize(folder))
 

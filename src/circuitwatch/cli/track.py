@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 
 HINT = (
     "give sweep=<name>, and out=<folder> if it is not multirun, project=<name> and entity=<user or "
@@ -22,6 +23,7 @@ def track(arguments: list[str]) -> None:
     from circuitwatch.tracking.settings import destination
     from circuitwatch.tracking.summary_run import has_summary
 
+    STOPPING.begin()
     cells, _ = cells_of(folder)
     config = destination([cell.header for cell in cells], values)
     sent: list[Sent] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def _train_one(config: Config) -> None:
         raise UserError(f"model={config.model.name}: only nano models are trained here")
     from circuitwatch.monitor import trained_suite
 
+    STOPPING.begin()
     print(trained_suite(config))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.errors import UserError
 
 
@@ -23,6 +24,7 @@ def transfer(arguments: list[str]) -> None:
     folder = sweep_folder(values)
     from circuitwatch import transfer
 
+    STOPPING.begin()
     with files_that(folder, "used"):
         transfer.transfer(folder, checkpoints=int(at_most))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 
 if TYPE_CHECKING:
     from circuitwatch.config import Config
@@ -18,9 +19,13 @@ def watch(arguments: list[str]) -> None:
 
 
 def _watch_one(config: Config) -> None:
+    from circuitwatch.cli.paths import require_paths
     from circuitwatch.config import cell_folder
+
+    require_paths(config)
     from circuitwatch.monitor import watch_cell
 
+    STOPPING.begin()
     watch_cell(config, cell_folder(config))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitwatch.cli.command import Command
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def workspace(arguments: list[str]) -> None:
     library = load_library()
     from circuitwatch.tracking.views import both_as_json, save_both
 
+    STOPPING.begin()
     with files_that(folder, "read"):
         results = _results(folder)
         charts = watched(results, folder.name)

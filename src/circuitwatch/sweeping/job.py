@@ -17,6 +17,7 @@ from typing import Any
 
 from circuitwatch.cli.choices import require_choosable
 from circuitwatch.cli.leftovers import Before
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.config import Config, cell_folder, register_resolvers, validate
 from circuitwatch.errors import UserError, of_files
 from circuitwatch.sweeping.failures import Failure, forget_failure, one_line_of, write_failure
@@ -78,6 +79,8 @@ class Job:
             self._do(composed, hydra_config)
             failed = False
         except (Exception, SystemExit) as error:  # a library's exit is no reason to end the sweep
+            if STOPPING.was_asked:  # what was made of an interrupt on its way
+                raise KeyboardInterrupt from error
             if not self.watches and os.getpid() != self.process:
                 raise  # nothing is noted on disk, so its launcher has to pass it on
             self._note(sweep, name, error)

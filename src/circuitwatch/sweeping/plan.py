@@ -44,8 +44,10 @@ class Planning(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: object) -> None:
         """Compose the cells of a sweep, and write down which they are."""
+        from circuitwatch.cli.stopping import STOPPING
         from circuitwatch.sweeping import job
 
+        STOPPING.begin()  # the launcher may have jobs to end
         if job.CURRENT is None or not job.CURRENT.watches:
             return
         planned = planned_jobs(config)
