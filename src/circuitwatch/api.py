@@ -49,6 +49,7 @@ from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.search import Criterion, SearchKind
 from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_PROMPTS, MOST_RESAMPLES, MOST_SEED, require_whole
 from circuitwatch.options import check_options, require_choice
 from circuitwatch.tasks import PromptSet, build_prompts, task_called
 from circuitwatch.transformer import Transformer
@@ -200,8 +201,8 @@ def prompts(
     Raises:
         UserError: there is no such task, or the tokenizer lacks too many of its words.
     """
-    if n_prompts < 2:
-        raise UserError(f"n_prompts={n_prompts}: must be at least 2")
+    require_whole(n_prompts, "n_prompts", 2, MOST_PROMPTS)
+    require_whole(seed, "seed", 0, MOST_SEED)
     tokenizer = model.tokenizer if isinstance(model, Model) else model
     if not hasattr(tokenizer, "encode") or isinstance(tokenizer, str):
         raise UserError(f"prompts: {tokenizer!r} is no model of load_model and no tokenizer")
@@ -219,6 +220,8 @@ def measure(
     """What the model does on the prompts: metric, effect of the deciding word, accuracy, with 95 %
     bootstrap intervals over prompts.
     """
+    require_whole(n_bootstrap, "n_bootstrap", 10, MOST_RESAMPLES)
+    require_whole(seed, "seed", 0, MOST_SEED)
     prepared = prepare(model, prompts)
     return measured(*prepared.end_logits(), prompts, n_bootstrap=n_bootstrap, seed=seed)
 
@@ -389,6 +392,7 @@ def patch(
 
 def prepare(model: Model | Transformer, prompts: PromptSet, *, batch_size: int = 32) -> Prepared:
     """Prompts made ready for one model, for `PathPatcher` and other analyses of one's own."""
+    require_whole(batch_size, "batch_size", 1, MOST_PROMPTS)
     return Prepared(_transformer(model), prompts, batch_size=batch_size)
 
 

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from circuitwatch.config import TaskConfig
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_TOKENS_PER_STEP, require_whole
 from circuitwatch.live.tokens import tokens_per_step
 from circuitwatch.live.undisturbed import undisturbed
 from circuitwatch.watcher import Watcher
@@ -56,8 +57,8 @@ class CircuitwatchCallback(TrainerCallback):
         tokens_per_step: int | None = None,
         **options: Any,
     ) -> None:
-        if tokens_per_step is not None and tokens_per_step < 1:
-            raise UserError(f"tokens_per_step={tokens_per_step}: must be at least 1")
+        if tokens_per_step is not None:
+            require_whole(tokens_per_step, "tokens_per_step", 1, MOST_TOKENS_PER_STEP)
         self.watcher: Watcher | None = None
         self._options: dict[str, Any] = {"tasks": tasks, "every": every, **options}
         self._model_name, self._tokenizer = model_name, tokenizer

@@ -21,11 +21,20 @@ from circuitwatch.checkpoints.settings import (
     CheckpointsConfig,
     ModelConfig,
     ScheduleConfig,
-    plain_name,
 )
 from circuitwatch.checkpoints.suites import Suite, require_naming
 from circuitwatch.errors import UserError
 from circuitwatch.heads.settings import HeadsConfig
+from circuitwatch.limits import (
+    MOST_IG_STEPS,
+    MOST_PROMPTS,
+    MOST_RESAMPLES,
+    MOST_SEARCHES,
+    MOST_SEED,
+    MOST_THREADS,
+    shown,
+)
+from circuitwatch.names import plain_name, plain_path
 from circuitwatch.options import as_written, check_options, option, options_of
 from circuitwatch.tasks import OWN_TASK, task_of
 from circuitwatch.tracking.settings import TrackingConfig
@@ -45,6 +54,7 @@ class TaskConfig:
         "For `file`: your own prompts (CSV, TSV, JSON lines or Parquet with clean, corrupted, "
         "answer, wrong; EAP-IG's and MIB's files), or a template (YAML)",
         None,
+        check=plain_path,
     )
     metric: str | None = option(
         "For `file`: null is logit_diff, or what a template says",
@@ -52,7 +62,10 @@ class TaskConfig:
         choices={"logit_diff": "", "prob_diff": "", "log_prob": "needs no wrong answers"},
     )
     min_prompts: int = option(
-        "For `file`: the fewest rows that must be usable with the model's tokenizer", 8, least=2
+        "For `file`: the fewest rows that must be usable with the model's tokenizer",
+        8,
+        least=2,
+        most=MOST_PROMPTS,
     )
     space: bool = option(
         "For `file`: write a space between a prompt and its answer, unless the prompt ends in one",
@@ -66,7 +79,7 @@ class TaskConfig:
     sha256: str | None = option(
         "For `file`: SHA-256 of the file, recorded; if given, another content is refused", None
     )
-    n_prompts: int = option("Pairs of prompts", 64, least=2)
+    n_prompts: int = option("Pairs of prompts", 64, least=2, most=MOST_PROMPTS)
     prepend_bos: bool = option(
         "Begin every prompt with the tokenizer's beginning-of-text token", True
     )
@@ -79,13 +92,17 @@ class TaskConfig:
 
 def ig_steps(steps: Any, key: str) -> None:
     """Raise UserError unless integrated gradients can take that many steps."""
-    if steps != "auto" and (not isinstance(steps, int) or isinstance(steps, bool) or steps < 1):
-        raise UserError(f"{key}={steps}: must be auto, or a whole number of at least 1")
+    is_whole = isinstance(steps, int) and not isinstance(steps, bool)
+    if steps != "auto" and not (is_whole and 1 <= steps <= MOST_IG_STEPS):
+        raise UserError(
+            f"{key}={shown(steps)}: must be auto, or a whole number of at least 1, at most "
+            f"{MOST_IG_STEPS}"
+        )
 
 
 def resamples(n: int, key: str) -> None:
     """Raise UserError unless so many resamples can be compared, or there are none."""
-    if n == 1 or n < 0:
+    if n == 1:
         raise UserError(f"{key}={n}: must be 0 for no noise ceiling, or at least 2 to compare")
 
 
@@ -148,6 +165,8 @@ class CircuitConfig:
         "Bootstrap resamples of the prompts, the same at all checkpoints, whose circuits' overlap "
         "is the noise ceiling; each costs another search. 0: none",
         2,
+        least=0,
+        most=MOST_SEARCHES,
         check=resamples,
     )
     batch_size: int | None = option(
@@ -155,6 +174,7 @@ class CircuitConfig:
         "rounding only",
         None,
         least=1,
+        most=MOST_PROMPTS,
     )
     memory: str | None = option(
         "Memory that the analysis may take beside the model, e.g. 4GiB; null: half of what is free",
@@ -174,18 +194,27 @@ class Config:
     circuit: CircuitConfig = field(default_factory=CircuitConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    experiment: str | None = option("Name of the experiment preset in use, for the record", None)
+    experiment: str | None = option(
+        "Name of the experiment preset in use, for the record", None, check=plain_name
+    )
     sweep: str = option(
         "Name of the sweep: its folder below `out`, and the group of its runs",
         "default",
         check=plain_name,
     )
-    out: str = option("Folder that sweeps are written to", "multirun")
-    cache: str = option("Folder that trained nano models are kept in", "~/.cache/circuitwatch")
-    seed: int = option(
-        "Seed of the prompts, the bootstrap, and a nano model's weights and data", 0, least=0
+    out: str = option("Folder that sweeps are written to", "multirun", check=plain_path)
+    cache: str = option(
+        "Folder that trained nano models are kept in", "~/.cache/circuitwatch", check=plain_path
     )
-    n_bootstrap: int = option("Resamples of a bootstrap interval", 1000, least=10)
+    seed: int = option(
+        "Seed of the prompts, the bootstrap, and a nano model's weights and data",
+        0,
+        least=0,
+        most=MOST_SEED,
+    )
+    n_bootstrap: int = option(
+        "Resamples of a bootstrap interval", 1000, least=10, most=MOST_RESAMPLES
+    )
     device: str = option("Where it runs", "auto", choices=("auto", "cpu", "cuda", "mps"))
     dtype: str = option(
         "Precision of the analysis, whatever the weights on disk have; in less, weak edges are "
@@ -214,6 +243,7 @@ class Config:
         "CPU threads; null for all. Records are equal bit for bit only at the same number",
         1,
         least=1,
+        most=MOST_THREADS,
     )
 
 
@@ -264,7 +294,9 @@ def own_name(path: str | None) -> str:
     """
     if not path or Path(path).expanduser().is_dir():
         return OWN_TASK
-    return Path(path).stem
+    name = Path(path).stem
+    plain_name(name, "task.name")  # before a folder is made for it
+    return name
 
 
 def by_task(task: str, choices: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from circuitwatch.errors import UserError, meant
+from circuitwatch.limits import MOST_TEXT, require_whole, shown
 
 METADATA = "circuitwatch.option"
 
@@ -22,9 +23,10 @@ class Option:
     """What is known of an option beside its type.
 
     help: what it is, without a period at the end. choices: the values there are, each with its
-    meaning, empty where the value says it. least: the smallest value. share: whether it is in
-    (0, 1]. check: called with the value and the option's key, raises UserError for what can't be.
-    written: what people write instead of the field's name. default: MISSING where there is none.
+    meaning, empty where the value says it. least and most: the bounds of a whole number, or of each
+    of a list. share: whether it is in (0, 1]. check: called with the value and the option's key,
+    raises UserError for what can't be. written: what people write instead of the field's name.
+    default: MISSING where there is none.
 
     None (null in YAML) passes, since only a type that allows it lets it come this far.
     """
@@ -32,6 +34,7 @@ class Option:
     help: str
     choices: Mapping[Any, str]
     least: float | None
+    most: float | None
     share: bool
     check: Callable[[Any, str], object] | None
     written: str | None
@@ -44,7 +47,8 @@ class Option:
             for value, meaning in self.choices.items()
         ]
         facts = [] if self.default in (MISSING, None) else [str(self.default)]
-        facts += [f"at least {self.least:g}"] if self.least is not None else []
+        facts += [f"at least {self.least:.0f}"] if self.least is not None else []
+        facts += [f"at most {self.most:.0f}"] if self.most is not None else []
         facts += ["above 0, at most 1"] if self.share else []
         text = f"{self.help}: {', '.join(of_each)}" if of_each else self.help
         return f"{text}  [{'; '.join(facts)}]" if facts else text
@@ -53,10 +57,13 @@ class Option:
         """Raise UserError with the key, the value and what would be right, unless it is right."""
         if value is None:
             return
+        if self.check is None and isinstance(value, str) and len(value) > MOST_TEXT:
+            raise UserError(f"{key}={shown(value)}: must have at most {MOST_TEXT} characters")
         if self.choices:
             require_choice(value, key, self.choices)
-        if self.least is not None and value < self.least:
-            raise UserError(f"{key}={value}: must be at least {self.least:g}")
+        if self.least is not None or self.most is not None:
+            for one in value if isinstance(value, list) else [value]:
+                require_whole(one, key, self.least, self.most)
         if self.share:
             require_share(value, key)
         if self.check is not None:
@@ -67,8 +74,8 @@ def require_choice(value: Any, key: str, choices: Collection[Any]) -> None:
     """Raise UserError unless a value is one of the choices."""
     if value not in choices:
         known = [str(choice) for choice in choices]
-        hint = meant(str(value), known)
-        raise UserError(f"{key}={value}: {hint}choose one of {', '.join(known) or 'none'}")
+        hint = meant(shown(value), known)
+        raise UserError(f"{key}={shown(value)}: {hint}choose one of {', '.join(known) or 'none'}")
 
 
 def require_share(value: float, key: str) -> None:
@@ -84,6 +91,7 @@ def option(
     factory: Callable[[], Any] | None = None,
     choices: Mapping[Any, str] | Sequence[Any] = (),
     least: float | None = None,
+    most: float | None = None,
     share: bool = False,
     check: Callable[[Any, str], object] | None = None,
     written: str | None = None,
@@ -92,7 +100,7 @@ def option(
     no meaning as a sequence.
     """
     meanings = choices if isinstance(choices, Mapping) else dict.fromkeys(choices, "")
-    spec = Option(help, meanings, least, share, check, written, default)
+    spec = Option(help, meanings, least, most, share, check, written, default)
     metadata = {METADATA: spec}
     if factory is not None:
         return field(default_factory=factory, metadata=metadata)

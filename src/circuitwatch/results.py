@@ -26,6 +26,7 @@ import pandas as pd
 from circuitwatch.checkpoints.suites import Suite, conf_dir, read_suites
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
+from circuitwatch.limits import MOST_RESAMPLES, require_whole
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import KEYS, CurveKey, Curves
@@ -80,6 +81,7 @@ def open(
         raise UserError(
             "open: give one or several sources, each a folder, a file or wandb:entity/project"
         )
+    require_whole(n_bootstrap, "n_bootstrap", 0, MOST_RESAMPLES)
     named = tuple(map(str, sources))
     if suites is None:
         suites = read_suites([conf_dir()]) if _need_suites(named) else ()

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from circuitwatch.errors import UserError
+from circuitwatch.limits import LEAST_SECONDS, MOST_BYTES, MOST_SECONDS, shown
 
 UNITS = {
     "KiB": 2**10,
@@ -26,9 +27,14 @@ def parse_size(text: str, key: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w+)", text.strip())
     if not match or match[2] not in UNITS or float(match[1]) <= 0:
         raise UserError(
-            f"{key}={text}: give a size above 0 such as 4GiB or 500MiB (units: {', '.join(UNITS)})"
+            f"{key}={shown(text)}: give a size above 0 such as 4GiB or 500MiB "
+            f"(units: {', '.join(UNITS)})"
         )
-    return int(float(match[1]) * UNITS[match[2]])
+    size = float(match[1]) * UNITS[match[2]]
+    if not 1 <= size <= MOST_BYTES:
+        most = f"{MOST_BYTES // UNITS['TiB']}TiB"
+        raise UserError(f"{key}={shown(text)}: must be at least 1 byte, at most {most}")
+    return int(size)
 
 
 def parse_duration(text: str, key: str) -> float:
@@ -36,9 +42,14 @@ def parse_duration(text: str, key: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(\w+)", text.strip())
     if not match or match[2] not in SECONDS or float(match[1]) <= 0:
         raise UserError(
-            f"{key}={text}: give a time above 0 such as 10s or 30min (units: {', '.join(SECONDS)})"
+            f"{key}={shown(text)}: give a time above 0 such as 10s or 30min "
+            f"(units: {', '.join(SECONDS)})"
         )
-    return float(match[1]) * SECONDS[match[2]]
+    seconds = float(match[1]) * SECONDS[match[2]]
+    if not LEAST_SECONDS <= seconds <= MOST_SECONDS:
+        most = f"{MOST_SECONDS / SECONDS['d']:.0f}d"
+        raise UserError(f"{key}={shown(text)}: must be at least {LEAST_SECONDS}s, at most {most}")
+    return seconds
 
 
 def format_duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ from circuitwatch.checkpoints.loading import DamagedWeights
 from circuitwatch.config import CircuitConfig, TaskConfig
 from circuitwatch.errors import UserError, errors_of
 from circuitwatch.heads.settings import HeadsConfig
+from circuitwatch.limits import MOST_STEP, MOST_TOKENS, require_whole, shown
 from circuitwatch.live import lines
 from circuitwatch.live.cells import begin_at
 from circuitwatch.live.cost import Cost
@@ -91,8 +92,11 @@ class Watcher:
         self._every = Every(every)
         if max_share is not None:
             require_share(max_share, "max_share")
-        if not isinstance(circuits, int) or circuits < 0:
-            raise UserError(f"circuits={circuits}: give True, False, or n for each n-th")
+        if not isinstance(circuits, int) or not 0 <= circuits <= MOST_STEP:
+            raise UserError(
+                f"circuits={shown(circuits)}: give True, False, or n for each n-th, at most "
+                f"{MOST_STEP}"
+            )
         self.cost = Cost(max_share)
         self._at: tuple[int, int] | None = None
         self._model: nn.Module | None = None
@@ -212,6 +216,8 @@ class Watcher:
         """The first call: everything is tried, so that what can't be watched is said now."""
         if isinstance(tokens, bool) or not isinstance(tokens, int) or min(tokens, step) < 0:
             raise UserError(f"step={step}, tokens={tokens}: give whole numbers of at least 0")
+        require_whole(step, "step", 0, MOST_STEP)
+        require_whole(tokens, "tokens", 0, MOST_TOKENS)
         model, tasks = unwrapped(model), self._tasks
         name = called(self._configs[0], step)
         refuse_unfit(model, name)

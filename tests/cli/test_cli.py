@@ -38,7 +38,7 @@ MISTAKES = {
     "task.metric=log_prob": "task.metric does nothing with task=ioi",
     "task.space=false": "task.space does nothing with task=ioi",
     "task.min_prompts=1": "task.min_prompts=1: must be at least 2",
-    "prompts show=none": "show=none: give a whole number of at least 1",
+    "prompts show=none": "show=none: must be a whole number of at least 1",
     "circuit.threshold=1.5": "circuit.threshold=1.5: must be above 0 and at most 1",
     "circuit.threshold=much": "circuit.threshold=much: Value 'much' of type 'str' could not "
     "be converted to Float",

@@ -419,7 +419,7 @@ def test_mistakes_are_one_line(
     )
     for wrong in ("1", "many", "-3"):
         line = refused(capsys, "sweep=mine", f"out={out}", f"checkpoints={wrong}")
-        assert line.startswith(f"checkpoints={wrong}: give a whole number of at least 2")
+        assert line.startswith(f"checkpoints={wrong}: must be ")
     (out / "empty").mkdir()
     assert refused(capsys, "sweep=empty", f"out={out}").startswith(f"{out}/empty: no cell in it")
     change(out, task__prepend_bos=False)

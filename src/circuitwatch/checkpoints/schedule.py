@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_STEP, MOST_TOKENS, shown
 
 SPARSE = 12
 """Checkpoints that the sparse schedule aims at."""
@@ -48,11 +49,15 @@ def parse_bound(text: str, key: str) -> Bound:
     match = re.fullmatch(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*([kMBT]?)\s*(steps?|tokens?)?", text.strip())
     if not match:
         raise UserError(
-            f"{key}={text}: give steps such as 1000, or tokens such as 2.1B or 2e9tokens"
+            f"{key}={shown(text)}: give steps such as 1000, or tokens such as 2.1B or 2e9tokens"
         )
     number, multiple, unit = match.groups()
     tokens = unit.startswith("token") if unit else bool(multiple)
-    return Bound(float(number) * MULTIPLES[multiple], "tokens" if tokens else "steps")
+    bound = Bound(float(number) * MULTIPLES[multiple], "tokens" if tokens else "steps")
+    most = MOST_TOKENS if tokens else MOST_STEP
+    if bound.value > most:
+        raise UserError(f"{key}={shown(text)}: must be at most {most:g} {bound.unit}")
+    return bound
 
 
 def select(

@@ -6,14 +6,21 @@ from dataclasses import dataclass
 
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.errors import UserError
+from circuitwatch.limits import (
+    MOST_PARAMETERS,
+    MOST_STEP,
+    MOST_STEPS_LISTED,
+    MOST_TOKENS_PER_STEP,
+)
+from circuitwatch.names import plain_name, plain_path
 from circuitwatch.options import option
 from circuitwatch.units import parse_size
 
 
-def plain_name(name: str, key: str) -> None:
-    """Raise UserError unless a name can be a folder's."""
-    if not name or name in (".", "..") or "/" in name:
-        raise UserError(f"{key}={name!r}: must be a plain name, it becomes a folder")
+def not_too_many(steps: list[int], key: str) -> None:
+    """Raise UserError for a list that nobody can have meant."""
+    if len(steps) > MOST_STEPS_LISTED:
+        raise UserError(f"{key}: lists {len(steps)} steps; at most {MOST_STEPS_LISTED} are taken")
 
 
 @dataclass
@@ -31,13 +38,16 @@ class ModelConfig:
         },
     )
     path: str | None = option(
-        "For `folder`: the directory that holds step128/ or checkpoint-128/ folders", None
+        "For `folder`: the directory that holds step128/ or checkpoint-128/ folders",
+        None,
+        check=plain_path,
     )
     tokens_per_step: int | None = option(
         "Training tokens of one optimiser step; `folder` reads it from suite.json if that is "
         "there, `hub` from the revisions' names if they hold {tokens}",
         None,
         least=1,
+        most=MOST_TOKENS_PER_STEP,
     )
     hub_id: str | None = option("For `hub`: the repository, org/name", None)
     revisions: str | None = option(
@@ -46,15 +56,24 @@ class ModelConfig:
         None,
     )
     steps: list[int] | None = option(  # noqa: RUF009
-        "For `hub`: steps that were published; null: those that the repository has", None
+        "For `hub`: steps that were published; null: those that the repository has",
+        None,
+        least=0,
+        most=MOST_STEP,
+        check=not_too_many,
     )
     params_total: int | None = option(
         "For `hub`: parameters as the registry says, shown by doctor; records count them from the "
         "model's own configuration",
         None,
+        least=1,
+        most=MOST_PARAMETERS,
     )
     params_non_embedding: int | None = option(
-        "For `hub`: the same without embeddings and unembedding", None
+        "For `hub`: the same without embeddings and unembedding",
+        None,
+        least=0,
+        most=MOST_PARAMETERS,
     )
 
 
@@ -76,9 +95,9 @@ class ScheduleConfig:
         },
     )
     steps: list[int] | None = option(  # noqa: RUF009
-        "For `steps`: optimiser steps", None
+        "For `steps`: optimiser steps", None, least=0, most=MOST_STEP, check=not_too_many
     )
-    every: int | None = option("For `every`: n", None, least=1)
+    every: int | None = option("For `every`: n", None, least=1, most=MOST_STEP)
     start: str | None = option(
         "Leave out what is before, in steps (1000) or tokens (2.1B, 2e9tokens)",
         None,
@@ -110,6 +129,7 @@ class CheckpointsConfig:
         "Where fetched checkpoints lie; null: circuitwatch/ below HF_HOME. What is in the hub's "
         "own cache already is read from there",
         None,
+        check=plain_path,
     )
     duplicates: str = option(
         "What is done about checkpoints with the same weights as another",

@@ -32,10 +32,12 @@ from yaml import YAMLError
 
 from circuitwatch.checkpoints.schedule import MULTIPLES, Checkpoint
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_STEP, MOST_STEPS_LISTED, shown
+from circuitwatch.names import plain_name
 
 SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps")
 MODEL_KEYS = ("params_total", "params_non_embedding")
-RANGE = re.compile(r"(\d+)\.\.(\d+)(?: by (\d+))?$")
+RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?: by (\d{1,18}))?$")
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ def read_suite(path: Path) -> Suite:
         _refuse_unknown(path, of_model, ("variants", *SHARED_KEYS, *MODEL_KEYS))
         for variant in [None, *of_model.pop("variants", [])]:
             full_name = f"{name}-{variant}" if variant else str(name)
+            plain_name(full_name, f"{path}: model")
             models[full_name] = _model(path, full_name, of_model)
     return Suite(path.stem, str(content.get("about", "")), models)
 
@@ -139,16 +142,20 @@ def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
     """Steps and ranges `a..b by c`, ascending. Raises UserError for anything else."""
     steps: set[int] = set()
     for item in given:
-        if isinstance(item, int):
-            steps.add(item)
-        elif isinstance(item, str) and (match := RANGE.match(item)):
-            first, last, by = int(match[1]), int(match[2]), int(match[3] or 1)
-            steps.update(range(first, last + 1, by))
+        if isinstance(item, int) and not isinstance(item, bool):
+            found: Sequence[int] = [item]
+        elif isinstance(item, str) and (match := RANGE.match(item)) and int(match[3] or 1) > 0:
+            found = range(int(match[1]), int(match[2]) + 1, int(match[3] or 1))
         else:
             raise UserError(
-                f"{where}: steps: {item!r} is neither a number nor a range such as "
+                f"{where}: steps: {shown(item)!r} is neither a number nor a range such as "
                 f"1000..143000 by 1000"
             )
+        if any(not 0 <= end <= MOST_STEP for end in (*found[:1], *found[-1:])):
+            raise UserError(f"{where}: steps: {shown(item)}: must be from 0 to {MOST_STEP}")
+        if len(steps) + len(found) > MOST_STEPS_LISTED:
+            raise UserError(f"{where}: steps: lists more than {MOST_STEPS_LISTED} steps")
+        steps.update(found)
     return sorted(steps)
 
 

@@ -18,6 +18,7 @@ from circuitwatch.cli.choices import (
     suites,
 )
 from circuitwatch.cli.leftovers import Before
+from circuitwatch.cli.naming import require_names
 from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.config import OVERRIDES, Config, register
 from circuitwatch.errors import UserError, of_files
@@ -40,6 +41,7 @@ def with_hydra(
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    require_names(arguments)
     offered, templates = suites(arguments), own_templates(arguments)
     overrides = [argument.partition("=") for argument in arguments]
     before = Before.of(arguments)

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
+from circuitwatch.cli.naming import require_names_given
 from circuitwatch.errors import UserError
+from circuitwatch.limits import shown
 
 
 def given(
@@ -35,7 +37,8 @@ def given(
     values = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     keys = {argument.split("=", 1)[0] for argument in arguments}
     if keys - needed - optional or not all(values.get(key) for key in needed):
-        raise UserError(f"{' '.join([command, *arguments])}: {hint}")
+        raise UserError(f"{shown(' '.join([command, *arguments]))}: {hint}")
+    require_names_given(values)
     return values
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from circuitwatch.cli.command import Command
 from circuitwatch.cli.stopping import STOPPING
-from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_PROMPTS, whole_of
 
 if TYPE_CHECKING:
     from circuitwatch.config import Config
@@ -18,10 +18,9 @@ def prompts(arguments: list[str]) -> None:
 
     shown = [argument for argument in arguments if argument.startswith("show=")]
     number = (shown or ["show=5"])[-1].removeprefix("show=")
-    if not number.isdecimal() or int(number) < 1:
-        raise UserError(f"show={number}: give a whole number of at least 1")
+    count = whole_of(number, "show", 1, MOST_PROMPTS)
     others = [argument for argument in arguments if argument not in shown]
-    with_hydra([*others, "hydra.run.dir=."], lambda config: _show(config, int(number)))
+    with_hydra([*others, "hydra.run.dir=."], lambda config: _show(config, count))
 
 
 def _show(config: Config, number: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from circuitwatch.cli.command import Command
 from circuitwatch.cli.stopping import STOPPING
-from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_CHECKPOINTS, whole_of
 
 
 def transfer(arguments: list[str]) -> None:
@@ -16,17 +16,13 @@ def transfer(arguments: list[str]) -> None:
     )
     optional = {"out", "checkpoints"}
     values = given("transfer", arguments, needed={"sweep"}, optional=optional, hint=hint)
-    at_most = values.get("checkpoints", "12")
-    if not at_most.isdecimal() or int(at_most) < 2:
-        raise UserError(
-            f"checkpoints={at_most}: give a whole number of at least 2, the first and the last"
-        )
+    at_most = whole_of(values.get("checkpoints", "12"), "checkpoints", 2, MOST_CHECKPOINTS)
     folder = sweep_folder(values)
     from circuitwatch import transfer
 
     STOPPING.begin()
     with files_that(folder, "used"):
-        transfer.transfer(folder, checkpoints=int(at_most))
+        transfer.transfer(folder, checkpoints=at_most)
 
 
 COMMAND = Command(

@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 from circuitwatch import catalogue
 from circuitwatch.errors import UserError
+from circuitwatch.limits import (
+    MOST_LENGTH,
+    MOST_LOSS_LENGTH,
+    MOST_NEIGHBOURS,
+    MOST_PROMPTS,
+    MOST_SEQUENCES,
+)
+from circuitwatch.names import plain_path
 from circuitwatch.options import option, require_share
 
 
@@ -27,40 +35,50 @@ def thresholds(by_role: dict[str, float], key: str) -> None:
 class HeadsConfig:
     """What head roles are measured on, and from when a head holds one."""
 
-    length: int = option("Tokens of the random segment that is repeated", 12, least=3)
-    n_sequences: int = option("Repeated segments", 16, least=1)
+    length: int = option(
+        "Tokens of the random segment that is repeated", 12, least=3, most=MOST_LENGTH
+    )
+    n_sequences: int = option("Repeated segments", 16, least=1, most=MOST_SEQUENCES)
     n_prompts: int = option(
-        "IOI prompts for the name-mover scores, whatever task is watched", 64, least=1
+        "IOI prompts for the name-mover scores, whatever task is watched",
+        64,
+        least=1,
+        most=MOST_PROMPTS,
     )
     text: str | None = option(
         "Plain text that copy suppression, attention sinks, the loss and in-context learning are "
         "measured on; null: English prose that comes with circuitwatch (some 2,800 tokens), for "
         "nano models sentences of their corpus' kind that none was trained on",
         None,
+        check=plain_path,
     )
     n_texts: int = option(
         "Pieces of that text: half for the mean that ablates a head, half to measure the effect on",
         16,
         least=2,
+        most=MOST_SEQUENCES,
     )
-    text_length: int = option("Tokens of a piece", 32, least=8)
+    text_length: int = option("Tokens of a piece", 32, least=8, most=MOST_LENGTH)
     loss_length: int = option(
         "Tokens of a piece that the loss and in-context learning are measured on; models with a "
         "shorter context get shorter pieces. Of the text as many are taken as it has, up to "
         "heads.n_texts",
         128,
         least=20,
+        most=MOST_LOSS_LENGTH,
     )
     n_destinations: int = option(
         "Positions of the text at which the effect on the output distribution is measured",
         48,
         least=1,
+        most=MOST_SEQUENCES,
     )
     semantic_set: int = option(
         "Tokens that count as the attended one in copy suppression: itself and those with the "
         "nearest unembeddings",
         5,
         least=1,
+        most=MOST_NEIGHBOURS,
     )
     predicted_share: float = option(
         "Share of the attended tokens, those predicted most, whose suppression copy suppression "

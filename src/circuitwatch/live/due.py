@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.errors import UserError
+from circuitwatch.limits import shown
 
 
 class Every:
@@ -26,7 +27,7 @@ class Every:
             raise _wrong(every)
         try:
             bound = parse_bound(str(every), "every")
-        except UserError as error:
+        except (UserError, ValueError) as error:  # Python writes no number of 5,000 digits
             raise _wrong(every) from error
         if bound.value < 1 or bound.value != int(bound.value):
             raise _wrong(every)
@@ -58,6 +59,6 @@ class Every:
 
 def _wrong(every: object) -> UserError:
     return UserError(
-        f"every={every}: give a number of steps such as 1000, tokens such as '10M', or 'log' "
-        f"for steps that double"
+        f"every={shown(every)}: give a number of steps such as 1000, tokens such as '10M', or "
+        f"'log' for steps that double"
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
+from circuitwatch.limits import MOST_RESAMPLES, require_whole
 from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
 from circuitwatch.summary.figures.drawing import draw_figures
@@ -47,6 +48,7 @@ def summarize(
     n_bootstrap: bootstrap samples of each curve. formats: endings of the figures' files. Raises
     UserError if there is no cell, or none with a record.
     """
+    require_whole(n_bootstrap, "n_bootstrap", 0, MOST_RESAMPLES)
     found, notes = find_cells_below(sweep)
     if not any(cell.steps_done() for cell in found):
         why = "; ".join(notes) or f"run circuitwatch sweep={sweep.name} first"
@@ -67,6 +69,7 @@ def summarize_sources(
 
     Raises UserError if no source gives a value, or the folder is there and no summary.
     """
+    require_whole(n_bootstrap, "n_bootstrap", 0, MOST_RESAMPLES)
     to = request.to
     if to.exists() and not is_summary(to):
         raise UserError(f"to={to}: is there and is no summary; give a new folder")

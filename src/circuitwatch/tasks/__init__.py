@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from circuitwatch import catalogue
 from circuitwatch.catalogue import METRICS, Task
 from circuitwatch.errors import UserError, errors_of
+from circuitwatch.names import plain_name
 from circuitwatch.tasks.prompts import PromptSet
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def templates_in(folders: Iterable[Path]) -> dict[str, list[Path]]:
     for folder in dict.fromkeys(folders):
         for path in sorted((folder / "tasks").glob("*")):
             if path.suffix.lower() in TEMPLATES:
+                plain_name(path.stem, f"{path.parent}: name of a task's file")
                 found.setdefault(path.stem, []).append(path)
     return found
 

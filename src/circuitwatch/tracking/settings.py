@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_PICTURES
+from circuitwatch.names import plain_name
 from circuitwatch.options import option
 
 
@@ -25,13 +27,14 @@ class TrackingConfig:
             "off": "",
         },
     )
-    project: str = option("W&B project", "circuitwatch")
-    entity: str | None = option("W&B user or team; your default if null", None)
+    project: str = option("W&B project", "circuitwatch", check=plain_name)
+    entity: str | None = option("W&B user or team; your default if null", None, check=plain_name)
     pictures: int = option(
         "Checkpoints whose heads and circuit are drawn for W&B, evenly over the schedule, the last "
         "among them",
         4,
         least=0,
+        most=MOST_PICTURES,
     )
 
 

@@ -25,6 +25,7 @@ import pandas as pd
 from rich.table import Table
 
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_CHECKPOINTS, require_whole
 from circuitwatch.progress import STYLE, wide_console
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.transfer.imposing import impose
@@ -40,6 +41,7 @@ def transfer(sweep: Path, *, checkpoints: int = 12) -> pd.DataFrame:
     reported. Raises UserError where there is nothing to impose, and after all is done where a
     checkpoint could not be fetched.
     """
+    require_whole(checkpoints, "checkpoints", 2, MOST_CHECKPOINTS)
     cells = find_cells(sweep)
     if not cells:
         raise UserError(f"{sweep}: no cell in it; run circuitwatch sweep={sweep.name} first")
