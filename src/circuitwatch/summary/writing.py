@@ -14,6 +14,7 @@ from circuitwatch.facts import Facts
 from circuitwatch.limits import MOST_RESAMPLES, require_whole
 from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
+from circuitwatch.spreadsheets import write_csv
 from circuitwatch.summary.figures.drawing import draw_figures
 from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables
@@ -96,7 +97,7 @@ def write_summary(
         progress.at("figures and report")
         with replaced_folder(folder) as building:
             for title, table in tables.items():
-                table.to_csv(building / f"{title}.csv", index=False)
+                write_csv(table, building / f"{title}.csv")
             spec = specification(results.all_curves, results.cells, results.heads.bands)
             drawn = draw_figures(spec, results.cells, emergence, scaling, results.heads, notes)
             save_figures(drawn, building, formats)

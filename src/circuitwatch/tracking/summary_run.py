@@ -5,12 +5,10 @@ them.
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from circuitwatch.spreadsheets import table_of
 from circuitwatch.tracking import sessions
 from circuitwatch.tracking.account import load_wandb
 from circuitwatch.tracking.answers import CONTENT
@@ -101,7 +99,7 @@ def _shown(summary: Path, folders: Folders) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     for name in TABLES:
         if (path := summary / f"{name}.csv").is_file():
-            table = pd.read_csv(io.StringIO(_text(path, folders)))
+            table = table_of(_text(path, folders))
             plain = table.astype(object).where(table.notna(), None)
             shown[name] = wandb.Table(
                 list(plain.columns), plain.values.tolist(), allow_mixed_types=True

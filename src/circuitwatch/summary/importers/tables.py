@@ -17,6 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from circuitwatch.errors import UserError
+from circuitwatch.spreadsheets import texts_as_read
 from circuitwatch.summary.curves import named
 from circuitwatch.summary.importers import json_lines
 
@@ -95,6 +96,8 @@ def read_columns(path: Path, names: list[str]) -> tuple[pd.DataFrame, list[str]]
             if pa.types.is_binary(table.schema.field(name).type):
                 raise UserError(f"{path}: column {name} is not text in UTF-8")
         frame = pd.DataFrame({name: table[name].to_pandas() for name in names})
+        if not _is_parquet(path):
+            frame = texts_as_read(frame)
     if frame.empty:
         raise UserError(f"{path}: has no rows")
     return frame, notes

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from circuitwatch.facts import Facts
+from circuitwatch.spreadsheets import csv_of
 from circuitwatch.summary.cells import NO_TASK, CellData, in_order
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.heads.tables import HeadTables
@@ -85,9 +86,7 @@ def write_report(path: Path, found: Findings) -> None:
     """Write the report, in at most MOST_BYTES where thinning the circuits can keep that."""
     cells, spec = in_order(list(found.cells)), found.spec
     data, thinned = report_data(spec, found.emergence, found.scaling, found.heads)
-    data["files"] = {
-        name: frame.to_csv(index=False) for name, frame in found.tables.items() if len(frame)
-    }
+    data["files"] = {name: csv_of(frame) for name, frame in found.tables.items() if len(frame)}
     notes = [*found.notes, *thinned]
     context = _context(found, cells, data)
     room = MOST_BYTES - len(_page(context, data, "", [], notes).encode()) - 200_000
