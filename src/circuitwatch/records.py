@@ -45,7 +45,9 @@ import pyarrow.parquet as pq
 from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
-from circuitwatch.soundness import unsound
+from circuitwatch.headers import About, Skipped, unsound_header
+from circuitwatch.shapes import misfit, shown
+from circuitwatch.soundness import unsound, unsound_tables
 
 FORMAT = 5
 ONE_FILE = 4
@@ -56,8 +58,6 @@ RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
 RENAMED = {f"circuit/{old}": f"circuit/{new}" for old, new in RENAMED_COLUMNS.items()}
 """What columns of curves, and scalars, were called in format 3."""
 Scalar = float | int | str | bool
-SKIPPED_SAYS = {"tokens", "revision", "reason", "again"}
-"""What skipped.json says of each checkpoint."""
 WEIGHTS_SHA256 = "weights/sha256"
 """The scalar that says which weights a checkpoint has."""
 DUPLICATE_OF = "weights/duplicate_of"
@@ -73,8 +73,6 @@ TIMING = "timing.json"
 SKIPPED = "skipped.json"
 NOT_ASKED = "none: not asked for"
 """What `circuit/status` says where no circuit was looked for, because nobody asked for one."""
-HEADER = ("config", "model", "task", "seed", "schedule")
-"""What every cell.json says."""
 NOT_COMPARED = (
     "out",
     "sweep",
@@ -197,16 +195,14 @@ class Cell:
         header = _read_json(path)
         if "schedule" not in header and (folder / SCHEDULE).is_file():
             header["schedule"] = _read_json(folder / SCHEDULE).get("checkpoints")
-        if header.get("format") not in (FORMAT, ONE_FILE, *READ_TOO):
+        said = header.get("format")
+        if type(said) is not int or said not in (FORMAT, ONE_FILE, *READ_TOO):
             raise UserError(
-                f"{path}: format {header.get('format')} is not {FORMAT}, the one this version reads"
+                f"{path}: format {shown(said)} is not {FORMAT}, the one this version reads"
             )
-        missing = [name for name in HEADER if name not in header]
-        if missing or not isinstance(header["model"], dict) or "name" not in header["model"]:
-            raise UserError(
-                f"{path}: damaged: no {(missing or ['model.name'])[0]}; delete "
-                f"{folder} and run again"
-            )
+        if (problem := unsound_header(header)) is not None:
+            at = folder / SCHEDULE if "schedule" in problem.partition(" is ")[0] else path
+            raise UserError(f"{at}: damaged: {problem}; delete {folder} and run again")
         return cls(folder, header)
 
     @classmethod
@@ -286,13 +282,10 @@ class Cell:
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
-        names = (
-            path.parent.name.removeprefix("step")
-            for path in self.folder.glob("checkpoints/step*/manifest.json")
-        )
-        return sorted(
-            int(name) for name in names if name.isdecimal()
-        )  # others are of a write that was killed
+        folders = {path.parent.name for path in self.folder.glob("checkpoints/step*/manifest.json")}
+        steps = (int(name[4:]) for name in folders if name[4:].isdecimal() and len(name) < 24)
+        # Others are of a write that was killed, or were renamed by hand.
+        return sorted(step for step in steps if self._folder_of(step).name in folders)
 
     def write(self, record: CheckpointRecord, seconds: Mapping[str, float] | None = None) -> None:
         """Write one checkpoint's record, whole or not at all.
@@ -336,7 +329,16 @@ class Cell:
     def seen(self) -> dict[int, str]:
         """Step → a fingerprint of the files that a checkpoint's record was made from."""
         path = self.folder / "seen.json"
-        return {int(k): str(v) for k, v in _read_json(path).items()} if path.exists() else {}
+        if not path.exists():
+            return {}
+        content = _read_json(path)
+        problem = misfit(content, Mapping[str, str])
+        problem = problem or next(
+            (f"{shown(k)} is no step" for k in content if not _is_step(k)), None
+        )
+        if problem is not None:
+            raise UserError(f"{path}: damaged: {problem}; delete it and run the same command again")
+        return {int(step): seen for step, seen in content.items()}
 
     def note_seen(self, step: int, fingerprint: str) -> None:
         """Note a fingerprint of the files that a checkpoint's record was made from."""
@@ -347,7 +349,7 @@ class Cell:
         """What a checkpoint's record says that it is of, as the schedule has it: step, tokens and
         revision; also where the schedule does not have it yet. Raises UserError if it is damaged.
         """
-        said = json.loads(self.contents(step, "scalars.json")["scalars.json"])
+        said = self._about(step)
         return {name: said[name] for name in ("step", "tokens", "revision")}
 
     def weights_of(self, step: int) -> str | None:
@@ -355,8 +357,14 @@ class Cell:
 
         Raises UserError if the record is damaged.
         """
-        scalars = json.loads(self.contents(step, "scalars.json")["scalars.json"])["scalars"]
+        scalars = self._about(step)["scalars"]
         return str(scalars[WEIGHTS_SHA256]) if WEIGHTS_SHA256 in scalars else None
+
+    def _about(self, step: int) -> dict[str, Any]:
+        try:
+            return _about_of(self.contents(step, "scalars.json"))
+        except ValueError as error:
+            raise _damaged(self._folder_of(step), f"can't be read ({error})") from error
 
     def skip(
         self,
@@ -390,11 +398,10 @@ class Cell:
         path = self.folder / SKIPPED
         entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
         for step, entry in entries.items():
-            says = entry.keys() if isinstance(entry, dict) else set()
-            if not step.isdecimal() or not says >= SKIPPED_SAYS:
+            problem = None if _is_step(step) else f"{shown(step)} is no step"
+            if problem := problem or misfit(entry, Skipped, step):
                 raise UserError(
-                    f"{path}: damaged: {step!r} does not say {', '.join(sorted(SKIPPED_SAYS))}; "
-                    f"delete it and run the same command again"
+                    f"{path}: damaged: {problem}; delete it and run the same command again"
                 )
         recorded = set(self.steps_done()) if entries else set()
         known = {int(step): entry for step, entry in entries.items()}
@@ -438,10 +445,12 @@ class Cell:
         except (
             Exception
         ) as error:  # whatever the libraries raise of bytes that are no file of theirs
-            why = (str(error).splitlines() or [""])[0] or type(error).__name__
+            why = " ".join(str(error).split())[:200] or type(error).__name__
             raise _damaged(folder, f"can't be read ({why})") from error
         problem = f"it is of step {record.step}" if record.step != step else None
-        if problem is None and self.header["format"] not in READ_TOO:
+        if problem is None and self.header["format"] in READ_TOO:
+            problem = unsound_tables(record)
+        elif problem is None:
             problem = unsound(record, self.header)
         if problem is not None:
             raise _damaged(folder, problem)
@@ -470,7 +479,12 @@ class Cell:
             raise _damaged(folder, f"{min(unlisted)} is not in its manifest")
         for name in names or manifest:
             entry, path = manifest.get(name), folder / name
-            contents[name] = path.read_bytes() if path.is_file() else b""
+            if Path(name).name != name:  # a file elsewhere is none of this record
+                raise _damaged(folder, f"its manifest lists {shown(name)}")
+            try:
+                contents[name] = path.read_bytes() if path.is_file() else b""
+            except OSError as error:
+                raise UserError(f"{path}: can't be read ({error.strerror or error})") from error
             sha256 = hashlib.sha256(contents[name]).hexdigest()
             if not isinstance(entry, dict) or entry.get("sha256") != sha256:
                 raise UserError(
@@ -515,6 +529,10 @@ class Cell:
         recorded = self.steps_done()
         is_count = isinstance(said, int) and 0 <= said <= len(recorded)
         return is_count and scheduled <= {*recorded, *skipped}
+
+    def said_done(self) -> bool:
+        """Whether the cell was finished once: where `is_done` is not so now, something is lost."""
+        return (self.folder / "done.json").exists()
 
     def _stacked(self, table: str) -> pd.DataFrame:
         frames = [getattr(r, table).assign(step=r.step, tokens=r.tokens) for r in self.records()]
@@ -586,7 +604,7 @@ def _unpack(files: Mapping[str, bytes], *, renamed: bool) -> Unpacked:
         for name, content in files.items()
         if name.endswith(".parquet")
     }
-    about = json.loads(files["scalars.json"])
+    about = _about_of(files)
     if renamed:
         about["scalars"] = in_this_format(about["scalars"])
         if "curve" in tables:
@@ -600,6 +618,28 @@ def _unpack(files: Mapping[str, bytes], *, renamed: bool) -> Unpacked:
         scores=arrays.get("scores"),
         mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
     )
+
+
+def _about_of(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a record's scalars.json says. Raises ValueError, in words, if it can't be what `write`
+    wrote.
+    """
+    try:
+        about = json.loads(files.get("scalars.json", b""))
+    except (ValueError, RecursionError) as error:
+        raise ValueError("scalars.json is not JSON") from error
+    problem = misfit(about, About)
+    if problem is None and (more := about.keys() - About.__annotations__.keys()):
+        problem = f"scalars.json says {shown(min(more))}, which no record does"
+    if problem is not None:
+        raise ValueError(problem)
+    content: dict[str, Any] = about
+    return content
+
+
+def _is_step(name: str) -> bool:
+    """Whether a key of a file beside the records is a step."""
+    return name.isascii() and name.isdecimal() and len(name) < 19
 
 
 def _damaged(folder: Path, problem: str) -> UserError:
@@ -712,6 +752,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: damaged: not JSON; delete {path.parent} and run again") from error
+    except OSError as error:
+        raise UserError(f"{path}: can't be read ({error.strerror or error})") from error
     if not isinstance(content, dict):
         raise UserError(f"{path}: damaged: not a JSON object; delete {path.parent} and run again")
     return content

@@ -67,7 +67,7 @@ class PlannedCell:
     def is_above_chance(self, step: int) -> bool:
         """Whether there is behaviour at a step; not where there is no record."""
         record = self.recorded.get(step)
-        return record is not None and bool(record.scalars["behaviour/above_chance"])
+        return record is not None and bool(record.scalars.get("behaviour/above_chance"))
 
 
 @dataclass(frozen=True)

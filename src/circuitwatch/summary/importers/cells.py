@@ -16,6 +16,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS
 from circuitwatch.records import Cell, Unpacked, circuit_found, open_cells
+from circuitwatch.soundness import others_kinds
 from circuitwatch.summary.cells import (
     NO_TASK,
     CellData,
@@ -44,6 +45,7 @@ PER_PROMPT = {
 `value` minus that of `corrupted`).
 """
 ABOVE_CHANCE, NOT_ABOVE = "behaviour/above_chance", "behaviour/not_above_chance"
+ANEW = "delete it and run the same command again to make it anew"
 PLACES = ("cell.json", "seed*/cell.json", "*/seed*/cell.json", "*/*/seed*/cell.json")
 
 
@@ -86,8 +88,16 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
             records.append(cell.unpacked(step))
         except UserError as error:
             said.append(f"left out: {error}")
+    for step, why in others_kinds(records).items():
+        said.append(f"left out: {cell.folder}: step {step}: damaged: {why}; {ANEW}")
+        records = [record for record in records if record.step != step]
     try:
         finished, skipped = cell.is_done(), len(cell.skipped())
+        if cell.said_done() and not finished:
+            said.append(
+                f"{cell.folder}: was finished, and is not now: "
+                f"{_missing(cell) or 'done.json is damaged'}; run the same command again"
+            )
     except UserError as error:
         finished, skipped = False, 0
         said.append(f"not known whether it is finished: {error}")
@@ -115,6 +125,13 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
             scores=scores,
         )
     )
+
+
+def _missing(cell: Cell) -> str:
+    """The checkpoints of a cell that have no record and were not skipped, in words."""
+    there = {*cell.steps_done(), *map(int, cell.skipped())}
+    steps = [str(e["step"]) for e in cell.header["schedule"] if e["step"] not in there]
+    return f"no record of step {', '.join(steps[:5])}" + "…" * (len(steps) > 5) if steps else ""
 
 
 def _stacked(
