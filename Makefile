@@ -7,7 +7,9 @@ E2E_READY := .venv/.e2e
 E2E := $(BIN)/pytest -m e2e -p no:cacheprovider --durations=0 -rPs
 OPENWANDB := multirun/e2e/openwandb-venv
 
-.PHONY: help demo test lint bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-wandb clean
+AUDIT := .venv/audit
+
+.PHONY: help demo test lint audit bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-wandb clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -36,6 +38,17 @@ lint: $(READY) ## style and types only
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
+
+# found.json is written only if the advisories could be asked for: findings fail, a missing network does not.
+audit: $(READY) ## known vulnerabilities of what is installed; without a network it says so and passes
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/pip install --quiet pip-audit; } || true
+	@rm -f $(AUDIT)/found.json
+	@$(AUDIT)/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+		--skip-editable --timeout 10 --progress-spinner off --format json --output $(AUDIT)/found.json 2>$(AUDIT)/log && \
+		echo "no known vulnerability" || if test -s $(AUDIT)/found.json; then \
+		$(BIN)/python -c 'import json, sys; [print(p["name"], p["version"], *(v["id"] for v in p["vulns"])) \
+		for p in json.load(open(sys.argv[1]))["dependencies"] if p.get("vulns")]' $(AUDIT)/found.json; exit 1; \
+		else echo "the advisories can't be reached: nothing was audited"; fi
 
 bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; error of the scores; intervals against a known truth
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
