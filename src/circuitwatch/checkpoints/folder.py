@@ -22,6 +22,7 @@ from circuitwatch.checkpoints.completeness import (
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, Say
 from circuitwatch.errors import UserError
+from circuitwatch.limits import MOST_TOKENS_PER_STEP, require_whole, shown
 
 NAME = re.compile(r"(?:step|checkpoint)[-_]?(\d+)$")
 
@@ -50,7 +51,13 @@ def _folders(directory: Path) -> dict[int, str]:
 def _tokens_per_step(directory: Path, given: int | None) -> int:
     suite = directory / "suite.json"
     if given is None and suite.exists():
-        given = json.loads(suite.read_text(encoding="utf-8"))["tokens_per_step"]
+        try:
+            given = json.loads(suite.read_text(encoding="utf-8"))["tokens_per_step"]
+            require_whole(given, "tokens_per_step", 1, MOST_TOKENS_PER_STEP)
+        except (ValueError, KeyError, TypeError, RecursionError, UserError) as error:
+            raise UserError(
+                f"{suite}: says no tokens_per_step ({shown(error)}); give model.tokens_per_step"
+            ) from error
     if given is None:
         raise UserError(
             "model.tokens_per_step is missing: say how many training tokens one step of this "

@@ -4,7 +4,9 @@ bit.
 The order of work at a step: update the weights, publish a checkpoint if the step is on the
 schedule, then save the training state if it is on the regular part of the schedule. A run that is
 cut off goes on from the last state; as batches are a function of (seed, step) and the optimisers'
-buffers are in the state, the weights it reaches are those of an undisturbed run.
+buffers are in the state, the weights it reaches are those of an undisturbed run. The state holds a
+hash of itself and those of the checkpoints published by then: where one doesn't fit, training
+begins again.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +25,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from filelock import FileLock
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
@@ -36,6 +39,19 @@ from circuitwatch.nano.model import (
     split_parameters,
 )
 from circuitwatch.nano.muon import Muon
+from circuitwatch.nano.suite import (
+    BUILDING,
+    MANIFEST,
+    Hashes,
+    Say,
+    fault_of,
+    first_fault,
+    hashes_of,
+    put_aside,
+    remove_unfinished,
+    write_manifest,
+    written_whole,
+)
 from circuitwatch.nano.vocabulary import build_tokenizer
 
 Progress = Callable[[int, int], None]
@@ -44,6 +60,11 @@ VERSION = 2
 """Version of the training loop, raised when the same recipe gives other weights: from 1 to 2 by
 rounding, since torch's Adam sums in another order than ours did.
 """
+
+
+def warn(line: str) -> None:
+    """What a user should know of a suite, on stderr: what is asked for is on stdout."""
+    print(f"circuitwatch: {line}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -105,8 +126,10 @@ def ensure_trained(
     cache: Path,
     progress: Progress | None = None,
     threads: int | None = None,
+    say: Say = warn,
 ) -> Path:
-    """The folder of a trained suite, training it now if the cache lacks it.
+    """The folder of a trained suite, training it now if the cache lacks it, or if what it has is
+    not as it was written.
 
     The folder holds step0/, step1/, …, each a complete Hugging Face folder, and suite.json, which
     is written last. Its name includes a hash of everything that decides the weights, so a changed
@@ -119,6 +142,7 @@ def ensure_trained(
         progress: Called with (step, number of steps) after every step.
         threads: Torch's thread count while training, by default 1, since the matrices are too small
             to gain from more.
+        say: Called with what a user should know, such as that a suite was damaged.
 
     Returns:
         The suite's folder.
@@ -128,7 +152,9 @@ def ensure_trained(
         json.dumps(_description(size, recipe, seed), sort_keys=True).encode()
     ).hexdigest()[:12]
     folder = cache.expanduser() / "nano" / name / f"seed{seed}-{key}"
-    return train_suite(size, recipe, seed=seed, folder=folder, progress=progress, threads=threads)
+    return train_suite(
+        size, recipe, seed=seed, folder=folder, progress=progress, threads=threads, say=say
+    )
 
 
 def train_suite(
@@ -139,8 +165,10 @@ def train_suite(
     folder: Path,
     progress: Progress | None = None,
     threads: int | None = None,
+    say: Say = warn,
 ) -> Path:
-    """Train a suite, or resume its training; one that has its manifest is returned at once.
+    """Train a suite, or resume its training; one that has its manifest, and is as it was written,
+    is only returned, and a damaged one is put aside. Raises UserError where the disk is full.
 
     Args:
         size: The model and its number of steps.
@@ -149,24 +177,43 @@ def train_suite(
         folder: Where the suite goes.
         progress: Called with (step, number of steps) after every step.
         threads: Torch's thread count while training, by default 1.
+        say: Called with what a user should know.
 
     Returns:
         The folder.
     """
-    manifest = folder / "suite.json"
-    if manifest.exists():
+    manifest, about = folder / MANIFEST, _about(size, recipe, seed)
+    if manifest.exists() and fault_of(folder, about, say) is None:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         # Another process may have finished while this one waited for the lock.
-        if not manifest.exists():
-            with _torch_threads(threads or 1):
-                _train(size, recipe, seed, folder, progress)
+        if manifest.exists():
+            fault = fault_of(folder, about, say)
+            if fault is None:
+                return folder
+            aside = put_aside(folder)
+            say(f"{folder}: {fault}; it is trained anew, what was there is in {aside.name}")
+        with _torch_threads(threads or 1), written_whole(folder):
+            folder.mkdir(exist_ok=True)
+            remove_unfinished(folder)
+            _train(size, recipe, seed, folder, progress, say)
     return folder
 
 
+def _about(size: NanoSize, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """What the manifest of a suite says that is known before it is trained."""
+    return {
+        "name": size.name,
+        "seed": seed,
+        "tokens_per_step": recipe.tokens_per_step,
+        "steps": checkpoint_steps(size.n_steps, recipe.every),
+        "training": _description(size, recipe, seed),
+    }
+
+
 def _train(
-    size: NanoSize, recipe: Recipe, seed: int, folder: Path, progress: Progress | None
+    size: NanoSize, recipe: Recipe, seed: int, folder: Path, progress: Progress | None, say: Say
 ) -> None:
     """The training loop; the caller holds the lock."""
     tokenizer = build_tokenizer()
@@ -188,9 +235,9 @@ def _train(
     }
 
     steps = checkpoint_steps(size.n_steps, recipe.every)
-    done = _restore(folder / STATE, tensors)
+    done, published = _resumed(folder, tensors, say)
     if done is None:
-        _publish(model, tokenizer, folder / "step0")
+        published = _publish(model, tokenizer, folder / "step0")
         done = 0
     for step in range(done + 1, size.n_steps + 1):
         ids = torch.from_numpy(corpus.batch(step))
@@ -203,25 +250,15 @@ def _train(
         adam.param_groups[0]["lr"] = recipe.adam_lr * scale
         adam.step()
         if step in steps:
-            _publish(model, tokenizer, folder / f"step{step}")
+            published |= _publish(model, tokenizer, folder / f"step{step}")
         if step % recipe.every == 0:
-            _save(folder / STATE, tensors, {"step": str(step)})
+            _save(folder / STATE, tensors, step, published)
         if progress is not None:
             progress(step, size.n_steps)
 
     total, non_embedding = count_parameters(model)
-    _write_manifest(
-        folder / "suite.json",
-        {
-            "name": size.name,
-            "seed": seed,
-            "params_total": total,
-            "params_non_embedding": non_embedding,
-            "tokens_per_step": recipe.tokens_per_step,
-            "steps": steps,
-            "training": _description(size, recipe, seed),
-        },
-    )
+    parameters = {"params_total": total, "params_non_embedding": non_embedding}
+    write_manifest(folder, _about(size, recipe, seed) | parameters, published)
     (folder / STATE).unlink(missing_ok=True)
 
 
@@ -252,44 +289,70 @@ def _description(size: NanoSize, recipe: Recipe, seed: int) -> dict[str, Any]:
     }
 
 
-def _publish(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write one checkpoint as a Hugging Face folder; it appears whole or not at all."""
-    building = folder.with_name(folder.name + ".building")
-    for leftover in (building, folder):  # of a run that was cut off; what is written is the same
-        shutil.rmtree(leftover, ignore_errors=True)
+def _publish(model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Hashes:
+    """Write one checkpoint as a Hugging Face folder, which appears whole or not at all; returns the
+    hashes of its files.
+    """
+    building = folder.with_name(folder.name + BUILDING)
     building.mkdir()
     model.config.save_pretrained(building)
     tokenizer.save_pretrained(building)
     weights = {name: p.detach().contiguous() for name, p in model.named_parameters()}
     save_file(weights, building / "model.safetensors", metadata={"format": "pt"})
+    hashes = hashes_of(building, folder.name)
+    # Of a run that was cut off; what is written is the same.
+    shutil.rmtree(folder, ignore_errors=True)
     building.rename(folder)
+    return hashes
 
 
-def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def _save(path: Path, tensors: dict[str, Tensor], step: int, published: Hashes) -> None:
     """Replace the training state in one motion, so that a kill leaves the old one or the new
     one.
     """
-    building = path.with_suffix(".building")
-    save_file(
-        {name: t.detach().contiguous() for name, t in tensors.items()}, building, metadata=metadata
-    )
+    building = path.with_suffix(BUILDING)
+    state = {name: t.detach().contiguous() for name, t in tensors.items()}
+    about = {"step": str(step), "published": json.dumps(published)}
+    save_file(state, building, metadata={**about, "sha256": _hash_of(state, about)})
     os.replace(building, path)
 
 
-def _restore(path: Path, tensors: dict[str, Tensor]) -> int | None:
-    """Fill `tensors` in place from a saved state and return its step; None if there is no state."""
+def _hash_of(tensors: dict[str, Tensor], about: dict[str, str]) -> str:
+    """The hash of a training state."""
+    sha256 = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(tensors):
+        sha256.update(name.encode())
+        sha256.update(tensors[name].contiguous().numpy().tobytes())
+    return sha256.hexdigest()
+
+
+def _resumed(folder: Path, tensors: dict[str, Tensor], say: Say) -> tuple[int | None, Hashes]:
+    """Fill `tensors` in place from the saved state; returns its step and the hashes of what was
+    published by then. No step where there is no state, or where it, or one of those checkpoints,
+    is not as it was written: then training begins again.
+    """
+    path = folder / STATE
     if not path.exists():
-        return None
-    with safe_open(path, framework="pt") as state, torch.no_grad():
+        return None, {}
+    try:
+        with safe_open(path, framework="pt") as state:
+            saved = {name: state.get_tensor(name) for name in state.keys()}  # noqa: SIM118
+            about = dict(state.metadata() or {})
+        own = about.pop("sha256", None)
+        fault = None if own == _hash_of(saved, about) else f"{STATE} is not what was written"
+        if fault is None:
+            published: Hashes = json.loads(about["published"])
+            fault = first_fault(folder, published)
+    except SafetensorError:
+        fault = f"{STATE} is cut off or damaged"
+    if fault is not None:
+        say(f"{folder}: {fault}; training begins again")
+        path.unlink()
+        return None, {}
+    with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(state.get_tensor(name))
-        return int(state.metadata()["step"])
-
-
-def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    building = path.with_suffix(".building")
-    building.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    os.replace(building, path)
+            tensor.copy_(saved[name])
+    return int(about["step"]), published
 
 
 @contextlib.contextmanager
