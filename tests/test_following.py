@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from circuitwatch import analysis
-from circuitwatch.checkpoints.loading import weights_sha256
+from circuitwatch.checkpoints.files import weights_sha256
 from circuitwatch.cli import main
 from circuitwatch.config import CheckpointsConfig, Config, ScheduleConfig
 from circuitwatch.errors import UserError

@@ -22,8 +22,10 @@ from scipy.stats import spearmanr
 
 from circuitwatch.analysis import NOT_ABOVE_CHANCE, Subject, analyse_checkpoint
 from circuitwatch.behaviour import metric_per_prompt
-from circuitwatch.checkpoints.loading import DamagedWeights, load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
 from circuitwatch.circuits.exchange import read

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from circuitwatch.behaviour import TaskMetric
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import (

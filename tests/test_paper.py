@@ -13,7 +13,7 @@ import pytest
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import Role
-from circuitwatch.checkpoints.loading import load_tokenizer
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.cli import main
 from circuitwatch.records import Cell, find_cells

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from circuitwatch.checkpoints.loading import weights_sha256
+from circuitwatch.checkpoints.files import weights_sha256
 from circuitwatch.records import Cell
 from support.hub import Hub, running_hub
 from support.pythias import write_hub_cache, write_pythia

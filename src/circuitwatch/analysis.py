@@ -31,7 +31,8 @@ from circuitwatch.algorithms import (
 )
 from circuitwatch.behaviour import Behaviour, TaskMetric, measure
 from circuitwatch.catalogue import BELOW_ZERO
-from circuitwatch.checkpoints.loading import load_model, weights_sha256
+from circuitwatch.checkpoints.files import weights_sha256
+from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Say
 from circuitwatch.circuits.attribution import Scored, graph_of, weighted_edge_scores
@@ -69,6 +70,7 @@ from circuitwatch.scalars import (
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
+from circuitwatch.usable import require_finite, require_room, require_shape, unless_diverged
 
 DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
@@ -84,6 +86,8 @@ class Subject:
     prompts: PromptSet
     probes: RoleProbes
     config: Config
+    shape: tuple[int, int] | None = None
+    """Layers, and heads a layer, that the model has to have, where that is known before."""
 
     @property
     def longest_input(self) -> int:
@@ -145,8 +149,13 @@ def analyse_checkpoint(
         check_length=subject.longest_input,
         on_prefix=prefixes.append,
     )
+    if subject.shape is not None:
+        require_shape(model, subject.shape)
+    require_room(model, subject.prompts.clean, "the task's prompts")
+    require_room(model, subject.prompts.corrupted, "the task's prompts")
     say("heads")
-    seen = Seen.of(model, subject.probes)
+    with unless_diverged(model, subject.prompts.clean):
+        seen = Seen.of(model, subject.probes)
     weights: dict[str, Scalar] = {WEIGHTS_SHA256: sha256 or weights_sha256(folder)}
     if duplicate_of:
         weights[DUPLICATE_OF] = duplicate_of
@@ -166,7 +175,7 @@ def analyse_model(
     *,
     circuits: bool = True,
 ) -> CheckpointRecord:
-    """Everything about a model that is loaded.
+    """Everything about a model that is loaded. Raises Unusable for one that has diverged.
 
     Args:
         checkpoint: Which one it is.
@@ -182,6 +191,25 @@ def analyse_model(
     Returns:
         Its record.
     """
+    with unless_diverged(model, subject.prompts.clean):
+        record = _analysed(
+            checkpoint, model, seen, weights, subject, previous, say, circuits=circuits
+        )
+        require_finite(record)
+    return record
+
+
+def _analysed(
+    checkpoint: Checkpoint,
+    model: Transformer,
+    seen: Seen,
+    weights: Mapping[str, Scalar],
+    subject: Subject,
+    previous: CheckpointRecord | None,
+    say: Say,
+    *,
+    circuits: bool,
+) -> CheckpointRecord:
     config = subject.config
     planned = planned_for(
         model, subject.prompts, config.circuit, steps=steps_at_once(config.circuit)

@@ -38,7 +38,7 @@ from circuitwatch.behaviour import Behaviour, TaskMetric
 from circuitwatch.behaviour import measure as measured
 from circuitwatch.catalogue import Task, require_criterion
 from circuitwatch.checkpoints.loading import load_model as load_transformer
-from circuitwatch.checkpoints.loading import load_tokenizer
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.exchange import to_json
 from circuitwatch.circuits.graph import Graph

@@ -17,10 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from circuitwatch.checkpoints.completeness import Files, files_of, has_tokenizer, unfinished
+from circuitwatch.checkpoints.describing import all_unusable
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.schedule import Checkpoint, is_over, merged, select
 from circuitwatch.checkpoints.settings import ScheduleConfig
 from circuitwatch.checkpoints.source import Source
+from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.config import Config
 from circuitwatch.progress import CellProgress
 from circuitwatch.recording import Recorder, watch_checkpoints
@@ -85,6 +87,7 @@ class Arrivals:
         self._schedule = asdict(schedule)
         self._known = list(before)
         self._seen: dict[str, tuple[Files, float]] = {}
+        self._refused: dict[str, tuple[Files, str]] = {}
 
     @property
     def wanted(self) -> list[Checkpoint]:
@@ -129,6 +132,16 @@ class Arrivals:
                 found.ready.append(checkpoint)
         return found
 
+    def refuse(self, checkpoint: Checkpoint, reason: str) -> None:
+        """Say why nothing can be begun with a checkpoint; it holds while its files are the same."""
+        files = self._seen[checkpoint.revision][0]
+        self._refused[checkpoint.revision] = files, reason
+
+    def refused(self, checkpoint: Checkpoint) -> str | None:
+        """Why nothing can be begun with a checkpoint as it is now, if it was refused."""
+        files, reason = self._refused.get(checkpoint.revision, (None, None))
+        return reason if files == self._seen[checkpoint.revision][0] else None
+
     def wait(self) -> None:
         """Let the time until the next look pass."""
         self.clock.sleep(self.every)
@@ -160,16 +173,23 @@ def arrivals_of(
 def first_arrival(title: str, arrivals: Arrivals) -> Checkpoint | None:
     """Wait for a checkpoint that is whole and has a tokenizer, from which prompts can be made; None
     if nothing comes for too long. It is said under a title what is waited for.
+
+    Raises Unusable if what came by then was refused.
     """
     directory = arrivals.source.directory
     with CellProgress(title, 0) as progress:
         while True:
             look = arrivals.look(lambda checkpoint: True)
             for checkpoint in look.ready:
-                if has_tokenizer(directory / checkpoint.revision):
+                reason = arrivals.refused(checkpoint)
+                if reason is None and has_tokenizer(directory / checkpoint.revision):
                     return checkpoint
-                look.unfinished.append((checkpoint, f"no tokenizer in {checkpoint.revision}"))
+                lacking = reason or f"no tokenizer in {checkpoint.revision}"
+                look.unfinished.append((checkpoint, lacking))
             if arrivals.is_idle:
+                refused = [r for c in look.ready if (r := arrivals.refused(c)) is not None]
+                if refused:
+                    raise Unusable(all_unusable(refused, len(refused)))
                 return None
             progress.wait(_waiting(look, f"none yet in {directory}", arrivals))
             arrivals.wait()

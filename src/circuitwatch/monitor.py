@@ -20,12 +20,13 @@ from rich.console import Console
 
 from circuitwatch import __version__
 from circuitwatch.analysis import Subject, versions
-from circuitwatch.checkpoints.completeness import unfinished
+from circuitwatch.checkpoints.describing import all_unusable, facts_that_fit, first_usable
 from circuitwatch.checkpoints.folder import FolderSource, has_checkpoints
-from circuitwatch.checkpoints.loading import load_tokenizer, model_facts
 from circuitwatch.checkpoints.schedule import Checkpoint, merged, select
 from circuitwatch.checkpoints.source import Source
 from circuitwatch.checkpoints.stream import HubSource
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
+from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.config import Config, require_criterion
 from circuitwatch.errors import UserError
@@ -83,19 +84,28 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
     make_inputs(probes.inputs)
     with Tracker(cell, config.tracking, sweep=config.sweep) as tracker:
         with CellProgress(title, len(checkpoints), done=len(cell.steps_done())) as progress:
-            subject = Subject(prompts, probes, config)
+            model = cell.header["model"]
+            subject = Subject(prompts, probes, config, (model["n_layers"], model["n_heads"]))
             recorder = Recorder(cell, source, subject, tracker, progress)
             if arrivals is None:
                 watch_checkpoints(recorder, checkpoints)
             else:
                 follow(recorder, arrivals)
-        failed = [entry for entry in cell.skipped().values() if entry["again"]]
+        skipped = cell.skipped().values()
+        failed = [entry for entry in skipped if entry["again"]]
         # Whatever becomes of W&B, the cell is done by then and has been shown.
-        if not failed:
+        is_done = not failed and bool(cell.steps_done())
+        if is_done:
             cell.mark_done()
         console.print(*cell_tables(cell))
-        if not failed:
+        if is_done:
             tracker.complete()
+    if not cell.steps_done():
+        reasons = [entry["reason"] for entry in skipped]
+        raise UserError(
+            f"{folder}: nothing is recorded: {all_unusable(reasons, len(reasons))}; the same "
+            f"command tries again"
+        )
     if failed:
         raise UserError(
             f"{folder}: {len(failed)} of {len(cell.header['schedule'])} checkpoints could not be "
@@ -151,8 +161,10 @@ def begin(
 
     Returns:
         The cell, the tokenizer, the prompts, and the checkpoints to watch; None if the first
-        checkpoint did not come.
+        checkpoint did not come. The tokenizer and the model's facts are those of the first that can
+        be used.
     """
+    first: Checkpoint | None = None
     while True:
         if arrivals is None:
             # An `every` or `log` of a longer list may leave out what it took of a shorter one.
@@ -163,19 +175,22 @@ def begin(
             if first is None:
                 return None
             checkpoints = merged(before, [first])
-        model_folder = source.about(checkpoints)
         try:
-            tokenizer = load_tokenizer(model_folder)
-            prompts = prompts_of(config, tokenizer)
-            for note in prompts.notes:
-                out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
-            text = text_used(tokenizer, config.heads.text)
-            about = header(config, checkpoints, model_folder, prompts, text)
-            return Cell.create(folder, about), tokenizer, prompts, checkpoints
-        except Exception:
-            if arrivals is None or unfinished(model_folder) is None:
+            tokenizer = first_usable(source, checkpoints, load_tokenizer)
+            facts = first_usable(source, checkpoints, facts_that_fit)
+        except Unusable as error:
+            if first is None:
                 raise
-            # It was deleted while it was read, as old checkpoints are: on to the next.
+            # It can't be used, or was deleted while it was read: on to the next.
+            assert arrivals is not None
+            arrivals.refuse(first, str(error))
+            continue
+        prompts = prompts_of(config, tokenizer)
+        for note in prompts.notes:
+            out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
+        text = text_used(tokenizer, config.heads.text)
+        about = header(config, checkpoints, facts, prompts, text)
+        return Cell.create(folder, about), tokenizer, prompts, checkpoints
 
 
 def has_changed(cell: Cell, source: Source) -> bool:
@@ -226,7 +241,7 @@ def tokenizer_of(config: Config) -> PreTrainedTokenizerBase:
         return build_tokenizer()
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
-    return load_tokenizer(source.about(checkpoints))
+    return first_usable(source, checkpoints, load_tokenizer)
 
 
 def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
@@ -267,7 +282,7 @@ def trained_suite(config: Config) -> Path:
 def header(
     config: Config,
     checkpoints: Sequence[Checkpoint],
-    model_folder: Path,
+    facts: dict[str, Any],
     prompts: PromptSet,
     text: str,
 ) -> dict[str, Any]:
@@ -276,14 +291,13 @@ def header(
     Args:
         config: The cell's configuration.
         checkpoints: The schedule.
-        model_folder: Holds the model's configuration.
+        facts: Of the model, as `model_facts` gives them.
         prompts: Of the task.
         text: Which text copy suppression is measured on.
 
     Returns:
         The header of a cell.
     """
-    facts = model_facts(model_folder)
     known = Facts.of_installation(TaskFacts.of(task_of(config.task), prompts.variant))
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
     return {

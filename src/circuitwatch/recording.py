@@ -11,9 +11,9 @@ from functools import partial
 from circuitwatch.analysis import Subject, analyse_checkpoint
 from circuitwatch.checkpoints.audit import Audit, OnRecord
 from circuitwatch.checkpoints.completeness import NOTHING_THERE
-from circuitwatch.checkpoints.loading import DamagedWeights
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Source, Stream
+from circuitwatch.checkpoints.unusable import Unsupported, Unusable
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
 from circuitwatch.linking import is_compared_with, linked_records, relink
@@ -29,7 +29,9 @@ from circuitwatch.timing import Stopwatch
 from circuitwatch.tracking import Tracker
 
 HOPELESS = 3
-"""Checkpoints in a row that could not be fetched, after which a run ends."""
+"""Checkpoints in a row that could not be fetched, or of a kind that can't be analysed, after which
+a run ends.
+"""
 
 
 class Recorder:
@@ -58,14 +60,15 @@ class Recorder:
         self.progress = progress
         self.recorded: dict[int, OnRecord] = {}
         self._tracker = tracker
+        # A cell without a record is tried as a whole.
+        before = cell.skipped() if cell.steps_done() else {}
         self._tried = {
-            int(step): str(entry["seen"])
-            for step, entry in cell.skipped().items()
-            if "seen" in entry
+            int(step): str(entry["seen"]) for step, entry in before.items() if "seen" in entry
         }
         self._circuits: list[int] = []  # steps of records to compare with, ascending
         self._last: CheckpointRecord | None = None
         self._in_a_row = 0
+        self._unsupported = 0
         self._out_of_order = False
         # A run that was killed may have left them as they came.
         for record, _ in linked_records(cell):
@@ -113,8 +116,14 @@ class Recorder:
                     duplicate_of,
                     self.source.sha256(checkpoint),
                 )
-        except (Missing, DamagedWeights) as error:
+        except (Missing, Unusable) as error:
             self.skip(checkpoint, str(error), seen=seen)
+            self._unsupported += isinstance(error, Unsupported)
+            if self._unsupported == HOPELESS and not self.recorded:
+                # It is the model that can't be analysed: the rest need not be fetched.
+                raise UserError(
+                    f"{error}; {HOPELESS} checkpoints are of such a kind, and none is recorded"
+                ) from error
             return
         except NotFetched as error:
             self.skip(checkpoint, str(error), again=True)

@@ -17,7 +17,7 @@ checkpoint.
     seen.json                a fingerprint of the files that each record was made from: names, sizes
                              and times; where it has changed the weights are hashed and compared
     done.json                once every checkpoint of the schedule has its record or was skipped
-                             for good
+                             for good, and there is a record
 
 A record is written under a temporary name and renamed, so it is there whole or not at all, and
 nothing in it depends on the clock: the same run gives the same bytes. The records are the truth;
@@ -528,7 +528,7 @@ class Cell:
             return False
         recorded = self.steps_done()
         is_count = isinstance(said, int) and 0 <= said <= len(recorded)
-        return is_count and scheduled <= {*recorded, *skipped}
+        return is_count and (bool(recorded) or not scheduled) and scheduled <= {*recorded, *skipped}
 
     def said_done(self) -> bool:
         """Whether the cell was finished once: where `is_done` is not so now, something is lost."""

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from circuitwatch.analysis import torch_device
-from circuitwatch.checkpoints.loading import DamagedWeights
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.config import CircuitConfig, TaskConfig
 from circuitwatch.errors import UserError, errors_of
 from circuitwatch.heads.settings import HeadsConfig

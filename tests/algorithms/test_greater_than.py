@@ -17,7 +17,8 @@ from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
 from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.effects import Effects
 from circuitwatch.algorithms.greater_than import year_pushes
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights

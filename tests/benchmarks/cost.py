@@ -33,7 +33,8 @@ from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.ioi import inputs_of, into_queries
 from circuitwatch.analysis import find_circuits, steps_at_once
 from circuitwatch.behaviour import TaskMetric, measure, metric_per_prompt
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import Scored, graph_of
 from circuitwatch.circuits.memory import plan
 from circuitwatch.circuits.patching import PathPatcher

@@ -27,7 +27,8 @@ from rich.table import Table
 from benchmarks.measuring import one_thread, seconds, tune_allocator
 from benchmarks.opponents import SMALL, Duel, metric
 from circuitwatch.behaviour import TaskMetric
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import Scored, weighted_edge_scores
 from circuitwatch.circuits.prompts import Metric, Prepared
 from circuitwatch.nano.check import TASKS

@@ -17,10 +17,11 @@ from pathlib import Path
 from benchmarks.measuring import one_thread
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.hub import Repository
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.store import Held
 from circuitwatch.checkpoints.stream import HubSource
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import edge_scores
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import CheckpointsConfig, ModelConfig

@@ -15,11 +15,13 @@ import torch
 from safetensors.torch import save_file
 
 from circuitwatch.checkpoints.audit import Audit, Weights
+from circuitwatch.checkpoints.files import weights_sha256
 from circuitwatch.checkpoints.hub import Cancelled, LostNetwork, Repository
-from circuitwatch.checkpoints.loading import DamagedWeights, load_model, weights_sha256
+from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched
 from circuitwatch.checkpoints.store import Store
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.errors import UserError
 from support.hub import Hub, running_hub
 from support.pythias import write_pythia

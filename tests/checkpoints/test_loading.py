@@ -30,7 +30,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from circuitwatch.checkpoints.loading import DamagedWeights, load_model, weights_sha256
+from circuitwatch.checkpoints.files import weights_sha256
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.errors import UserError
 from circuitwatch.transformer import Transformer
 from support.models import Case, random_model, same_logits

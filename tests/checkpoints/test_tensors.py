@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from circuitwatch.checkpoints.loading import DamagedWeights, load_model
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from support.models import VOCABULARY, random_model, same_logits
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.records import Cell, CheckpointRecord, find_cells
 from circuitwatch.tasks import PromptSet, build_prompts

@@ -16,7 +16,8 @@ from transformers import PreTrainedTokenizerFast
 
 from circuitwatch import catalogue
 from circuitwatch.catalogue import Role
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import Segments, repeated_segments

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM
 import circuitwatch as cw
 from circuitwatch import analysis
 from circuitwatch.analysis import Seen
-from circuitwatch.checkpoints.loading import load_tokenizer
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.cli import main
 from circuitwatch.config import ModelConfig, TaskConfig
 from circuitwatch.errors import UserError

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from circuitwatch.checkpoints.folder import list_checkpoints
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.errors import UserError
 from circuitwatch.nano.model import SIZES, NanoSize, build_model, count_parameters, nano_size
 from circuitwatch.nano.training import Recipe, checkpoint_steps, ensure_trained, train_suite

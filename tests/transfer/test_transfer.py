@@ -21,9 +21,10 @@ import circuitwatch.transfer.imposing
 import circuitwatch.transfer.store
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.folder import FolderSource
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import NotFetched, Say
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.prompts import Prepared

@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from rich.table import Table
 
-from circuitwatch.checkpoints.loading import weight_files, weights_sha256
+from circuitwatch.checkpoints.files import weight_files, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.progress import STYLE
 from circuitwatch.units import format_tokens

@@ -14,7 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from circuitwatch.checkpoints.loading import weight_files
+from circuitwatch.checkpoints.files import weight_files
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 """Weights in one file. In several files they need an index, which is called like these with

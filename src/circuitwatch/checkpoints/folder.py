@@ -99,9 +99,9 @@ class FolderSource:
         tokens = _tokens_per_step(self.directory, self._tokens_per_step)
         return [Checkpoint(step, step * tokens, name) for step, name in folders]
 
-    def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
-        """The first folder that is whole and has a tokenizer; where none is, the one that is
-        nearest to it.
+    def about(self, checkpoints: Sequence[Checkpoint]) -> Iterator[Path]:
+        """The folders that are whole and have a tokenizer, then the others, those first that lack
+        least.
         """
         folders = [self.directory / checkpoint.revision for checkpoint in checkpoints]
 
@@ -109,10 +109,13 @@ class FolderSource:
             has_config = (folder / "config.json").exists()
             return has_config, unfinished(folder) is None, has_tokenizer(folder)
 
+        others = []
         for folder in folders:
             if all(worth(folder)):
-                return folder
-        return max(folders, key=worth)
+                yield folder
+            else:
+                others.append(folder)
+        yield from sorted(others, key=worth, reverse=True)
 
     def audit(
         self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS

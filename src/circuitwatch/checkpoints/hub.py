@@ -32,7 +32,7 @@ from tenacity import (
     wait_random,
 )
 
-from circuitwatch.checkpoints.loading import WEIGHT_FILES, file_sha256, joint_sha256
+from circuitwatch.checkpoints.files import WEIGHT_FILES, file_sha256, joint_sha256
 from circuitwatch.checkpoints.source import Missing, NotFetched
 from circuitwatch.errors import UserError
 

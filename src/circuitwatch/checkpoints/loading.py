@@ -10,28 +10,25 @@ one model is in memory afterwards.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from circuitwatch.checkpoints.tensors import misfit, renamings, stored_names, unmerged_adapter
-from circuitwatch.errors import UserError
+from circuitwatch.checkpoints.files import weight_files
+from circuitwatch.checkpoints.shape import read_config, require_weights_for
+from circuitwatch.checkpoints.tensors import (
+    layer_of,
+    misfit,
+    renamings,
+    stored_names,
+    unmerged_adapter,
+)
+from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, reading
 from circuitwatch.transformer import MLP, Attention, Block, Norm, Rotary, Transformer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-
-class DamagedWeights(UserError):
-    """These weights can't be analysed, whatever is tried: they are not finite, not whole, or not
-    what their files should be.
-    """
-
 
 PARALLEL = {"GPTNeoXForCausalLM"}
 SEQUENTIAL = {
@@ -51,10 +48,6 @@ POST_NORM = {
 """Their blocks normalise what they add, so that a head's output is no linear part of the residual
 stream and edges have no exact meaning.
 """
-WEIGHT_FILES = {"safetensors": "model*.safetensors", "bin": "pytorch_model*.bin"}
-"""Kinds of weight files, the preferred one first; weights in several files have numbers where the
-star is.
-"""
 SAVED_HEADS = {"GPTNeoXForCausalLM": "embed_out"}
 """What files call the unembedding, where transformers itself calls it lm_head."""
 MAX_ROTARY_POSITIONS = 2048
@@ -66,59 +59,17 @@ their largest magnitude: float32 rounding over dozens of layers stays below it, 
 difference of architecture is far above."""
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer saved in a checkpoint's folder."""
-    from transformers import AutoTokenizer
-
-    _require(folder, "config.json")
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False
-    )
-    return tokenizer
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files that a checkpoint's weights are read from, by name, of the first of WEIGHT_FILES
-    that there are.
-    """
-    of_each_kind = (sorted(folder.glob(pattern)) for pattern in WEIGHT_FILES.values())
-    return next((files for files in of_each_kind if files), [])
-
-
-def weights_sha256(folder: Path) -> str:
-    """SHA-256 of the weights: of the one file, as a hub lists it, or over the hashes of several,
-    see `joint_sha256`.
-    """
-    return joint_sha256({path.name: file_sha256(path) for path in weight_files(folder)})
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def joint_sha256(hashes: dict[str, str]) -> str:
-    """One hash for the weight files of a checkpoint, from name → hash: a single file's own, else
-    SHA-256 over lines of name and hash in order of names.
-    """
-    if len(hashes) == 1:
-        return next(iter(hashes.values()))
-    lines = "".join(f"{name} {value}\n" for name, value in sorted(hashes.items()))
-    return hashlib.sha256(lines.encode()).hexdigest()
-
-
 def model_facts(folder: Path) -> dict[str, Any]:
     """Shape and size of a checkpoint's model, without loading its weights.
 
     Keys: architecture, n_layers, n_heads, d_model, parallel, params_total, params_non_embedding
-    (without embeddings and unembedding).
+    (without embeddings and unembedding). Raises Unusable for a configuration that describes no
+    language model.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    _require(folder, "config.json")
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    with torch.device("meta"):
+    config = read_config(folder)
+    with reading(folder / "config.json", "no model can be made from it"), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     # Tied weights are counted once.
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -152,10 +103,10 @@ def load_model(
 ) -> Transformer:
     """Load a checkpoint for analysis.
 
-    Raises UserError for a folder without weights, an architecture that is not supported, and logits
-    that differ from the Hugging Face model's; DamagedWeights for files that can't be read, an
-    adapter that is not merged, and tensors that are missing, of another shape, NaN or infinite
-    (with their names).
+    Raises Unsupported for an architecture that is not supported, and logits that differ from the
+    Hugging Face model's; DamagedWeights for files that are missing or can't be read, an adapter
+    that is not merged, tensors that are missing, of another shape, NaN or infinite (with their
+    names), and logits that are.
 
     Args:
         folder: A Hugging Face checkpoint.
@@ -169,7 +120,6 @@ def load_model(
     Returns:
         The model as plain tensors.
     """
-    _require(folder, "config.json")
     hf_model, taken_off = _hugging_face_model(folder, dtype)
     if taken_off and on_prefix:
         on_prefix(taken_off)
@@ -192,7 +142,8 @@ def as_transformer(
         The model, of the precision that it has.
 
     Raises:
-        UserError: Its logits differ.
+        Unsupported: Its logits differ.
+        DamagedWeights: They are NaN or infinite.
     """
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -202,13 +153,20 @@ def as_transformer(
     config = hf_model.config
     rotary = _rotary_tables(hf_model, config)
     tokens = _check_tokens(config, check_length)
-    expected = hf_model(tokens).logits[0]
+    with reading(called, "the model can't be run"):
+        expected = hf_model(tokens).logits[0]
+    if not expected.isfinite().all():
+        raise DamagedWeights(
+            f"{called}: its logits are NaN or infinite, though its weights are finite: the "
+            f"training has diverged"
+        )
     # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading
     # a large one for each checkpoint.
     empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
-    bridge = TransformerBridge.boot_transformers(
-        called, hf_model=hf_model, tokenizer=empty, device="cpu", dtype=hf_model.dtype
-    )
+    with reading(called, "TransformerLens can't read this model"):
+        bridge = TransformerBridge.boot_transformers(
+            called, hf_model=hf_model, tokenizer=empty, device="cpu", dtype=hf_model.dtype
+        )
     model = _to_transformer(bridge, rotary, parallel=_is_parallel(type(hf_model).__name__, config))
     _compare(called, model.unembed(model.run(model.embed(tokens)).final)[0], expected, config)
     return model if device == "cpu" else _moved(model, torch.device(device))
@@ -218,39 +176,33 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
     """The model as transformers has it, every tensor of it from the files, and what was taken off
     the tensors' names.
     """
-    from pickle import UnpicklingError
-
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
-    files = weight_files(folder)
+    config, files = read_config(folder), weight_files(folder)
     if not files:
-        raise UserError(
+        raise DamagedWeights(
             f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed"
         )
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of tensors that don't fit: we say it in one line
     try:
-        names = stored_names(files)
-        renamed, taken_off = renamings(names)
-        hf_model, loaded = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            local_files_only=True,
-            trust_remote_code=False,
-            weights_only=True,
-            dtype=dtype,
-            use_safetensors=files[0].suffix == ".safetensors",
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            key_mapping={f"^{re.escape(old)}$": new for old, new in renamed.items()} or None,
-        )
-    except (SafetensorError, UnpicklingError, EOFError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise DamagedWeights(
-            f"{folder}: the weights can't be read as tensors ({reason})"
-        ) from error
+        with reading(folder, "the weights can't be read as tensors"):
+            names = stored_names(files)
+            require_weights_for(config, folder)
+            renamed, taken_off = renamings(names)
+            hf_model, loaded = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                weights_only=True,
+                dtype=dtype,
+                use_safetensors=files[0].suffix == ".safetensors",
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                key_mapping={f"^{re.escape(old)}$": new for old, new in renamed.items()} or None,
+            )
     finally:
         logging.set_verbosity(verbosity)
     refuse_unsupported(str(folder), type(hf_model).__name__, hf_model.config)
@@ -265,6 +217,12 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
         head = SAVED_HEADS.get(type(hf_model).__name__, "lm_head")
         return re.sub(r"^lm_head\b", head, name)
 
+    n_layers = hf_model.config.num_hidden_layers
+    beyond = max(map(layer_of, loaded["unexpected_keys"]), default=-1) + 1
+    if beyond > n_layers:
+        raise DamagedWeights(
+            f"{folder}: the weights have {beyond} layers, config.json says {n_layers}"
+        )
     missing = [as_saved(name) for name in loaded["missing_keys"]]
     if wrong := misfit(
         missing, [(as_saved(name), *shapes) for name, *shapes in loaded["mismatched_keys"]]
@@ -279,20 +237,20 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
 
 
 def refuse_unsupported(called: str, architecture: str, config: Any) -> None:
-    """Raise UserError for a model, called so, of an architecture that can't be analysed."""
+    """Raise Unsupported for a model, called so, of an architecture that can't be analysed."""
     if architecture not in PARALLEL | SEQUENTIAL:
         supported = ", ".join(sorted(PARALLEL | SEQUENTIAL))
         if architecture in POST_NORM:
-            raise UserError(
+            raise Unsupported(
                 f"{called}: {architecture} normalises each block's output (post-norm), so "
                 f"edges between heads can't be "
                 f"treated exactly; supported are {supported}"
             )
-        raise UserError(
+        raise Unsupported(
             f"{called}: architecture {architecture} is not supported; supported are {supported}"
         )
     if getattr(config, "clip_qkv", None):
-        raise UserError(
+        raise Unsupported(
             f"{called}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not "
             f"supported"
         )
@@ -310,8 +268,8 @@ def _check_tokens(config: Any, length: int | None) -> Tensor:
 
 
 def _compare(called: str, ours: Tensor, expected: Tensor, config: Any) -> None:
-    """Raise UserError if our logits [pos, d_vocab] are not those expected, or some layer looks back
-    over fewer tokens than there are.
+    """Raise Unsupported if our logits [pos, d_vocab] are not those expected, or some layer looks
+    back over fewer tokens than there are.
     """
     length = len(expected)
     largest = expected.abs().max()
@@ -328,21 +286,11 @@ def _compare(called: str, ours: Tensor, expected: Tensor, config: Any) -> None:
     cause = (
         f": sliding_window={window} is shorter than the inputs, and such windows are not supported"
     )
-    raise UserError(
+    raise Unsupported(
         f"{called}: our forward pass differs from Hugging Face's by {differences.max():.2g} "
         f"in logits of at most "
         f"{largest:.2g}{first}{cause if is_short else ''}; not analysed"
     )
-
-
-def _require(folder: Path, *patterns: str) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such checkpoint folder")
-    for pattern in patterns:
-        if not any(folder.glob(pattern)):
-            raise UserError(
-                f"{folder}: no {pattern} in this folder; a Hugging Face checkpoint is needed"
-            )
 
 
 def _rotary_tables(hf_model: Any, config: Any) -> Rotary | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -38,8 +38,10 @@ class Source(Protocol):
     def available(self) -> list[Checkpoint]:
         """All checkpoints of the model, ascending by step."""
 
-    def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
-        """A folder with the model's config.json and tokenizer."""
+    def about(self, checkpoints: Sequence[Checkpoint]) -> Iterator[Path]:
+        """Folders with the model's config.json and tokenizer, one a checkpoint, the likeliest to be
+        whole first.
+        """
 
     def audit(
         self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS

@@ -18,8 +18,8 @@ from huggingface_hub import constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from circuitwatch.checkpoints.audit import NO_RECORDS, Audit, RecordedWeights, Weights
+from circuitwatch.checkpoints.files import weight_files
 from circuitwatch.checkpoints.hub import TOKENIZERS, Listing, Repository, offline
-from circuitwatch.checkpoints.loading import weight_files
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.settings import CheckpointsConfig, ModelConfig
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
@@ -90,28 +90,43 @@ class HubSource:
             raise UserError(f"{model.hub_id}: no revision named like {model.revisions} {where}")
         return checkpoints
 
-    def about(self, checkpoints: Sequence[Checkpoint]) -> Path:
-        """Configuration and tokenizer of the first checkpoint that there is, the tokenizer of
-        `main` where revisions have none.
+    def about(self, checkpoints: Sequence[Checkpoint]) -> Iterator[Path]:
+        """Configuration and tokenizer of each checkpoint that there is, the tokenizer of `main`
+        where revisions have none; of several with the same small files one.
+
+        Raises UserError if there is none.
         """
         here = self.here()
+        told: set[frozenset[tuple[str, str]]] = set()
+        there = False
         for checkpoint in checkpoints:
             if folder := here.get(checkpoint.revision):
-                return folder
+                there = True
+                yield folder
+                continue
             if offline() or checkpoint.revision not in self.commits():
                 continue
-            listing = self._listing(checkpoint)
+            try:
+                listing = self._listing(checkpoint)
+            except Missing:  # listed among the branches, and gone: it is said where it is skipped
+                continue
+            there = True
+            files = frozenset((file.name, file.identity) for file in listing.small())
+            if files in told:
+                continue
+            told.add(files)
             folder = self.store.folder / "about" / self.name / listing.commit
             self.repository.download(listing, listing.small(), folder, lambda _: None)
             if not any((folder / name).exists() for name in TOKENIZERS):
                 main = self.repository.listing("main", self.commits().get("main"))
                 rest = [file for file in main.small() if file.name != "config.json"]
                 self.repository.download(main, rest, folder, lambda _: None)
-            return folder
-        raise UserError(
-            f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule "
-            f"is there"
-        )
+            yield folder
+        if not there:
+            raise UserError(
+                f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule "
+                f"is there"
+            )
 
     def audit(
         self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS

@@ -8,6 +8,7 @@ wrapper that put its own in front of them is known, and what then does not fit i
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Sequence
@@ -28,6 +29,8 @@ ADAPTER = re.compile(r"(?:^|\.)(?:lora_\w+|base_layer|modules_to_save|original_m
 """Parts of names that stand for an adapter's matrices, or for the matrix that one is added to
 (PEFT, loralib).
 """
+LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d{1,9})\.")
+"""Where the architectures that are supported put a layer's number."""
 NAMED = 3
 """Tensors called by name where many are wrong."""
 
@@ -58,6 +61,20 @@ def stored_names(files: Iterable[Path]) -> list[str]:
     return names
 
 
+def numbers_in(files: Iterable[Path]) -> int | None:
+    """How many numbers the tensors of some safetensors files have together; None for others."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in files:
+        if file.suffix != ".safetensors":
+            return None
+        with safe_open(file, framework="pt") as content:
+            shapes = [content.get_slice(name).get_shape() for name in content.keys()]  # noqa: SIM118
+            total += sum(map(math.prod, shapes))
+    return total
+
+
 def unwrapped(name: str) -> tuple[str, str]:
     """A tensor's name without what known wrappers put there, and what that was."""
     taken = ""
@@ -78,6 +95,12 @@ def renamings(names: Sequence[str]) -> tuple[dict[str, str], str]:
         return {}, ""
     changed = {name: new for name, (new, taken) in pairs.items() if taken}
     return changed, ", ".join(sorted({taken for _, taken in pairs.values() if taken}))
+
+
+def layer_of(name: str) -> int:
+    """The number of the layer that a tensor belongs to; −1 for one of no layer."""
+    match = LAYER.search(name)
+    return int(match[1]) if match else -1
 
 
 def unmerged_adapter(names: Iterable[str]) -> str | None:

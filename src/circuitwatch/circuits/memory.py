@@ -16,6 +16,7 @@ from typing import TypeVar
 import psutil
 import torch
 
+from circuitwatch.checkpoints.unusable import is_out_of_memory
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.prompts import PromptPairs, first_difference
 from circuitwatch.errors import UserError
@@ -99,13 +100,6 @@ def bytes_per_prompt(
     each = n_pos * (gathered + max(graph_and_gradients, contraction)) + 4 * model.W_U.shape[1]
     size = OVERHEAD * model.W_E.element_size()
     return int(size * kept), int(size * outputs), int(size * each)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that a device, or the machine, has no memory left."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(
-        error
-    )
 
 
 def with_smaller_batches(

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from circuitwatch import analysis
+from circuitwatch.checkpoints.loading import model_facts
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.config import Config, cell_folder
 from circuitwatch.heads.text import text_used
@@ -91,7 +92,7 @@ class Measured:
             model.config.save_pretrained(folder)
             for config in self._configs:
                 prompts = self._subjects[config.task.name].prompts
-                head = header(config, [], Path(folder), prompts, self._text)
+                head = header(config, [], model_facts(Path(folder)), prompts, self._text)
                 self.cells[config.task.name] = LiveCell(cell_folder(config), head)
                 for note in prompts.notes:
                     lines.say(f"task={config.task.name}: {note}")

@@ -15,12 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from circuitwatch.checkpoints.loading import (
-    DamagedWeights,
-    as_transformer,
-    refuse_unsupported,
-)
+from circuitwatch.checkpoints.loading import as_transformer, refuse_unsupported
 from circuitwatch.checkpoints.tensors import misfit, renamings, unmerged_adapter
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.errors import UserError
 from circuitwatch.transformer import Transformer
 

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from circuitwatch.behaviour import Behaviour, measure
 from circuitwatch.checkpoints.folder import list_checkpoints
-from circuitwatch.checkpoints.loading import load_model, load_tokenizer
+from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import Config, ModelConfig
 from circuitwatch.errors import UserError

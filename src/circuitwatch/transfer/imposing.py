@@ -17,14 +17,13 @@ import torch
 from circuitwatch.analysis import planned_for, torch_device
 from circuitwatch.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.catalogue import BELOW_ZERO
-from circuitwatch.checkpoints.loading import (
-    DamagedWeights,
-    load_model,
-    load_tokenizer,
-    weights_sha256,
-)
+from circuitwatch.checkpoints.describing import first_usable
+from circuitwatch.checkpoints.files import weights_sha256
+from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
+from circuitwatch.checkpoints.tokenizers import load_tokenizer
+from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.memory import with_smaller_batches
 from circuitwatch.circuits.prompts import Prepared
@@ -78,7 +77,7 @@ def impose(plan: ModelPlan) -> Skipped:
         present = [checkpoint for checkpoint in pending if checkpoint.step not in audit.missing]
         if not present:
             return skipped
-        tokenizer = load_tokenizer(source.about(present))
+        tokenizer = first_usable(source, present, load_tokenizer)
         prompts = {task: prompts_of(cell.config, tokenizer) for task, cell in plan.cells.items()}
         with source.stream(present) as stream:
             for checkpoint in present:
@@ -91,7 +90,7 @@ def impose(plan: ModelPlan) -> Skipped:
                             skip(checkpoint, other, skipped.for_good)
                             continue
                         rows = imposed(plan, checkpoint, weights, prompts, say)
-                except (Missing, DamagedWeights) as error:
+                except (Missing, Unusable) as error:
                     skip(checkpoint, str(error), skipped.for_good)
                     continue
                 except NotFetched as error:
