@@ -8,6 +8,7 @@ ones fit into 64 bits; a flag is no number.
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -96,16 +97,22 @@ def _misfit_of_fields(value: Any, kind: Any, at: str) -> str | None:
 @cache
 def _fields_of(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
     """Name → type of what a dataclass or TypedDict says, without functions, and what is needed."""
-    hints = get_type_hints(kind, include_extras=True)
     if is_typeddict(kind):  # whose own list of what is needed is wrong where annotations are text
+        hints = get_type_hints(kind, include_extras=True)
         needed = frozenset(n for n, hint in hints.items() if get_origin(hint) is not NotRequired)
         return {n: h if n in needed else get_args(h)[0] for n, h in hints.items()}, needed
-    every = {f.name: f for f in fields(kind)}
-    known = {name: hints[name] for name in every if "Callable" not in str(every[name].type)}
-    blank = (every[name] for name in known)
+    # One by one: the names in the types of functions may be imported for type checkers alone.
+    named = vars(sys.modules[kind.__module__])
+    plain = [f for f in fields(kind) if "Callable" not in str(f.type)]
+    known = {f.name: get_type_hints(_holding(f.type), named)["x"] for f in plain}
     return known, frozenset(
-        f.name for f in blank if f.default is MISSING and f.default_factory is MISSING
+        f.name for f in plain if f.default is MISSING and f.default_factory is MISSING
     )
+
+
+def _holding(annotation: Any) -> type:
+    """A class with one attribute x of a type that may be written as text."""
+    return type("Holding", (), {"__annotations__": {"x": annotation}})
 
 
 def _is(value: Any, kind: Any) -> bool:
