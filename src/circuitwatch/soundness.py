@@ -106,13 +106,20 @@ def unsound_tables(record: Unpacked) -> str | None:
         if name not in record.tables:
             return f"it has no {name}.parquet"
     for name, table in record.tables.items():
-        problem = _of_a_table(table, KINDS.get(name, {}), NEEDED.get(name, ()))
+        problem = unfit(table, KINDS.get(name, {}), NEEDED.get(name, ()))
         if problem is not None:
             return f"{name}.parquet {problem}"
     return None
 
 
-def _of_a_table(table: pa.Table, kinds: Mapping[str, str], needed: Sequence[str]) -> str | None:
+def unfit(table: pa.Table, kinds: Mapping[str, str], needed: Sequence[str]) -> str | None:
+    """What is wrong with a table, in words that go on after its name; None for a sound one.
+
+    Args:
+        table: as it is in its file.
+        kinds: column → what it holds, by the words of `kind_of`.
+        needed: columns that it must have, with a value in each row.
+    """
     names = table.column_names
     lacking = [column for column in needed if column not in names]
     if lacking:

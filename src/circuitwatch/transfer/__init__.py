@@ -31,6 +31,7 @@ from circuitwatch.records import Cell, find_cells
 from circuitwatch.transfer.imposing import impose
 from circuitwatch.transfer.planning import ModelPlan, plan_model
 from circuitwatch.transfer.store import is_made
+from circuitwatch.transfer_files import read
 
 
 def transfer(sweep: Path, *, checkpoints: int = 12) -> pd.DataFrame:
@@ -130,7 +131,7 @@ def _tables(plan: ModelPlan) -> list[pd.DataFrame]:
     for checkpoint in plan.checkpoints:
         path = plan.path(checkpoint)
         if is_made(path, plan.made_from(checkpoint)):
-            table = pd.read_parquet(path)
+            table = read(path)
             table.insert(0, "model", plan.config.model.name)
             table.insert(1, "seed", plan.config.seed)
             tables.append(table)

@@ -12,22 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from circuitwatch.errors import UserError
 from circuitwatch.records import sync
+from circuitwatch.transfer_files import read
 
-COLUMNS = {
-    "task": "str",
-    "circuit_task": "str",
-    "circuit_step": "int64",
-    "circuit_tokens": "int64",
-    "model_step": "int64",
-    "model_tokens": "int64",
-    "edges": "int64",
-    "value": "float64",
-    "recovery": "float64",
-    "faithfulness": "float64",
-}
-"""Columns of a file and their types; recovery and faithfulness are missing where they do not exist.
-"""
 MADE_FROM = b"circuitwatch.made_from"
 """Key of a file's metadata that holds the hash of what it was made from."""
 
@@ -41,7 +29,8 @@ def is_made(path: Path, made_from: str) -> bool:
     """Whether a file is there, whole, and made from what has this hash."""
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid):
+        read(path)
+    except (OSError, pa.ArrowException, UserError):
         return False
     return bool(metadata.get(MADE_FROM) == made_from.encode())
 
@@ -62,7 +51,7 @@ def write(path: Path, rows: pd.DataFrame, made_from: str) -> None:
     )
     partial = path.with_name(path.name + ".partial")
     try:
-        pq.write_table(table, partial)
+        pq.write_table(table, partial, write_page_checksum=True)
         sync(partial)
         os.replace(partial, path)
     except OSError:

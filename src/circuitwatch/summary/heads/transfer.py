@@ -28,12 +28,12 @@ import numpy as np
 import pandas as pd
 
 from circuitwatch.circuits.overlap import jaccard_of_sizes
+from circuitwatch.errors import UserError
 from circuitwatch.summary.cells import CellData, in_order, is_duplicate
+from circuitwatch.transfer_files import COLUMNS as TYPES
+from circuitwatch.transfer_files import read
 
-COLUMNS = (
-    "task circuit_task circuit_step circuit_tokens model_step model_tokens edges value "
-    "recovery faithfulness"
-).split()
+COLUMNS = list(TYPES)
 TRANSFER_SPREAD = ["own", "earlier_on_later", "later_on_earlier", "edge_jaccard"]
 SPECIFICITY_SPREAD = ["last", "mean"]
 """The numbers of the two tables whose spread over seeds is given."""
@@ -60,14 +60,10 @@ def read_transfer(
             (sweep / model / "transfer" / f"seed{seed}").glob("step*.parquet"), key=_step
         ):
             try:
-                table = pd.read_parquet(path)
-            except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+                table = read(path)
+            except UserError as error:
                 if notes is not None:
-                    again = "delete it and run circuitwatch transfer again"
-                    notes.append(
-                        f"left out: {path}: damaged, it can't be read as Parquet "
-                        f"({type(error).__name__}); {again}"
-                    )
+                    notes.append(f"left out: {error}")
                 continue
             table = table[~table["model_step"].isin(copies) & ~table["circuit_step"].isin(copies)]
             if len(table):
@@ -78,8 +74,10 @@ def read_transfer(
     return pd.concat(parts, ignore_index=True)[["model", "seed", *COLUMNS]]
 
 
-def _step(path: Path) -> int:
-    return int(path.stem.removeprefix("step"))
+def _step(path: Path) -> tuple[int, str]:
+    """Where a file comes among the others; those that are called otherwise last."""
+    step = path.stem.removeprefix("step")
+    return int(step) if step.isdecimal() and len(step) < 19 else 2**63, step
 
 
 def over_checkpoints(transfer: pd.DataFrame) -> pd.DataFrame:
