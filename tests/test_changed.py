@@ -78,7 +78,6 @@ def test_a_kill_before_they_were_linked_is_made_up_for(
         patch.setattr("circuitwatch.recording.Recorder.put_in_order", killed)
         with pytest.raises(KeyboardInterrupt):
             watch_cell(configuration(growing), tmp_path / "cell")
-    (tmp_path / "cell/done.json").unlink()
     cell = watch_cell(configuration(growing), tmp_path / "cell")
     assert files(cell) == files(in_order)
 

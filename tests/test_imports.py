@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
-    | {"records", "timing", "soundness", "locks"},
+    | {"records", "timing", "soundness", "locks", "shards"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
     | {"nano", "scalars", "linking", "progress", "tracking"},
@@ -35,6 +35,7 @@ READERS = {"summary", "results"}
 import them.
 """
 RECORDS = {"errors", "units", "options", "catalogue", "directions", "facts", "records", "progress"}
+RECORDS |= {"locks"}
 EXCEPTIONS = {
     ("tracking.charts", "summary"): "what the runs of a sweep have, as the figures draw it",
     ("tracking.questions", "summary"): "the answers of a sweep, in the words of the summary",

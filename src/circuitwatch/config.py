@@ -36,6 +36,7 @@ from circuitwatch.limits import (
 )
 from circuitwatch.names import plain_name, plain_path
 from circuitwatch.options import as_written, check_options, option, options_of
+from circuitwatch.shards import Shard
 from circuitwatch.tasks import OWN_TASK, task_of
 from circuitwatch.tracking.settings import TrackingConfig
 from circuitwatch.units import parse_duration, parse_size
@@ -239,6 +240,12 @@ class Config:
         "10s",
         check=parse_duration,
     )
+    shard: str | None = option(
+        "Which part of the checkpoints is watched here, e.g. 3/16, if others watch the others at "
+        "the same time; the last that ends puts them together",
+        None,
+        check=Shard.parsed,
+    )
     threads: int | None = option(
         "CPU threads; null for all. Records are equal bit for bit only at the same number",
         1,
@@ -375,6 +382,11 @@ def _require_growing(config: Config) -> None:
             if getattr(config, name) != getattr(Config, name):
                 raise UserError(f"{name} does nothing without follow=true; add it")
         return
+    if config.shard is not None:
+        raise UserError(
+            f"shard={config.shard}: with follow=true checkpoints are taken as they come, by one "
+            f"process; leave out one of them"
+        )
     if config.model.source != "folder":
         raise UserError(
             f"follow=true: model={config.model.name} does not grow while it is watched; follow "

@@ -104,7 +104,7 @@ def hold(
     """Hold a lock, and say in a file beside it who does.
 
     Args:
-        path: The lock's file; its folder is made if need be.
+        path: The lock's file; its folder is made if need be, and removed if it stays empty.
         what: What its holder does, for messages: "… is being watched".
         wait: For how many seconds it is waited for; True: for ever, False: not at all.
         say: Told once whom is waited for; None: standard error is.
@@ -112,18 +112,30 @@ def hold(
     Raises:
         UserError: another process holds it, or its file can't be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _acquired(path, what, wait, say or _say)
-    except OSError as error:
-        raise UserError(
-            f"{path.parent}: can't be written ({error.strerror or error}), so it can't be locked; "
-            f"free it or choose another folder"
-        ) from error
+    with no_empty_folders(path.parent):
+        try:
+            lock = _acquired(path, what, wait, say or _say)
+        except OSError as error:
+            raise UserError(
+                f"{path.parent}: can't be written ({error.strerror or error}), so it can't be "
+                f"locked; free it or choose another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            _let_go(path, lock)
+
+
+@contextmanager
+def no_empty_folders(folder: Path) -> Iterator[None]:
+    """Of a folder and those above it, what was not there before is removed if it stays empty."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield
     finally:
-        _let_go(path, lock)
+        with suppress(OSError):  # up to the first that has anything in it
+            for path in made:
+                path.rmdir()
 
 
 def holder(path: Path) -> Holder | None:
@@ -240,6 +252,7 @@ def _tried(path: Path, lease: SoftFileLease) -> BaseFileLock | None:
     guards nothing, and is tried once more.
     """
     lock = FileLock(path, fallback_to_soft=False, thread_local=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         lock.acquire(timeout=GRACE, poll_interval=POLL)
         if _is_flocked(path):
@@ -249,7 +262,7 @@ def _tried(path: Path, lease: SoftFileLease) -> BaseFileLock | None:
     except Timeout:
         return None
     except OSError as error:
-        if error.errno == errno.ESTALE:
+        if error.errno in (errno.ESTALE, errno.ENOENT):  # removed by who had it before
             return None
         if error.errno not in NO_FLOCK:
             raise

@@ -11,6 +11,7 @@ where it stopped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,11 +36,14 @@ from circuitwatch.following import CLOCK, Arrivals, Clock, arrivals_of, first_ar
 from circuitwatch.heads.quantities import make_inputs
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.heads.text import text_used
+from circuitwatch.linking import relink
+from circuitwatch.locks import no_empty_folders
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.nano.vocabulary import build_tokenizer
 from circuitwatch.progress import CellProgress, cell_tables, wide_console
 from circuitwatch.recording import Recorder, watch_checkpoints, with_other_weights
-from circuitwatch.records import Cell
+from circuitwatch.records import Cell, remove_unfinished
+from circuitwatch.shards import Shard, gate, hold_cell, hold_shard, others_in, refuse_others
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
 from circuitwatch.tracking import Tracker, send_if_needed
 
@@ -56,9 +60,17 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
     model's folder is watched while it grows, see `following`; `clock` says how time passes. Raises
     UserError where nothing more can be done now; what is recorded stays.
     """
-    console = wide_console()
     require_criterion(config)
     config = replace(config, task=with_hash(config.task))
+    if config.shard is not None:
+        return _watch_shard(config, folder, Shard.parsed(config.shard))
+    with hold_cell(folder):
+        return _watch_whole(config, folder, clock)
+
+
+def _watch_whole(config: Config, folder: Path, clock: Clock) -> Cell:
+    """Watch a cell that no other process watches."""
+    console = wide_console()
     put_away_damaged(folder, console)
     done = Cell.finished(folder, asdict(config))
     if done is not None and needs_no_look(config):
@@ -80,12 +92,10 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
     cell, tokenizer, prompts, checkpoints = begun
     if arrivals is None and cell.is_done() and not has_changed(cell, source):
         return _shown_as_done(cell, config, console)
-    probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
-    make_inputs(probes.inputs)
+    cell.reopen()  # until all is linked anew
+    subject = _subject(cell, config, tokenizer, prompts)
     with Tracker(cell, config.tracking, sweep=config.sweep) as tracker:
         with CellProgress(title, len(checkpoints), done=len(cell.steps_done())) as progress:
-            model = cell.header["model"]
-            subject = Subject(prompts, probes, config, (model["n_layers"], model["n_heads"]))
             recorder = Recorder(cell, source, subject, tracker, progress)
             if arrivals is None:
                 watch_checkpoints(recorder, checkpoints)
@@ -100,26 +110,128 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
         console.print(*cell_tables(cell))
         if is_done:
             tracker.complete()
+    _require_a_record(cell)
+    if failed:
+        raise _not_fetched(cell, failed)
+    return cell
+
+
+def _watch_shard(config: Config, folder: Path, shard: Shard) -> Cell:
+    """Watch a part of a cell's checkpoints, and put the records together if no other is left and no
+    other process is at work: then the cell is as if one had watched it.
+    """
+    console = wide_console()
+    refuse_others(folder, shard)  # before a model is trained
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    source = open_source(config)
+    with no_empty_folders(folder), ExitStack() as held:
+        with gate(folder):
+            held.enter_context(hold_shard(folder, shard))
+            others = others_in(folder, shard)
+            done = Cell.finished(folder, asdict(config))
+            if done is not None and needs_no_look(config):
+                return _shown_as_done(done, config, console)
+            before = taken_before(folder, source)
+            begun = begin(config, folder, source, before, None, console, alone=not others)
+            assert begun is not None  # nothing is waited for
+            cell, tokenizer, prompts, checkpoints = begun
+            if cell.is_done() and not has_changed(cell, source):
+                return _shown_as_done(cell, config, console)
+            cell.reopen()  # until all is linked anew
+        cell.is_shared = True
+        part = shard.part(checkpoints)
+        steps = {checkpoint.step for checkpoint in part}
+        _say_damaged(cell.put_away_damaged(steps), console)
+        there = {*cell.steps_done(), *map(int, cell.skipped())} & steps
+        title = f"{config.model.name} {config.task.name}, shard {shard}"
+        off = replace(config.tracking, mode="off")  # who ends last sends it
+        with (
+            Tracker(cell, off, sweep=config.sweep) as tracker,
+            CellProgress(title, len(part), done=len(there)) as progress,
+        ):
+            subject = _subject(cell, config, tokenizer, prompts)
+            recorder = Recorder(cell, source, subject, tracker, progress, links=False)
+            watch_checkpoints(recorder, checkpoints, part)
+        again = {int(step): entry for step, entry in cell.skipped().items() if entry["again"]}
+        if failed := [entry for step, entry in again.items() if step in steps]:
+            raise _not_fetched(cell, failed)
+        with gate(folder), held:  # let go within the gate: the last must know that it is
+            _end_shard(cell, config, shard, console)
+    return cell
+
+
+def _end_shard(cell: Cell, config: Config, shard: Shard, out: Console) -> None:
+    """Put a cell's records together if all are there, or say what is still missing."""
+    said = f"{cell.folder}: shard {shard} is done"
+    if others := others_in(cell.folder, shard):
+        who = ", ".join(other.said for other in others)
+        out.print(f"{said}; still at work: {who}", highlight=False, soft_wrap=True)
+        return
+    cell.is_shared = False
+    _say_damaged(cell.put_away_damaged(), out)
+    skipped = {int(step) for step, entry in cell.skipped().items() if not entry["again"]}
+    there = {*cell.steps_done(), *skipped}
+    steps = [entry["step"] for entry in cell.header["schedule"]]
+    if left := [place for place, step in enumerate(steps) if step not in there]:
+        shards = sorted({place % shard.of + 1 for place in left})
+        names = ", ".join(f"{which}/{shard.of}" for which in shards)
+        out.print(
+            f"{said}; {len(left)} of {len(steps)} checkpoints are left, of shard {names}, and the "
+            f"last to end puts all together",
+            highlight=False,
+            soft_wrap=True,
+        )
+        return
+    _require_a_record(cell)
+    remove_unfinished(cell.folder)
+    relink(cell)
+    cell.mark_done()
+    out.print(*cell_tables(cell))
+    if config.tracking.mode == "online":
+        send_if_needed(cell, config.tracking, sweep=config.sweep)
+    else:
+        with Tracker(cell, config.tracking, sweep=config.sweep) as tracker:
+            tracker.complete()
+
+
+def _subject(
+    cell: Cell, config: Config, tokenizer: PreTrainedTokenizerBase, prompts: PromptSet
+) -> Subject:
+    """What is measured at each checkpoint."""
+    probes = role_probes(tokenizer, config.heads, seed=config.seed, n_bootstrap=config.n_bootstrap)
+    make_inputs(probes.inputs)
+    model = cell.header["model"]
+    return Subject(prompts, probes, config, (model["n_layers"], model["n_heads"]))
+
+
+def _require_a_record(cell: Cell) -> None:
+    """Raise UserError if every checkpoint was skipped: such a cell is not done."""
     if not cell.steps_done():
-        reasons = [entry["reason"] for entry in skipped]
+        reasons = [entry["reason"] for entry in cell.skipped().values()]
         raise UserError(
-            f"{folder}: nothing is recorded: {all_unusable(reasons, len(reasons))}; the same "
+            f"{cell.folder}: nothing is recorded: {all_unusable(reasons, len(reasons))}; the same "
             f"command tries again"
         )
-    if failed:
-        raise UserError(
-            f"{folder}: {len(failed)} of {len(cell.header['schedule'])} checkpoints could not be "
-            f"fetched ({failed[0]['reason']}); "
-            "the others are recorded, and the same command tries again"
-        )
-    return cell
+
+
+def _not_fetched(cell: Cell, failed: Sequence[dict[str, Any]]) -> UserError:
+    return UserError(
+        f"{cell.folder}: {len(failed)} of {len(cell.header['schedule'])} checkpoints could not be "
+        f"fetched ({failed[0]['reason']}); "
+        "the others are recorded, and the same command tries again"
+    )
 
 
 def put_away_damaged(folder: Path, out: Console) -> None:
     """Have records of the cell in a folder, if there is one, made anew that are damaged."""
     if (folder / "cell.json").is_file():
-        for step, why in Cell.open(folder).put_away_damaged().items():
-            out.print(f"step {step}: {why}: made anew", highlight=False, soft_wrap=True)
+        _say_damaged(Cell.open(folder).put_away_damaged(), out)
+
+
+def _say_damaged(found: dict[int, str], out: Console) -> None:
+    for step, why in found.items():
+        out.print(f"step {step}: {why}: made anew", highlight=False, soft_wrap=True)
 
 
 def needs_no_look(config: Config) -> bool:
@@ -148,6 +260,8 @@ def begin(
     before: Sequence[Checkpoint],
     arrivals: Arrivals | None,
     out: Console,
+    *,
+    alone: bool = True,
 ) -> tuple[Cell, PreTrainedTokenizerBase, PromptSet, list[Checkpoint]] | None:
     """Start a cell or go on with it, and say what its prompts leave out.
 
@@ -158,6 +272,8 @@ def begin(
         before: Checkpoints that an earlier run took, which stay in the schedule.
         arrivals: What comes to a folder that is followed: its first checkpoint is waited for.
         out: Where it is said.
+        alone: Whether no other process watches the cell. One that does has taken its part of the
+            schedule, and so this stays as it is.
 
     Returns:
         The cell, the tokenizer, the prompts, and the checkpoints to watch; None if the first
@@ -166,7 +282,10 @@ def begin(
     """
     first: Checkpoint | None = None
     while True:
-        if arrivals is None:
+        if not alone and (folder / "cell.json").is_file():
+            schedule = Cell.open(folder).header["schedule"]
+            checkpoints = [Checkpoint(**entry) for entry in schedule]
+        elif arrivals is None:
             # An `every` or `log` of a longer list may leave out what it took of a shorter one.
             available = merged(source.available(), before)
             checkpoints = merged(select(available, **asdict(config.schedule)), before)
@@ -190,7 +309,7 @@ def begin(
             out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
         text = text_used(tokenizer, config.heads.text)
         about = header(config, checkpoints, facts, prompts, text)
-        return Cell.create(folder, about), tokenizer, prompts, checkpoints
+        return Cell.create(folder, about, alone=alone), tokenizer, prompts, checkpoints
 
 
 def has_changed(cell: Cell, source: Source) -> bool:
@@ -301,7 +420,7 @@ def header(
     known = Facts.of_installation(TaskFacts.of(task_of(config.task), prompts.variant))
     graph = Graph(facts["n_layers"], facts["n_heads"], facts["parallel"])
     return {
-        "config": asdict(config),
+        "config": asdict(replace(config, shard=None)),  # the cell is the same by any division
         "code_version": __version__,
         "versions": dict(versions()),
         "model": {"name": config.model.name, **facts},

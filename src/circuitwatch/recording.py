@@ -5,7 +5,8 @@ can't be analysed, why it is skipped.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 from circuitwatch.analysis import Subject, analyse_checkpoint
@@ -24,6 +25,7 @@ from circuitwatch.records import (
     WEIGHTS_SHA256,
     Cell,
     CheckpointRecord,
+    Scalar,
 )
 from circuitwatch.timing import Stopwatch
 from circuitwatch.tracking import Tracker
@@ -44,6 +46,8 @@ class Recorder:
         subject: Subject,
         tracker: Tracker,
         progress: CellProgress,
+        *,
+        links: bool = True,
     ) -> None:
         """Read what the cell has.
 
@@ -53,6 +57,8 @@ class Recorder:
             subject: What is measured.
             tracker: Told of each record.
             progress: Shows what is done.
+            links: Whether records are compared with those before them. Other processes may be
+                writing these: then it is done at the end, see `shards`.
         """
         self.cell = cell
         self.source = source
@@ -70,13 +76,19 @@ class Recorder:
         self._in_a_row = 0
         self._unsupported = 0
         self._out_of_order = False
+        self._links = links
+        if not links:
+            for step in cell.steps_done():
+                with suppress(UserError, OSError):  # it is being made anew just now
+                    self._note_weights(step, cell.scalars_of(step))
+            return
         # A run that was killed may have left them as they came.
         for record, _ in linked_records(cell):
             self._note(record)
 
     def put_in_order(self) -> None:
         """Link the records anew if any was made after a later one."""
-        if self._out_of_order:
+        if self._out_of_order and self._links:
             relink(self.cell)
             self._out_of_order = False
 
@@ -177,13 +189,16 @@ class Recorder:
         self.progress.advance(f"step {checkpoint.step}: skipped, {reason}")
 
     def _note(self, record: CheckpointRecord) -> None:
-        is_duplicate = DUPLICATE_OF in record.scalars
-        sha256 = record.scalars.get(WEIGHTS_SHA256)
-        self.recorded[record.step] = OnRecord(None if sha256 is None else str(sha256), is_duplicate)
+        self._note_weights(record.step, record.scalars)
         # The next circuit's overlap is with one that has a circuit, and weights of its own.
-        if is_compared_with(record):
+        if self._links and is_compared_with(record):
             insort(self._circuits, record.step)
             self._last = record
+
+    def _note_weights(self, step: int, scalars: Mapping[str, Scalar]) -> None:
+        sha256 = scalars.get(WEIGHTS_SHA256)
+        known = None if sha256 is None else str(sha256)
+        self.recorded[step] = OnRecord(known, DUPLICATE_OF in scalars)
 
     def _before(self, step: int) -> CheckpointRecord | None:
         """The last record before a step that its circuit is compared with."""
@@ -202,7 +217,9 @@ class Recorder:
         )
 
 
-def watch_checkpoints(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> None:
+def watch_checkpoints(
+    recorder: Recorder, checkpoints: Sequence[Checkpoint], part: Sequence[Checkpoint] | None = None
+) -> None:
     """Record every checkpoint that has no record yet, or why it is skipped.
 
     One that was skipped is tried again, but not where its files are known to be the same as then.
@@ -210,10 +227,12 @@ def watch_checkpoints(recorder: Recorder, checkpoints: Sequence[Checkpoint]) -> 
     Args:
         recorder: Records them.
         checkpoints: Ascending by step, those that are recorded among them.
+        part: Those that are this process' to record, if the others are others'.
     """
+    part = checkpoints if part is None else part
     source, progress, config = recorder.source, recorder.progress, recorder.subject.config
-    redo_changed(recorder, checkpoints)
-    to_do = [c for c in checkpoints if c.step not in recorder.recorded]
+    redo_changed(recorder, part)
+    to_do = [c for c in part if c.step not in recorder.recorded]
     # Before they are looked at: what changes from now on is worth another try.
     seen = {c.step: source.seen(c) for c in to_do}
     audit = source.audit(checkpoints, progress.at, recorder.recorded)

@@ -32,7 +32,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from safetensors.numpy import load, save
 
 from circuitwatch.errors import UserError
 from circuitwatch.headers import About, Skipped, unsound_header
+from circuitwatch.locks import hold
 from circuitwatch.shapes import misfit, shown
 from circuitwatch.soundness import unsound, unsound_tables
 
@@ -85,6 +87,7 @@ NOT_COMPARED = (
     "follow",
     "follow_idle",
     "follow_every",
+    "shard",
 )
 """Parts of the configuration that do not decide what a record says, and so may differ when a cell
 is resumed.
@@ -153,11 +156,16 @@ class Cell:
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
         self.folder = folder
         self.header = header
+        self.is_shared = False
+        """Whether other processes write records at the same time: then what is read, changed and
+        written as a whole (skipped.json, seen.json) is so under a lock.
+        """
 
     @classmethod
-    def create(cls, folder: Path, header: dict[str, Any]) -> Cell:
+    def create(cls, folder: Path, header: dict[str, Any], *, alone: bool = True) -> Cell:
         """Start a cell, or go on with one that was started with the same configuration, to whose
-        checkpoints new ones may have come; what a killed write left behind is removed.
+        checkpoints new ones may have come; what a killed write left behind is removed, if no other
+        process may be writing it (alone).
 
         Raises UserError if the folder holds a cell of another configuration, or can't be written.
         """
@@ -165,8 +173,8 @@ class Cell:
         path = folder / "cell.json"
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-            for leftover in (folder / "checkpoints").glob("*.partial"):
-                shutil.rmtree(leftover)
+            if alone:
+                remove_unfinished(folder)
             if not path.exists():
                 cell = cls(folder, header)
                 cell._write_schedule(header["schedule"])
@@ -261,15 +269,17 @@ class Cell:
             (self.folder / SKIPPED).unlink(missing_ok=True)
         return steps
 
-    def put_away_damaged(self) -> dict[int, str]:
+    def put_away_damaged(self, of: Collection[int] | None = None) -> dict[int, str]:
         """Take records that are damaged out of the cell, into `damaged/`, so that they are made
-        anew.
+        anew; `of` these steps alone.
 
         Returns:
             step → what is wrong with it.
         """
         found: dict[int, str] = {}
         for step in self.steps_done():
+            if of is not None and step not in of:
+                continue
             try:
                 self.unpacked(step)
             except UserError as error:
@@ -314,9 +324,21 @@ class Cell:
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         sync(final.parent)
-        if str(record.step) in (skipped := self.skipped()):
-            del skipped[str(record.step)]
-            _write_json(self.folder / SKIPPED, skipped)
+        if (self.folder / SKIPPED).exists():
+            self._leave_recorded_out_of_skipped()
+
+    def _leave_recorded_out_of_skipped(self) -> None:
+        with self._changing():
+            if skipped := self.skipped():
+                _write_json(self.folder / SKIPPED, skipped)
+            else:
+                (self.folder / SKIPPED).unlink(missing_ok=True)
+
+    def _changing(self) -> AbstractContextManager[None]:
+        """What no other process may do meanwhile: to read a file, and write it with a change."""
+        if not self.is_shared:
+            return nullcontext()
+        return hold(self.folder / ".files.lock", f"{self.folder}: a file is changed", wait=True)
 
     def seconds(self, step: int) -> dict[str, float]:
         """Seconds that each part of a checkpoint's analysis took, where they were kept."""
@@ -342,8 +364,9 @@ class Cell:
 
     def note_seen(self, step: int, fingerprint: str) -> None:
         """Note a fingerprint of the files that a checkpoint's record was made from."""
-        noted = {str(k): v for k, v in self.seen().items()} | {str(step): fingerprint}
-        _write_json(self.folder / "seen.json", noted)
+        with self._changing():
+            noted = {str(k): v for k, v in self.seen().items()} | {str(step): fingerprint}
+            _write_json(self.folder / "seen.json", noted)
 
     def entry_of(self, step: int) -> dict[str, Any]:
         """What a checkpoint's record says that it is of, as the schedule has it: step, tokens and
@@ -357,8 +380,14 @@ class Cell:
 
         Raises UserError if the record is damaged.
         """
-        scalars = self._about(step)["scalars"]
+        scalars = self.scalars_of(step)
         return str(scalars[WEIGHTS_SHA256]) if WEIGHTS_SHA256 in scalars else None
+
+    def scalars_of(self, step: int) -> dict[str, Scalar]:
+        """The scalars of a checkpoint's record, without the rest. Raises UserError if they are
+        damaged.
+        """
+        return dict(self._about(step)["scalars"])
 
     def _about(self, step: int) -> dict[str, Any]:
         try:
@@ -389,7 +418,8 @@ class Cell:
         entry = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
         if seen is not None:
             entry["seen"] = seen
-        _write_json(self.folder / SKIPPED, {**self.skipped(), str(step): entry})
+        with self._changing():
+            _write_json(self.folder / SKIPPED, {**self.skipped(), str(step): entry})
 
     def skipped(self) -> dict[str, dict[str, Any]]:
         """Checkpoints without a record and why: step → tokens, revision, reason, again, and seen
@@ -512,6 +542,8 @@ class Cell:
 
     def mark_done(self) -> None:
         """Record that every checkpoint of the schedule has its record or was skipped for good."""
+        if (self.folder / SKIPPED).exists():
+            self._leave_recorded_out_of_skipped()  # a kill may have left them there
         _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
 
     def reopen(self) -> None:
@@ -590,6 +622,12 @@ def _write_record(
     )
     if seconds is not None:  # after the manifest, which knows nothing of the clock
         _write_json(folder / TIMING, dict(seconds))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writes left behind in a cell's folder."""
+    for leftover in (folder / "checkpoints").glob("*.partial"):
+        shutil.rmtree(leftover)
 
 
 def _unpack(files: Mapping[str, bytes], *, renamed: bool) -> Unpacked:

@@ -208,6 +208,8 @@ class Watcher:
                 f"{lines.of_share(self.share)}; records in "
                 f"{Path(config.out) / config.sweep / config.model.name}"
             )
+        if not self._over or self._at is not None:
+            self._tasks.close()
         self._over = True
 
     def _begin(

@@ -18,6 +18,7 @@ def track(arguments: list[str]) -> None:
     optional = {"out", "project", "entity"}
     values = given("track", arguments, needed={"sweep"}, optional=optional, hint=HINT)
     folder = sweep_folder(values)
+    from circuitwatch.locks import hold
     from circuitwatch.progress import CellProgress, wide_console
     from circuitwatch.tracking.sending import Sent, cells_of, send_sweep
     from circuitwatch.tracking.settings import destination
@@ -35,7 +36,11 @@ def track(arguments: list[str]) -> None:
     console = wide_console()
     runs = len(cells) + has_summary(folder)
     try:
-        with files_that(folder, "read"), CellProgress("W&B", runs) as progress:
+        with (
+            files_that(folder, "read"),
+            hold(folder / ".track.lock", f"{folder} is being sent"),
+            CellProgress("W&B", runs) as progress,
+        ):
             send_sweep(folder, config, progress.at, note)
     finally:  # those that were sent stay so
         for one in sent:

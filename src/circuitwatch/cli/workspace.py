@@ -49,7 +49,11 @@ def workspace(arguments: list[str]) -> None:
         both = both_as_json(content, charts, library, place)
         print(json.dumps(both, indent=1, ensure_ascii=False))
         return
-    for kind, url in save_both(connect(), content, charts, library, place).items():
+    from circuitwatch.locks import hold
+
+    with hold(folder / ".workspace.lock", f"{folder}: its workspace is being made"):
+        saved = save_both(connect(), content, charts, library, place)
+    for kind, url in saved.items():
         print(f"{kind}: {url}")
 
 

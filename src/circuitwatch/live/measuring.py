@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,10 @@ from circuitwatch.live.cells import LiveCell
 from circuitwatch.live.subjects import subjects_of
 from circuitwatch.live.users_run import UsersRun
 from circuitwatch.live.weights import State, load_state, sha256_of, state_of
+from circuitwatch.locks import CELL, holder
 from circuitwatch.monitor import header
 from circuitwatch.records import DUPLICATE_OF, WEIGHTS_SHA256, CheckpointRecord, Scalar
+from circuitwatch.shards import hold_cell
 from circuitwatch.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -73,6 +76,11 @@ class Measured:
         self._failed: set[str] = set()
         self._run: UsersRun | None = UsersRun()
         self.cells: dict[str, LiveCell] = {}
+        self._locks = ExitStack()
+
+    def close(self) -> None:
+        """Let other processes have the cells."""
+        self._locks.close()
 
     def watched(self) -> list[str]:
         """The tasks that have not failed."""
@@ -86,8 +94,14 @@ class Measured:
     def open_cells(self, model: Any) -> None:
         """Open the cells of a model, or go on with them.
 
-        Raises UserError if they were made with another configuration, or can't be written.
+        Raises UserError if they were made with another configuration, can't be written, or are
+        watched by another process.
         """
+        for config in self._configs:
+            who = holder(cell_folder(config) / CELL)
+            # A notebook may start anew without having closed what it started before.
+            if who is None or not who.is_this_process:
+                self._locks.enter_context(hold_cell(cell_folder(config)))
         with tempfile.TemporaryDirectory() as folder:
             model.config.save_pretrained(folder)
             for config in self._configs:

@@ -24,12 +24,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+from circuitwatch.locks import hold
 from circuitwatch.nano.corpus import CORPUS_VERSION, Corpus
 from circuitwatch.nano.model import (
     NanoSize,
@@ -186,7 +186,8 @@ def train_suite(
     if manifest.exists() and fault_of(folder, about, say) is None:
         return folder
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(folder.name + ".lock")):
+    lock = folder.with_name(f"{folder.name}.lock")
+    with hold(lock, f"{folder} is being trained", wait=True):
         # Another process may have finished while this one waited for the lock.
         if manifest.exists():
             fault = fault_of(folder, about, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.limits import MOST_RESAMPLES, require_whole
+from circuitwatch.locks import hold
 from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
 from circuitwatch.spreadsheets import write_csv
@@ -54,9 +56,10 @@ def summarize(
     if not any(cell.steps_done() for cell in found):
         why = "; ".join(notes) or f"run circuitwatch sweep={sweep.name} first"
         raise UserError(f"{sweep}: no cell with a record; {why}")
-    sources = read_sources(Request((str(sweep),), sweep / "summary"))
-    results = Results(sources, n_bootstrap=n_bootstrap)
-    return write_summary(results, f"Sweep {sweep.name}", sweep / "summary", formats)
+    to = sweep / "summary"
+    with _alone(to):
+        results = Results(read_sources(Request((str(sweep),), to)), n_bootstrap=n_bootstrap)
+        return write_summary(results, f"Sweep {sweep.name}", to, formats)
 
 
 def summarize_sources(
@@ -74,10 +77,19 @@ def summarize_sources(
     to = request.to
     if to.exists() and not is_summary(to):
         raise UserError(f"to={to}: is there and is no summary; give a new folder")
-    results = Results(
-        read_sources(request, suites), thresholds=request.thresholds, n_bootstrap=n_bootstrap
-    )
-    return write_summary(results, to.resolve().name, to, formats)
+    with _alone(to):
+        results = Results(
+            read_sources(request, suites), thresholds=request.thresholds, n_bootstrap=n_bootstrap
+        )
+        return write_summary(results, to.resolve().name, to, formats)
+
+
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    """No other process writes the summary meanwhile; the lock is beside its folder, which is
+    replaced as a whole.
+    """
+    folder = folder.resolve()
+    return hold(folder.with_name(f".{folder.name}.lock"), f"{folder} is being written")
 
 
 def write_summary(

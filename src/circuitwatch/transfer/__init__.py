@@ -19,6 +19,7 @@ makes what is missing and what the records have left behind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +27,7 @@ from rich.table import Table
 
 from circuitwatch.errors import UserError
 from circuitwatch.limits import MOST_CHECKPOINTS, require_whole
+from circuitwatch.locks import hold
 from circuitwatch.progress import STYLE, wide_console
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.transfer.imposing import impose
@@ -46,6 +48,11 @@ def transfer(sweep: Path, *, checkpoints: int = 12) -> pd.DataFrame:
     cells = find_cells(sweep)
     if not cells:
         raise UserError(f"{sweep}: no cell in it; run circuitwatch sweep={sweep.name} first")
+    with hold(sweep / ".transfer.lock", f"{sweep}: circuits are being transferred"):
+        return _transfer(sweep, cells, checkpoints)
+
+
+def _transfer(sweep: Path, cells: Sequence[Cell], checkpoints: int) -> pd.DataFrame:
     by_model: dict[tuple[Path, int], list[Cell]] = {}
     for cell in cells:
         by_model.setdefault((cell.folder.parents[1], cell.header["seed"]), []).append(cell)
