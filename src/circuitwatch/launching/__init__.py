@@ -1,9 +1,9 @@
-"""Running the cells of a sweep side by side: by joblib on this machine, on Slurm by submitit, on Ray.
+"""Running the cells of a sweep side by side: joblib on this machine, submitit on Slurm, Ray.
 
-Hydra's own plugins for these raise at the first job that fails while others still run, two of them
-can't be installed together with current versions of joblib and Ray, and the one for Slurm waits for
-ever for a job that was killed where there is no `sacct`. So the engines are used directly: each is a
-module with one function `run`, which takes `jobs.Work` and returns when every job has ended.
+Hydra's own plugins for these raise at the first job that fails while others still run; that for Ray
+needs a cloudpickle that joblib no longer takes; and that for Slurm waits for ever for a job that
+was killed where there is no `sacct`. So the engines are used directly: each is a module with one
+function `run`, which takes `jobs.Work` and returns when every job has ended.
 """
 
 from __future__ import annotations

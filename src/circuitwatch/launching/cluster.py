@@ -6,7 +6,6 @@ was killed, and waits for ever; so this asks `squeue`, which is everywhere.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import time
@@ -44,7 +43,10 @@ def run(options: Mapping[str, Any], work: Sequence[Work]) -> list[JobReturn]:
     """Submit the jobs, and wait for each. Ctrl-C cancels those that have not ended."""
     jobs = _submit(options, work)
     try:
-        return _results(work, jobs)
+        results = _results(work, jobs)
+        for script in jobs[0].paths.folder.parent.rglob("*submission*.sh"):
+            script.unlink(missing_ok=True)  # it names this machine's folders; the logs stay
+        return results
     except BaseException:
         numbers = sorted({job.job_id.partition("_")[0] for job in jobs})
         subprocess.run(["scancel", *numbers], check=False, capture_output=True)
@@ -62,7 +64,9 @@ def _submit(options: Mapping[str, Any], work: Sequence[Work]) -> list[Job[JobRet
         )
     threads, cpus = most_threads(work), whole(options, "cpus_per_task")
     if cpus is None and threads is None:
-        raise UserError("threads=null: say how many cores a job gets, hydra.launcher.cpus_per_task=8")
+        raise UserError(
+            "threads=null: say how many cores a job gets, hydra.launcher.cpus_per_task=8"
+        )
     setup = [f"export {key}={value}" for key, value in pools_of(threads or cpus).items()]
     # Since Slurm 22.05 srun does not take it from sbatch.
     setup.append("export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK")
@@ -114,7 +118,7 @@ def _results(work: Sequence[Work], jobs: Sequence[Job[JobReturn]]) -> list[JobRe
                     gone.setdefault(n, (now, state))
         for n in waiting:
             path = jobs[n].paths.result_pickle
-            if path.parent.is_dir() and path.name in os.listdir(path.parent):
+            if path.parent.is_dir() and path in path.parent.iterdir():  # asks the file system anew
                 results[n] = _result(work[n], jobs[n], gone[n][1] if n in gone else "")
             elif n in gone and now - gone[n][0] >= LAG:
                 results[n] = ended(work[n], _why(jobs[n], gone[n][1]))

@@ -86,7 +86,7 @@ def composed(
         with open_dict(cell):
             cell.hydra.job.id = f"{cell.hydra.job.name}_{number}"
             cell.hydra.job.num = number
-        work.append(Work(number, cell, context, task, os.getcwd(), Singleton.get_state()))
+        work.append(Work(number, cell, context, task, str(Path.cwd()), Singleton.get_state()))
     return work
 
 

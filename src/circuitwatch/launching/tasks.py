@@ -17,7 +17,7 @@ STORE = 100 * 2**20  # bytes; the jobs exchange files, and nothing else that is 
 
 def run(options: Mapping[str, Any], work: Sequence[Work]) -> list[JobReturn]:
     """Run the jobs; Ray runs so many at a time as there are cores for."""
-    # Read when Ray is imported: it reports use to its makers, and hides GPUs from tasks without one.
+    # Read when Ray is imported: whether it reports its use, and hides GPUs from tasks without one.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
@@ -30,7 +30,9 @@ def run(options: Mapping[str, Any], work: Sequence[Work]) -> list[JobReturn]:
     os.environ.update(pools_of(most_threads(work)))  # workers of a Ray that starts here inherit it
     try:
         here = {"num_cpus": cores, "object_store_memory": STORE, "include_dashboard": False}
-        ray.init(address=address or "local", logging_level=logging.ERROR, **({} if address else here))
+        ray.init(
+            address=address or "local", logging_level=logging.ERROR, **({} if address else here)
+        )
     except (ConnectionError, ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())
         raise UserError(f"hydra.launcher.address={address}: Ray does not start: {line}") from error
@@ -48,7 +50,6 @@ def run(options: Mapping[str, Any], work: Sequence[Work]) -> list[JobReturn]:
             asked = {"num_cpus": threads, "num_gpus": own_gpus, "max_retries": 0}
             if memory is not None:
                 asked["memory"] = int(memory * 2**30)
-            # By value, Hydra's composed configuration can't be shared between tasks.
             started.append(ray.remote(_run).options(**asked).remote(one))
         return [_result(ray, one, job) for one, job in zip(work, started, strict=True)]
     finally:
