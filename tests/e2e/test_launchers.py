@@ -17,9 +17,8 @@ from support.launched import cells, records, run, start, write_models
 pytestmark = pytest.mark.e2e
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
-ALL = {
-    f"{model}/{task}/seed0" for model in ("small", "large") for task in ("gendered_pronoun", "cooks")
-}
+TASKS = ("gendered_pronoun", "cooks")
+ALL = {f"{model}/{task}/seed0" for model in ("small", "large") for task in TASKS}
 LAUNCHERS = ("joblib", "ray", "submitit_slurm")
 
 
