@@ -93,6 +93,10 @@ def test_names_that_files_give(tmp_path: Path) -> None:
     """A task's file, and a model of a suite of one's own."""
     with pytest.raises(UserError, match=r"^task\.name=.* is 200 bytes long"):
         own_name(f"{'n' * 200}.csv")
+    with pytest.raises(UserError, match=r"^task\.name='a:b'.*; say task\.name= for a file that"):
+        own_name("a:b.csv")
+    with pytest.raises(UserError, match=r"^task\.path=.*at most"):
+        own_name(LONG)
     from circuitwatch.cli.choices import own_templates, suites
 
     for group in ("suites", "tasks"):

@@ -299,10 +299,16 @@ def own_name(path: str | None) -> str:
     """What the task of a user's file is called if nobody says: the file's stem. A folder, or no
     path, gives the name of the choice; what is wrong with it is said when it is read.
     """
-    if not path or Path(path).expanduser().is_dir():
+    if not path:
+        return OWN_TASK
+    plain_path(path, "task.path")
+    if Path(path).expanduser().is_dir():
         return OWN_TASK
     name = Path(path).stem
-    plain_name(name, "task.name")  # before a folder is made for it
+    try:
+        plain_name(name, "task.name")  # before a folder is made for it
+    except UserError as error:
+        raise UserError(f"{error}; say task.name= for a file that is called so") from error
     return name
 
 
