@@ -250,3 +250,37 @@ def test_duplicates_can_be_an_error(tmp_path: Path, conf: Path, hub: Hub) -> Non
         and "1 checkpoints have the weights of another (step 2 those of step1)" in ran.stderr
     )
     assert not hub.served
+
+
+@pytest.fixture
+def own_hub(tmp_path: Path) -> Iterator[Hub]:
+    """A hub of this test alone, of steps 0 and 1000."""
+    for step in (0, 1000):
+        write_pythia(tmp_path / "root/org/tiny" / f"step{step}", step)
+    with running_hub(tmp_path / "root") as hub:
+        yield hub
+
+
+def test_a_revision_that_was_rewritten(tmp_path: Path, conf: Path, own_hub: Hub) -> None:
+    """A cell that goes on makes its record anew, or refuses with checkpoints.changed=error; what
+    was not rewritten is not fetched again.
+    """
+    more = ("schedule=steps", "schedule.steps=[0,1000]")
+    environment = {"HF_ENDPOINT": own_hub.url}
+    own_hub.faults.truncated.add("step1000")
+    assert watch(tmp_path, *more, **environment).returncode == 2
+    cell = cell_of(tmp_path)
+    before = cell.weights_of(0)
+    assert cell.steps_done() == [0] and cell.seen()[0] == own_hub.revisions("org/tiny")["step0"]
+    own_hub.served.clear()
+    assert watch(tmp_path, *more, **environment).returncode == 2
+    assert own_hub.served["step0"] == 0
+    write_pythia(own_hub.root / "org/tiny/step0", 7)
+    own_hub.faults.rewritten.add("step0")
+    own_hub.faults.truncated.clear()
+    refused = watch(tmp_path, *more, "checkpoints.changed=error", **environment)
+    assert refused.returncode == 2 and "step0 has other weights than those" in refused.stderr
+    done = watch(tmp_path, *more, **environment)
+    assert done.returncode == 0, done.stderr
+    assert cell.steps_done() == [0, 1000]
+    assert cell.weights_of(0) == weights_sha256(own_hub.root / "org/tiny/step0") != before

@@ -260,3 +260,33 @@ def test_the_kept_hash_is_the_files(tmp_path: Path) -> None:
     one = weights_sha256(tmp_path)
     save_file({"v": torch.ones(3)}, tmp_path / "model-00002-of-00002.safetensors")
     assert len(one) == 64 and weights_sha256(tmp_path) != one
+
+
+def test_an_empty_file_is_a_file(repository: Repository, root: Path, tmp_path: Path) -> None:
+    empty = root / NAME / "step0" / "added_tokens.json"
+    empty.touch()
+    try:
+        folder = fetch(repository, tmp_path / "got")
+    finally:
+        empty.unlink()
+    assert (folder / "added_tokens.json").read_bytes() == b""
+    assert not list(folder.glob("*.part"))
+
+
+def test_weights_of_another_folder_are_not_the_models(repository: Repository, hub: Hub) -> None:
+    hub.faults.listed["step0"] = ["model_fp16/model.safetensors", "model/a.safetensors"]
+    listing = repository.listing("step0")
+    assert [file.name for file in listing.weights("safetensors")] == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x.json", "/etc/x", "a/../../x", r"a\..\x", "C:x", "model\0.safetensors", "a//x", "."],
+)
+def test_a_name_that_leads_out_of_the_folder_is_refused(
+    name: str, repository: Repository, hub: Hub
+) -> None:
+    hub.faults.listed["step0"] = [name]
+    with pytest.raises(DamagedWeights, match="step0: lists a file outside its folder") as caught:
+        repository.listing("step0")
+    assert repr(name) in str(caught.value)

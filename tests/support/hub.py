@@ -30,7 +30,9 @@ class Faults:
 
     `cut`: how many times the connection breaks after half of the weights. `gone`: listed, but 404
     when asked for. `rate`: bytes a second. `changed`: the weights served are not those listed.
-    `down_after`: with the last of this revision's weights the hub goes down.
+    `listed`: names of more files that the listing has, of a byte each. `rewritten`: the revision's
+    commit is another one by now. `down_after`: with the last of this revision's weights the hub
+    goes down.
     """
 
     busy: dict[str, int] = field(default_factory=dict)
@@ -41,6 +43,8 @@ class Faults:
     rate: float | None = None
     rates: dict[str, float] = field(default_factory=dict)
     token: str | None = None
+    listed: dict[str, list[str]] = field(default_factory=dict)
+    rewritten: set[str] = field(default_factory=set)
     down: bool = False
     down_after: str | None = None
 
@@ -74,7 +78,10 @@ class Hub:
         """Commit by revision: a hash of the revision's name."""
         folder = self.root / repository
         return (
-            {path.name: _commit(path.name) for path in sorted(folder.iterdir())}
+            {
+                path.name: _commit(path.name + "again" * (path.name in self.faults.rewritten))
+                for path in sorted(folder.iterdir())
+            }
             if folder.is_dir()
             else {}
         )
@@ -137,7 +144,10 @@ def running_hub(root: Path) -> Iterator[Hub]:
                 if name is None or name in hub.faults.gone:
                     self._fail(404, "RevisionNotFound")
                     return
-                siblings = []
+                siblings: list[dict[str, Any]] = [
+                    {"rfilename": other, "size": 1, "blobId": "0" * 40}
+                    for other in hub.faults.listed.get(name, ())
+                ]
                 for file in sorted((hub.root / repository / name).iterdir()):
                     digest = hashlib.sha256(file.read_bytes()).hexdigest()
                     entry = {

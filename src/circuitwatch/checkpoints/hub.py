@@ -34,6 +34,7 @@ from tenacity import (
 
 from circuitwatch.checkpoints.files import WEIGHT_FILES, file_sha256, joint_sha256
 from circuitwatch.checkpoints.source import Missing, NotFetched
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.errors import UserError
 
 SMALL_FILES = (
@@ -83,7 +84,8 @@ class Listing:
 
     def weights(self, kind: str) -> tuple[RemoteFile, ...]:
         """The weight files of a kind, by name."""
-        files = [file for file in self.files if fnmatchcase(file.name, WEIGHT_FILES[kind])]
+        here = (file for file in self.files if "/" not in file.name)  # a star would match it
+        files = [file for file in here if fnmatchcase(file.name, WEIGHT_FILES[kind])]
         return tuple(sorted(files, key=lambda file: file.name))
 
     def small(self) -> tuple[RemoteFile, ...]:
@@ -154,8 +156,8 @@ class Repository:
     def listing(self, revision: str, commit: str | None = None) -> Listing:
         """The files of a revision.
 
-        Raises Missing if the hub has no such revision, NotFetched or LostNetwork if it does not
-        answer.
+        Raises Missing if the hub has no such revision, DamagedWeights if it lists a file outside
+        the folder, NotFetched or LostNetwork if it does not answer.
         """
         if commit and (path := self._listings / f"{commit}.json").exists():
             listed = json.loads(path.read_text(encoding="utf-8"))
@@ -179,6 +181,8 @@ class Repository:
             )
             for s in info.siblings or []
         )
+        if outside := next((file.name for file in files if leads_out(file.name)), None):
+            raise DamagedWeights(f"{what}: lists a file outside its folder, {outside!r}: refused")
         listing = Listing(revision, str(info.sha), files)
         self._listings.mkdir(parents=True, exist_ok=True)
         partial = self._listings / f"{listing.commit}.json.{os.getpid()}"
@@ -247,6 +251,7 @@ class Repository:
                             raise Cancelled
                         target.write(piece)
                         got(len(piece))
+        part.touch()  # of an empty file nothing is fetched
         if (size := part.stat().st_size) != file.size:
             if size > file.size:
                 part.unlink()
@@ -279,6 +284,14 @@ class Repository:
             raise
         except Exception as error:
             raise _as_user_error(error, what) from error
+
+
+def leads_out(name: str) -> bool:
+    """Whether a file's name in a listing would lie outside the folder that the files go to, on any
+    system: absolute, with a drive or backslashes, by `..`, or with characters that end names.
+    """
+    parts = {*name.split("/")}
+    return bool(parts & {"", ".", ".."}) or any(character in name for character in "\\:\0")
 
 
 def offline() -> bool:

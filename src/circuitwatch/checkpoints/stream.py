@@ -25,6 +25,7 @@ from circuitwatch.checkpoints.settings import CheckpointsConfig, ModelConfig
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
 from circuitwatch.checkpoints.store import Held, Store
 from circuitwatch.checkpoints.suites import can_be_named, checkpoint_at, checkpoints_named
+from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.errors import UserError
 from circuitwatch.units import parse_size
 
@@ -108,7 +109,7 @@ class HubSource:
                 continue
             try:
                 listing = self._listing(checkpoint)
-            except Missing:  # listed among the branches, and gone: it is said where it is skipped
+            except (Missing, Unusable):  # it is said where it is skipped
                 continue
             there = True
             files = frozenset((file.name, file.identity) for file in listing.small())
@@ -143,7 +144,7 @@ class HubSource:
                 return
             try:
                 listing = self._listing(checkpoint)
-            except Missing as error:
+            except (Missing, Unusable) as error:
                 missing[checkpoint.step] = str(error)
                 return
             if listing.kind is None:
@@ -162,12 +163,19 @@ class HubSource:
         return Audit.of(checkpoints, weights, missing, recorded)
 
     def seen(self, checkpoint: Checkpoint) -> str | None:
-        """None: what a hub has is not looked at before it is fetched."""
-        return None
+        """The commit of its revision, which is another one once that is rewritten; None where the
+        hub has none such, and offline, where it can't be asked.
+        """
+        return self.commits().get(checkpoint.revision)
 
     def hashed(self, checkpoint: Checkpoint) -> str | None:
-        """None: it would have to be fetched; a revision that is rewritten is not noticed."""
-        return None
+        """The hash that the hub lists of the weights that the revision has now; None where it lists
+        none, or the revision is gone.
+        """
+        try:
+            return self._listing(checkpoint).sha256()
+        except (Missing, Unusable):
+            return None
 
     def sha256(self, checkpoint: Checkpoint) -> str | None:
         """None: the hash in a record is that of the files that came, not of the listing."""
