@@ -17,8 +17,11 @@ from support.launched import cells, records, run, start, write_models
 pytestmark = pytest.mark.e2e
 
 SCRIPT = Path(__file__).with_name("slurm.sh")
-TASKS = ("gendered_pronoun", "cooks")
-ALL = {f"{model}/{task}/seed0" for model in ("small", "large") for task in TASKS}
+ALL = {
+    f"{model}/{task}/seed0"
+    for model in ("small", "large")
+    for task in ("gendered_pronoun", "cooks")
+}
 LAUNCHERS = ("joblib", "ray", "submitit_slurm")
 
 
@@ -124,7 +127,7 @@ def test_a_cancelled_job_ends_the_sweep_with_a_line(
 
 def test_jobs_that_wait_are_cancelled_too(slurm: dict[str, str], own: Path, tmp_path: Path) -> None:
     """Cancelled before they run, so that they leave no log and no result."""
-    slow = "hydra.launcher.additional_parameters={begin: now+1hour}"
+    slow = "+hydra.launcher.additional_parameters.begin=now+1hour"
     sweep = start(own, tmp_path, "hydra/launcher=submitit_slurm", slow, **slurm)
     while not (waiting := pending(slurm)):
         assert sweep.poll() is None, sweep.communicate()

@@ -6,10 +6,12 @@ was killed, and waits for ever; so this asks `squeue`, which is everywhere.
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +90,15 @@ def _submit(options: Mapping[str, Any], work: Sequence[Work]) -> list[Job[JobRet
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=0)
     try:
         executor.update_parameters(**{k: v for k, v in given.items() if v is not None})
-        with executor.batch():
+        # What sbatch says is in the error, too.
+        with redirect_stderr(io.StringIO()), executor.batch():
             jobs = [executor.submit(one) for one in work]
     except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        line = next((one for one in said if "error:" in one), said[-1] if said else "")
-        raise UserError(f"Slurm does not take the jobs: {line.strip()}") from error
+        lines = [line.strip() for line in said if line.startswith(("sbatch:", "srun:"))] or said[
+            -1:
+        ]
+        raise UserError(f"Slurm does not take the jobs: {'; '.join(lines)}") from error
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be used ({error.strerror})") from error
     return jobs
