@@ -5,11 +5,12 @@ BIN := .venv/bin
 READY := .venv/.ready
 E2E_READY := .venv/.e2e
 E2E := $(BIN)/pytest -m e2e -p no:cacheprovider --durations=0 -rPs
+LAUNCHERS_READY := .venv/.launchers
 OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-.PHONY: help demo test lint audit bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-wandb clean
+.PHONY: help demo test lint audit bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -50,7 +51,7 @@ audit: $(READY) ## known vulnerabilities of what is installed; without a network
 		for p in json.load(open(sys.argv[1]))["dependencies"] if p.get("vulns")]' $(AUDIT)/found.json; exit 1; \
 		else echo "the advisories can't be reached: nothing was audited"; fi
 
-bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; error of the scores; intervals against a known truth
+bench: $(LAUNCHERS_READY) ## speed and memory, side by side: multirun/bench/results.json; error of the scores; intervals against a known truth
 	PYTHONPATH=tests $(BIN)/python tests/benchmarks/run.py $(BENCH)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.integration
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.simulated
@@ -59,8 +60,9 @@ bench: $(READY) ## speed and memory, side by side: multirun/bench/results.json; 
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.trends
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.many_curves
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.tracking
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.launchers
 
-e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
+e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
 
 e2e-model: $(E2E_READY) ## SmolLM2-135M: loading, behaviours, and that an untrained model has none
 	$(E2E) tests/e2e/test_model.py
@@ -76,6 +78,13 @@ e2e-integration: $(E2E_READY) ## … integrated gradients: the estimate of their
 
 e2e-nano: $(E2E_READY) ## greater-than learnt by nano-200k and nano-400k, seeds 0 to 2
 	$(E2E) tests/e2e/test_nano.py
+
+$(LAUNCHERS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,joblib,slurm,ray]'
+	@touch $(LAUNCHERS_READY)
+
+e2e-launchers: $(LAUNCHERS_READY) ## one sweep by every launcher, Slurm a real one (as root on Debian: installs slurm-wlm)
+	$(E2E) tests/e2e/test_launchers.py
 
 # A server that others wrote. Its licence is not for commercial use, so it stays beside all that is ours: in no list of
 # dependencies, in an environment of its own, and only here.

@@ -160,5 +160,6 @@ def _result(work: Work, job: Job[JobReturn], state: str) -> JobReturn:
 
 
 def _why(job: Job[JobReturn], state: str) -> str:
+    log = "/".join(job.paths.stderr.parts[-3:])
     how = ENDS.get(state, f"it ended without a result ({state.lower() or 'failed'})")
-    return f"job {job.job_id} of Slurm: {how}; its log is {job.paths.stderr.name} beside the sweep"
+    return f"job {job.job_id} of Slurm: {how}; its log is {log} in the sweep's folder"
