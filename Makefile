@@ -61,6 +61,7 @@ bench: $(LAUNCHERS_READY) ## speed and memory, side by side: multirun/bench/resu
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.many_curves
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.tracking
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.launchers
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.chaos
 
 e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
 

@@ -72,7 +72,7 @@ def read_suite(path: Path) -> Suite:
     """One suite's file. Raises UserError naming the file and the key that is wrong."""
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, YAMLError, OSError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: can't be read as YAML ({' '.join(str(error).split())})"
         ) from error

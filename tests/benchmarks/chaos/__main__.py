@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-SIZES = {"records": 6000, "configs": 4500, "folders": 120, "kills": 200}
+SIZES = {"records": 6000, "configs": 4500}
 """How many cases each part has by default."""
 TARGET = Path("multirun/bench/chaos.json")
 

@@ -20,7 +20,6 @@ from benchmarks.chaos.cells import MODELS, TARGET, TASK, Mutation, mutate, resto
 from benchmarks.chaos.outcomes import (
     SAME,
     TOLD,
-    TRACEBACK,
     UNTELLABLE,
     Silent,
     Tally,
@@ -211,6 +210,3 @@ def _digest(cell: CellData) -> str:
             for one in both
         ]
     return hashlib.sha256(pickle.dumps(parts)).hexdigest()
-
-
-__all__ = ["TRACEBACK", "run"]
