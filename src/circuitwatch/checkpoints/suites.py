@@ -82,8 +82,15 @@ def read_suite(path: Path) -> Suite:
     shared = {key: content[key] for key in SHARED_KEYS if key in content}
     models = {}
     for name, given in content["models"].items():
+        if not isinstance(given, dict | None):
+            raise UserError(
+                f"{path}: models: {name}: {given!r} is not what is known of a model; write "
+                f"`{name}: {{params_total: …}}`, or `{name}:` alone"
+            )
         of_model = shared | (given or {})
         _refuse_unknown(path, of_model, ("variants", *SHARED_KEYS, *MODEL_KEYS))
+        if not isinstance(of_model.get("variants", []), list):
+            raise UserError(f"{path}: {name}: variants: give a list, e.g. [deduped, seed1]")
         for variant in [None, *of_model.pop("variants", [])]:
             full_name = f"{name}-{variant}" if variant else str(name)
             plain_name(full_name, f"{path}: model")

@@ -1,5 +1,5 @@
-"""Chaos: whatever is damaged or misspelt, circuitwatch says so in one line, or goes on; it never ends
-in a traceback, hangs, or gives another result in silence.
+"""Chaos: whatever is damaged or misspelt, circuitwatch says so in one line, or goes on; it never
+ends in a traceback, hangs, or gives another result in silence.
 
     PYTHONPATH=tests .venv/bin/python -m benchmarks.chaos                    all parts
     PYTHONPATH=tests .venv/bin/python -m benchmarks.chaos records 6000 0     how many, first seed
