@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from circuitwatch.errors import UserError
+from circuitwatch.limits import shown
 from circuitwatch.locks import CELL, Holder, hold, no_empty_folders, running
 
 GATE = ".gate.lock"
@@ -32,7 +33,7 @@ class Shard:
         """From text such as 3/16. Raises UserError for anything else."""
         match = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", text)
         if not match or int(match[1]) > int(match[2]):
-            raise UserError(f"{key}={text}: give which of how many, from 1/4 to 4/4")
+            raise UserError(f"{key}={shown(text)}: give which of how many, from 1/4 to 4/4")
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:

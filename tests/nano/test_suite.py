@@ -230,7 +230,7 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(
     size = int(share * (whole / WEIGHTS).stat().st_size)
     with (
         files_of_at_most(size),
-        pytest.raises(UserError, match=r"suite: can't be written \(File too large\)"),
+        pytest.raises(UserError, match=r"can't be written \(File too large\)"),
     ):
         train(folder)
     assert not list(folder.glob("*.building")) and not (folder / "suite.json").exists()
