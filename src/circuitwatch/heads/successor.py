@@ -60,7 +60,9 @@ def successions(tokenizer: PreTrainedTokenizerBase) -> list[Succession]:
     """
     found = []
     for name, words in SUCCESSIONS.items():
-        encoded = [tokenizer.encode(f" {word}", add_special_tokens=False) for word in words]
+        encoded = [
+            tokenizer.encode(f" {word}", add_special_tokens=False, verbose=False) for word in words
+        ]
         single = [
             ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
             for ids in encoded

@@ -60,7 +60,11 @@ class Pattern:
     def __init__(self, text: str, tokenizer: PreTrainedTokenizerFast) -> None:
         self.items: list[int | str] = []
         for index, part in enumerate(re.split(r" ?\{(\w+)\}", text)):
-            self.items += [part] if index % 2 else tokenizer.encode(part, add_special_tokens=False)
+            self.items += (
+                [part]
+                if index % 2
+                else tokenizer.encode(part, add_special_tokens=False, verbose=False)
+            )
 
     def fill(self, words: Mapping[str, int]) -> list[int]:
         """The sentence's token ids."""

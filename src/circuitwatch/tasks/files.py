@@ -178,7 +178,7 @@ class _Reader:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text's tokens, without special ones."""
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def is_unknown(self, ids: Sequence[int]) -> bool:
         """Whether one of the tokens stands for what the tokenizer does not know."""

@@ -40,7 +40,7 @@ def usable_years(tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], in
     years = {}
     for century, first in centuries.items():
         for yy in range(100):
-            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False)
+            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False, verbose=False)
             if len(ids) == 2 and ids[0] == first and ids[1] != tokenizer.unk_token_id:
                 years[century, yy] = ids[1]
     return years
@@ -50,13 +50,16 @@ def digits(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     """Ids of the digits 0 to 9, if the tokenizer writes the last two figures of every year as one
     token each; None for any other tokenizer.
     """
-    alone = [tokenizer.encode(f" {CENTURIES[0]}{d}", add_special_tokens=False)[-1] for d in DIGITS]
+    alone = [
+        tokenizer.encode(f" {CENTURIES[0]}{d}", add_special_tokens=False, verbose=False)[-1]
+        for d in DIGITS
+    ]
     if len(set(alone)) != len(alone) or tokenizer.unk_token_id in alone:
         return None
     for century in CENTURIES:
-        before = tokenizer.encode(f" {century}", add_special_tokens=False)
+        before = tokenizer.encode(f" {century}", add_special_tokens=False, verbose=False)
         for yy in range(100):
-            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False)
+            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False, verbose=False)
             if ids != [*before, alone[yy // 10], alone[yy % 10]]:
                 return None
     return alone

@@ -80,7 +80,7 @@ def single_tokens(tokenizer: PreTrainedTokenizerBase, words: Iterable[str]) -> d
     """The words that, behind a space, are one known token of the tokenizer, with its id."""
     found = {}
     for word in words:
-        ids = tokenizer.encode(f" {word}", add_special_tokens=False)
+        ids = tokenizer.encode(f" {word}", add_special_tokens=False, verbose=False)
         if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
             found[word] = ids[0]
     return found
@@ -117,10 +117,12 @@ def assemble(
     bos = [tokenizer.bos_token_id] if prepend_bos and tokenizer.bos_token_id is not None else []
     clean_rows, corrupted_rows, places = [], [], []
     for draft in drafts:
-        encoded = tokenizer(draft.clean, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = tokenizer(
+            draft.clean, add_special_tokens=False, verbose=False, return_offsets_mapping=True
+        )
         clean, corrupted = (
             encoded["input_ids"],
-            tokenizer(draft.corrupted, add_special_tokens=False)["input_ids"],
+            tokenizer(draft.corrupted, add_special_tokens=False, verbose=False)["input_ids"],
         )
         if tokenizer.unk_token_id is not None and tokenizer.unk_token_id in clean + corrupted:
             raise UserError(
