@@ -27,7 +27,7 @@ LAYERS = (
     {"transfer", "live"},
     {"watcher"},
     {"callback"},
-    {"cli", "__main__", "__init__"},
+    {"cli", "sweeping", "launching", "__main__", "__init__"},
 )
 """From the bottom up: a part imports its own layer and those below."""
 READERS = {"summary", "results"}
