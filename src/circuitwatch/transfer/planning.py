@@ -190,6 +190,9 @@ def _require_same(first: Cell, cell: Cell) -> None:
     """Raise UserError unless two cells of a model and seed are about the same weights, and prompts
     of the same kind.
     """
+    for part in ("model", "task"):
+        if part not in cell.header["config"]:
+            raise UserError(f"{cell.folder / 'cell.json'}: damaged: no config.{part}")
     before, now = (_shared(c.header["config"]) for c in (first, cell))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
