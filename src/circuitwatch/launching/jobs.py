@@ -45,13 +45,16 @@ class Work:
         setup_globals()
         Singleton.set_state(dict(self.state))
         HydraConfig.instance().set_config(self.cell)
-        return run_job(
-            hydra_context=self.context,
-            task_function=self.task,
-            config=self.cell,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
+        try:
+            return run_job(
+                hydra_context=self.context,
+                task_function=self.task,
+                config=self.cell,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except OSError as error:  # before the job itself: Hydra can't make its folder
+            return ended(self, f"its folder can't be made ({error.strerror or error})")
 
     @property
     def threads(self) -> int | None:
