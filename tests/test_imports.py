@@ -15,10 +15,11 @@ SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
-    | {"records", "timing", "soundness", "locks", "shards"},
+    | {"records", "timing", "soundness", "locks", "shards", "limits", "names", "spreadsheets"}
+    | {"shapes", "headers", "transfer_files"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
-    | {"nano", "scalars", "linking", "progress", "tracking"},
+    | {"nano", "scalars", "linking", "progress", "tracking", "usable"},
     {"config"},
     {"analysis"},
     {"recording"},
@@ -35,7 +36,7 @@ READERS = {"summary", "results"}
 import them.
 """
 RECORDS = {"errors", "units", "options", "catalogue", "directions", "facts", "records", "progress"}
-RECORDS |= {"locks"}
+RECORDS |= {"locks", "limits", "names", "spreadsheets", "transfer_files", "soundness"}
 EXCEPTIONS = {
     ("tracking.charts", "summary"): "what the runs of a sweep have, as the figures draw it",
     ("tracking.questions", "summary"): "the answers of a sweep, in the words of the summary",

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from circuitwatch.checkpoints.unusable import DamagedWeights, Unusable, is_out_of_memory
+from circuitwatch.checkpoints.unusable import DamagedWeights, Unusable
+from circuitwatch.circuits.memory import is_out_of_memory
 from circuitwatch.errors import UserError
 from circuitwatch.records import CheckpointRecord
 from circuitwatch.transformer import Transformer

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
+from circuitwatch.circuits.memory import is_out_of_memory
 from circuitwatch.errors import UserError
 
 REASON_LENGTH = 160
@@ -56,11 +55,3 @@ def reason_of(error: BaseException) -> str:
     """What an exception says, in a short line."""
     words = " ".join(str(error).split()) or type(error).__name__
     return words if len(words) <= REASON_LENGTH else f"{words[: REASON_LENGTH - 1]}…"
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that a device, or the machine, has no memory left."""
-    words = ("not enough memory", "can't allocate memory")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
-    )

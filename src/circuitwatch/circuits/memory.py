@@ -16,7 +16,6 @@ from typing import TypeVar
 import psutil
 import torch
 
-from circuitwatch.checkpoints.unusable import is_out_of_memory
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.prompts import PromptPairs, first_difference
 from circuitwatch.errors import UserError
@@ -125,3 +124,11 @@ def with_smaller_batches(
             torch.cuda.empty_cache()
         if on_retry:
             on_retry(batch_size)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that a device, or the machine, has no memory left."""
+    words = ("not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
