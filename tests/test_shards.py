@@ -204,7 +204,8 @@ def started(suite: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 def test_shards_side_by_side_one_of_them_killed(suite: Path, tmp_path: Path) -> None:
     """Also a sweep over all shards of a cell, which does what was left."""
     one = started(suite, tmp_path / "one")
-    assert one.wait() == 0, one.communicate()
+    said = one.communicate()
+    assert one.returncode == 0, said
     cell = Path("default/tiny/gendered_pronoun/seed0")
     parts = [started(suite, tmp_path / "parts", f"shard={which}/3") for which in (1, 2, 3)]
     assert parts[0].stderr is not None
