@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 
 from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite
+from circuitwatch.cli.arguments import no_such_choice, read_line
 from circuitwatch.cli.choices import (
     choices_of,
     choosable,
@@ -20,7 +21,7 @@ from circuitwatch.cli.choices import (
 from circuitwatch.cli.leftovers import Before
 from circuitwatch.cli.naming import require_names
 from circuitwatch.cli.stopping import STOPPING
-from circuitwatch.config import OVERRIDES, Config, register
+from circuitwatch.config import Config, register
 from circuitwatch.errors import UserError, of_files
 from circuitwatch.sweeping import job
 from circuitwatch.sweeping.outcome import require_all_well, say_unsaid
@@ -43,18 +44,17 @@ def with_hydra(
 
     require_names(arguments)
     offered, templates = suites(arguments), own_templates(arguments)
-    overrides = [argument.partition("=") for argument in arguments]
+    line = read_line(arguments, offered, templates)
     before = Before.of(arguments)
     task = job.CURRENT = job.Job(action, templates, before, watches)
-    sys.argv = [
-        "circuitwatch",
-        *(OVERRIDES.get(key, key) + equals + value for key, equals, value in overrides),
-    ]
+    sys.argv = ["circuitwatch", *line.arguments()]
     STOPPING.undo = before.remove_empty
     try:
         # Another of their files must not be in the way of the task that is asked for.
         register(offered, choosable(templates))
-        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)()
+        plainly(
+            hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)
+        )
     except (HydraException, OmegaConfBaseException) as error:
         say_unsaid(task)
         raise UserError(one_line(error, offered, templates)) from error
@@ -80,22 +80,15 @@ def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[
     """
     text = str(error) or str(error.__cause__)
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
-    if missing := re.match(r"(?:In '[^']*': )?Could not find '(\w+)/([^']*)'", lines[0]):
+    if missing := re.match(r"(?:In '[^']*': )?Could not find '([\w/]+)/([^'/]*)'", lines[0]):
         group, name = missing.groups()
-        offered = choices_of(group)
-        nearest = ""
+        listed = text.partition("Available options in")[2].partition("Config search")[0]
+        there = [option.strip() for option in listed.splitlines()[1:]]
+        offered = choices_of(group) or [option for option in there if option]
         if group == "task":
             offered = sorted({*offered, *templates})
-        if group == "model":
-            near = difflib.get_close_matches(
-                name, [model for suite in suites for model in suite.models], n=3
-            )
-            offered += [
-                f"a model of the suites {', '.join(suite.name for suite in suites)} "
-                f"(circuitwatch --help lists them)"
-            ]
-            nearest = f"{' or '.join(near)}; or " if near else ""
-        return f"{group}={name}: no such {group}; choose one of {nearest}{', '.join(offered)}"
+        models = [model for suite in suites for model in suite.models]
+        return no_such_choice(group, name, offered, models, suites)
     if unknown := re.search(r"Key '([^']+)' (?:not in|is not in struct)", lines[0]) or re.search(
         r"Could not override '([^']+)'", lines[0]
     ):
@@ -103,9 +96,40 @@ def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[
             return f"{unknown[1]}: no such role; there are {', '.join(catalogue.roles())}"
         return f"{unknown[1]}: no such option; circuitwatch --help lists them"
     if wrong := re.search(r"Error merging override (\S+)", lines[0]):
-        return f"{wrong.group(1)}: {str(error.__cause__).splitlines()[0]}"
+        cause = str(error.__cause__ or lines[-1]).strip().splitlines() or lines
+        return f"{wrong.group(1)}: {cause[0]}"
     key = next(
         (line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")),
         "",
     )
     return f"{key}: {lines[0]}" if key else lines[0]
+
+
+def plainly(run: Callable[[], object]) -> None:
+    """Run what Hydra made of a task function; whatever goes wrong before the first job, in
+    composing, is a HydraException, of which there is one line to say.
+
+    Hydra and OmegaConf meet odd values with AssertionError, TypeError, KeyError and more.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        run()
+    except (HydraException, OmegaConfBaseException, UserError, OSError):
+        raise
+    except SystemExit as end:  # Hydra has said what is wrong
+        if end.code not in (0, None) and not _has_begun(end):
+            sys.exit(2)
+        raise
+    except Exception as error:
+        if _has_begun(error):
+            raise
+        said = str(error).strip() or type(error).__name__
+        raise HydraException(f"the configuration can't be composed: {said}") from error
+
+
+def _has_begun(error: BaseException) -> bool:
+    """Whether an error is that of a job, or of a launcher, not of composing."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name in ("run_job", "launch") for frame, _ in frames)

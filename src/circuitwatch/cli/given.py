@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from circuitwatch.cli.naming import require_names_given
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, meant
 from circuitwatch.limits import shown
 
 
@@ -35,8 +35,15 @@ def given(
         Key → value.
     """
     values = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    keys = {argument.split("=", 1)[0] for argument in arguments}
-    if keys - needed - optional or not all(values.get(key) for key in needed):
+    keys = [argument.split("=", 1)[0] for argument in arguments]
+    for argument in arguments:
+        key, equals, _ = argument.partition("=")
+        if not equals or key not in needed | optional:
+            likely = meant(key, sorted(needed | optional)) if equals else ""
+            raise UserError(f"{shown(' '.join([command, *arguments]))}: {likely}{hint}")
+        if keys.count(key) > 1:
+            raise UserError(f"{command}: {key}= is given twice; give it once")
+    if not all(values.get(key) for key in needed):
         raise UserError(f"{shown(' '.join([command, *arguments]))}: {hint}")
     require_names_given(values)
     return values
