@@ -20,7 +20,7 @@ def of_files(error: OSError, otherwise: str) -> UserError:
 
 def meant(word: str, names: Iterable[str]) -> str:
     """What asks whether one of the names was meant, three at most; "" where none is like it."""
-    near = get_close_matches(word, list(names), n=3, cutoff=0.6)
+    near = get_close_matches(word, list(names), n=3, cutoff=0.7)
     return f"did you mean {' or '.join(near)}? " if near else ""
 
 

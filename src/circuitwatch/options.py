@@ -75,7 +75,9 @@ def require_choice(value: Any, key: str, choices: Collection[Any]) -> None:
     if value not in choices:
         known = [str(choice) for choice in choices]
         hint = meant(shown(value), known)
-        raise UserError(f"{key}={shown(value)}: {hint}choose one of {', '.join(known) or 'none'}")
+        listed = f"choose one of {', '.join(known) or 'none'}"
+        said = f"{listed}; {hint.strip()}" if hint else listed
+        raise UserError(f"{key}={shown(value)}: {said}")
 
 
 def require_share(value: float, key: str) -> None:

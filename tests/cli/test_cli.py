@@ -19,8 +19,34 @@ from circuitwatch.cli.choices import conf_dir
 REPOSITORY = Path(__file__).parents[2]
 MISTAKES = {
     "model=nothing": "model=nothing: no such model; choose one of folder, hub, nano-",
-    "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; choose one of "
+    "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; did you mean "
     "pythia-160m-seed9 or ",
+    "model=folder model.path=x modle=3": "modle: no such option; did you mean model? ",
+    "schedule.evry=3": "schedule.evry: no such option; did you mean schedule.every",
+    "task=ioii": "task=ioii: no such task; did you mean ioi? choose one of agreement, ",
+    "circuit.method=eapig": "circuit.method=eapig: choose one of eap-ig, eap, exact; did you mean "
+    "eap-ig",
+    "summarise": "summarise: no such command; did you mean summarize? there are watch, ",
+    "summarize sweeep=x": "summarize sweeep=x: did you mean sweep? give sweep=<name>",
+    "model=hub model.revisions=step{step}": "model.revisions=step{step}: can't be read; quote the "
+    "value: 'model.revisions=\"step{step}\"'",
+    "hydra/launcher=nothing": "hydra/launcher=nothing: no such launcher; choose one of basic, ",
+    "-m hydra/sweeper=nothing": "hydra/sweeper=nothing: no such hydra/sweeper; choose one of ",
+    "tracking=-inf": "tracking=-inf: no such tracking; choose one of auto, ",
+    "-m +circuit=true": "circuit=true: no such circuit; choose one of eap, eap-ig, exact",
+    "-m circuit=[128,0]": "circuit=[128, 0]: no such circuit; choose one of eap, ",
+    "-m task=ioi --cfg job": "--cfg: shows the configuration of one cell; leave out -m",
+    "model=[a": "model=[a: a bracket [ or ] is without its other half",
+    "~model": "~model: no option can be left out",
+    "++x=1": "x: no such option",
+    "seed=1 seed=2": "seed: given twice, seed=1 and seed=2; give it once",
+    "task=ioi,agreement": "task=ioi,agreement: several values are a sweep; add -m",
+    "task=": "task=: no such task; choose one of agreement, ",
+    "modèle=x": "'modèle=x': 'modèle' can't be a key",
+    "hydra.sweeper.params=3": "hydra.sweeper.params=3: Cannot assign int",
+    "--resolve": "--resolve: goes with --cfg job",
+    "--experimental-rerun=x": "--experimental-rerun: would unpickle a file",
+    "--config-dir nowhere": "--config-dir nowhere: no such folder",
     "model=hub": "model.hub_id is missing",
     "model=hub model.hub_id=a/b": "model=hub: tokens_per_step is missing, and the revisions' "
     "names hold no {tokens}",
