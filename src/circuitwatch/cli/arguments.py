@@ -232,7 +232,8 @@ def _require_key(text: str, key: str, arguments: Sequence[str]) -> None:
     if key == "heads.thresholds" or key.startswith("heads.thresholds."):
         return  # roles, of which a plug-in may bring more, are checked with the values
     raise UserError(
-        f"{shown(key)}: no such option; {meant(key, [*known, *groups])}circuitwatch --help lists them"
+        f"{shown(key)}: no such option; {meant(key, [*known, *groups])}"
+        f"circuitwatch --help lists them"
     )
 
 
