@@ -583,7 +583,7 @@ def test_no_tokenizer_no_prompts(
             path.unlink()
 
     def later() -> None:
-        assert not (tmp_path / "cell").exists()
+        assert not (tmp_path / "cell/cell.json").exists()
         run.write(128)
 
     script = Script(without, nothing, nothing, later)

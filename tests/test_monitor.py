@@ -41,6 +41,7 @@ from circuitwatch.config import (
     TaskConfig,
     TrackingConfig,
 )
+from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.monitor import prompts_of, watch_cell
 from circuitwatch.records import TIMING, Cell, CheckpointRecord
@@ -418,19 +419,17 @@ def test_weights_that_are_not_whole_are_skipped_by_name(
 
 
 def test_nothing_but_damaged_weights(trained_suite: Path, tmp_path: Path) -> None:
-    """Every checkpoint is skipped, and the cell says so in place of ending in a traceback."""
+    """The cell says so, is not done, and tries again."""
     shutil.copytree(trained_suite / "step300", tmp_path / "run/step300")
     save_file(
         {"a": torch.zeros(1)}, tmp_path / "run/step300/model.safetensors", metadata={"format": "pt"}
     )
     config = configuration(tmp_path / "run")
     config.model.tokens_per_step = 1
-    cell = watch_cell(config, tmp_path / "cell")
-    assert (
-        cell.is_done()
-        and cell.steps_done() == []
-        and "are missing" in cell.skipped()["300"]["reason"]
-    )
+    for _ in range(2):
+        with pytest.raises(UserError, match="the weights have 0 layers"):
+            watch_cell(config, tmp_path / "cell")
+    assert not (tmp_path / "cell/done.json").exists()
 
 
 def test_the_longest_input_of_a_cell_decides_how_many_tokens_are_compared(
@@ -454,6 +453,7 @@ def test_the_longest_input_of_a_cell_decides_how_many_tokens_are_compared(
     ):
         config = configuration(trained_suite, schedule=ScheduleConfig(kind="steps", steps=[300]))
         config.heads = replace(heads, n_sequences=2, n_prompts=4)
-        watch_cell(config, tmp_path / str(number))
+        with pytest.raises(UserError, match="nothing is recorded: none of the 2 checkpoints can"):
+            watch_cell(config, tmp_path / str(number))
     prompts = build_prompts("ioi", load_tokenizer(trained_suite / "step300"), n_prompts=4, seed=0)
     assert list(dict.fromkeys(asked)) == [41, prompts.clean.shape[1], 31, 61]

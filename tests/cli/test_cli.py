@@ -245,7 +245,7 @@ def test_in_a_sweep_the_other_cells_go_on(trained_suite: Path, tmp_path: Path) -
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if "circuitwatch: error" in line]
     assert len(lines) == 3 and "2 of 4 cells failed" in lines[-1], done.stderr
-    assert lines[0].startswith("circuitwatch: error: tiny/ioi/seed0 task.n_prompts=500: ")
+    assert lines[0].startswith("circuitwatch: error: tiny/ioi/seed0 task.n_prompts=8: ")
     assert "Traceback" not in done.stderr
     assert {path.parent.parent.name for path in tmp_path.rglob("done.json")} == {"ioi", "agreement"}
 

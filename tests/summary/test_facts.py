@@ -122,7 +122,7 @@ def write_cell(
         "model": {"name": model, "params_total": 1000 * len(model), "n_layers": 1, "n_heads": 2},
         "task": task,
         "seed": seed,
-        "schedule": [{"step": step} for step in STEPS],
+        "schedule": [{"step": s, "tokens": s * PER_STEP, "revision": f"step{s}"} for s in STEPS],
         "facts": facts.of_cell(task),
         "code_version": "0",
     }

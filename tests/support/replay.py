@@ -10,12 +10,11 @@ run can be tried in a second or two, without a model.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import time
 from pathlib import Path
 
-from circuitwatch.cli import _terminate
+from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.records import Cell
 from circuitwatch.tracking import Tracker, account, sessions
 from circuitwatch.tracking.settings import TrackingConfig
@@ -52,5 +51,6 @@ def replay(source: Path, target: Path, options: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminate)
+    STOPPING.listen()
+    STOPPING.begin()
     replay(Path(sys.argv[1]), Path(sys.argv[2]), dict(a.split("=") for a in sys.argv[3:]))

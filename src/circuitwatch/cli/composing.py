@@ -69,9 +69,9 @@ def with_hydra(
         require_all_well(task, stopped_by=error)
     finally:
         before.remove_empty(task.sweep)
-    require_all_well(task)
     if task.single is not None:
         raise task.single
+    require_all_well(task)
 
 
 def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[str] = ()) -> str:

@@ -70,6 +70,10 @@ class Job:
         if os.getpid() != self.process:
             register_resolvers()
             signal.signal(signal.SIGTERM, _terminate)
+        if self._is_followed_in_turn(composed, hydra_config):
+            self.single = UserError(FOLLOWED_IN_TURN)  # said once for all cells
+            self.before.remove_unused(Path(hydra_config.runtime.output_dir))
+            return
         name = self._name(hydra_config)
         sweep = Path(hydra_config.sweep.dir).expanduser()
         failed = True
@@ -90,19 +94,18 @@ class Job:
                 self.before.remove_unused(Path(hydra_config.runtime.output_dir), alone=alone)
 
     def _do(self, composed: Any, hydra_config: Any) -> None:
-        from hydra.types import RunMode
-        from omegaconf import OmegaConf
-
-        in_turn = "BasicLauncher" in hydra_config.launcher._target_
-        is_sweep = hydra_config.mode == RunMode.MULTIRUN
-        if in_turn and is_sweep and OmegaConf.select(composed, "follow"):
-            raise UserError(FOLLOWED_IN_TURN)
         require_choosable(hydra_config.runtime.choices.get("task"), self.templates)
         config = validate(composed)
         try:
             self.action(config)
         except OSError as error:  # a full disk, a folder that may not be written
             raise of_files(error, str(cell_folder(config))) from error
+
+    def _is_followed_in_turn(self, composed: Any, hydra_config: Any) -> bool:
+        from omegaconf import OmegaConf
+
+        in_turn = "BasicLauncher" in hydra_config.launcher._target_
+        return in_turn and bool(OmegaConf.select(composed, "follow"))
 
     def _name(self, hydra_config: Any) -> str:
         number = hydra_config.job.num
