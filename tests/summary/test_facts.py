@@ -122,7 +122,7 @@ def write_cell(
         "model": {"name": model, "params_total": 1000 * len(model), "n_layers": 1, "n_heads": 2},
         "task": task,
         "seed": seed,
-        "schedule": [{"step": s, "tokens": s * PER_STEP, "revision": f"step{s}"} for s in STEPS],
+        "schedule": [{"step": s, "tokens": s * PER_STEP, "revision": f"s{s}"} for s in STEPS],
         "facts": facts.of_cell(task),
         "code_version": "0",
     }
@@ -302,7 +302,8 @@ def test_transfer_has_the_names_of_variants(tmp_path: Path) -> None:
             table[f"{which}_tokens"] = table[f"{which}_step"] * PER_STEP
         folder = tmp_path / model / "transfer" / "seed0"
         folder.mkdir(parents=True)
-        table.to_parquet(folder / "step100.parquet")
+        for step, part in table.groupby("model_step"):
+            part.to_parquet(folder / f"step{step:06}.parquet")
     cells = [
         replace(cell, circuits={step: np.array(c) for step, c in circuits.items()})
         for cell in read_sources(Request((str(tmp_path),), tmp_path)).cells

@@ -523,7 +523,7 @@ document.querySelectorAll("th button").forEach(button => button.addEventListener
 
 function curvesCsv() {
   // As spreadsheets.py does it: a text that would be taken for a formula gets an apostrophe.
-  const harmless = text => (/^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) && (isNaN(text) || !text.trim()) ? "'" + text : text);
+  const harmless = text => (/^'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text) && text !== "-" && (isNaN(text) || !text.trim()) ? "'" + text : text);
   const quote = text => (text = harmless(String(text)), /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const lines = ["model,params,seed,task,quantity,tokens,value"];
   for (const line of data.series.filter(line => !line.compared))
