@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-SIZES = {"records": 6000, "configs": 4500}
-"""How many cases each part has by default."""
+SIZES = {"kills": 60, "folders": 200, "records": 6000, "configs": 4500}
+"""How many cases each part has by default. Kills come first: they fork, which a process that has
+computed can't do.
+"""
 TARGET = Path("multirun/bench/chaos.json")
 
 
@@ -20,7 +22,7 @@ def main(arguments: list[str]) -> int:
         print(f"{name}: no such part; there are {', '.join(SIZES)}", file=sys.stderr)
         return 2
     failed = False
-    known = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else {}
+    known = {}
     for part in [name] if name else SIZES:
         n = int(numbers[0]) if numbers else SIZES[part]
         first = int(numbers[1]) if len(numbers) > 1 else 0
@@ -28,8 +30,11 @@ def main(arguments: list[str]) -> int:
         tally = importlib.import_module(f"benchmarks.chaos.{part}").run(n, first)
         known[part] = {**tally.summary(), "seconds": round(time.perf_counter() - began)}
         failed = failed or bool(tally.failures)
-        counts = ", ".join(f"{count} {what}" for what, count in tally.counts.most_common())
+        every = [*tally.counts.most_common(), *tally.also.most_common()]
+        counts = ", ".join(f"{count} {what}" for what, count in every)
         print(f"{part}: {n} cases in {known[part]['seconds']} s: {counts}", flush=True)
+    if TARGET.is_file():  # by now another may have written its part
+        known = json.loads(TARGET.read_text(encoding="utf-8")) | known
     TARGET.parent.mkdir(parents=True, exist_ok=True)
     TARGET.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     return int(failed)

@@ -33,16 +33,20 @@ class Silent(AssertionError):
 
 @dataclass
 class Tally:
-    """Counts of outcomes, and the failures, each with the command that repeats it."""
+    """Counts of outcomes, and the failures, each with the command that repeats it; failing: the
+    outcomes that are failures; also: other counts.
+    """
 
     part: str
+    failing: tuple[str, ...] = FAILURES
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    also: Counter[str] = field(default_factory=Counter)
 
     def add(self, seed: int, recipe: str, outcome: str, detail: str = "") -> None:
         """Count a case, and print it where it is a failure."""
         self.counts[outcome] += 1
-        if outcome in FAILURES:
+        if outcome in self.failing:
             again = f"python -m benchmarks.chaos {self.part} 1 {seed}"
             failure = {"outcome": outcome, "recipe": recipe, "again": again, "detail": detail}
             self.failures.append(failure)
@@ -50,11 +54,12 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """As chaos.json keeps it."""
-        failed = {name: self.counts[name] for name in FAILURES}
+        failed = {name: self.counts[name] for name in self.failing}
         return {
             "cases": sum(self.counts.values()),
             "outcomes": {**dict(self.counts), **failed},
             "failures": self.failures,
+            **({"also": dict(self.also)} if self.also else {}),
         }
 
 
