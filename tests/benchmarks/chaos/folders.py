@@ -28,8 +28,8 @@ from support.growing import watching
 STEPS = (0, 128, 300)
 CHECKPOINTS = tuple(f"step{step}" for step in STEPS)
 SCALARS = "scalars.json"
-NEIGHBOURS = ("overlap/", "circuit/edge_jaccard")
-"""Quantities that compare a checkpoint with the one before."""
+NEIGHBOURS = ("overlap/", "weights/duplicate_of")
+"""Scalars that compare a checkpoint with others."""
 
 Damage = Callable[[random.Random, Path, Path], str]
 

@@ -108,12 +108,12 @@ def _be_the_run(work: Callable[[], object], folder: Path) -> None:
     code = 1
     try:
         STOPPING.listen()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         for number, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(folder / name, os.O_WRONLY), number)
         sys.stdout, sys.stderr = (
             os.fdopen(number, "w", encoding="utf-8", buffering=1) for number in (1, 2)
         )
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         work()
         code = 0
     except SystemExit as error:
