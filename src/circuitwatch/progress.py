@@ -4,7 +4,10 @@ time left; a table at the end.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import threading
+import time
+from collections.abc import Callable, Collection
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -34,6 +37,8 @@ STYLE: dict[str, Any] = {
     "box": rich.box.SIMPLE_HEAD,
     "padding": (0, 1, 0, 0),
 }
+QUIET = 30.0
+"""Seconds without a line, off a terminal, after which one says what is being done."""
 ROLES_SHOWN = 6
 """Roles in the table of a cell."""
 
@@ -41,14 +46,25 @@ ROLES_SHOWN = 6
 class CellProgress:
     """A bar over units of work.
 
-    On something that is not a terminal it prints one line a unit instead.
+    On something that is not a terminal it prints one line a unit instead, and what it is at
+    whenever nothing was printed for `QUIET` seconds; a wait, which may last for days, says so once.
     """
 
     def __init__(
-        self, title: str, total: int, *, done: int = 0, console: Console | None = None
+        self,
+        title: str,
+        total: int,
+        *,
+        done: int = 0,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title, self.total, self.done = title, total, done
         self._is_waiting = False
+        self._where, self._clock = "", clock
+        self._since = self._said = clock()
+        self._ended = threading.Event()
+        self._pulse: threading.Thread | None = None
         self.console = console or Console(stderr=True)
         self._bar = Progress(
             SpinnerColumn(),
@@ -66,6 +82,9 @@ class CellProgress:
     def __enter__(self) -> CellProgress:
         if self.console.is_terminal:
             self._bar.start()
+        else:
+            self._pulse = threading.Thread(target=self._say_at_times, daemon=True)
+            self._pulse.start()
         return self
 
     def __exit__(
@@ -76,17 +95,45 @@ class CellProgress:
     ) -> None:
         if self.console.is_terminal:  # else it never started, and stopping prints an empty line
             self._bar.stop()
+        self._ended.set()
+        if self._pulse is not None:
+            self._pulse.join()
+
+    def say_if_quiet(self) -> float:
+        """Say what is being worked on, how much is done and for how long it has taken, if nothing
+        was said for `QUIET` seconds. Returns the seconds until it is time to look again.
+        """
+        now = self._clock()
+        left = self._said + QUIET - now
+        if left > 0:
+            return left
+        if not self._is_waiting:
+            spent = timedelta(seconds=round(now - self._since))
+            self._say(f"{self.done}/{self.total} {self._where}".rstrip() + f" ({spent} so far)")
+        self._said = now
+        return QUIET
+
+    def _say_at_times(self) -> None:
+        while not self._ended.wait(self.say_if_quiet()):
+            pass
+
+    def _say(self, line: str) -> None:
+        """Print a line where there is no bar."""
+        if not self.console.is_terminal:
+            self._said = self._clock()
+            self.console.print(f"{self.title} {line}", highlight=False, soft_wrap=True)
 
     def at(self, where: str) -> None:
         """Show what is being worked on now."""
+        self._where = where
         self._bar.update(self._task, where=where)
 
     def wait(self, line: str) -> None:
         """Show what is waited for. Without a terminal the first line of a wait is enough."""
         self._bar.update(self._task, where=line, left="")
         self._bar.tasks[0].total = None  # which rich shows as a bar that goes back and forth
-        if not self.console.is_terminal and not self._is_waiting:
-            self.console.print(f"{self.title} {line}", highlight=False, soft_wrap=True)
+        if not self._is_waiting:
+            self._say(line)
         self._is_waiting = True
 
     def expect(self, total: int, *, done: int) -> None:
@@ -99,10 +146,8 @@ class CellProgress:
         self.done += 1
         self._is_waiting = False
         self._bar.update(self._task, completed=self.done)
-        if not self.console.is_terminal:
-            self.console.print(
-                f"{self.title} {self.done}/{self.total} {line}", highlight=False, soft_wrap=True
-            )
+        self._where, self._since = "", self._clock()
+        self._say(f"{self.done}/{self.total} {line}")
 
     def advance_quietly(self, done: int) -> None:
         """`done` units are done; without a terminal only each tenth of the whole is worth a
@@ -110,8 +155,8 @@ class CellProgress:
         """
         self.done = done
         self._bar.update(self._task, completed=done)
-        if not self.console.is_terminal and done * 10 // self.total > (done - 1) * 10 // self.total:
-            self.console.print(f"{self.title} {done}/{self.total}", highlight=False, soft_wrap=True)
+        if done * 10 // self.total > (done - 1) * 10 // self.total:
+            self._say(f"{done}/{self.total}")
 
 
 EFFECT = (

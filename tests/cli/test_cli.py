@@ -31,7 +31,7 @@ MISTAKES = {
     "model=hub model.revisions=step{step}": "model.revisions=step{step}: can't be read; quote the "
     "value: 'model.revisions=\"step{step}\"'",
     "hydra/launcher=nothing": "hydra/launcher=nothing: no such launcher; choose one of basic, ",
-    "-m hydra/sweeper=nothing": "hydra/sweeper=nothing: no such hydra/sweeper; choose one of ",
+    "-m hydra/sweeper=nothing": "hydra/sweeper=nothing: no such sweeper; choose one of ",
     "tracking=-inf": "tracking=-inf: no such tracking; choose one of auto, ",
     "-m +circuit=true": "circuit=true: no such circuit; choose one of eap, eap-ig, exact",
     "-m circuit=[128,0]": "circuit=[128, 0]: no such circuit; choose one of eap, ",

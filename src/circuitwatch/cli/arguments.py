@@ -7,12 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from circuitwatch.checkpoints.suites import Suite
-from circuitwatch.cli.choices import conf_dir, config_dirs, offered_in
+from circuitwatch.cli.choices import config_dirs, offered_in
 from circuitwatch.config import OVERRIDES, Config
 from circuitwatch.errors import UserError, meant
 from circuitwatch.limits import shown
@@ -203,23 +202,12 @@ def _unreadable(key: str, value: str) -> str:
 
 
 def _require_hydra(key: str, override: Any) -> None:
-    """Raise UserError for a launcher that there isn't, or whose package is not installed."""
+    """Raise UserError for a launcher whose package is not installed."""
     from circuitwatch.launching import ENGINES, require_engine
 
-    if key != "hydra/launcher" or not isinstance(override.value(), str):
-        return
-    name = override.value()
     for extra, (choice, *_) in ENGINES.items():
-        if name == choice:
+        if key == "hydra/launcher" and override.value() == choice:
             require_engine(extra)
-    own = {path.stem for path in (conf_dir() / "hydra/launcher").glob("*.yaml")}
-    known = sorted({"basic", *own})
-    # Hydra's plug-ins, if there are any, bring launchers of their own.
-    if name not in known and find_spec("hydra_plugins") is None:
-        raise UserError(
-            f"hydra/launcher={shown(name)}: no such launcher; {meant(name, known)}choose one of "
-            f"{', '.join(known)}"
-        )
 
 
 def _require_key(text: str, key: str, arguments: Sequence[str]) -> None:
@@ -285,4 +273,5 @@ def no_such_choice(
             f"(circuitwatch --help lists them)"
         )
     hint = meant(name, known)
-    return f"{group}={shown(name)}: no such {group}; {hint}choose one of {', '.join(offered)}"
+    kind = group.rpartition("/")[2]
+    return f"{group}={shown(name)}: no such {kind}; {hint}choose one of {', '.join(offered)}"

@@ -84,7 +84,8 @@ def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[
         group, name = missing.groups()
         listed = text.partition("Available options in")[2].partition("Config search")[0]
         there = [option.strip() for option in listed.splitlines()[1:]]
-        offered = choices_of(group) or [option for option in there if option]
+        is_hydra = group.startswith("hydra/")
+        offered = [option for option in there if option] if is_hydra else choices_of(group)
         if group == "task":
             offered = sorted({*offered, *templates})
         models = [model for suite in suites for model in suite.models]
