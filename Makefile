@@ -60,6 +60,7 @@ bench: $(LAUNCHERS_READY) ## speed and memory, side by side: multirun/bench/resu
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.trends
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.many_curves
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.tracking
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.starting
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.launchers
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.chaos
 
