@@ -47,6 +47,7 @@ MISTAKES = {
     "--resolve": "--resolve: goes with --cfg job",
     "--experimental-rerun=x": "--experimental-rerun: would unpickle a file",
     "--config-dir nowhere": "--config-dir nowhere: no such folder",
+    f"--config-dir {'x' * 300} task=ioi": f"--config-dir {'x' * 60}… (300 characters): no such",
     "model=hub": "model.hub_id is missing",
     "model=hub model.hub_id=a/b": "model=hub: tokens_per_step is missing, and the revisions' "
     "names hold no {tokens}",

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from circuitwatch.checkpoints.suites import Suite
@@ -110,9 +109,6 @@ class Line:
             raise UserError(f"{' '.join(modes)}: give one of them")
         if "--resolve" in self.flags and "--cfg" not in self.flags:
             raise UserError("--resolve: goes with --cfg job")
-        folder = self.flags.get("--config-dir")
-        if folder is not None and not Path(folder).is_dir():
-            raise UserError(f"--config-dir {folder}: no such folder")
 
 
 def _value_after(name: str, left: list[str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite, conf_dir, read_suites
 from circuitwatch.errors import UserError
+from circuitwatch.limits import shown
 from circuitwatch.tasks import OWN_TASK, templates_in
 
 CONFIG_DIR = ("--config-dir", "-cd")
@@ -71,7 +72,9 @@ def suites(arguments: Sequence[str] = ()) -> list[Suite]:
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
-    """The folders that the arguments give with --config-dir."""
+    """The folders that the arguments give with --config-dir. Raises UserError for one that isn't
+    there.
+    """
     flags = CONFIG_DIR
     folders = [
         argument.split("=", 1)[1]
@@ -79,4 +82,11 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
         if argument.startswith(tuple(f"{flag}=" for flag in flags))
     ]
     folders += [after for flag, after in itertools.pairwise(arguments) if flag in flags]
+    for folder in folders:
+        try:
+            is_there = Path(folder).is_dir()
+        except (OSError, ValueError):  # a name that is too long, or has a zero byte
+            is_there = False
+        if not is_there:
+            raise UserError(f"--config-dir {shown(folder)}: no such folder")
     return [Path(folder) for folder in folders]

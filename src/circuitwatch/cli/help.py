@@ -10,8 +10,9 @@ import textwrap
 from collections.abc import Sequence
 
 from circuitwatch import __version__, catalogue, config
-from circuitwatch.cli.choices import offered_in, suites
+from circuitwatch.cli.choices import config_dirs, offered_in, suites
 from circuitwatch.cli.command import COMMANDS, load
+from circuitwatch.errors import UserError
 from circuitwatch.options import as_written, options_of
 
 WIDTH = 120
@@ -65,13 +66,22 @@ COMPOSED = ("watch", "train", "doctor", "prompts")
 """The commands that take the options of the configuration."""
 
 
+def _that_are_there(arguments: Sequence[str]) -> Sequence[str]:
+    """Arguments, without --config-dir if its folder isn't there: help is for those who err."""
+    try:
+        config_dirs(arguments)
+    except UserError:
+        return ()
+    return arguments
+
+
 def help_text(arguments: Sequence[str] = ()) -> str:
     """The whole help, with the choices that folders of --config-dir add."""
     return HELP.format(
         version=__version__,
         commands=_commands(COMMANDS),
         default=DEFAULT,
-        choices=_choices(arguments),
+        choices=_choices(_that_are_there(arguments)),
         options=_options(),
     )
 
@@ -85,7 +95,7 @@ def command_help(name: str, arguments: Sequence[str] = ()) -> str:
     """The help of one command: how it is called, and what there is to choose from if it takes
     the configuration's options.
     """
-    more = f"\nChoices\n{_choices(arguments)}" if name in COMPOSED else ""
+    more = f"\nChoices\n{_choices(_that_are_there(arguments))}" if name in COMPOSED else ""
     if name == COMMANDS[0]:
         more = f"\n`circuitwatch watch` alone watches {DEFAULT}.\n{more}"
     return OF_COMMAND.format(commands=_commands([name]), more=more).rstrip()
