@@ -18,6 +18,7 @@ from circuitwatch.config import Config, cell_folder
 from circuitwatch.errors import UserError
 from circuitwatch.locks import CELL, hold
 from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.sweeping import job
 from circuitwatch.sweeping.failures import (
     forget_failure,
     read_failures,
@@ -129,6 +130,40 @@ def test_a_job_that_ends_without_a_word_is_no_success(
     assert "ended without a word" in capsys.readouterr().err
     (cell,) = state_of(here).cells
     assert (cell.state, cell.left) == ("stopped", 2.0)
+
+
+@pytest.mark.parametrize(("steps", "is_whole"), [((0, 16), True), ((0,), False)])
+def test_a_shard_is_asked_for_its_own_part_only(
+    here: Path, capsys: pytest.CaptureFixture[str], steps: tuple[int, ...], is_whole: bool
+) -> None:
+    """Of three checkpoints the first of two shards has the first and the last."""
+
+    def action(config: Config) -> None:
+        records(config, steps, done=False)
+
+    sweep = ["-m", "model=nano-100k", "task=ioi", "sweep=s", "shard=1/2"]
+    if is_whole:
+        with_hydra(sweep, action, watches=True)
+        assert capsys.readouterr().err == ""
+        return
+    with pytest.raises(UserError, match="1 of 1 cells failed"):
+        with_hydra(sweep, action, watches=True)
+    assert "ended without a word" in capsys.readouterr().err
+
+
+def test_a_worker_whose_notes_nobody_looks_for_raises(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a sweeper of others', of whose jobs nothing is planned."""
+
+    def action(config: Config) -> None:
+        monkeypatch.setattr(job.CURRENT, "planned", None)
+        monkeypatch.setattr(job.CURRENT, "process", -1)
+        raise UserError("mine")
+
+    with pytest.raises(UserError, match="mine"):
+        with_hydra(["-m", "model=nano-100k", "task=ioi", "sweep=s"], action, watches=True)
+    assert read_failures(here) == []
 
 
 def test_jobs_in_one_folder_are_told_apart(here: Path) -> None:

@@ -11,11 +11,12 @@ class UserError(Exception):
     """One line for the user: what is wrong, where, and what would be right."""
 
 
-def of_files(error: OSError, otherwise: str) -> UserError:
-    """What the system says of a file, as the user's error; otherwise: what it is about where the
-    system names no file.
+def of_files(error: OSError, otherwise: object, cannot: str = "used") -> UserError:
+    """What the system says of a file, as the user's error: that it can't be used, read, written;
+    otherwise: what it is about where the system names no file.
     """
-    return UserError(f"{error.filename or otherwise}: can't be used ({error.strerror or error})")
+    why = error.strerror or error
+    return UserError(f"{error.filename or otherwise}: can't be {cannot} ({why})")
 
 
 def meant(word: str, names: Iterable[str]) -> str:

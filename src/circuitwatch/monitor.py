@@ -170,8 +170,7 @@ def _end_shard(cell: Cell, config: Config, shard: Shard, out: Console) -> None:
         return
     cell.is_shared = False
     _say_damaged(cell.put_away_damaged(), out)
-    skipped = {int(step) for step, entry in cell.skipped().items() if not entry["again"]}
-    there = {*cell.steps_done(), *skipped}
+    there = cell.settled()
     steps = [entry["step"] for entry in cell.header["schedule"]]
     if left := [place for place, step in enumerate(steps) if step not in there]:
         shards = sorted({place % shard.of + 1 for place in left})

@@ -553,14 +553,18 @@ class Cell:
     def is_done(self) -> bool:
         """Whether every checkpoint of the schedule has its record or was skipped for good."""
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
-        skipped = {int(step) for step, entry in self.skipped().items() if not entry["again"]}
         try:
             said = _read_json(self.folder / "done.json").get("checkpoints")
         except (OSError, UserError):  # not there, or what a crash left of it
             return False
         recorded = self.steps_done()
         is_count = isinstance(said, int) and 0 <= said <= len(recorded)
-        return is_count and (bool(recorded) or not scheduled) and scheduled <= {*recorded, *skipped}
+        return is_count and (bool(recorded) or not scheduled) and scheduled <= self.settled()
+
+    def settled(self) -> set[int]:
+        """Steps with which nothing is left to do: that have a record, or were skipped for good."""
+        skipped = {int(step) for step, entry in self.skipped().items() if not entry["again"]}
+        return {*self.steps_done(), *skipped}
 
     def said_done(self) -> bool:
         """Whether the cell was finished once: where `is_done` is not so now, something is lost."""

@@ -90,10 +90,10 @@ def test_a_cell_that_fails_stops_no_other(
     assert records(tmp_path) == records(basic)
 
 
-def running(environment: Mapping[str, str]) -> list[str]:
-    """Numbers of the jobs that run on Slurm now."""
+def jobs_that_are(state: str, environment: Mapping[str, str]) -> list[str]:
+    """Numbers of the jobs that Slurm has in a state now, e.g. RUNNING or PENDING."""
     asked = subprocess.run(
-        ["squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i"],
+        ["squeue", "--noheader", "--array", f"--states={state}", "--format=%i"],
         capture_output=True,
         text=True,
         check=True,
@@ -107,7 +107,7 @@ def test_a_cancelled_job_ends_the_sweep_with_a_line(
 ) -> None:
     """Though there is no `sacct`; the others are done, and a rerun does what is left."""
     sweep = start(own, tmp_path, "hydra/launcher=submitit_slurm", **slurm)
-    while not (jobs := running(slurm)):
+    while not (jobs := jobs_that_are("RUNNING", slurm)):
         assert sweep.poll() is None, sweep.communicate()
         time.sleep(0.2)
     # As Slurm kills: at once, so that the job has no time to say anything.
@@ -129,7 +129,7 @@ def test_jobs_that_wait_are_cancelled_too(slurm: dict[str, str], own: Path, tmp_
     """Cancelled before they run, so that they leave no log and no result."""
     slow = "+hydra.launcher.additional_parameters.begin=now+1hour"
     sweep = start(own, tmp_path, "hydra/launcher=submitit_slurm", slow, **slurm)
-    while not (waiting := pending(slurm)):
+    while not (waiting := jobs_that_are("PENDING", slurm)):
         assert sweep.poll() is None, sweep.communicate()
         time.sleep(0.2)
     subprocess.run(["scancel", waiting[0].split("_")[0]], check=True, env=os.environ | slurm)
@@ -137,18 +137,6 @@ def test_jobs_that_wait_are_cancelled_too(slurm: dict[str, str], own: Path, tmp_
     assert sweep.returncode == 2, stderr
     assert "4 of 4 cells failed" in stderr.splitlines()[-1]
     assert stderr.count("it was cancelled") == 4
-
-
-def pending(environment: Mapping[str, str]) -> list[str]:
-    """Numbers of the jobs that wait on Slurm now."""
-    asked = subprocess.run(
-        ["squeue", "--noheader", "--array", "--states=PENDING", "--format=%i"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | environment,
-    )
-    return asked.stdout.split()
 
 
 def test_what_slurm_refuses_is_one_line(slurm: dict[str, str], own: Path, tmp_path: Path) -> None:

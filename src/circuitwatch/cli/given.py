@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from circuitwatch.cli.naming import require_names_given
-from circuitwatch.errors import UserError, meant
+from circuitwatch.errors import UserError, meant, of_files
 from circuitwatch.limits import shown
 
 
@@ -72,6 +72,4 @@ def files_that(folder: Path, cannot: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"{error.filename or folder}: can't be {cannot} ({error.strerror or error})"
-        ) from error
+        raise of_files(error, folder, cannot) from error

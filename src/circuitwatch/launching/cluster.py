@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, of_files
 from circuitwatch.launching.jobs import Work, ended, most_threads, pools_of, whole
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _submit(options: Mapping[str, Any], work: Sequence[Work]) -> list[Job[JobRet
         ]
         raise UserError(f"Slurm does not take the jobs: {'; '.join(lines)}") from error
     except OSError as error:
-        raise UserError(f"{error.filename or folder}: can't be used ({error.strerror})") from error
+        raise of_files(error, folder) from error
     return jobs
 
 

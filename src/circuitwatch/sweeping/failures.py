@@ -31,6 +31,11 @@ class Failure:
     log: str | None = None
     job: str | None = None
 
+    def said(self, sweep: Path) -> str:
+        """What people are told of it."""
+        log = f" (its log is {sweep / self.log})" if self.log else ""
+        return f"{self.name}: {self.error}{log}"
+
 
 def write_failure(sweep: Path, name: str, error: BaseException) -> Failure:
     """Note that a cell's job failed, with a log unless it is the user's to mend.
@@ -82,6 +87,11 @@ def read_failures(sweep: Path) -> list[Failure]:
         log, job = (None if said.get(key) is None else str(said[key]) for key in ("log", "job"))
         failures.append(Failure(name, error, when, log, job))
     return failures
+
+
+def say(line: str) -> None:
+    """Say an error while a sweep goes on."""
+    print(f"circuitwatch: error: {line}", file=sys.stderr, flush=True)
 
 
 def one_line_of(error: BaseException) -> str:

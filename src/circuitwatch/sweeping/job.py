@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from circuitwatch.cli.leftovers import Before
 from circuitwatch.cli.stopping import STOPPING
 from circuitwatch.config import Config, cell_folder, register_resolvers, validate
 from circuitwatch.errors import UserError, of_files
-from circuitwatch.sweeping.failures import Failure, forget_failure, one_line_of, write_failure
+from circuitwatch.sweeping.failures import Failure, forget_failure, one_line_of, say, write_failure
 from circuitwatch.sweeping.plan import Planned
 
 FOLLOWED_IN_TURN = (
@@ -39,7 +38,7 @@ class Job:
     before: what there was before the command; watches: whether it is cells that are recorded, so
     that a sweep's state is kept; sweep, planned, launcher: the sweep's folder, its jobs by number
     and the class that runs them, None of a run that is no sweep; failed: by short name, of jobs
-    that ran in this process; single: what was wrong with a run that is no sweep.
+    that ran in this process; single: what was wrong with a run that is no sweep, or with all of it.
     """
 
     action: Callable[[Config], None]
@@ -49,7 +48,7 @@ class Job:
     process: int = field(default_factory=os.getpid)
     sweep: Path | None = None
     planned: list[Planned] | None = None
-    planning_failed: OSError | None = None
+    planning_failed: UserError | None = None
     launcher: str = ""
     failed: dict[str, Failure] = field(default_factory=dict)
     single: UserError | None = None
@@ -85,8 +84,8 @@ class Job:
         except (Exception, SystemExit) as error:  # a library's exit is no reason to end the sweep
             if STOPPING.was_asked:  # what was made of an interrupt on its way
                 raise KeyboardInterrupt from error
-            if not self.watches and os.getpid() != self.process:
-                raise  # nothing is noted on disk, so its launcher has to pass it on
+            if os.getpid() != self.process and (not self.watches or self.planned is None):
+                raise  # nobody looks for notes of it, so its launcher has to pass it on
             self._note(sweep, name, error)
         finally:
             if failed or not self.watches:  # Hydra makes a folder for every job
@@ -119,16 +118,13 @@ class Job:
                 failure = write_failure(sweep, name, error)
             else:
                 failure = Failure(name, one_line_of(error), "")
-            log = f" (its log is {sweep / failure.log})" if failure.log else ""
+            said = failure.said(sweep)
         except OSError as unwritten:  # a disk that is full, perhaps why the cell failed
             failure = Failure(name, one_line_of(error), "")
-            log = f" (which can't be noted: {unwritten.strerror or unwritten})"
+            why = unwritten.strerror or unwritten
+            said = f"{failure.said(sweep)} (which can't be noted: {why})"
         self.failed[name] = failure
-        print(
-            f"circuitwatch: error: {name}: {failure.error}{log}",
-            file=sys.stderr,
-            flush=True,
-        )
+        say(said)
 
 
 CURRENT: Job | None = None

@@ -4,13 +4,13 @@ non-zero if any failed, and every failure has been said once.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
-from circuitwatch.sweeping.failures import Failure, one_line_of, read_failures
+from circuitwatch.shards import Shard
+from circuitwatch.sweeping.failures import Failure, one_line_of, read_failures, say
 from circuitwatch.sweeping.job import Job
 from circuitwatch.sweeping.plan import Planned
 
@@ -36,14 +36,13 @@ def require_all_well(job: Job, stopped_by: Exception | None = None) -> None:
     failed = list(say_unsaid(job))
     silent = [name for name in _unfinished(job.sweep, job.planned) if name not in failed]
     for name in silent:
-        _say(f"{name}: its job ended without a word; it was killed, or never started")
+        say(f"{name}: its job ended without a word; it was killed, or never started")
     if stopped_by is not None and not failed and not silent:
         raise UserError(f"the launcher stopped: {one_line_of(stopped_by)}") from stopped_by
     if failed or silent:
         raise UserError(_last_line([*failed, *silent], len(job.planned), job.sweep))
     if job.planning_failed is not None:
-        error = job.planning_failed
-        raise UserError(f"{error.filename or job.sweep}: can't be written ({error.strerror})")
+        raise job.planning_failed
 
 
 def say_unsaid(job: Job) -> dict[str, Failure]:
@@ -59,20 +58,17 @@ def say_unsaid(job: Job) -> dict[str, Failure]:
     if not job.launcher.endswith(OUR_TERMINAL):
         for name, failure in noted.items():
             if name not in job.failed:
-                log = f" (its log is {job.sweep / failure.log})" if failure.log else ""
-                _say(f"{name}: {failure.error}{log}")
+                say(failure.said(job.sweep))
     return job.failed | noted
 
 
 def _unfinished(sweep: Path, planned: Sequence[Planned]) -> list[str]:
-    """Short names of jobs whose cells are not done; of a shard that can't be told here."""
+    """Short names of jobs that have left something of their cells, or of their shards, to do."""
     names = []
     for entry in planned:
-        if "shard=" in entry.name:
-            continue
-        folder = sweep / entry.folder
         try:
-            done = (folder / "cell.json").is_file() and Cell.open(folder).is_done()
+            cell = Cell.open(sweep / entry.folder)
+            done = cell.is_done() if entry.shard is None else _has_part(cell, entry.shard)
         except (UserError, OSError):
             done = False
         if not done:
@@ -80,20 +76,20 @@ def _unfinished(sweep: Path, planned: Sequence[Planned]) -> list[str]:
     return names
 
 
+def _has_part(cell: Cell, shard: str) -> bool:
+    steps = [entry["step"] for entry in cell.header["schedule"]]
+    return set(Shard.parsed(shard).part(steps)) <= cell.settled()
+
+
 def _last_line(failed: Sequence[str], total: int, sweep: Path | None) -> str:
-    named = ", ".join(failed[:NAMED]) + (
-        f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
-    )
-    where = (
-        f"circuitwatch status sweep={sweep.name}" if sweep is not None else "circuitwatch status"
-    )
-    if sweep is not None and str(sweep.parent) != "multirun":
-        where += f" out={sweep.parent}"
+    named = ", ".join(failed[:NAMED])
+    if len(failed) > NAMED:
+        named += f" and {len(failed) - NAMED} more"
+    where = "circuitwatch status"
+    if sweep is not None:
+        where += f" sweep={sweep.name}"
+        where += "" if str(sweep.parent) == "multirun" else f" out={sweep.parent}"
     return (
         f"{len(failed)} of {total} cells failed: {named}; the same command tries them again, and "
         f"`{where}` shows what is left"
     )
-
-
-def _say(line: str) -> None:
-    print(f"circuitwatch: error: {line}", file=sys.stderr, flush=True)

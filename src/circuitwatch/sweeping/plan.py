@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from filelock import FileLock
+from circuitwatch.locks import hold
 
 PLAN = "sweep.json"
 LOCK = ".sweep.lock"
@@ -20,24 +20,26 @@ LOCK = ".sweep.lock"
 @dataclass(frozen=True)
 class Planned:
     """One job of a sweep. folder: its cell's, as seen from the sweep's; name: short, what people
-    are told: the folder, and what else tells it from other jobs there.
+    are told: the folder, and what else tells it from other jobs there; shard: which part of the
+    cell, None for all of it.
     """
 
     folder: str
     name: str
+    shard: str | None = None
 
 
 def add_to_plan(sweep: Path, planned: Sequence[Planned]) -> None:
     """Write down that these cells were asked for, beside those of earlier sweeps there.
 
-    Raises OSError if the folder can't be written.
+    Raises OSError or UserError if the folder can't be written.
     """
     sweep.mkdir(parents=True, exist_ok=True)
-    with FileLock(sweep / LOCK):
-        known = {entry.folder: entry for entry in read_plan(sweep)}
-        known |= {entry.folder: Planned(entry.folder, entry.folder) for entry in planned}
+    with hold(sweep / LOCK, f"{sweep / PLAN} is being written", wait=True):
+        known = {entry.folder: entry.name for entry in read_plan(sweep)}
+        known |= {entry.folder: entry.folder for entry in planned}
         partial = sweep / f"{PLAN}.partial"
-        cells = [asdict(entry) for entry in known.values()]
+        cells = [{"folder": folder, "name": name} for folder, name in known.items()]
         partial.write_text(json.dumps({"cells": cells}, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, sweep / PLAN)
 

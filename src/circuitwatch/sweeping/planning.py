@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hydra.experimental.callback import Callback
 
 from circuitwatch.cli.stopping import STOPPING
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, of_files
 from circuitwatch.sweeping import job
 from circuitwatch.sweeping.failures import forget_failure
 from circuitwatch.sweeping.plan import Planned, add_to_plan
@@ -43,6 +43,8 @@ class Planning(Callback):
                 forget_failure(sweep, entry.name)
             add_to_plan(sweep, planned)
         except OSError as error:
+            job.CURRENT.planning_failed = of_files(error, sweep, "written")
+        except UserError as error:
             job.CURRENT.planning_failed = error
 
 
@@ -63,7 +65,7 @@ def planned_jobs(config: DictConfig) -> list[Planned] | None:
     loader = GlobalHydra.instance().config_loader()
     given = [f"{key}={value}" for key, value in (sweeper.params or {}).items()]
     given += list(config.hydra.overrides.task)
-    folders, overrides = [], []
+    folders, overrides, shards = [], [], []
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(given)
         for batch in BasicSweeper.split_arguments(parsed, sweeper.max_batch_size):
@@ -71,11 +73,12 @@ def planned_jobs(config: DictConfig) -> list[Planned] | None:
                 composed = loader.load_sweep_config(config, list(own))
                 folders.append(str(OmegaConf.select(composed, "hydra.sweep.subdir")))
                 overrides.append(list(own))
+                shards.append(OmegaConf.select(composed, "shard"))
     except (HydraException, OmegaConfBaseException, UserError, ValueError):
         return None
     return [
-        Planned(folder, name)
-        for folder, name in zip(folders, _names(folders, overrides), strict=True)
+        Planned(folder, name, shard)
+        for folder, name, shard in zip(folders, _names(folders, overrides), shards, strict=True)
     ]
 
 
