@@ -23,7 +23,8 @@ from circuitwatch.config import Config
 from circuitwatch.errors import UserError
 from circuitwatch.locks import CELL, hold, holder
 from circuitwatch.monitor import watch_cell
-from circuitwatch.records import TIMING, Cell
+from circuitwatch.record_files import TIMING
+from circuitwatch.records import Cell
 from circuitwatch.shards import Shard
 from test_changed import copied
 from test_locks import held_elsewhere

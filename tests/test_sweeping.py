@@ -17,7 +17,8 @@ from circuitwatch.cli.composing import with_hydra
 from circuitwatch.config import Config, cell_folder
 from circuitwatch.errors import UserError
 from circuitwatch.locks import CELL, hold
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.sweeping import job
 from circuitwatch.sweeping.failures import (
     forget_failure,

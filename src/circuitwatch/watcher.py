@@ -37,7 +37,7 @@ from circuitwatch.live.subjects import configurations
 from circuitwatch.live.undisturbed import undisturbed
 from circuitwatch.live.weights import refuse_sharded, refuse_unfit, unwrapped
 from circuitwatch.options import require_share
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

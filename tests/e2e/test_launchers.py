@@ -110,10 +110,13 @@ def test_a_cancelled_job_ends_the_sweep_with_a_line(
     while not (jobs := jobs_that_are("RUNNING", slurm)):
         assert sweep.poll() is None, sweep.communicate()
         time.sleep(0.2)
-    # As Slurm kills: at once, so that the job has no time to say anything.
-    subprocess.run(
-        ["scancel", "--signal=KILL", "--full", jobs[0]], check=True, env=os.environ | slurm
-    )
+    # As Slurm kills: at once, so that the job has no time to say anything. A job that is just
+    # starting has no process yet that could be killed.
+    while jobs[0] in jobs_that_are("RUNNING", slurm):
+        subprocess.run(
+            ["scancel", "--signal=KILL", "--full", jobs[0]], check=False, env=os.environ | slurm
+        )
+        time.sleep(0.2)
     _, stderr = sweep.communicate(timeout=600)
     assert sweep.returncode == 2, stderr
     assert "Traceback" not in stderr

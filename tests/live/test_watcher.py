@@ -21,7 +21,8 @@ from circuitwatch.config import ModelConfig, TaskConfig
 from circuitwatch.errors import UserError
 from circuitwatch.live import cost, measuring
 from circuitwatch.monitor import watch_cell
-from circuitwatch.records import NOT_ASKED, Cell
+from circuitwatch.record_files import NOT_ASKED
+from circuitwatch.records import Cell
 from support.trainings import LENGTH, ROWS, TASKS, plain_loop, small_gpt2, watcher
 from test_monitor import TASK, configuration
 

@@ -4,12 +4,12 @@ evaluation, and through kills, changes and mistakes.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import circuitwatch.transfer.imposing
-import circuitwatch.transfer.store
+import circuitwatch.transfer_files
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import load_model
@@ -42,6 +42,7 @@ from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
 from circuitwatch.transfer.planning import evenly
+from support.headers import change_header
 from support.textbook import Textbook
 
 TASKS, CHOSEN, N_PROMPTS = ("agreement", "gendered_pronoun"), (128, 150, 300), 64
@@ -127,12 +128,13 @@ def row(
 
 def change(out: Path, **keys: object) -> None:
     """Say something else in a cell's configuration."""
-    path = out / "mine/tiny/gendered_pronoun/seed0/cell.json"
-    header = json.loads(path.read_text())
-    for key, value in keys.items():
-        part, _, name = key.rpartition("__")
-        (header["config"][part] if part else header["config"])[name] = value
-    path.write_text(json.dumps(header))
+
+    def say(header: dict[str, Any]) -> None:
+        for key, value in keys.items():
+            part, _, name = key.rpartition("__")
+            (header["config"][part] if part else header["config"])[name] = value
+
+    change_header(out / "mine/tiny/gendered_pronoun/seed0", say)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -263,7 +265,7 @@ def test_the_table_says_what_is_kept(
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     out: Path, transferred: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[str]
 ) -> None:
-    write = circuitwatch.transfer.store.os.replace
+    write = circuitwatch.transfer_files.os.replace
 
     def killed(source: Path, target: Path) -> None:
         if target.name == "step000150.parquet":
@@ -271,7 +273,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         write(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(circuitwatch.transfer.store.os, "replace", killed)
+        patch.setattr(circuitwatch.transfer_files.os, "replace", killed)
         with pytest.raises(SystemExit):
             main(["transfer", "sweep=mine", f"out={out}"])
     assert (

@@ -19,7 +19,8 @@ from typing import Any
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.errors import UserError
 from circuitwatch.linking import is_compared_with
-from circuitwatch.records import WEIGHTS_SHA256, Cell, CheckpointRecord
+from circuitwatch.record_files import WEIGHTS_SHA256, CheckpointRecord
+from circuitwatch.records import Cell
 
 
 class LiveCell:

@@ -26,7 +26,7 @@ from circuitwatch.live.users_run import UsersRun
 from circuitwatch.live.weights import State, load_state, sha256_of, state_of
 from circuitwatch.locks import CELL, holder
 from circuitwatch.monitor import header
-from circuitwatch.records import DUPLICATE_OF, WEIGHTS_SHA256, CheckpointRecord, Scalar
+from circuitwatch.record_files import DUPLICATE_OF, WEIGHTS_SHA256, CheckpointRecord, Scalar
 from circuitwatch.shards import hold_cell
 from circuitwatch.transformer import Transformer
 

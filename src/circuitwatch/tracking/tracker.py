@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.tracking.account import (
     NotUploaded,
     Unreachable,

@@ -35,8 +35,7 @@ from circuitwatch.progress import CellProgress
 from circuitwatch.recording import HOPELESS, say_at
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transfer.planning import Mask, ModelPlan
-from circuitwatch.transfer.store import is_made, remove_others, write
-from circuitwatch.transfer_files import COLUMNS
+from circuitwatch.transfer_files import COLUMNS, is_made, remove_others, write
 from circuitwatch.transformer import Transformer
 
 

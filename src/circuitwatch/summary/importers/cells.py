@@ -15,7 +15,8 @@ import pyarrow as pa
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS
-from circuitwatch.records import Cell, Unpacked, circuit_found, open_cells
+from circuitwatch.record_files import Unpacked, circuit_found
+from circuitwatch.records import Cell, open_cells
 from circuitwatch.soundness import others_kinds
 from circuitwatch.summary.cells import (
     NO_TASK,
@@ -94,9 +95,9 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
     try:
         finished, skipped = cell.is_done(), len(cell.skipped())
         if cell.said_done() and not finished:
+            why = _missing(cell) or cell.not_as_sealed() or "some are to be tried again"
             said.append(
-                f"{cell.folder}: was finished, and is not now: "
-                f"{_missing(cell) or 'done.json is damaged'}; run the same command again"
+                f"{cell.folder}: was finished, and is not now: {why}; run the same command again"
             )
     except UserError as error:
         finished, skipped = False, 0
