@@ -83,6 +83,18 @@ def test_a_changed_cell_json_costs_no_record(is_done: bool, cell: Cell) -> None:
     assert Cell.open(cell.folder).steps_done() == [0, 8]
 
 
+def test_records_without_their_cell_json_are_told_and_not_gone_on_with(cell: Cell) -> None:
+    kept = (cell.folder / "cell.json").read_bytes()
+    (cell.folder / "cell.json").unlink()
+    with pytest.raises(UserError, match=r"records are there without the cell\.json that they were"):
+        Cell.open(cell.folder)
+    with pytest.raises(UserError, match=r"it is not the one that the records beside it"):
+        Cell.create(cell.folder, {**HEADER, "code_version": "2"})
+    assert not (cell.folder / "cell.json").exists()
+    assert Cell.create(cell.folder, HEADER).steps_done() == [0, 8]  # made as it was
+    assert (cell.folder / "cell.json").read_bytes() == kept
+
+
 @pytest.mark.parametrize("name", ["skipped.json", "checkpoints.json"])
 def test_a_file_beside_the_records(name: str, cell: Cell) -> None:
     path = cell.folder / name

@@ -102,6 +102,7 @@ class Cell:
                 remove_unfinished(folder)
             if not path.exists():
                 cell = cls(folder, header)
+                cell._require_own_records(path)
                 cell._write_schedule(header["schedule"])
                 write_json(path, {k: v for k, v in header.items() if k != "schedule"})
                 return cell
@@ -124,6 +125,11 @@ class Cell:
         """An existing cell. Raises UserError if there is none or it is of another format."""
         path = folder / "cell.json"
         if not path.is_file():
+            if has_records(folder):
+                raise UserError(
+                    f"{folder}: its records are there without the cell.json that they were made "
+                    f"under; put it back, or delete {folder} and run again"
+                )
             raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
         header = read_json(path)
         if "schedule" not in header and (folder / SCHEDULE).is_file():
@@ -237,7 +243,8 @@ class Cell:
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
-        folders = {path.parent.name for path in self.folder.glob("checkpoints/step*/manifest.json")}
+        manifests = self.folder.glob("checkpoints/step*/manifest.json")
+        folders = {path.parent.name for path in manifests if path.is_file()}
         steps = (int(name[4:]) for name in folders if name[4:].isdecimal() and len(name) < 24)
         # Others are of a write that was killed, or were renamed by hand.
         return sorted(step for step in steps if self._folder_of(step).name in folders)
@@ -291,7 +298,7 @@ class Cell:
         path = self._folder_of(step) / TIMING
         try:
             return {str(part): float(taken) for part, taken in read_json(path).items()}
-        except (OSError, UserError, TypeError, ValueError):
+        except (OSError, UserError, TypeError, ValueError, OverflowError):
             return {}  # nothing depends on them
 
     def seen(self) -> dict[int, str]:
@@ -562,13 +569,31 @@ def _damaged(folder: Path, problem: str) -> UserError:
     )
 
 
-def open_cells(headers: Iterable[Path]) -> tuple[list[Cell], list[str]]:
-    """The cells of some `cell.json`, and why others can't be opened."""
+def has_records(folder: Path) -> bool:
+    """Whether there are records in a folder, which make it a cell's."""
+    return any(True for _ in folder.glob("checkpoints/step*/manifest.json"))
+
+
+def cell_folders(below: Path, depth: int = 3) -> list[Path]:
+    """The folders of cells, by path, also of those that have lost their cell.json.
+
+    Args:
+        below: of a sweep: three folders above its cells; of a model: two; of a task: one; of a
+            cell: none.
+        depth: how many.
+    """
+    pattern = "/".join(["*", "*", "seed*"][3 - depth :])
+    folders = below.glob(pattern) if depth else [below]
+    return sorted(f for f in folders if (f / "cell.json").exists() or has_records(f))
+
+
+def open_cells(folders: Iterable[Path]) -> tuple[list[Cell], list[str]]:
+    """The cells in some folders, and why others can't be opened."""
     cells: list[Cell] = []
     failures: list[str] = []
-    for path in headers:
+    for folder in folders:
         try:
-            cells.append(Cell.open(path.parent))
+            cells.append(Cell.open(folder))
         except UserError as error:
             failures.append(str(error))
     return cells, failures
@@ -576,7 +601,7 @@ def open_cells(headers: Iterable[Path]) -> tuple[list[Cell], list[str]]:
 
 def find_cells(sweep: Path) -> list[Cell]:
     """All cells of a sweep's folder, by path."""
-    return [Cell.open(path.parent) for path in sorted(sweep.glob("*/*/seed*/cell.json"))]
+    return [Cell.open(folder) for folder in cell_folders(sweep)]
 
 
 def _require_this_format(path: Path) -> None:

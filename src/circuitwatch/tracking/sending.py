@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitwatch.errors import UserError
-from circuitwatch.records import Cell, open_cells
+from circuitwatch.records import Cell, cell_folders, open_cells
 from circuitwatch.tracking import runs, summary_run
 from circuitwatch.tracking.account import NotTaken, connect, reason_of
 from circuitwatch.tracking.answers import CONTENT, content_of
@@ -38,7 +38,7 @@ class Sent:
 
 def cells_of(folder: Path) -> tuple[list[Cell], list[str]]:
     """The cells of a sweep that have a record, and why others can't be opened."""
-    cells, failures = open_cells(sorted(folder.glob("*/*/seed*/cell.json")))
+    cells, failures = open_cells(cell_folders(folder))
     return [cell for cell in cells if cell.steps_done()], failures
 
 

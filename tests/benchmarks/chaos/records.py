@@ -129,6 +129,8 @@ def _untellable(mutation: Mutation) -> str:
     where nothing on disk says what it was before.
     """
     path, _, what = mutation.recipe.partition(": ")
+    if Path(path).name == DONE and what in ("missing", "dangling", "loop"):
+        return UNTELLABLE  # a cell that is not done, which is done again
     unproven = Path(path).name in ("skipped.json", "checkpoints.json")
     unproven = unproven or what in ("missing", "rename record", "no checkpoints")
     if not mutation.sealed and (unproven or mutation.fitting):

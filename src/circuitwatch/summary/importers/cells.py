@@ -16,7 +16,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS
 from circuitwatch.record_files import Unpacked, circuit_found
-from circuitwatch.records import Cell, open_cells
+from circuitwatch.records import Cell, cell_folders, open_cells
 from circuitwatch.soundness import others_kinds
 from circuitwatch.summary.cells import (
     NO_TASK,
@@ -47,20 +47,21 @@ PER_PROMPT = {
 """
 ABOVE_CHANCE, NOT_ABOVE = "behaviour/above_chance", "behaviour/not_above_chance"
 ANEW = "delete it and run the same command again to make it anew"
-PLACES = ("cell.json", "seed*/cell.json", "*/seed*/cell.json", "*/*/seed*/cell.json")
 
 
 def has_cells(folder: Path) -> bool:
     """Whether a folder is a sweep's, a model's or a task's in it, or one cell's."""
-    return any(True for pattern in PLACES for _ in folder.glob(pattern))
+    return bool(_folders(folder))
 
 
 def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
     """The cells of such a folder, by path, and notes on those that can't be opened."""
-    cells, failures = open_cells(
-        path for pattern in PLACES for path in sorted(folder.glob(pattern))
-    )
+    cells, failures = open_cells(_folders(folder))
     return cells, [f"left out: {failure}" for failure in failures]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [cell for depth in range(4) for cell in cell_folders(folder, depth)]
 
 
 def read_cells(cells: Sequence[Cell]) -> tuple[list[CellData], list[str]]:
