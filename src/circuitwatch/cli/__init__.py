@@ -22,10 +22,12 @@ def main(argv: list[str] | None = None) -> None:
 
     if argv is not None:  # called from Python, whose signals are its own
         before = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
+        hook = sys.unraisablehook
         try:
             STOPPING.listen()
             _main(list(argv))
         finally:
+            sys.unraisablehook = hook
             for one, handler in before:
                 signal.signal(one, handler)
         return
