@@ -120,6 +120,33 @@ def test_cells_that_fail_are_noted_said_once_and_tried_again(
     assert capsys.readouterr().err == ""
 
 
+def test_a_file_where_a_cells_folder_belongs_stops_no_other(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is met before the job itself, where Hydra makes the folder."""
+    (here / "nano-100k/ioi").mkdir(parents=True)
+    (here / "nano-100k/ioi/seed0").write_text("in the way")
+    with pytest.raises(UserError, match=r"^1 of 4 cells failed: nano-100k/ioi/seed0;"):
+        with_hydra(list(SWEEP), records, watches=True)
+    assert capsys.readouterr().err == (
+        "circuitwatch: error: nano-100k/ioi/seed0: multirun/s/nano-100k/ioi/seed0: is a file; a "
+        "folder has to be there\n"
+    )
+    state = {cell.name: cell.state for cell in state_of(here).cells}
+    assert state.pop("nano-100k/ioi/seed0") == "failed" and set(state.values()) == {"done"}
+    (here / "nano-100k/ioi/seed0").unlink()
+    with_hydra(list(SWEEP), records, watches=True)
+    assert state_of(here).count("done") == 4
+
+
+@pytest.mark.parametrize("more", [(), ("-m",)])
+def test_a_file_where_the_sweeps_go_is_named(here: Path, more: tuple[str, ...]) -> None:
+    here.parent.write_text("in the way")
+    line = [*more, "model=nano-100k", "task=ioi", "sweep=s"]
+    with pytest.raises(UserError, match=r"^multirun: is a file; a folder has to be there$"):
+        with_hydra(line, records, watches=True)
+
+
 def test_a_job_that_ends_without_a_word_is_no_success(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

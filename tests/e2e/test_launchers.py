@@ -22,7 +22,7 @@ ALL = {
     for model in ("small", "large")
     for task in ("gendered_pronoun", "cooks")
 }
-LAUNCHERS = ("joblib", "ray", "submitit_slurm")
+LAUNCHERS = ("basic", "joblib", "ray", "submitit_slurm")
 
 
 @pytest.fixture(scope="session")
