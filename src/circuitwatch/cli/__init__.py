@@ -62,6 +62,7 @@ def _run(arguments: list[str]) -> None:
     """Show help or the version, or run the command that is named."""
     from circuitwatch.cli.command import COMMANDS, load
     from circuitwatch.errors import UserError, meant
+    from circuitwatch.limits import shown
 
     if not arguments:
         from circuitwatch.cli.help import short_help
@@ -89,7 +90,7 @@ def _run(arguments: list[str]) -> None:
         arguments = arguments[1:]
         if name not in COMMANDS:
             raise UserError(
-                f"{name}: no such command; {meant(name, COMMANDS)}there are "
+                f"{shown(name)}: no such command; {meant(name, COMMANDS)}there are "
                 f"{', '.join(COMMANDS)}, and --help"
             )
     command = load(name)
