@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -118,6 +119,24 @@ def test_cells_that_fail_are_noted_said_once_and_tried_again(
     with_hydra(list(SWEEP), well, watches=True)
     assert state_of(here).count("done") == 4 and not (here / "failed").exists()
     assert capsys.readouterr().err == ""
+
+
+def test_what_others_noted_is_said_though_nothing_else_is_there(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of jobs of a cluster that were cancelled before they began: the sweep's folder is empty
+    but for that, and is removed.
+    """
+
+    def action(config: Config) -> None:
+        monkeypatch.setattr(job.CURRENT, "launcher", "SlurmLauncher")
+        shutil.rmtree(here / "nano-100k")
+        write_failure(here, "nano-100k/ioi/seed0", UserError("it was cancelled"))
+
+    with pytest.raises(UserError, match="1 of 1 cells failed"):
+        with_hydra(["-m", "model=nano-100k", "task=ioi", "sweep=s"], action, watches=True)
+    said = capsys.readouterr().err
+    assert said == "circuitwatch: error: nano-100k/ioi/seed0: it was cancelled\n"
 
 
 def test_a_file_where_a_cells_folder_belongs_stops_no_other(

@@ -55,6 +55,9 @@ def with_hydra(
         plainly(
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)
         )
+        if task.single is not None:
+            raise task.single
+        require_all_well(task)  # before what is empty is removed: it reads what was noted there
     except (HydraException, OmegaConfBaseException) as error:
         say_unsaid(task)
         raise UserError(one_line(error, offered, templates)) from error
@@ -69,9 +72,6 @@ def with_hydra(
         require_all_well(task, stopped_by=error)
     finally:
         before.remove_empty(task.sweep)
-    if task.single is not None:
-        raise task.single
-    require_all_well(task)
 
 
 def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[str] = ()) -> str:
