@@ -38,7 +38,11 @@ def test_an_architecture_with_an_entry_is_not_refused(model_type: str) -> None:
             "quantization_config (gptq)",
         ),
         ({"model_type": "gpt2", "add_cross_attention": True}, "add_cross_attention=true"),
-        ({"model_type": "olmo", "clip_qkv": 8.0}, "clip_qkv=8.0"),
+        ({"model_type": "olmo2", "attention_bias": True}, "attention_bias=true"),
+        (
+            {"model_type": "qwen3", "num_hidden_layers": 1, "layer_types": ["linear_attention"]},
+            "layer_types: layers of the kind linear_attention",
+        ),
     ],
 )
 def test_what_is_in_the_way_is_named_in_one_line(said: dict[str, Any], named: str) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.transformer import Norm
+from circuitwatch.components import Norm
 from support.models import Case, logit_difference, make_case, probability
 from support.textbook import Nodes, Textbook
 
@@ -227,7 +227,10 @@ def test_patched_attention_is_that_of_the_corrupted_query(case: Case) -> None:
     """With `input` the only sender, a first-layer query becomes the corrupted one, while the keys
     stay clean.
     """
-    if case.model.rotary is not None or case.model.blocks[0].attention.heads_per_group > 1:
+    if (
+        case.model.blocks[0].attention.rotary is not None
+        or case.model.blocks[0].attention.heads_per_group > 1
+    ):
         pytest.skip(
             "written for models without rotary embedding, where the attention is one product"
         )
@@ -243,7 +246,7 @@ def test_patched_attention_is_that_of_the_corrupted_query(case: Case) -> None:
         )
         q = corrupted[-1] @ attention.W_Q[2] + attention.b_Q[2]
         keys = clean @ attention.W_K[2] + attention.b_K[2]
-        expected = (keys @ q * case.model.attention_scale).softmax(0)[-1]
+        expected = (keys @ q * case.model.blocks[0].attention.scale).softmax(0)[-1]
         assert patched.attention[0, 0, i, 0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 

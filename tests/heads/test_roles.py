@@ -18,6 +18,7 @@ from circuitwatch import catalogue
 from circuitwatch.catalogue import Role
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
+from circuitwatch.components import MLP
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import Segments, repeated_segments
@@ -29,7 +30,7 @@ from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
 from circuitwatch.heads.successor import Succession
 from circuitwatch.heads.text import Pieces
 from circuitwatch.lexicon import FEMALE_NAMES, MALE_NAMES
-from circuitwatch.transformer import MLP, Transformer
+from circuitwatch.transformer import Transformer
 from support import naive_roles as naive
 from support.built import BUILT, RANDOM_HEAD, roles_model
 from support.models import VOCABULARY, Case

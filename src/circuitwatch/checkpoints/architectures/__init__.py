@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from circuitwatch.checkpoints.architectures import gpt2, gpt_neox, llama
 from circuitwatch.checkpoints.architectures.entry import Architecture
-from circuitwatch.checkpoints.architectures.gpt2 import GPT2
-from circuitwatch.checkpoints.architectures.gpt_neox import GPT_NEOX
-from circuitwatch.checkpoints.architectures.llama import LLAMA, MISTRAL, OLMO, QWEN2
 from circuitwatch.checkpoints.architectures.refusing import kind_refused, quantisation_refused
 
-ARCHITECTURES = {entry.model_type: entry for entry in (GPT_NEOX, GPT2, LLAMA, MISTRAL, OLMO, QWEN2)}
+FAMILIES = (gpt2, gpt_neox, llama)
+ARCHITECTURES: dict[str, Architecture] = {
+    entry.model_type: entry for family in FAMILIES for entry in family.ENTRIES
+}
 """By `model_type`."""
 
 
