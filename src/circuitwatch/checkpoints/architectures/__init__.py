@@ -9,11 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from circuitwatch.checkpoints.architectures import gpt2, gpt_neox, llama
+from circuitwatch.checkpoints.architectures import (
+    bloom,
+    falcon,
+    gemma,
+    gpt2,
+    gpt_neo,
+    gpt_neox,
+    gptj,
+    llama,
+    opt,
+    phi,
+    stablelm,
+)
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.refusing import kind_refused, quantisation_refused
 
-FAMILIES = (gpt2, gpt_neox, llama)
+FAMILIES = (bloom, falcon, gemma, gpt2, gpt_neo, gpt_neox, gptj, llama, opt, phi, stablelm)
 ARCHITECTURES: dict[str, Architecture] = {
     entry.model_type: entry for family in FAMILIES for entry in family.ENTRIES
 }

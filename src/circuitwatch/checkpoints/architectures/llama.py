@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
+
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
     gated_mlp,
@@ -62,22 +64,26 @@ def post_norm(layer: Any, config: Any, heads_of_layer: Attention, like: Any) -> 
     )
 
 
+def rotaries(body: Any, config: Any, dtype: torch.dtype) -> list[Rotary | None]:
+    """The rotary embedding of each layer, of which kinds of layers may have their own, and some
+    layers none; layers of the same share one.
+    """
+    n_layers, parameters = config.num_hidden_layers, config.rope_parameters
+    kinds = getattr(config, "layer_types", None) or [None] * n_layers
+    own = [kind if kind in parameters else None for kind in kinds]
+    made = {kind: rotary(body.rotary_emb, config, dtype, kind=kind) for kind in set(own)}
+    turned = getattr(config, "no_rope_layers", None) or [1] * n_layers  # 1 where there is one
+    return [made[kind] if there else None for kind, there in zip(own, turned, strict=True)]
+
+
 def read(hf_model: Any, block: Callable[..., Block] = pre_norm) -> Transformer:
     """A model of the family, with blocks as `block` makes them."""
     config, body = hf_model.config, hf_model.model
     embedding = body.embed_tokens.weight.detach()
-    kinds = getattr(config, "layer_types", None) or [None] * config.num_hidden_layers
-    parameters = config.rope_parameters
-    own = {kind: kind if kind in parameters else None for kind in kinds}  # rotary of each kind
-    turns = {
-        kind: rotary(body.rotary_emb, config, embedding.dtype, kind=kind)
-        for kind in set(own.values())
-    }
-    has_rotary = getattr(config, "no_rope_layers", None) or [1] * config.num_hidden_layers
     clip = getattr(config, "clip_qkv", None)
     blocks = []
-    for i, (layer, window) in enumerate(zip(body.layers, windows(config), strict=True)):
-        turn = turns[own[kinds[i]]] if has_rotary[i] else None
+    layers = zip(body.layers, windows(config), rotaries(body, config, embedding.dtype), strict=True)
+    for layer, window, turn in layers:
         made = attention(layer.self_attn, config, turn, window, clip=clip)
         blocks.append(block(layer, config, made, embedding))
     w_u, b_u = unembedding(hf_model)
