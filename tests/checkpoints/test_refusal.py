@@ -39,6 +39,15 @@ def test_an_architecture_with_an_entry_is_not_refused(model_type: str) -> None:
         ),
         ({"model_type": "gpt2", "add_cross_attention": True}, "add_cross_attention=true"),
         ({"model_type": "olmo2", "attention_bias": True}, "attention_bias=true"),
+        ({"model_type": "gemma2", "attention_bias": True}, "attention_bias=true"),
+        ({"model_type": "gemma3_text", "use_bidirectional_attention": True}, "bidirectional"),
+        ({"model_type": "opt", "word_embed_proj_dim": 512, "hidden_size": 1024}, "dim=512: "),
+        ({"model_type": "opt", "do_layer_norm_before": False}, "do_layer_norm_before=false"),
+        ({"model_type": "opt", "_remove_final_layer_norm": True}, "_remove_final_layer_norm=true"),
+        (
+            {"model_type": "bloom", "apply_residual_connection_post_layernorm": True},
+            "apply_residual_connection_post_layernorm=true",
+        ),
         (
             {"model_type": "qwen3", "num_hidden_layers": 1, "layer_types": ["linear_attention"]},
             "layer_types: layers of the kind linear_attention",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.llama import (
@@ -48,7 +48,7 @@ def read(hf_model: Any) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=embedding * embedding_scale(body, embedding),
+        W_E=embedding * torch.tensor(config.hidden_size**0.5).to(embedding.dtype),
         W_pos=None,
         final_norm=one_more(body.norm),
         W_U=w_u,
@@ -56,11 +56,6 @@ def read(hf_model: Any) -> Transformer:
         parallel=False,
         logit_cap=getattr(config, "final_logit_softcapping", None),
     )
-
-
-def embedding_scale(body: Any, embedding: Tensor) -> Tensor:
-    """What the model multiplies embeddings by, in its own precision."""
-    return body.embed_tokens.embed_scale.to(embedding.dtype)
 
 
 def refuse(config: Any) -> str | None:

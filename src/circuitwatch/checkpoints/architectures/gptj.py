@@ -61,16 +61,9 @@ def rotary(module: Any, n_positions: int, like: Tensor) -> Rotary:
     return Rotary(torch.cat([cos[0], cos[0]], 1), torch.cat([sin[0], sin[0]], 1))
 
 
-def refuse(config: Any) -> str | None:
-    """Why a GPT-J of this configuration can't be analysed."""
-    if config.rotary_dim is None:
-        return "rotary_dim=null: heads whose every dimension is turned are not supported"
-    return None
-
-
 def is_parallel(_: Any) -> bool:
     """All are."""
     return True
 
 
-ENTRIES = (Architecture("gptj", "GPTJForCausalLM", read, refuse, is_parallel),)
+ENTRIES = (Architecture("gptj", "GPTJForCausalLM", read, is_parallel=is_parallel),)
