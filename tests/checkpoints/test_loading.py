@@ -1,4 +1,4 @@
-"""Loading a checkpoint: equal to Hugging Face and to TransformerLens, and refusals with one clear
+"""Loading a checkpoint: equal to Hugging Face, and refusals with one clear
 line.
 """
 
@@ -267,7 +267,7 @@ def test_the_hash_depends_on_the_weights_alone(tmp_path: Path) -> None:
 
 
 def test_no_model_stays_behind(tmp_path: Path) -> None:
-    """Ten loads leave no transformer, no bridge and no Hugging Face model alive."""
+    """Ten loads leave no transformer and no Hugging Face model alive."""
     random_model("parallel").save_pretrained(tmp_path)
     load_model(tmp_path)
     gc.collect()
