@@ -58,6 +58,7 @@ def model_facts(folder: Path) -> dict[str, Any]:
     outside = {
         id(parameter)
         for part in (*embeddings, model.get_output_embeddings())
+        if part is not None
         for parameter in part.parameters()
     }
     return {
