@@ -4,6 +4,7 @@ and path patching a naive implementation on its modules.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -230,6 +231,8 @@ def test_path_patching_equals_the_naive_implementation(variant: str) -> None:
     of every kind, both ways, MLPs both ways, and at some positions or all.
     """
     case = built(variant, 4)
+    few = (case.prompts.clean[:4], case.prompts.corrupted[:4], case.prompts.lengths[:4])
+    case = replace(case, prompts=Pairs(*few))
     generator = np.random.default_rng(len(variant))
     graph = graph_of(case.model)
     for trial, direction in enumerate(("noising", "denoising") * 3):

@@ -63,6 +63,18 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
             "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0},
         },
     ),
+    "llama-yarn": (
+        "llama",
+        {
+            **GROUPED,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 10000.0,
+                "factor": 4.0,
+                "original_max_position_embeddings": 16,
+            },
+        },
+    ),
     "mistral": ("mistral", {**GROUPED, **SLIDING}),
     "qwen2": (
         "qwen2",
@@ -86,6 +98,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "olmo2-grouped": ("olmo2", GROUPED),
     "olmo3": ("olmo3", {**GROUPED, **SLIDING, **LOCAL_THEN_ALL}),
     "smollm3": ("smollm3", {**GROUPED, "no_rope_layers": [1, 0]}),
+    "smollm3-windows": (
+        "smollm3",
+        {**GROUPED, **SLIDING, "use_sliding_window": True, "no_rope_layers": [0, 1]},
+    ),
     "gemma": ("gemma", OF_GEMMA),
     "gemma2": (
         "gemma2",
