@@ -21,7 +21,7 @@ from circuitwatch.circuits.search import (
     smallest_circuit,
 )
 from circuitwatch.config import CircuitConfig
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.scalars import as_recorded, circuit_scalars, overlap_scalars, score_scalars
 
 GRAPH = Graph(n_layers=2, n_heads=2, parallel=True)

@@ -15,7 +15,8 @@ from circuitwatch.config import CheckpointsConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.linking import relink
 from circuitwatch.monitor import watch_cell
-from circuitwatch.records import TIMING, Cell
+from circuitwatch.record_files import TIMING
+from circuitwatch.records import Cell
 from test_monitor import configuration
 
 STEPS = (0, 64, 128, 150, 300)

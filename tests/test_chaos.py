@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.chaos import cells, configs, records
@@ -153,3 +155,16 @@ def test_a_suite_that_is_no_text_is_named(tmp_path: Path) -> None:
 )
 def test_values_and_types(value: Any, kind: Any, says: str | None) -> None:
     assert misfit(value, kind) == (says and says.replace("\\", ""))
+
+
+def test_a_value_of_transfer_that_was_changed_is_told(sweep: Path) -> None:
+    path = next((sweep / cells.MODELS[1] / "transfer/seed0").glob("step001000.parquet"))
+    table = pq.read_table(path)
+    rows = table.to_pandas()
+    rows.loc[0, "value"] += 1
+    for metadata in (table.schema.metadata, {}):
+        pq.write_table(
+            pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(metadata), path
+        )
+        with pytest.raises(UserError, match="its rows are not those that were written"):
+            read(path)

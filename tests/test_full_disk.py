@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from circuitwatch import records
+from circuitwatch import json_files, record_files, records
 from circuitwatch.cli.composing import with_hydra
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
@@ -27,7 +27,7 @@ def test_whichever_write_fails_nothing_is_left_of_it(
 ) -> None:
     undisturbed = Cell.create(tmp_path / "undisturbed", HEADER)
     undisturbed.write(record(0), {"total": 1.0})
-    real, left = records.sync, 0
+    real, left = json_files.sync, 0
     said: list[str] = []
 
     def sync(path: Path) -> None:
@@ -37,7 +37,8 @@ def test_whichever_write_fails_nothing_is_left_of_it(
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         real(path)
 
-    monkeypatch.setattr(records, "sync", sync)
+    for module in (json_files, record_files, records):
+        monkeypatch.setattr(module, "sync", sync)
     for room in range(100):
         folder = tmp_path / f"cell{room}"
         left = room

@@ -17,7 +17,7 @@ LAYERS = (
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
     | {"components"}
     | {"records", "timing", "soundness", "locks", "shards", "limits", "names", "spreadsheets"}
-    | {"shapes", "headers", "transfer_files"},
+    | {"shapes", "headers", "transfer_files", "json_files", "record_files", "comparing", "sealing"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
     | {"nano", "scalars", "linking", "progress", "tracking", "usable"},
@@ -37,7 +37,8 @@ READERS = {"summary", "results"}
 import them.
 """
 RECORDS = {"errors", "units", "options", "catalogue", "directions", "facts", "records", "progress"}
-RECORDS |= {"locks", "limits", "names", "spreadsheets", "transfer_files", "soundness"}
+RECORDS |= {"locks", "limits", "names", "spreadsheets", "transfer_files", "soundness", "json_files"}
+RECORDS |= {"record_files", "comparing", "sealing"}
 EXCEPTIONS = {
     ("tracking.charts", "summary"): "what the runs of a sweep have, as the figures draw it",
     ("tracking.questions", "summary"): "the answers of a sweep, in the words of the summary",

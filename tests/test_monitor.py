@@ -44,7 +44,8 @@ from circuitwatch.config import (
 from circuitwatch.errors import UserError
 from circuitwatch.heads.roles import role_probes
 from circuitwatch.monitor import prompts_of, watch_cell
-from circuitwatch.records import TIMING, Cell, CheckpointRecord
+from circuitwatch.record_files import TIMING, CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.summary.statistics.stability import set_stability
 from circuitwatch.tasks import build_prompts
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from circuitwatch.records import TIMING, Cell
+from circuitwatch.record_files import TIMING
+from circuitwatch.records import Cell
 from circuitwatch.timing import Stopwatch
 from test_records import HEADER, record
 

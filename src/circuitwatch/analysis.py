@@ -51,7 +51,7 @@ from circuitwatch.config import CircuitConfig, Config
 from circuitwatch.errors import UserError
 from circuitwatch.heads.quantities import quantity_scalars
 from circuitwatch.heads.roles import RoleProbes, RoleScores, role_scores
-from circuitwatch.records import (
+from circuitwatch.record_files import (
     DUPLICATE_OF,
     NOT_ASKED,
     PREFIX_REMOVED,

@@ -41,6 +41,7 @@ class About(TypedDict):
     revision: str
     scalars: Mapping[str, float | bool | str]
     made_by: NotRequired[Mapping[str, Any]]
+    cell: NotRequired[str]
 
 
 class Model(TypedDict):

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.overlap import Circuit
-from circuitwatch.records import DUPLICATE_OF, Cell, CheckpointRecord
+from circuitwatch.record_files import DUPLICATE_OF, CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.scalars import overlap_scalars, resampled_of
 
 OVERLAP = "overlap/"

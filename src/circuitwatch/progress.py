@@ -26,7 +26,8 @@ from rich.progress import (
 from rich.table import Table
 
 from circuitwatch.facts import Facts
-from circuitwatch.records import PREFIX_REMOVED, Cell
+from circuitwatch.record_files import PREFIX_REMOVED
+from circuitwatch.records import Cell
 from circuitwatch.units import format_tokens
 
 TABLE_ROWS = 14

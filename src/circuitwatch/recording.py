@@ -19,14 +19,14 @@ from circuitwatch.config import Config
 from circuitwatch.errors import UserError
 from circuitwatch.linking import is_compared_with, linked_records, relink
 from circuitwatch.progress import CellProgress
-from circuitwatch.records import (
+from circuitwatch.record_files import (
     DUPLICATE_OF,
     PREFIX_REMOVED,
     WEIGHTS_SHA256,
-    Cell,
     CheckpointRecord,
     Scalar,
 )
+from circuitwatch.records import Cell
 from circuitwatch.timing import Stopwatch
 from circuitwatch.tracking import Tracker
 

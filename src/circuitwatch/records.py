@@ -17,7 +17,7 @@ checkpoint.
     seen.json                a fingerprint of the files that each record was made from: names, sizes
                              and times; where it has changed the weights are hashed and compared
     done.json                once every checkpoint of the schedule has its record or was skipped
-                             for good, and there is a record
+                             for good, and there is a record: hashes of the others, see `sealing`
 
 A record is written under a temporary name and renamed, so it is there whole or not at all, and
 nothing in it depends on the clock: the same run gives the same bytes. The records are the truth;
@@ -30,24 +30,30 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from safetensors.numpy import load, save
 
+from circuitwatch.comparing import compared, require_same
 from circuitwatch.errors import UserError
-from circuitwatch.headers import About, Skipped, unsound_header
+from circuitwatch.headers import Skipped, unsound_header
+from circuitwatch.json_files import read_json, sync, write_json
 from circuitwatch.locks import hold
+from circuitwatch.record_files import (
+    TIMING,
+    WEIGHTS_SHA256,
+    CheckpointRecord,
+    Scalar,
+    Unpacked,
+    about_of,
+    unpack,
+    write_record,
+)
+from circuitwatch.sealing import BESIDE, DONE, MANIFEST, broken, identity, seal, sealed_manifest
 from circuitwatch.shapes import misfit, shown
 from circuitwatch.soundness import unsound, unsound_tables
 
@@ -56,98 +62,9 @@ ONE_FILE = 4
 """The format before, in which the list of checkpoints is in cell.json; it is gone on with."""
 READ_TOO = (3,)
 """Earlier formats that can still be read, but not gone on with; see `in_this_format`."""
-RENAMED_COLUMNS = {"edges_asked": "edges_before_pruning"}
-RENAMED = {f"circuit/{old}": f"circuit/{new}" for old, new in RENAMED_COLUMNS.items()}
-"""What columns of curves, and scalars, were called in format 3."""
-Scalar = float | int | str | bool
-WEIGHTS_SHA256 = "weights/sha256"
-"""The scalar that says which weights a checkpoint has."""
-DUPLICATE_OF = "weights/duplicate_of"
-"""The scalar that says whose weights a checkpoint has, if not its own."""
-PREFIX_REMOVED = "weights/prefix_removed"
-"""The scalar that says what was taken off the names of a checkpoint's tensors, where a wrapper had
-put something there.
-"""
 SCHEDULE = "checkpoints.json"
 """The list of a cell's checkpoints, which may grow."""
-TIMING = "timing.json"
-"""Seconds of a record's analysis: beside the record, in no manifest, equal to nothing."""
 SKIPPED = "skipped.json"
-NOT_ASKED = "none: not asked for"
-"""What `circuit/status` says where no circuit was looked for, because nobody asked for one."""
-NOT_COMPARED = (
-    "out",
-    "sweep",
-    "cache",
-    "device",
-    "threads",
-    "tracking",
-    "experiment",
-    "checkpoints",
-    "follow",
-    "follow_idle",
-    "follow_every",
-    "shard",
-)
-"""Parts of the configuration that do not decide what a record says, and so may differ when a cell
-is resumed.
-"""
-TASK_FILE, TASK_HASH = "task.path", "task.sha256"
-"""A user's own file of prompts may be moved, but must have the same content."""
-
-
-@dataclass(frozen=True)
-class Edges:
-    """The edges of a circuit, few of many: places [edge] in the flattened [sender, receiver], and
-    scores [edge].
-    """
-
-    places: npt.NDArray[np.int32]
-    scores: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class CheckpointRecord:
-    """Everything known of one checkpoint. scalars: flat names such as `behaviour/value`; a value
-    that does not exist is left out, never NaN.
-
-    prompts: columns prompt, value, corrupted, correct, log_prob. roles: role, layer, head (−1 for
-    the layer's MLP), score, low, high (its 95 % interval), in_circuit, effect, effect_low,
-    effect_high, effect_on, confirmed, sign (helps or hurts); what was not measured is missing.
-    curve: edges_before_pruning, edges, value, recovery, faithfulness. patching: sender, receivers,
-    effect, low, high. bands: measure, cutoff, value, low, high. scores, mask: [sender, receiver].
-    resamples: the circuit of each resample of the prompts, None for one that has none. made_by:
-    versions, threads and whatever else decides the last bits; empty in records of before.
-    """
-
-    step: int
-    tokens: int
-    revision: str
-    scalars: dict[str, Scalar]
-    prompts: pd.DataFrame
-    roles: pd.DataFrame
-    curve: pd.DataFrame | None = None
-    scores: npt.NDArray[np.float32] | None = None
-    mask: npt.NDArray[np.bool_] | None = None
-    patching: pd.DataFrame | None = None
-    bands: pd.DataFrame | None = None
-    resamples: tuple[Edges | None, ...] = ()
-    made_by: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Unpacked:
-    """A record as it is on disk: `CheckpointRecord`, but for its tables, by their files' names."""
-
-    step: int
-    tokens: int
-    revision: str
-    scalars: dict[str, Scalar]
-    tables: dict[str, pa.Table]
-    scores: npt.NDArray[np.float32] | None
-    mask: npt.NDArray[np.bool_] | None
-    resamples: tuple[Edges | None, ...]
-    made_by: dict[str, Any] = field(default_factory=dict)
 
 
 class Cell:
@@ -156,10 +73,18 @@ class Cell:
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
         self.folder = folder
         self.header = header
+        self.identity = identity(header)
+        """The hash of what decides its records, which each of them says."""
         self.is_shared = False
         """Whether other processes write records at the same time: then what is read, changed and
         written as a whole (skipped.json, seen.json) is so under a lock.
         """
+
+    def shown_as(self, header: dict[str, Any]) -> Cell:
+        """The same cell by a header with other names."""
+        shown = Cell(self.folder, header)
+        shown.identity = self.identity
+        return shown
 
     @classmethod
     def create(cls, folder: Path, header: dict[str, Any], *, alone: bool = True) -> Cell:
@@ -177,17 +102,18 @@ class Cell:
                 remove_unfinished(folder)
             if not path.exists():
                 cell = cls(folder, header)
+                cell._require_own_records(path)
                 cell._write_schedule(header["schedule"])
-                _write_json(path, {k: v for k, v in header.items() if k != "schedule"})
+                write_json(path, {k: v for k, v in header.items() if k != "schedule"})
                 return cell
             _require_this_format(path)
             cell = cls.open(folder)
-            _require_same(cell.header, header, folder)
+            require_same(cell.header, header, folder)
             if cell.header["schedule"] != header["schedule"] or cell.header["format"] != FORMAT:
                 cell._write_schedule(header["schedule"])
             if cell.header["format"] != FORMAT:
                 cell.header = {**cell.header, "format": FORMAT}
-                _write_json(path, {k: v for k, v in cell.header.items() if k != "schedule"})
+                write_json(path, {k: v for k, v in cell.header.items() if k != "schedule"})
             return cell
         except OSError as error:
             raise UserError(
@@ -199,10 +125,15 @@ class Cell:
         """An existing cell. Raises UserError if there is none or it is of another format."""
         path = folder / "cell.json"
         if not path.is_file():
+            if has_records(folder):
+                raise UserError(
+                    f"{folder}: its records are there without the cell.json that they were made "
+                    f"under; put it back, or delete {folder} and run again"
+                )
             raise UserError(f"{folder}: no cell.json there; this is not a cell of a sweep")
-        header = _read_json(path)
+        header = read_json(path)
         if "schedule" not in header and (folder / SCHEDULE).is_file():
-            header["schedule"] = _read_json(folder / SCHEDULE).get("checkpoints")
+            header["schedule"] = read_json(folder / SCHEDULE).get("checkpoints")
         said = header.get("format")
         if type(said) is not int or said not in (FORMAT, ONE_FILE, *READ_TOO):
             raise UserError(
@@ -211,14 +142,33 @@ class Cell:
         if (problem := unsound_header(header)) is not None:
             at = folder / SCHEDULE if "schedule" in problem.partition(" is ")[0] else path
             raise UserError(f"{at}: damaged: {problem}; delete {folder} and run again")
-        return cls(folder, header)
+        cell = cls(folder, header)
+        cell._require_own_records(path)
+        return cell
+
+    def _require_own_records(self, path: Path) -> None:
+        """Raise UserError if no record is of this cell.json: then it is the one that is wrong."""
+        is_strange = False
+        for step in self.steps_done():
+            try:
+                said = read_json(self._folder_of(step) / "scalars.json").get("cell")
+            except UserError:  # it is told where the record is read
+                continue
+            if said is None or said == self.identity:
+                return
+            is_strange = True
+        if is_strange:
+            raise UserError(
+                f"{path}: damaged: it is not the one that the records beside it were made under; "
+                f"put that one back, or delete {self.folder} and run again"
+            )
 
     @classmethod
     def finished(cls, folder: Path, config: dict[str, Any]) -> Cell | None:
         """The cell in a folder if it is done and was made with this configuration; none
         otherwise.
         """
-        if not (folder / "done.json").is_file() or not (folder / "cell.json").is_file():
+        if not (folder / DONE).is_file() or not (folder / "cell.json").is_file():
             return None
         cell = cls.open(folder)
         same = compared(cell.header["config"]) == compared(json.loads(json.dumps(config)))
@@ -234,12 +184,12 @@ class Cell:
             UserError: one that the schedule has is no longer there, or says something else.
         """
         header = {**self.header, "schedule": [dict(entry) for entry in schedule]}
-        _require_same(self.header, header, self.folder)
+        require_same(self.header, header, self.folder)
         if header != self.header:
             self._write_schedule(header["schedule"])
 
     def _write_schedule(self, schedule: list[dict[str, Any]]) -> None:
-        _write_json(self.folder / SCHEDULE, {"checkpoints": schedule})
+        write_json(self.folder / SCHEDULE, {"checkpoints": schedule})
         self.header = {**self.header, "schedule": schedule}
 
     def set_aside(self, after: int) -> list[int]:
@@ -253,6 +203,7 @@ class Cell:
             The steps whose records are kept there.
         """
         steps = [step for step in self.steps_done() if step > after]
+        self.reopen()
         if steps:
             kept = self.folder / "set_aside"
             kept.mkdir(exist_ok=True)
@@ -264,7 +215,7 @@ class Cell:
         self._write_schedule(left)
         skipped = self.skipped()
         if stay := {step: entry for step, entry in skipped.items() if int(step) <= after}:
-            _write_json(self.folder / SKIPPED, stay)
+            write_json(self.folder / SKIPPED, stay)
         else:
             (self.folder / SKIPPED).unlink(missing_ok=True)
         return steps
@@ -292,7 +243,8 @@ class Cell:
 
     def steps_done(self) -> list[int]:
         """Steps that have a whole record, ascending."""
-        folders = {path.parent.name for path in self.folder.glob("checkpoints/step*/manifest.json")}
+        manifests = self.folder.glob("checkpoints/step*/manifest.json")
+        folders = {path.parent.name for path in manifests if path.is_file()}
         steps = (int(name[4:]) for name in folders if name[4:].isdecimal() and len(name) < 24)
         # Others are of a write that was killed, or were renamed by hand.
         return sorted(step for step in steps if self._folder_of(step).name in folders)
@@ -317,10 +269,11 @@ class Cell:
         partial = final.with_name(final.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            _write_record(partial, record, seconds)
+            write_record(partial, record, seconds, self.identity)
         except OSError:  # a full disk: what is there of it is of no use, and takes room
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        self.reopen()
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         sync(final.parent)
@@ -330,7 +283,7 @@ class Cell:
     def _leave_recorded_out_of_skipped(self) -> None:
         with self._changing():
             if skipped := self.skipped():
-                _write_json(self.folder / SKIPPED, skipped)
+                write_json(self.folder / SKIPPED, skipped)
             else:
                 (self.folder / SKIPPED).unlink(missing_ok=True)
 
@@ -344,8 +297,8 @@ class Cell:
         """Seconds that each part of a checkpoint's analysis took, where they were kept."""
         path = self._folder_of(step) / TIMING
         try:
-            return {str(part): float(taken) for part, taken in _read_json(path).items()}
-        except (OSError, UserError, TypeError, ValueError):
+            return {str(part): float(taken) for part, taken in read_json(path).items()}
+        except (OSError, UserError, TypeError, ValueError, OverflowError):
             return {}  # nothing depends on them
 
     def seen(self) -> dict[int, str]:
@@ -353,7 +306,7 @@ class Cell:
         path = self.folder / "seen.json"
         if not path.exists():
             return {}
-        content = _read_json(path)
+        content = read_json(path)
         problem = misfit(content, Mapping[str, str])
         problem = problem or next(
             (f"{shown(k)} is no step" for k in content if not _is_step(k)), None
@@ -366,7 +319,7 @@ class Cell:
         """Note a fingerprint of the files that a checkpoint's record was made from."""
         with self._changing():
             noted = {str(k): v for k, v in self.seen().items()} | {str(step): fingerprint}
-            _write_json(self.folder / "seen.json", noted)
+            write_json(self.folder / "seen.json", noted)
 
     def entry_of(self, step: int) -> dict[str, Any]:
         """What a checkpoint's record says that it is of, as the schedule has it: step, tokens and
@@ -391,7 +344,7 @@ class Cell:
 
     def _about(self, step: int) -> dict[str, Any]:
         try:
-            return _about_of(self.contents(step, "scalars.json"))
+            return about_of(self.contents(step, "scalars.json"))
         except ValueError as error:
             raise _damaged(self._folder_of(step), f"can't be read ({error})") from error
 
@@ -415,18 +368,19 @@ class Cell:
             again: Whether another run of the same command should try it once more.
             seen: A fingerprint of its files; it is worth another try once that has changed.
         """
+        self.reopen()
         entry = {"tokens": tokens, "revision": revision, "reason": reason, "again": again}
         if seen is not None:
             entry["seen"] = seen
         with self._changing():
-            _write_json(self.folder / SKIPPED, {**self.skipped(), str(step): entry})
+            write_json(self.folder / SKIPPED, {**self.skipped(), str(step): entry})
 
     def skipped(self) -> dict[str, dict[str, Any]]:
         """Checkpoints without a record and why: step → tokens, revision, reason, again, and seen
         where its files could be looked at; ascending by step.
         """
         path = self.folder / SKIPPED
-        entries: dict[str, dict[str, Any]] = _read_json(path) if path.exists() else {}
+        entries: dict[str, dict[str, Any]] = read_json(path) if path.exists() else {}
         for step, entry in entries.items():
             problem = None if _is_step(step) else f"{shown(step)} is no step"
             if problem := problem or misfit(entry, Skipped, step):
@@ -467,11 +421,12 @@ class Cell:
         of this checkpoint can (`soundness`).
         """
         folder = self._folder_of(step)
-        if not (folder / "manifest.json").is_file():
+        if not (folder / MANIFEST).is_file():
             raise UserError(f"{folder}: no record of step {step}")
+        manifest = self.manifest_bytes(step)
         files = self.contents(step)
         try:
-            record = _unpack(files, renamed=self.header["format"] in READ_TOO)
+            record = unpack(files, renamed=self.header["format"] in READ_TOO)
         except (
             Exception
         ) as error:  # whatever the libraries raise of bytes that are no file of theirs
@@ -482,17 +437,22 @@ class Cell:
             problem = unsound_tables(record)
         elif problem is None:
             problem = unsound(record, self.header)
+        if problem is None and record.cell not in (None, self.identity):
+            problem = "it is of another cell"
+        sealed = sealed_manifest(self.folder, self.identity, folder)
+        if problem is None and sealed not in (None, hashlib.sha256(manifest).hexdigest()):
+            problem = "it is not the record that was there when the cell was done"
         if problem is not None:
             raise _damaged(folder, problem)
         return record
 
     def manifest_bytes(self, step: int) -> bytes:
         """A record's manifest, which says what is in it."""
-        return (self._folder_of(step) / "manifest.json").read_bytes()
+        return (self._folder_of(step) / MANIFEST).read_bytes()
 
     def record_files(self) -> list[Path]:
         """The files of all records and of what stands beside them, `cell.json` apart."""
-        own = [self.folder / name for name in (SKIPPED, "done.json")]
+        own = [self.folder / name for name in (*BESIDE, DONE)]
         folders = map(self._folder_of, self.steps_done())
         files = [path for folder in folders for path in sorted(folder.iterdir())]
         return files + [path for path in own if path.is_file()]
@@ -503,8 +463,8 @@ class Cell:
         Raises UserError if one is not what the manifest says.
         """
         folder = self._folder_of(step)
-        manifest, contents = _read_json(folder / "manifest.json"), {}
-        unlisted = {path.name for path in folder.iterdir()} - {*manifest, "manifest.json", TIMING}
+        manifest, contents = read_json(folder / MANIFEST), {}
+        unlisted = {path.name for path in folder.iterdir()} - {*manifest, MANIFEST, TIMING}
         if unlisted and not names:
             raise _damaged(folder, f"{min(unlisted)} is not in its manifest")
         for name in names or manifest:
@@ -544,22 +504,24 @@ class Cell:
         """Record that every checkpoint of the schedule has its record or was skipped for good."""
         if (self.folder / SKIPPED).exists():
             self._leave_recorded_out_of_skipped()  # a kill may have left them there
-        _write_json(self.folder / "done.json", {"checkpoints": len(self.steps_done())})
+        seal(self.folder, self.identity, self._record_folders())
 
     def reopen(self) -> None:
         """Take back that the cell is done: more checkpoints are waited for."""
-        (self.folder / "done.json").unlink(missing_ok=True)
+        (self.folder / DONE).unlink(missing_ok=True)
 
     def is_done(self) -> bool:
-        """Whether every checkpoint of the schedule has its record or was skipped for good."""
+        """Whether every checkpoint of the schedule has its record or was skipped for good, and all
+        is as it was when that was so.
+        """
         scheduled = {checkpoint["step"] for checkpoint in self.header["schedule"]}
-        try:
-            said = _read_json(self.folder / "done.json").get("checkpoints")
-        except (OSError, UserError):  # not there, or what a crash left of it
+        if not self.said_done() or self.not_as_sealed() is not None:
             return False
-        recorded = self.steps_done()
-        is_count = isinstance(said, int) and 0 <= said <= len(recorded)
-        return is_count and (bool(recorded) or not scheduled) and scheduled <= self.settled()
+        return (bool(self.steps_done()) or not scheduled) and scheduled <= self.settled()
+
+    def not_as_sealed(self) -> str | None:
+        """What is no longer as it was when the cell was done, in words; None where all is."""
+        return broken(self.folder, self.identity, self._record_folders())
 
     def settled(self) -> set[int]:
         """Steps with which nothing is left to do: that have a record, or were skipped for good."""
@@ -568,7 +530,7 @@ class Cell:
 
     def said_done(self) -> bool:
         """Whether the cell was finished once: where `is_done` is not so now, something is lost."""
-        return (self.folder / "done.json").exists()
+        return (self.folder / DONE).exists()
 
     def _stacked(self, table: str) -> pd.DataFrame:
         frames = [getattr(r, table).assign(step=r.step, tokens=r.tokens) for r in self.records()]
@@ -583,100 +545,17 @@ class Cell:
             ]
         ]
 
+    def _record_folders(self) -> list[Path]:
+        return [self._folder_of(step) for step in self.steps_done()]
+
     def _folder_of(self, step: int) -> Path:
         return self.folder / "checkpoints" / f"step{step:06}"
-
-
-def _write_record(
-    folder: Path, record: CheckpointRecord, seconds: Mapping[str, float] | None
-) -> None:
-    """Write a record's files into a new folder, the manifest last."""
-    folder.mkdir(parents=True)
-    content = {
-        "step": record.step,
-        "tokens": record.tokens,
-        "revision": record.revision,
-        "scalars": record.scalars,
-    }
-    if record.made_by:
-        content["made_by"] = record.made_by
-    _write_json(folder / "scalars.json", content)
-    record.prompts.to_parquet(folder / "prompts.parquet", index=False)
-    record.roles.to_parquet(folder / "roles.parquet", index=False)
-    for name, table in (
-        ("curve", record.curve),
-        ("patching", record.patching),
-        ("bands", record.bands),
-    ):
-        if table is not None:
-            table.to_parquet(folder / f"{name}.parquet", index=False)
-    if record.scores is not None:
-        arrays = {"scores": np.ascontiguousarray(record.scores, dtype=np.float32)}
-        if record.mask is not None:
-            arrays["mask"] = np.ascontiguousarray(record.mask, dtype=np.uint8)
-        (folder / "edges.safetensors").write_bytes(save(arrays))
-    if record.resamples:
-        (folder / "resamples.safetensors").write_bytes(save(_of_resamples(record.resamples)))
-    files = sorted(folder.iterdir())
-    for path in files:
-        sync(path)
-    _write_json(
-        folder / "manifest.json",
-        {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files},
-    )
-    if seconds is not None:  # after the manifest, which knows nothing of the clock
-        _write_json(folder / TIMING, dict(seconds))
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writes left behind in a cell's folder."""
     for leftover in (folder / "checkpoints").glob("*.partial"):
         shutil.rmtree(leftover)
-
-
-def _unpack(files: Mapping[str, bytes], *, renamed: bool) -> Unpacked:
-    """A record from the content of its files; renamed: its scalars and columns have the names of
-    an earlier format.
-    """
-    arrays = load(files["edges.safetensors"]) if "edges.safetensors" in files else {}
-    tables = {
-        name.removesuffix(".parquet"): pq.ParquetFile(pa.BufferReader(content)).read(
-            use_threads=False
-        )
-        for name, content in files.items()
-        if name.endswith(".parquet")
-    }
-    about = _about_of(files)
-    if renamed:
-        about["scalars"] = in_this_format(about["scalars"])
-        if "curve" in tables:
-            tables["curve"] = tables["curve"].rename_columns(
-                [RENAMED_COLUMNS.get(name, name) for name in tables["curve"].column_names]
-            )
-    return Unpacked(
-        **about,
-        tables=tables,
-        resamples=_resamples_of(load(files.get("resamples.safetensors", save({})))),
-        scores=arrays.get("scores"),
-        mask=arrays["mask"].astype(bool) if "mask" in arrays else None,
-    )
-
-
-def _about_of(files: Mapping[str, bytes]) -> dict[str, Any]:
-    """What a record's scalars.json says. Raises ValueError, in words, if it can't be what `write`
-    wrote.
-    """
-    try:
-        about = json.loads(files.get("scalars.json", b""))
-    except (ValueError, RecursionError) as error:
-        raise ValueError("scalars.json is not JSON") from error
-    problem = misfit(about, About)
-    if problem is None and (more := about.keys() - About.__annotations__.keys()):
-        problem = f"scalars.json says {shown(min(more))}, which no record does"
-    if problem is not None:
-        raise ValueError(problem)
-    content: dict[str, Any] = about
-    return content
 
 
 def _is_step(name: str) -> bool:
@@ -690,138 +569,46 @@ def _damaged(folder: Path, problem: str) -> UserError:
     )
 
 
-def in_this_format(scalars: dict[str, Scalar]) -> dict[str, Scalar]:
-    """Scalars of an earlier format by the names that they have now."""
-    return {RENAMED.get(name, name): value for name, value in scalars.items()}
+def has_records(folder: Path) -> bool:
+    """Whether there are records in a folder, which make it a cell's."""
+    return any(True for _ in folder.glob("checkpoints/step*/manifest.json"))
 
 
-def open_cells(headers: Iterable[Path]) -> tuple[list[Cell], list[str]]:
-    """The cells of some `cell.json`, and why others can't be opened."""
+def cell_folders(below: Path, depth: int = 3) -> list[Path]:
+    """The folders of cells, by path, also of those that have lost their cell.json.
+
+    Args:
+        below: of a sweep: three folders above its cells; of a model: two; of a task: one; of a
+            cell: none.
+        depth: how many.
+    """
+    pattern = "/".join(["*", "*", "seed*"][3 - depth :])
+    folders = below.glob(pattern) if depth else [below]
+    return sorted(f for f in folders if (f / "cell.json").exists() or has_records(f))
+
+
+def open_cells(folders: Iterable[Path]) -> tuple[list[Cell], list[str]]:
+    """The cells in some folders, and why others can't be opened."""
     cells: list[Cell] = []
     failures: list[str] = []
-    for path in headers:
+    for folder in folders:
         try:
-            cells.append(Cell.open(path.parent))
+            cells.append(Cell.open(folder))
         except UserError as error:
             failures.append(str(error))
     return cells, failures
 
 
-def circuit_found(status: object) -> float | None:
-    """`circuit/found` by what `circuit/status` says: 1 or 0; None where no circuit was looked
-    for.
-    """
-    return float(status == "found") if isinstance(status, str) and status != NOT_ASKED else None
-
-
 def find_cells(sweep: Path) -> list[Cell]:
     """All cells of a sweep's folder, by path."""
-    return [Cell.open(path.parent) for path in sorted(sweep.glob("*/*/seed*/cell.json"))]
-
-
-def _of_resamples(resamples: tuple[Edges | None, ...]) -> dict[str, np.ndarray]:
-    """As arrays: `found` [resample], then the places and scores of those that there are."""
-    arrays: dict[str, np.ndarray] = {
-        "found": np.array([r is not None for r in resamples], dtype=np.uint8)
-    }
-    for which, edges in enumerate(resamples):
-        if edges is not None:
-            arrays[f"places{which}"] = np.ascontiguousarray(edges.places, dtype=np.int32)
-            arrays[f"scores{which}"] = np.ascontiguousarray(edges.scores, dtype=np.float32)
-    return arrays
-
-
-def _resamples_of(arrays: dict[str, np.ndarray]) -> tuple[Edges | None, ...]:
-    return tuple(
-        Edges(arrays[f"places{which}"], arrays[f"scores{which}"]) if found else None
-        for which, found in enumerate(arrays.get("found", ()))
-    )
+    return [Cell.open(folder) for folder in cell_folders(sweep)]
 
 
 def _require_this_format(path: Path) -> None:
-    its_format = _read_json(path).get("format")
+    its_format = read_json(path).get("format")
     if its_format in READ_TOO:
         raise UserError(
             f"{path}: format {its_format} is of an earlier version; `circuitwatch summarize` "
             f"reads it, but no run can go on with it: choose another sweep= name or delete "
             f"{path.parent}"
         )
-
-
-def _require_same(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    before, now = compared(old["config"]), compared(new["config"])
-    if before.get(TASK_HASH) != now.get(TASK_HASH):
-        raise UserError(
-            f"{folder} was made from a file of prompts with another content than "
-            f"{new['config']['task']['path']} has now; choose another sweep= name or delete that "
-            f"folder"
-        )
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise UserError(
-                f"{folder} was made with {key}={before.get(key)}, you ask for "
-                f"{now.get(key)}; choose another sweep= name or delete that folder"
-            )
-    gone = [entry for entry in old["schedule"] if entry not in new["schedule"]]
-    if gone:
-        raise UserError(
-            f"{folder} was made with another list of checkpoints: {gone[0]['revision']} (step "
-            f"{gone[0]['step']}, {gone[0]['tokens']} tokens) is not among those there are now; "
-            f"choose another sweep= name or delete that folder"
-        )
-
-
-def compared(config: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a configuration that decide what records say."""
-    deciding = _flat({key: value for key, value in config.items() if key not in NOT_COMPARED})
-    return {key: value for key, value in deciding.items() if key != TASK_FILE}
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as dotted keys."""
-    if not isinstance(tree, dict):
-        return {prefix: tree}
-    return {
-        key: value
-        for name, branch in tree.items()
-        for key, value in _flat(branch, f"{prefix}.{name}" if prefix else name).items()
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A file that holds an object. Raises UserError if it doesn't."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: damaged: not JSON; delete {path.parent} and run again") from error
-    except OSError as error:
-        raise UserError(f"{path}: can't be read ({error.strerror or error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: damaged: not a JSON object; delete {path.parent} and run again")
-    return content
-
-
-def _write_json(path: Path, content: Any) -> None:
-    """Replace a file in one motion."""
-    partial = path.with_name(path.name + ".partial")
-    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    try:
-        partial.write_text(text, encoding="utf-8")
-        sync(partial)
-        os.replace(partial, path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
-def sync(path: Path) -> None:
-    """Make sure that a file, or a folder's list of names, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

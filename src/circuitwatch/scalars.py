@@ -27,7 +27,7 @@ from circuitwatch.circuits.overlap import (
 )
 from circuitwatch.circuits.search import SearchResult
 from circuitwatch.heads.holding import can_hold, that_can_hold, why_none_can
-from circuitwatch.records import CheckpointRecord, Edges, Scalar
+from circuitwatch.record_files import CheckpointRecord, Edges, Scalar
 
 Mask = npt.NDArray[np.bool_]
 LATEST = 0.5

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from circuitwatch.shapes import shown
 
 if TYPE_CHECKING:
-    from circuitwatch.records import Edges, Unpacked
+    from circuitwatch.record_files import Edges, Unpacked
 
 TABLES = ("prompts", "roles")
 """Tables that every record has."""

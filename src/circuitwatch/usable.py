@@ -20,7 +20,7 @@ from torch import Tensor
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unusable
 from circuitwatch.circuits.memory import is_out_of_memory
 from circuitwatch.errors import UserError
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.transformer import Transformer
 
 BEYOND = 1e9

@@ -33,7 +33,8 @@ from rich.console import Console
 
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.facts import Facts
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.tracking.identity import run_id
 from support.sweeps import write_sweep
 from support.wandb import WandbServer

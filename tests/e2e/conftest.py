@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.records import Cell, CheckpointRecord, find_cells
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell, find_cells
 from circuitwatch.tasks import PromptSet, build_prompts
 from circuitwatch.transformer import Transformer
 from support import smollm

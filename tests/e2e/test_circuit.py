@@ -17,7 +17,7 @@ from circuitwatch.behaviour import TaskMetric
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.tasks import PromptSet
 
 pytestmark = pytest.mark.e2e

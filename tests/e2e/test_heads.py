@@ -16,7 +16,8 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from circuitwatch.config import HeadsConfig
 from circuitwatch.heads.checks import LOGITS, MOVER_QUERIES
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.tasks import PromptSet, build_prompts
 from support.plain_hooks import PlainHooks
 

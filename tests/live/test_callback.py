@@ -27,7 +27,8 @@ from circuitwatch.analysis import Seen
 from circuitwatch.callback import CircuitwatchCallback
 from circuitwatch.errors import UserError
 from circuitwatch.live.weights import sha256_of, state_of
-from circuitwatch.records import NOT_ASKED, Cell
+from circuitwatch.record_files import NOT_ASKED
+from circuitwatch.records import Cell
 from support.trainings import (
     LENGTH,
     ROWS,

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from circuitwatch import transfer_files
 from circuitwatch.catalogue import Algorithm, Quantity, Role, Task
 from circuitwatch.facts import Facts, TaskFacts
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.results import Results
 from circuitwatch.results import open as open_results
 from circuitwatch.summary.curves import combine
@@ -303,7 +305,7 @@ def test_transfer_has_the_names_of_variants(tmp_path: Path) -> None:
         folder = tmp_path / model / "transfer" / "seed0"
         folder.mkdir(parents=True)
         for step, part in table.groupby("model_step"):
-            part.to_parquet(folder / f"step{step:06}.parquet")
+            transfer_files.write(transfer_files.file_of(folder, step), part, made_from="made up")
     cells = [
         replace(cell, circuits={step: np.array(c) for step, c in circuits.items()})
         for cell in read_sources(Request((str(tmp_path),), tmp_path)).cells

@@ -15,7 +15,8 @@ import pytest
 from matplotlib.image import imread
 
 from circuitwatch.errors import UserError
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.summary import SummaryResult, print_summary, summarize
 from circuitwatch.summary.figures.shared import COLUMN, DPI
 from circuitwatch.summary.report.findings import findings

@@ -15,7 +15,8 @@ from circuitwatch.config import (
     TrackingConfig,
 )
 from circuitwatch.following import Clock
-from circuitwatch.records import TIMING, Cell
+from circuitwatch.record_files import TIMING
+from circuitwatch.records import Cell
 
 TASK = "gendered_pronoun"
 TOKENS_PER_STEP = 48 * 21

@@ -15,7 +15,7 @@ import pytest
 from circuitwatch.nano import corpus
 from circuitwatch.nano.model import NanoSize
 from circuitwatch.nano.training import Recipe, train_suite
-from circuitwatch.records import TIMING
+from circuitwatch.record_files import TIMING
 
 TASKS = "gendered_pronoun,cooks"
 SMALL = (

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from circuitwatch import transfer_files
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.overlap import (
     Circuit,
@@ -25,7 +26,8 @@ from circuitwatch.circuits.overlap import (
     resampled_scalars,
 )
 from circuitwatch.heads.checks import REPEATED, confirmed_on
-from circuitwatch.records import Cell, CheckpointRecord, Edges
+from circuitwatch.record_files import CheckpointRecord, Edges
+from circuitwatch.records import Cell
 
 SIZES = {"nano-100k": 98_432, "nano-400k": 431_904, "nano-1m": 1_012_224, "nano-3m": 2_984_448}
 TASKS = ("ioi", "greater_than", "gendered_pronoun", "agreement")
@@ -424,8 +426,10 @@ def write_transfer(folder: Path, model: str, seed: int, circuits: dict[str, list
             "task circuit_task circuit_step circuit_tokens model_step model_tokens "
             "edges value recovery faithfulness"
         )
-        pd.DataFrame(rows, columns=columns.split()).to_parquet(
-            target / f"step{model_step:06}.parquet", index=False
+        transfer_files.write(
+            transfer_files.file_of(target, model_step),
+            pd.DataFrame(rows, columns=columns.split()),
+            made_from="made up",
         )
 
 

@@ -22,10 +22,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from circuitwatch.records import NOT_ASKED, Cell
+from circuitwatch.record_files import NOT_ASKED
+from circuitwatch.records import Cell
 from circuitwatch.summary.importers.wandb_runs import as_recorded, rows_of_run
 from circuitwatch.tracking.identity import run_id
 from circuitwatch.tracking.names import recorded_name
+from support.headers import change_header
 from support.replay import SECONDS
 from support.wandb import FaultProxy, ServerRun, WandbServer
 from support.wandb.client import KEY, environment, kill, sync
@@ -552,12 +554,13 @@ def test_no_folder_is_sent_with_the_summary_or_what_was_skipped(
     home = folder.parents[4]
     with replaying(source, folder, server.url, mode="off") as process:
         process.communicate(timeout=60)
-    header = json.loads((folder / "cell.json").read_text())
     text = str(home / "of mine" / "text.txt")
-    header["config"] |= {"heads": header["config"]["heads"] | {"text": text}}
-    header["config"]["model"]["path"] = str(home / "of mine")
-    header |= {"copy_suppression_text": text}
-    (folder / "cell.json").write_text(json.dumps(header))
+
+    def name_paths(header: dict[str, Any]) -> None:
+        header["config"]["heads"]["text"] = header["copy_suppression_text"] = text
+        header["config"]["model"]["path"] = str(home / "of mine")
+
+    change_header(folder, name_paths)
     Cell.open(folder).skip(2000, 1, "step2000", f"{home}/of mine/step2000: damaged", again=False)
     renamed = (home / "out/demo").rename(home / "out/other")
     for name in ("summarize", "track"):

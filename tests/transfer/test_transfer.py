@@ -4,12 +4,12 @@ evaluation, and through kills, changes and mistakes.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import circuitwatch.transfer.imposing
-import circuitwatch.transfer.store
+import circuitwatch.transfer_files
 from circuitwatch.behaviour import metric_per_prompt
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.loading import load_model
@@ -42,6 +42,8 @@ from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
 from circuitwatch.transfer.planning import evenly
+from circuitwatch.transformer import Transformer
+from support.headers import change_header
 from support.textbook import Textbook
 
 TASKS, CHOSEN, N_PROMPTS = ("agreement", "gendered_pronoun"), (128, 150, 300), 64
@@ -127,12 +129,13 @@ def row(
 
 def change(out: Path, **keys: object) -> None:
     """Say something else in a cell's configuration."""
-    path = out / "mine/tiny/gendered_pronoun/seed0/cell.json"
-    header = json.loads(path.read_text())
-    for key, value in keys.items():
-        part, _, name = key.rpartition("__")
-        (header["config"][part] if part else header["config"])[name] = value
-    path.write_text(json.dumps(header))
+
+    def say(header: dict[str, Any]) -> None:
+        for key, value in keys.items():
+            part, _, name = key.rpartition("__")
+            (header["config"][part] if part else header["config"])[name] = value
+
+    change_header(out / "mine/tiny/gendered_pronoun/seed0", say)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -263,7 +266,7 @@ def test_the_table_says_what_is_kept(
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     out: Path, transferred: Path, monkeypatch: pytest.MonkeyPatch, loaded: list[str]
 ) -> None:
-    write = circuitwatch.transfer.store.os.replace
+    write = circuitwatch.transfer_files.os.replace
 
     def killed(source: Path, target: Path) -> None:
         if target.name == "step000150.parquet":
@@ -271,7 +274,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         write(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(circuitwatch.transfer.store.os, "replace", killed)
+        patch.setattr(circuitwatch.transfer_files.os, "replace", killed)
         with pytest.raises(SystemExit):
             main(["transfer", "sweep=mine", f"out={out}"])
     assert (
@@ -380,6 +383,39 @@ def test_wrong_checkpoints_are_skipped_and_said(
     cell.write(replace(record, mask=fewer, scalars=scalars))
     line = refused(capsys, "sweep=mine", f"out={out}")
     assert line == f"{out}/mine: none of the checkpoints that have a circuit could be looked at"
+
+
+def overflowing(model: Transformer) -> Transformer:
+    return replace(model, W_U=model.W_U * 1e38)
+
+
+def with_fewer_words(model: Transformer) -> Transformer:
+    return replace(model, W_E=model.W_E[:40])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(overflowing, "the training has diverged"), (with_fewer_words, "its vocabulary has 40")],
+)
+def test_a_model_that_cant_be_measured_is_skipped(
+    spoil: Callable[[Transformer], Transformer],
+    why: str,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As by watching it, and the others are made."""
+
+    def load(folder: Path, **options: object) -> Transformer:
+        model = load_model(folder, **options)  # type: ignore[arg-type]
+        return spoil(model) if folder.name == "step150" else model
+
+    monkeypatch.setattr(circuitwatch.transfer.imposing, "load_model", load)
+    main(["transfer", "sweep=mine", f"out={out}"])
+    shown = capsys.readouterr()
+    assert "tiny seed 0 step150: skipped" in shown.err + shown.out
+    assert why in " ".join((shown.err + shown.out).split())
+    assert set(files(out)) == {"step000128.parquet", "step000300.parquet"}
 
 
 def test_what_could_not_be_fetched_is_tried_again(

@@ -13,7 +13,7 @@ from circuitwatch import catalogue
 from circuitwatch.catalogue import Quantity
 from circuitwatch.errors import errors_of
 from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable, Score
-from circuitwatch.records import Scalar
+from circuitwatch.record_files import Scalar
 
 LEFT_OUT = "_left_out"
 """What is put behind a quantity's key, for the reason why it has no value."""

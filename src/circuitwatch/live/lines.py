@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.units import format_tokens
 
 

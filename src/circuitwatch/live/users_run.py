@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.tracking.names import is_beside
 
 PREFIX = "circuitwatch/"

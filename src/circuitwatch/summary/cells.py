@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.facts import Facts
-from circuitwatch.records import DUPLICATE_OF, Edges
+from circuitwatch.record_files import DUPLICATE_OF, Edges
 
 NO_TASK = "-"
 """The task of what is a model's, whatever the task of the cell that recorded it."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from circuitwatch.errors import UserError
 from circuitwatch.locks import running
-from circuitwatch.records import Cell
+from circuitwatch.records import Cell, cell_folders, has_records
 from circuitwatch.sweeping.failures import Failure, read_failures
 from circuitwatch.sweeping.plan import read_plan
 
@@ -79,9 +79,7 @@ def state_of(sweep: Path) -> SweepState:
     Raises UserError if there is nothing of a sweep.
     """
     folders = {entry.folder for entry in read_plan(sweep)}
-    folders |= {
-        path.parent.relative_to(sweep).as_posix() for path in sweep.glob("*/*/seed*/cell.json")
-    }
+    folders |= {folder.relative_to(sweep).as_posix() for folder in cell_folders(sweep)}
     failures = {failure.name: failure for failure in read_failures(sweep)}
     folders |= {_folder_of(name) for name in failures}
     if not folders:
@@ -104,7 +102,7 @@ def _cell_state(sweep: Path, name: str, failures: Sequence[Failure]) -> CellStat
     error = "; ".join(failure.error for failure in failures) or None
     log = next((failure.log for failure in failures if failure.log), None)
     by = tuple(holder.said for holder in running(folder))
-    if not (folder / "cell.json").is_file():
+    if not (folder / "cell.json").is_file() and not has_records(folder):
         state = RUNNING if by else FAILED if failures else PLANNED
         return CellState(name, state, by=by, error=error, log=log)
     try:

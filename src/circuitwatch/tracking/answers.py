@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from circuitwatch.records import SKIPPED, TIMING, Cell
+from circuitwatch.record_files import TIMING
+from circuitwatch.records import SCHEDULE, SKIPPED, Cell
+from circuitwatch.sealing import BESIDE, DONE, MANIFEST, sealed
 from circuitwatch.tracking.account import load_wandb
 from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import metric_of
@@ -65,15 +67,28 @@ def artifact_of(cell: Cell, id: str, header: dict[str, Any]) -> Any:
         f"reads them",
         metadata={"content": content_of(cell)},
     )
-    folders = Folders([cell.header])
     with artifact.new_file("records.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
-        text = json.dumps(folders.out_of(header), indent=1, sort_keys=True) + "\n"
-        archive.writestr(zipfile.ZipInfo("cell.json"), text)
-        for path in cell.record_files():
-            name, content = path.relative_to(cell.folder).as_posix(), path.read_bytes()
-            if name == SKIPPED:  # its reasons name the files that were looked at
-                text = json.dumps(folders.out_of(cell.skipped()), indent=1, sort_keys=True)
-                content = f"{text}\n".encode()
-            if path.name != TIMING:
-                archive.writestr(zipfile.ZipInfo(name), content)
+        for name, content in sorted(_files_of(cell, header).items()):
+            archive.writestr(zipfile.ZipInfo(name), content)
     return artifact
+
+
+def _files_of(cell: Cell, header: dict[str, Any]) -> dict[str, bytes]:
+    """Name → content of a cell's files, without this machine's folders and what the clock said; of
+    a cell that is done, sealed as they are then.
+    """
+    folders = Folders([cell.header])
+
+    def text(content: dict[str, Any]) -> bytes:
+        return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+    paths = [path for path in cell.record_files() if path.name != TIMING]
+    files = {path.relative_to(cell.folder).as_posix(): path.read_bytes() for path in paths}
+    alone = {name: value for name, value in header.items() if name != "schedule"}
+    files["cell.json"] = text(folders.out_of(alone if SCHEDULE in files else header))
+    if SKIPPED in files:  # its reasons name the files that were looked at
+        files[SKIPPED] = text(folders.out_of(cell.skipped()))
+    if DONE in files:
+        covered = {n: c for n, c in files.items() if n in BESIDE or n.endswith(f"/{MANIFEST}")}
+        files[DONE] = text(sealed(cell.identity, covered))
+    return files

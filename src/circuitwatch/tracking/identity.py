@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from circuitwatch.comparing import compared
 from circuitwatch.facts import Facts, variant_of
-from circuitwatch.records import Cell, compared
+from circuitwatch.records import Cell
 
 WATCH, SUMMARY = "watch", "summary"
 """Job types of the runs of cells and of a sweep's summary."""

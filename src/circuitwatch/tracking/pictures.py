@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
 from circuitwatch.facts import Facts
-from circuitwatch.records import CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.summary.figures.circuits import INPUTS, LANE, draw_graph
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.tracking.rows import whole_table

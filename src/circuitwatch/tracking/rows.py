@@ -16,7 +16,8 @@ import pandas as pd
 
 from circuitwatch.facts import Facts
 from circuitwatch.heads.holding import that_can_hold
-from circuitwatch.records import Cell, CheckpointRecord, circuit_found
+from circuitwatch.record_files import CheckpointRecord, circuit_found
+from circuitwatch.records import Cell
 from circuitwatch.tracking.names import FOUND, RECORD, STATUS, names_of
 
 HASH = 16

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from circuitwatch.records import Cell, CheckpointRecord
+from circuitwatch.record_files import CheckpointRecord
+from circuitwatch.records import Cell
 from circuitwatch.tracking import sessions
 from circuitwatch.tracking.account import load_wandb
 from circuitwatch.tracking.answers import CONTENT, artifact_of, content_of, emergence_of

@@ -32,8 +32,7 @@ from circuitwatch.progress import STYLE, wide_console
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.transfer.imposing import impose
 from circuitwatch.transfer.planning import ModelPlan, plan_model
-from circuitwatch.transfer.store import is_made
-from circuitwatch.transfer_files import read
+from circuitwatch.transfer_files import is_made, read
 
 
 def transfer(sweep: Path, *, checkpoints: int = 12) -> pd.DataFrame:

@@ -19,8 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.config import Config, validate
 from circuitwatch.errors import UserError
-from circuitwatch.records import DUPLICATE_OF, WEIGHTS_SHA256, Cell, Scalar
-from circuitwatch.transfer.store import file_of
+from circuitwatch.record_files import DUPLICATE_OF, WEIGHTS_SHA256, Scalar
+from circuitwatch.records import Cell
+from circuitwatch.transfer_files import file_of
 
 Mask = npt.NDArray[np.bool_]
 

@@ -7,7 +7,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,22 +19,28 @@ from safetensors.numpy import load, save
 
 from benchmarks.chaos.values import mutated_bytes, mutated_json
 from circuitwatch.facts import Facts
+from circuitwatch.sealing import DONE
 from support import sweeps
+from support.headers import change_header
 
 STEPS = [0, 128, 300, 600, 1000]
 MODELS = ("nano-100k", "nano-400k")
 TASK = "gendered_pronoun"
 TARGET = Path(MODELS[1], TASK, "seed0")
 """The cell that is spoilt; that of the other model must stay as it was."""
+UNSEALED = 0.2
+"""The share of cases in which the cell is not done yet."""
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """What was done: recipe in words, and whether the manifest was made to fit."""
+    """What was done: recipe in words, whether the manifest was made to fit, and whether the cell
+    was done before.
+    """
 
     recipe: str
     fitting: bool = False
-    in_record: bool = False
+    sealed: bool = True
 
 
 def sound_sweep(folder: Path) -> Path:
@@ -43,9 +49,7 @@ def sound_sweep(folder: Path) -> Path:
         sweeps.write_sweep(folder, models=MODELS, tasks=(TASK,), transfer=True)
     facts = Facts.of_installation()
     for path in folder.glob("*/*/seed0/cell.json"):
-        header = json.loads(path.read_text(encoding="utf-8"))
-        header["facts"] = facts.of_cell(header["task"])
-        path.write_text(json.dumps(header, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        change_header(path.parent, lambda h: h.update(facts=facts.of_cell(h["task"])))
         (path.parent / "seen.json").write_text('{"0": "a", "128": "b"}\n', encoding="utf-8")
         for record in path.parent.glob("checkpoints/step*"):
             (record / "timing.json").write_text('{"total": 1.5}\n', encoding="utf-8")
@@ -62,7 +66,16 @@ def restore(sound: Path, sweep: Path) -> None:
 
 
 def mutate(rng: random.Random, sweep: Path) -> Mutation:
-    """Spoil one file or folder of the cell, or of the transfer beside it."""
+    """Spoil one file or folder of the cell, or of the transfer beside it; the cell is done, or
+    not yet.
+    """
+    sealed = rng.random() >= UNSEALED
+    if not sealed:
+        (sweep / TARGET / DONE).unlink()
+    return replace(_mutate(rng, sweep), sealed=sealed)
+
+
+def _mutate(rng: random.Random, sweep: Path) -> Mutation:
     cell = sweep / TARGET
     records = sorted((cell / "checkpoints").iterdir())
     kind = rng.choice(
@@ -135,7 +148,7 @@ def _in_record(
     if fitting:
         refit(record)
     hashes = ", its hash fits" if fitting else ""
-    return Mutation(f"{record.relative_to(sweep) / name}: {what}{hashes}", fitting, True)
+    return Mutation(f"{record.relative_to(sweep) / name}: {what}{hashes}", fitting)
 
 
 def _json(rng: random.Random, path: Path, sweep: Path) -> Mutation:
@@ -282,4 +295,4 @@ def _place(rng: random.Random, sweep: Path) -> Mutation:
             (record / rng.choice(("x", "curve.parquet", "a.json"))).write_bytes(b"")
         else:
             (cell / "checkpoints" / rng.choice(("x", "step1"))).write_bytes(b"x")
-    return Mutation(f"{where}: {kind}", in_record=path.parent.name.startswith("step"))
+    return Mutation(f"{where}: {kind}")

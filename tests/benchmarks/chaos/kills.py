@@ -25,7 +25,7 @@ from benchmarks.chaos.forking import Kill, Run, commanded, forked, import_what
 from benchmarks.chaos.outcomes import HANG, TRACEBACK, Tally
 from benchmarks.chaos.suite import tiny_suite
 from circuitwatch.nano import model
-from circuitwatch.records import TIMING
+from circuitwatch.record_files import TIMING
 from support.growing import arguments
 
 LOST, DOUBLED, DIFFERING = "lost", "doubled", "differing"

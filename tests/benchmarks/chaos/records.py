@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 import random
 import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from circuitwatch.cli.export import export
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.results import Results
+from circuitwatch.sealing import DONE, MANIFEST, identity
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.writing import summarize
 from circuitwatch.tracking.identity import identity_of
@@ -59,13 +62,16 @@ def run(n: int, first: int, folder: Path | None = None) -> Tally:
         below = folder or Path(temporary)
         pristine = sound_sweep(below / "sound" / "sweep")
         sweep = Path(shutil.copytree(pristine, below / "sweep"))
-        sound = _sound(sweep)
+        sounds = {True: _sound(sweep)}
+        (sweep / TARGET / DONE).unlink()
+        sounds[False] = _sound(sweep)
         for seed in range(first, first + n):
             restore(pristine, sweep)
             rng = random.Random(seed)
             mutation = mutate(rng, sweep)
+            sound = sounds[mutation.sealed]
             whole = seed % EVERY == 0 or n == 1
-            outcome, detail = outcome_of(lambda m=mutation, w=whole: judge(sweep, sound, m, w))
+            outcome, detail = outcome_of(lambda m=mutation, s=sound, w=whole: judge(sweep, s, m, w))
             tally.add(seed, mutation.recipe, outcome, detail)
     return tally
 
@@ -105,8 +111,6 @@ def _read(sweep: Path, sound: Sound, mutation: Mutation, whole: bool) -> str:
             found.curves(model=found.models[-1]).frame()
         if transfer and not _equal(tables["transfer"], sound.tables["transfer"]):
             if not _says(found, sound, sweep, "transfer/"):
-                if "odd" in mutation.recipe or "rows" in mutation.recipe:
-                    return UNTELLABLE
                 raise Silent("transfer's table is another")
             return TOLD
         if whole:
@@ -121,11 +125,17 @@ def _read(sweep: Path, sound: Sound, mutation: Mutation, whole: bool) -> str:
 
 
 def _untellable(mutation: Mutation) -> str:
-    """Read otherwise without a word: right only where nothing on disk says what it was before."""
+    """Read otherwise without a word: right only in a cell that is not done, and so has no seal,
+    where nothing on disk says what it was before.
+    """
     path, _, what = mutation.recipe.partition(": ")
-    name = Path(path).name
-    harmless = ("done.json", "skipped.json", "checkpoints.json", "cell.json")
-    if name in harmless or mutation.fitting or what == "missing":
+    if Path(path).name == DONE and what in ("missing", "dangling", "loop"):
+        return UNTELLABLE  # a cell that is not done, which is done again
+    unproven = Path(path).name in ("skipped.json", "checkpoints.json")
+    # A record without its manifest is none: it will be made.
+    unproven = unproven or what in ("missing", "rename record", "no checkpoints")
+    unproven = unproven or (Path(path).name == MANIFEST and what in ("folder", "dangling", "loop"))
+    if not mutation.sealed and (unproven or mutation.fitting):
         return UNTELLABLE
     raise Silent("the cell is read otherwise")
 
@@ -185,7 +195,7 @@ def _transfer(sweep: Path) -> None:
 
 
 def _exported(sweep: Path) -> None:
-    with tempfile.TemporaryDirectory() as to:
+    with tempfile.TemporaryDirectory() as to, redirect_stdout(io.StringIO()):
         export([f"cell={sweep / TARGET}", f"to={to}"])
 
 
@@ -199,7 +209,8 @@ def digests(cells: list[CellData]) -> dict[str, str]:
 
 
 def _digest(cell: CellData) -> str:
-    parts: list[Any] = [repr(cell.header), cell.finished, cell.skipped]
+    # Of cell.json what decides the records: no table says anything of the rest.
+    parts: list[Any] = [identity(cell.header), cell.header["schedule"], cell.finished, cell.skipped]
     tables = (cell.curves, cell.prompts, cell.roles, cell.direct, cell.bands)
     parts += [table.to_csv(index=False) for table in tables]
     for arrays in (cell.circuits, cell.strengths, cell.scores):

@@ -195,7 +195,7 @@ def _told_apart(
     said += [header for _, runs in others if runs is not None for header in runs.headers]
     headers, notes = told_apart(said)
     of = iter(headers)
-    renamed = [Cell(cell.folder, dict(next(of))) for cell in cells]
+    renamed = [cell.shown_as(dict(next(of))) for cell in cells]
     return (
         renamed,
         [

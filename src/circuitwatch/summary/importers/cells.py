@@ -15,7 +15,8 @@ import pyarrow as pa
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.heads.checks import LOGITS
-from circuitwatch.records import Cell, Unpacked, circuit_found, open_cells
+from circuitwatch.record_files import Unpacked, circuit_found
+from circuitwatch.records import Cell, cell_folders, open_cells
 from circuitwatch.soundness import others_kinds
 from circuitwatch.summary.cells import (
     NO_TASK,
@@ -46,20 +47,21 @@ PER_PROMPT = {
 """
 ABOVE_CHANCE, NOT_ABOVE = "behaviour/above_chance", "behaviour/not_above_chance"
 ANEW = "delete it and run the same command again to make it anew"
-PLACES = ("cell.json", "seed*/cell.json", "*/seed*/cell.json", "*/*/seed*/cell.json")
 
 
 def has_cells(folder: Path) -> bool:
     """Whether a folder is a sweep's, a model's or a task's in it, or one cell's."""
-    return any(True for pattern in PLACES for _ in folder.glob(pattern))
+    return bool(_folders(folder))
 
 
 def find_cells_below(folder: Path) -> tuple[list[Cell], list[str]]:
     """The cells of such a folder, by path, and notes on those that can't be opened."""
-    cells, failures = open_cells(
-        path for pattern in PLACES for path in sorted(folder.glob(pattern))
-    )
+    cells, failures = open_cells(_folders(folder))
     return cells, [f"left out: {failure}" for failure in failures]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [cell for depth in range(4) for cell in cell_folders(folder, depth)]
 
 
 def read_cells(cells: Sequence[Cell]) -> tuple[list[CellData], list[str]]:
@@ -94,9 +96,9 @@ def read_cell(cell: Cell, notes: list[str] | None = None) -> CellData:
     try:
         finished, skipped = cell.is_done(), len(cell.skipped())
         if cell.said_done() and not finished:
+            why = _missing(cell) or cell.not_as_sealed() or "some are to be tried again"
             said.append(
-                f"{cell.folder}: was finished, and is not now: "
-                f"{_missing(cell) or 'done.json is damaged'}; run the same command again"
+                f"{cell.folder}: was finished, and is not now: {why}; run the same command again"
             )
     except UserError as error:
         finished, skipped = False, 0

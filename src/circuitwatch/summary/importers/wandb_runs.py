@@ -18,7 +18,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, thresholds_of
-from circuitwatch.records import circuit_found
+from circuitwatch.record_files import circuit_found
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.curves import NORMAL_95, BehaviourKey, Curves, empty_table, named
 from circuitwatch.summary.importers.cells import what_is_not_above
