@@ -4,17 +4,19 @@ and path patching a naive implementation on its modules.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from circuitwatch.checkpoints.architectures import ARCHITECTURES
-from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.loading import as_transformer, load_model
 from circuitwatch.circuits.attribution import edge_scores, graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.patching import PathPatcher
@@ -178,6 +180,26 @@ def test_circuits_with_half_a_layers_heads(variant: str) -> None:
         }
         value = CircuitEvaluator(case.prepared(3), logit_difference)(mask_of(case, circuit))
         assert value == pytest.approx(naive_value(case, circuit), abs=1e-4)
+
+
+def tensors_of(part: Any) -> Iterator[torch.Tensor]:
+    """All tensors in a model or a part of it."""
+    if isinstance(part, torch.Tensor):
+        yield part
+    elif is_dataclass(part):
+        yield from tensors_of(list(vars(part).values()))
+    elif isinstance(part, list | tuple):
+        for inner in part:
+            yield from tensors_of(inner)
+
+
+@every_variant
+def test_no_tensor_is_that_of_the_model_it_was_read_from(variant: str) -> None:
+    """Which may be a window into a file that the run writes anew."""
+    hf = random_variant(variant)
+    mine = {t.untyped_storage().data_ptr() for t in tensors_of(as_transformer(hf, "it"))}
+    theirs = {p.untyped_storage().data_ptr() for p in (*hf.parameters(), *hf.buffers())}
+    assert len(mine) > 10 and not mine & theirs
 
 
 @every_variant

@@ -118,7 +118,7 @@ def as_transformer(
     """A Hugging Face model as plain tensors, its logits compared with its own.
 
     Args:
-        hf_model: On the CPU, in eval mode. Its tensors become those of what is returned.
+        hf_model: On the CPU, in eval mode. It is left as it is.
         called: What it is called in errors.
         device: Where the plain tensors go.
         check_length: As in `load_model`.

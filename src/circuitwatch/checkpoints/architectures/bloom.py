@@ -9,6 +9,7 @@ import torch
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
     MAX_POSITIONS,
+    copied,
     heads,
     mlp,
     norm,
@@ -48,7 +49,7 @@ def read(hf_model: Any) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=embedding,
+        W_E=copied(embedding),
         W_pos=None,
         final_norm=norm(body.ln_f, embedding),
         W_U=w_u,

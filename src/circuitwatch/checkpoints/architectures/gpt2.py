@@ -6,6 +6,7 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    copied,
     heads,
     mlp,
     norm,
@@ -38,8 +39,8 @@ def read(hf_model: Any) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=body.wte.weight.detach(),
-        W_pos=body.wpe.weight.detach(),
+        W_E=copied(body.wte.weight),
+        W_pos=copied(body.wpe.weight),
         final_norm=norm(body.ln_f, body.wte.weight),
         W_U=w_u,
         b_U=b_u,
@@ -49,7 +50,7 @@ def read(hf_model: Any) -> Transformer:
 
 def turned(module: Any) -> tuple[Any, Any]:
     """Of GPT-2's own kind of linear layer, whose weight is [in, out]."""
-    return module.weight.detach().T, module.bias.detach()
+    return module.weight.detach().T, copied(module.bias)
 
 
 def refuse(config: Any) -> str | None:

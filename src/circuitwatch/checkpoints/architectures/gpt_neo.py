@@ -7,7 +7,14 @@ from __future__ import annotations
 from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
-from circuitwatch.checkpoints.architectures.reading import heads, mlp, norm, unembedding, weights
+from circuitwatch.checkpoints.architectures.reading import (
+    copied,
+    heads,
+    mlp,
+    norm,
+    unembedding,
+    weights,
+)
 from circuitwatch.components import Block
 from circuitwatch.transformer import Transformer
 
@@ -33,8 +40,8 @@ def read(hf_model: Any) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=embedding,
-        W_pos=body.wpe.weight.detach(),
+        W_E=copied(embedding),
+        W_pos=copied(body.wpe.weight),
         final_norm=norm(body.ln_f, embedding),
         W_U=w_u,
         b_U=b_u,

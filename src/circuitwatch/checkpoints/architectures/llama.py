@@ -14,6 +14,7 @@ import torch
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    copied,
     gated_mlp,
     head_norm,
     heads,
@@ -89,7 +90,7 @@ def read(hf_model: Any, block: Callable[..., Block] = pre_norm) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=embedding,
+        W_E=copied(embedding),
         W_pos=None,
         final_norm=norm(body.norm, embedding),
         W_U=w_u,

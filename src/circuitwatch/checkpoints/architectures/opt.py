@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
-from circuitwatch.checkpoints.architectures.reading import heads, mlp, norm, unembedding, weights
+from circuitwatch.checkpoints.architectures.reading import (
+    copied,
+    heads,
+    mlp,
+    norm,
+    unembedding,
+    weights,
+)
 from circuitwatch.components import Block
 from circuitwatch.transformer import Transformer
 
@@ -30,8 +37,8 @@ def read(hf_model: Any) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=embedding,
-        W_pos=body.embed_positions.weight.detach()[body.embed_positions.offset :],
+        W_E=copied(embedding),
+        W_pos=copied(body.embed_positions.weight[body.embed_positions.offset :]),
         final_norm=norm(body.final_layer_norm, embedding),
         W_U=w_u,
         b_U=b_u,

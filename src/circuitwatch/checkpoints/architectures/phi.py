@@ -6,6 +6,7 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    copied,
     head_norm,
     heads,
     mlp,
@@ -41,7 +42,7 @@ def read(hf_model: Any) -> Transformer:
     w_u, b_u = unembedding(hf_model)
     return Transformer(
         blocks=tuple(blocks),
-        W_E=embedding,
+        W_E=copied(embedding),
         W_pos=None,
         final_norm=norm(body.final_layernorm, embedding),
         W_U=w_u,

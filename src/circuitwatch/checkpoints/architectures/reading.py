@@ -1,7 +1,7 @@
 """From modules of transformers to the parts of `components`: what the entries are written with.
 
-Tensors are those of the modules where their layout allows, else copies; the modules themselves are
-not kept.
+Every tensor of what is made is its own: those of the modules may be windows into the file that they
+were read from, which changes when a run writes its next checkpoint there.
 """
 
 from __future__ import annotations
@@ -24,13 +24,18 @@ Weights = tuple[Tensor, Tensor | None]
 
 
 def weights(module: Any) -> Weights:
-    """Of a linear layer."""
-    return module.weight.detach(), None if module.bias is None else module.bias.detach()
+    """Of a linear layer; the weight is still the module's own."""
+    return module.weight.detach(), None if module.bias is None else copied(module.bias)
+
+
+def copied(tensor: Tensor) -> Tensor:
+    """A contiguous copy that nothing else knows of."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def matrix(weight: Tensor) -> Tensor:
-    """A weight [out, in] as [in, out]."""
-    return weight.T.contiguous()
+    """A weight [out, in] as [in, out], copied."""
+    return copied(weight.T)
 
 
 def bias_of(given: Weights) -> Tensor:
@@ -101,7 +106,7 @@ def norm(module: Any, like: Tensor, *, offset: float = 0.0) -> Norm:
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     return Norm(
         weight=like.new_ones(like.shape[-1]) if weight is None else weight.detach() + offset,
-        bias=None if bias is None else bias.detach(),
+        bias=None if bias is None else copied(bias),
         eps=eps_of(module),
         centred="RMS" not in type(module).__name__,
     )
