@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
 
-from circuitwatch.behaviour import measure, metric_per_prompt
+from circuitwatch.behaviour import TaskMetric, measure, metric_per_prompt
 from circuitwatch.tasks import build_prompts
+from support.models import make_variant
 from support.tokenizers import tokenizer_named
 
 
@@ -50,6 +55,28 @@ def test_metric_of_some_prompts() -> None:
         metric_per_prompt(logits[chosen], prompts, chosen),
         metric_per_prompt(logits, prompts)[chosen],
     )
+
+
+@pytest.mark.parametrize("variant", ["llama", "phi", "gemma2"])
+@pytest.mark.parametrize("metric", ["logit_diff", "prob_diff"])
+def test_the_metric_of_a_stream_is_that_of_its_logits(
+    variant: str, metric: Any, tmp_path: Path
+) -> None:
+    """Read off a few tokens: also with a bias of the unembedding (Phi), and a cap that makes logits
+    no linear map of the stream (Gemma 2).
+    """
+    model = make_variant(variant, tmp_path).model
+    prompts = replace(
+        build_prompts("agreement", tokenizer_named("nano"), n_prompts=6, seed=0),
+        metric=metric,
+        answer_ids=torch.tensor([[3, 9, 7], [4, 9, 0], [3, 3, 8], [1, 2, 3], [9, 8, 7], [5, 6, 0]]),
+        answer_signs=torch.tensor([[0.5, 0.5, -1.0]] * 3 + [[1.0, -1.0, 0.0]] * 3),
+    )
+    indices = torch.tensor([4, 1, 1, 0])
+    stream = torch.randn(4, model.d_model, generator=torch.Generator().manual_seed(0)) * 3
+    expected = metric_per_prompt(model.unembed(stream), prompts, indices)
+    found = TaskMetric(prompts).of_stream(model, stream, indices)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_intervals_agree_with_scipys_bootstrap() -> None:

@@ -15,6 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
+    | {"components"}
     | {"records", "timing", "soundness", "locks", "shards", "limits", "names", "spreadsheets"}
     | {"shapes", "headers", "transfer_files", "json_files", "record_files", "comparing", "sealing"},
     # what is done at one checkpoint, and what shows it
@@ -164,7 +165,7 @@ def test_only_the_command_line_and_the_api_import_the_readers() -> None:
 
 def test_circuits_stand_alone() -> None:
     """A model, prompts and a metric in, numbers out."""
-    own = {"circuits", "transformer", "errors"}
+    own = {"circuits", "transformer", "components", "errors"}
     for name, modules in IMPORTS.items():
         if f"{name}.".startswith("circuits."):
             assert {module.split(".")[0] for module in modules} <= own, name

@@ -72,7 +72,7 @@ from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
 from circuitwatch.usable import require_finite, require_room, require_shape, unless_diverged
 
-DEPENDENCIES = ("torch", "transformers", "transformer_lens", "numpy")
+DEPENDENCIES = ("torch", "transformers", "numpy")
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
 
 Array = npt.NDArray[np.float64]

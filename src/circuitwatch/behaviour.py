@@ -115,6 +115,11 @@ class TaskMetric:
         if self.prompts.metric != "logit_diff":
             return self(model.unembed(stream), indices)
         ids, signs = self.prompts.answer_ids.to(stream.device), self.prompts.answer_signs.to(stream)
+        if model.logit_cap is not None:  # what is added up is not linear in the stream
+            distinct, places = ids.unique(return_inverse=True)
+            logits = model.final_norm(stream) @ model.W_U[:, distinct]
+            logits = model.capped(logits if model.b_U is None else logits + model.b_U[distinct])
+            return (logits.gather(1, places[indices]) * signs[indices]).sum(-1)
         directions = torch.einsum(
             "dpa,pa->pd", model.W_U[:, ids], signs
         )  # once a prompt, however many rows it has

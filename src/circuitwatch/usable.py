@@ -41,8 +41,7 @@ def require_room(model: Transformer, tokens: Tensor, what: str) -> None:
             f"its vocabulary has {known} tokens, and the tokenizer gives number {largest} to one "
             f"of {what}: the tokenizer is of another model"
         )
-    table = model.W_pos if model.rotary is None else model.rotary.cos
-    context, length = None if table is None else len(table), tokens.shape[1]
+    context, length = model.context_length, tokens.shape[1]
     if context is not None and length > context:
         raise Unusable(
             f"its context of {context} tokens is too short for {what}, of up to {length}; choose "

@@ -16,14 +16,17 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from circuitwatch.algorithms import Findings, confirm_roles, unconfirmed
 from circuitwatch.algorithms.causes import Case
 from circuitwatch.algorithms.effects import Effects
-from circuitwatch.algorithms.greater_than import year_pushes
+from circuitwatch.algorithms.greater_than import written_at_end, year_pushes
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.circuits.attribution import graph_of
+from circuitwatch.circuits.graph import place_of
+from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.resampling import bootstrap_weights
 from circuitwatch.config import HeadsConfig
 from circuitwatch.tasks import PromptSet, build_prompts
+from support.models import logit_difference, make_variant
 from support.textbook import Textbook
 from support.tokenizers import tokenizer_named
 
@@ -226,6 +229,23 @@ def test_before_there_is_behaviour_the_roles_are_seen_all_the_same(trained: Trai
     for role in ("year_attention", "year_push"):
         assert scores_of(found, role) == pytest.approx(scores_of(trained.findings, role), abs=1e-5)
     assert found.roles["effect"].isna().all() and not found.scalars
+
+
+@pytest.mark.parametrize("variant", ["olmo2", "gemma2", "phi"])
+def test_what_is_written_at_the_end_is_what_nodes_add(variant: str, tmp_path: Path) -> None:
+    """Behind the norm of what attention and MLP add, where there is one."""
+    small = make_variant(variant, tmp_path)
+    patcher = PathPatcher(small.prepared(3), logit_difference)
+    case = Case(small.model, patcher, small.prompts, None, HeadsConfig(), np.empty(0))  # type: ignore[arg-type]  # nothing but their number is looked at
+    by_heads, by_mlps = written_at_end(case)
+    for i, length in enumerate(small.prompts.lengths.tolist()):
+        stream = small.textbook.embed(small.prompts.clean[i : i + 1, :length])
+        outputs = small.textbook.run(stream)[1]
+        for name, output in outputs.items():
+            if place := place_of(name):
+                layer, head = place.layer, place.head
+                found = by_mlps[layer][i] if head < 0 else by_heads[layer][head][i]
+                torch.testing.assert_close(found, output[0, -1], rtol=1e-4, atol=1e-5)
 
 
 def test_shares_count_sizes_of_effects() -> None:

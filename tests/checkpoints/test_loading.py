@@ -1,10 +1,12 @@
-"""Loading a checkpoint: equal to Hugging Face and to TransformerLens, and refusals with one clear
+"""Loading a checkpoint: equal to Hugging Face, and refusals with one clear
 line.
 """
 
 from __future__ import annotations
 
 import gc
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +21,15 @@ from transformers import (
     GPTNeoXForCausalLM,
     MistralConfig,
     MistralForCausalLM,
-    Olmo2Config,
-    Olmo2ForCausalLM,
     OlmoConfig,
     OlmoForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
 )
 
 from circuitwatch.checkpoints.files import weights_sha256
 from circuitwatch.checkpoints.loading import load_model
-from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.errors import UserError
 from circuitwatch.transformer import Transformer
 from support.models import Case, random_model, same_logits
@@ -156,22 +153,9 @@ def test_refusals(tmp_path: Path) -> None:
         load_model(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"no config\.json"):
         load_model(tmp_path)
-    shape = {
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 16,
-        "vocab_size": 20,
-    }
-    common = {**shape, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
-    Olmo2ForCausalLM(Olmo2Config(**common)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="post-norm"):
-        load_model(tmp_path)
-    Qwen3ForCausalLM(Qwen3Config(**common)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="Qwen3ForCausalLM is not supported; supported are"):
-        load_model(tmp_path)
-    OlmoForCausalLM(OlmoConfig(**common, clip_qkv=2.0)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="clip_qkv"):
+    config = {"model_type": "mixtral", "hidden_size": 16, "num_attention_heads": 2}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="mixture of experts"):
         load_model(tmp_path)
 
 
@@ -215,16 +199,20 @@ def windowed(kind: str, **more: Any) -> PreTrainedModel:
 
 
 @pytest.mark.parametrize("kind", ["mistral", "qwen2"])
-def test_a_sliding_window_shorter_than_the_inputs_is_refused(kind: str, tmp_path: Path) -> None:
-    model = windowed(kind)
-    model.save_pretrained(tmp_path)
-    for length in (None, 13, 40):
-        with pytest.raises(
-            UserError, match=r"differs .* by 0\.\d+ .*token 13 .*sliding_window=12"
-        ) as caught:
-            load_model(tmp_path, check_length=length)
-        assert "\n" not in str(caught.value) and not isinstance(caught.value, DamagedWeights)
-    same_logits(tmp_path, model, check_length=12)  # 12 tokens fit into the window
+def test_a_sliding_window_shorter_than_the_inputs_is_looked_through(
+    kind: str, tmp_path: Path
+) -> None:
+    """Loading compares the logits, here of 40 tokens behind a window of 12."""
+    windowed(kind).save_pretrained(tmp_path)
+    model = load_model(tmp_path, check_length=40)
+    assert [block.attention.window for block in model.blocks] == [12, 12]
+    wide = [replace(b, attention=replace(b.attention, window=None)) for b in model.blocks]
+    tokens = torch.arange(40)[None]
+    narrow, whole = (
+        m.unembed(m.run(m.embed(tokens)).final) for m in (model, replace(model, blocks=tuple(wide)))
+    )
+    torch.testing.assert_close(narrow[:, :12], whole[:, :12])
+    assert (narrow[:, 12:] - whole[:, 12:]).abs().amax(2).min() > 1e-3
 
 
 def test_a_window_that_no_layer_uses_is_no_reason(tmp_path: Path) -> None:
@@ -279,7 +267,7 @@ def test_the_hash_depends_on_the_weights_alone(tmp_path: Path) -> None:
 
 
 def test_no_model_stays_behind(tmp_path: Path) -> None:
-    """Ten loads leave no transformer, no bridge and no Hugging Face model alive."""
+    """Ten loads leave no transformer and no Hugging Face model alive."""
     random_model("parallel").save_pretrained(tmp_path)
     load_model(tmp_path)
     gc.collect()

@@ -26,38 +26,11 @@ from circuitwatch.circuits.prompts import Metric, Prepared, run_metric
 from circuitwatch.circuits.quadrature import quadrature_points
 from circuitwatch.circuits.search import circuit_of_size, greedy_order
 from support.models import Case, Pairs, logit_difference, probability, random_model, unequal_prompts
+from support.naive_circuits import naive_scores
 from support.published import Published, circuit_by_heap
 from support.textbook import Textbook
 
 UNEQUAL = unequal_prompts()
-
-
-def naive_scores(case: Case, prompts: Pairs, metric: Metric, alphas: list[float]) -> np.ndarray:
-    """Prompt by prompt, step by step, edge by edge, with autograd on every receiver's own input."""
-    graph = graph_of(case.model)
-    scores = np.zeros(graph.edges.shape)
-    for i, length in enumerate(prompts.lengths.tolist()):
-        clean, corrupted = (
-            case.textbook.embed(tokens[i : i + 1, :length])
-            for tokens in (prompts.clean, prompts.corrupted)
-        )
-        clean_outputs, corrupted_outputs = (
-            case.textbook.run(clean)[1],
-            case.textbook.run(corrupted)[1],
-        )
-        for alpha in alphas:
-            embedded = (corrupted + alpha * (clean - corrupted)).requires_grad_()
-            logits, _, inputs = case.textbook.run(embedded)
-            metric(logits[:, -1], torch.tensor([i])).sum().backward()
-            for sender, receiver in case.textbook.edges():
-                difference = corrupted_outputs[sender] - clean_outputs[sender]
-                score = (
-                    (difference * inputs[receiver].grad).sum().item()
-                    / len(alphas)
-                    / len(prompts.lengths)
-                )
-                scores[graph.senders.index(sender), graph.receivers.index(receiver)] += score
-    return scores
 
 
 def test_the_textbook_is_the_hugging_face_model(case: Case) -> None:

@@ -12,21 +12,7 @@ from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.evaluation import CircuitEvaluator, exact_edge_scores
 from circuitwatch.circuits.prompts import first_difference, run_metric
 from support.models import Case, logit_difference
-
-
-def naive_value(case: Case, circuit: set[tuple[str, str]]) -> float:
-    """Every prompt alone, the whole model recomputed with each edge outside the circuit
-    corrupted.
-    """
-    total = 0.0
-    for i, length in enumerate(case.prompts.lengths.tolist()):
-        clean, corrupted = (
-            case.textbook.embed(t[i : i + 1, :length])
-            for t in (case.prompts.clean, case.prompts.corrupted)
-        )
-        logits = case.textbook.run(clean, case.textbook.run(corrupted)[1], circuit)[0]
-        total += logit_difference(logits[:, -1], torch.tensor([i])).item()
-    return total / len(case.prompts.lengths)
+from support.naive_circuits import naive_value
 
 
 @settings(

@@ -10,100 +10,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.patching import PathPatcher
 from circuitwatch.circuits.prompts import Prepared
-from circuitwatch.transformer import Norm
+from circuitwatch.components import Norm
 from support.models import Case, logit_difference, make_case, probability
-from support.textbook import Nodes, Textbook
-
-
-class Naive:
-    """The textbook model, run with some nodes' outputs held fixed and some receivers' inputs
-    replaced.
-    """
-
-    def __init__(self, book: Textbook) -> None:
-        self.book = book
-
-    def run(
-        self,
-        embedded: Tensor,
-        held: Nodes | None = None,
-        given: Nodes | None = None,
-        where: list[int] | None = None,
-    ) -> tuple[Tensor, Nodes, Nodes]:
-        """Logits, outputs and inputs.
-
-        `held` outputs replace what nodes compute; `given` inputs what receivers read at the
-        positions `where`.
-        """
-        held, given = held or {}, given or {}
-
-        def read(receiver: str, outputs: Nodes, senders: list[str]) -> Tensor:
-            whole = sum(outputs[u] for u in senders)
-            if receiver in given:
-                whole = whole.clone()
-                whole[:, where] = given[receiver][:, where]
-            return whole
-
-        return self.book.walk(
-            {"input": held.get("input", embedded)},
-            read,
-            lambda name, output: held.get(name, output),
-        )
-
-    def senders_of(self, receiver: str) -> list[str]:
-        return [sender for sender, into in self.book.edges() if into == receiver]
-
-    def patch(
-        self,
-        base: Tensor,
-        other: Tensor,
-        senders: list[str],
-        receivers: list[str],
-        where: list[int],
-        mlps: str,
-    ) -> Tensor:
-        """Logits [1, pos, vocabulary] of one prompt, whose receivers take what arrives at the
-        positions `where`.
-        """
-        mine, theirs = self.run(base)[1], self.run(other)[1]
-        frozen = {
-            name: output for name, output in mine.items() if name[0] == "a" or mlps == "frozen"
-        }
-        read = self.run(base)[2]
-        changed = self.run(base, frozen | {name: theirs[name] for name in senders})[2]
-        # An input counts without the biases of earlier attention layers, which `walk` adds by
-        # itself.
-        biases = {
-            name: read[name] - sum(mine[u] for u in self.senders_of(name)) for name in receivers
-        }
-        arrived = {name: changed[name] - biases[name] for name in receivers}
-        return self.run(base, {}, {name: arrived[name] for name in receivers}, where)[0]
-
-
-def naive_values(
-    case: Case,
-    senders: list[str],
-    receivers: list[str],
-    positions: Tensor | None = None,
-    direction: str = "noising",
-    mlps: str = "recomputed",
-) -> list[float]:
-    values = []
-    for i, length in enumerate(case.prompts.lengths.tolist()):
-        clean, corrupted = (
-            case.textbook.embed(t[i : i + 1, :length])
-            for t in (case.prompts.clean, case.prompts.corrupted)
-        )
-        base, other = (clean, corrupted) if direction == "noising" else (corrupted, clean)
-        where = list(range(length)) if positions is None else sorted(set(positions[i].tolist()))
-        logits = Naive(case.textbook).patch(base, other, senders, receivers, where, mlps)
-        values.append(logit_difference(logits[:, -1], torch.tensor([i])).item())
-    return values
+from support.naive_circuits import Naive, naive_values
 
 
 @pytest.fixture(scope="module", params=["parallel", "sequential", "llama"])
@@ -227,7 +140,10 @@ def test_patched_attention_is_that_of_the_corrupted_query(case: Case) -> None:
     """With `input` the only sender, a first-layer query becomes the corrupted one, while the keys
     stay clean.
     """
-    if case.model.rotary is not None or case.model.blocks[0].attention.heads_per_group > 1:
+    if (
+        case.model.blocks[0].attention.rotary is not None
+        or case.model.blocks[0].attention.heads_per_group > 1
+    ):
         pytest.skip(
             "written for models without rotary embedding, where the attention is one product"
         )
@@ -243,7 +159,7 @@ def test_patched_attention_is_that_of_the_corrupted_query(case: Case) -> None:
         )
         q = corrupted[-1] @ attention.W_Q[2] + attention.b_Q[2]
         keys = clean @ attention.W_K[2] + attention.b_K[2]
-        expected = (keys @ q * case.model.attention_scale).softmax(0)[-1]
+        expected = (keys @ q * case.model.blocks[0].attention.scale).softmax(0)[-1]
         assert patched.attention[0, 0, i, 0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 

@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from circuitwatch.components import Norm
 from circuitwatch.heads.copying import among_top, head_writes, name_mover_scores
 from circuitwatch.heads.successor import Succession, successor_scores
-from circuitwatch.transformer import Norm, Transformer
+from circuitwatch.transformer import Transformer
 from support.models import Case
 
 TOKENS = torch.tensor([[5, 9, 5, 11, 30], [7, 6, 6, 20, 31]])
@@ -36,9 +37,7 @@ def with_head(model: Transformer, layer: int, head: int, through: torch.Tensor) 
     padded["W_O"][:, :d_head] = attention.W_O
     padded["W_V"][head], padded["W_O"][head] = torch.eye(d_model), through
     biases = {name: torch.zeros(model.n_heads, d_model) for name in ("b_Q", "b_K", "b_V")}
-    blocks[layer] = replace(
-        blocks[layer], attention=type(attention)(**padded, **biases, b_O=attention.b_O)
-    )
+    blocks[layer] = replace(blocks[layer], attention=replace(attention, **padded, **biases))
     return replace(model, blocks=tuple(blocks))
 
 

@@ -18,6 +18,7 @@ from circuitwatch import catalogue
 from circuitwatch.catalogue import Role
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
+from circuitwatch.components import MLP
 from circuitwatch.config import HeadsConfig
 from circuitwatch.errors import UserError
 from circuitwatch.heads.attention import Segments, repeated_segments
@@ -29,10 +30,10 @@ from circuitwatch.heads.roles import RoleProbes, role_probes, role_scores
 from circuitwatch.heads.successor import Succession
 from circuitwatch.heads.text import Pieces
 from circuitwatch.lexicon import FEMALE_NAMES, MALE_NAMES
-from circuitwatch.transformer import MLP, Transformer
+from circuitwatch.transformer import Transformer
 from support import naive_roles as naive
 from support.built import BUILT, RANDOM_HEAD, roles_model
-from support.models import VOCABULARY, Case
+from support.models import VOCABULARY, Case, make_variant
 from support.naive_roles import in_double
 from support.tokenizers import tokenizer_named
 
@@ -170,6 +171,19 @@ def test_scores_equal_naive_ones_on_random_models(
         else case.model.b_U
     )
     check_against_naive(replace(case.model, b_U=bias), probes)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["bloom", "gemma2", "gemma3", "gpt_neo", "olmo2-grouped", "olmo-clipped", "phi", "smollm3"],
+)
+def test_scores_equal_naive_ones_on_every_kind_of_block(variant: str, tmp_path: Path) -> None:
+    """Norms of what is added, capped logits, windows, ALiBi, a norm of the embedding."""
+    lists = [Succession(torch.arange(10, 17), torch.arange(10, 16), torch.arange(1, 7))]
+    probes = made_probes(
+        VOCABULARY, 6, 6, lists, n_destinations=12, semantic_set=3, predicted_share=0.25, seed=3
+    )
+    check_against_naive(make_variant(variant, tmp_path).model, probes)
 
 
 def test_scores_equal_naive_ones_on_a_trained_model(trained_suite: Path) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from circuitwatch.transformer import MLP, Attention, Block, Norm, Transformer
+from circuitwatch.components import MLP, Attention, Block, Norm
+from circuitwatch.transformer import Transformer
 
 N_NOISE = 8
 WORD_PARTS = ("TOKEN", "PREVIOUS", "NEXT", "ANSWER")
@@ -170,7 +171,9 @@ def assemble(
             for name in ("q", "k", "v", "out", "b_q")
         )
         norm = Norm(torch.ones(space.d_model), None, eps=1e-5, centred=False)
-        attention = Attention(q, k, v, out, b_q, 0 * b_q, 0 * b_q, torch.zeros(space.d_model))
+        attention = Attention(
+            q, k, v, out, b_q, 0 * b_q, 0 * b_q, torch.zeros(space.d_model), scale=1.0
+        )
         blocks.append(Block(norm, attention, norm, mlp))
     embedding, places = (
         torch.zeros(space.words, space.d_model),
@@ -184,12 +187,10 @@ def assemble(
         blocks=tuple(blocks),
         W_E=embedding,
         W_pos=places,
-        rotary=None,
         final_norm=Norm(torch.full((space.d_model,), final_weight), None, eps=1e-5, centred=False),
         W_U=unembedding,
         b_U=None,
         parallel=False,
-        attention_scale=1.0,
     )
 
 

@@ -11,8 +11,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from circuitwatch.components import MLP, Attention, Block, Norm
 from circuitwatch.tasks.prompts import PromptSet
-from circuitwatch.transformer import MLP, Attention, Block, Norm, Transformer
+from circuitwatch.transformer import Transformer
 
 NAMES, WORD, END, TOKENS = 6, 6, 7, 8
 PLACES = 5
@@ -100,7 +101,10 @@ def ioi_model(against: Literal["io", "s"] | None = None, size: float = 1.5) -> T
             torch.relu,
         )
         return Block(
-            norm, Attention(*weights, *torch.zeros(3, 3, D_HEAD), torch.zeros(D_MODEL)), norm, mlp
+            norm,
+            Attention(*weights, *torch.zeros(3, 3, D_HEAD), torch.zeros(D_MODEL), scale=1.0),
+            norm,
+            mlp,
         )
 
     embedding, places = torch.zeros(TOKENS, D_MODEL), torch.zeros(PLACES, D_MODEL)
@@ -116,12 +120,10 @@ def ioi_model(against: Literal["io", "s"] | None = None, size: float = 1.5) -> T
         ),
         W_E=embedding,
         W_pos=places,
-        rotary=None,
         final_norm=Norm(torch.ones(D_MODEL), None, eps=1e-5, centred=False),
         W_U=unembedding,
         b_U=None,
         parallel=True,
-        attention_scale=1.0,
     )
 
 

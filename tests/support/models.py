@@ -23,6 +23,8 @@ from transformers import (
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.transformer import Transformer
+from support.architectures import random_variant
+from support.plain import Plain
 from support.textbook import Textbook
 
 VOCABULARY = 50
@@ -43,7 +45,7 @@ class Case:
 
     hf: PreTrainedModel
     model: Transformer
-    textbook: Textbook
+    textbook: Textbook | Plain
     prompts: Pairs
 
     def __repr__(self) -> str:
@@ -130,6 +132,13 @@ def make_case(architecture: str, folder: Path, n_layers: int = 2) -> Case:
     hf = random_model(architecture, n_layers)
     hf.save_pretrained(folder)
     return Case(hf, load_model(folder), Textbook(hf), unequal_prompts())
+
+
+def make_variant(variant: str, folder: Path, n_layers: int = 2) -> Case:
+    """A model of `support.architectures` likewise, with the implementation for any architecture."""
+    hf = random_variant(variant, n_layers)
+    hf.save_pretrained(folder)
+    return Case(hf, load_model(folder), Plain(hf), unequal_prompts())
 
 
 def same_logits(folder: Path, hf: PreTrainedModel, **options: Any) -> Tensor:

@@ -33,10 +33,23 @@ def in_double(value: Any) -> Any:
 
 
 def values_and_output(model: Transformer, layer: int, head: int) -> tuple[Tensor, Tensor, Tensor]:
-    """W_V [d_model, d_head], b_V [d_head] and W_O [d_head, d_model] of one head."""
-    attention = model.blocks[layer].attention
+    """W_V [d_model, d_head], b_V [d_head] and W_O [d_head, d_model] of one head, times the weight
+    of the norm of what attention adds.
+    """
+    block = model.blocks[layer]
+    attention, post = block.attention, block.attention_post
     group = head // attention.heads_per_group
-    return attention.W_V[group], attention.b_V[group], attention.W_O[head]
+    w_o = attention.W_O[head] if post is None else attention.W_O[head] * post.weight
+    return attention.W_V[group], attention.b_V[group], w_o
+
+
+def value_of(model: Transformer, layer: int, head: int, stream: Tensor) -> Tensor:
+    """What one head moves from a place where the stream [d_model] is."""
+    block = model.blocks[layer]
+    w_v, b_v, _ = values_and_output(model, layer, head)
+    norm, clip = block.attention_norm, block.attention.clip
+    value = (stream if norm is None else norm(stream)) @ w_v + b_v
+    return value if clip is None else value.clamp(-clip, clip)
 
 
 def attention_score(
@@ -70,13 +83,13 @@ def name_mover(
     """Share of names that are among the top tokens of what the head writes about them, times
     `sign`.
     """
-    w_v, b_v, w_o = values_and_output(model, layer, head)
+    _, _, w_o = values_and_output(model, layer, head)
     cache = model.run(model.embed(tokens))
     stream = cache.attention_in[1] if model.n_layers > 1 else cache.final
     hits = []
     for prompt, places in enumerate(positions.tolist()):
         for place in places:
-            value = model.blocks[layer].attention_norm(stream[prompt, place]) @ w_v + b_v
+            value = value_of(model, layer, head, stream[prompt, place])
             logits = model.unembed(sign * (value @ w_o))
             hits.append(int((logits > logits[tokens[prompt, place]]).sum() < top))
     return sum(hits) / len(hits)
@@ -84,12 +97,16 @@ def name_mover(
 
 def successor(model: Transformer, lists: list[Succession], layer: int, head: int) -> float:
     """Share of items whose successor has the largest logit among the items of their list."""
-    w_v, b_v, w_o = values_and_output(model, layer, head)
+    _, _, w_o = values_and_output(model, layer, head)
     first, right = model.blocks[0], []
     for succession in lists:
         for item, after in zip(succession.inputs, succession.successors, strict=True):
-            enriched = first.mlp(first.mlp_norm(model.W_E[item])[None])[0]
-            logits = model.unembed((model.blocks[layer].attention_norm(enriched) @ w_v + b_v) @ w_o)
+            word = model.W_E[item]
+            word = word if model.embedding_norm is None else model.embedding_norm(word)
+            read = word if first.mlp_norm is None else first.mlp_norm(word)
+            enriched = first.mlp(read[None])[0]
+            enriched = enriched if first.mlp_post is None else first.mlp_post(enriched)
+            logits = model.unembed(value_of(model, layer, head, enriched) @ w_o)
             best = max(
                 range(len(succession.targets)), key=lambda i: float(logits[succession.targets[i]])
             )
@@ -129,7 +146,9 @@ def copy_suppression(
         return [token, *others[: probe.semantic_set - 1]]
 
     total_ablated, total_kept = 0.0, 0.0
+    scales = cache.z_scale[layer]
     for p, d in zip(*(index.tolist() for index in probe.destinations()), strict=True):
+        scale = 1.0 if scales is None else scales[p, d, 0]
         lens = model.unembed(cache.attention_in[layer][p, d])
         pairs = [(s, token) for s in range(d + 1) for token in semantic_set(int(pieces[p, s]))]
         pairs.sort(key=lambda pair: -float(lens[pair[1]]))  # a stable sort, as Python's is
@@ -137,7 +156,7 @@ def copy_suppression(
         suppressed = torch.zeros_like(mean)
         for s in range(d + 1):
             moved = patterns[layer, p, head, d, s] * (
-                cache.values[layer][p, s, head] @ w_o
+                cache.values[layer][p, s, head] @ w_o / scale
             ) - mean / (d + 1)
             basis: list[Tensor] = []
             for token in [token for source, token in kept if source == s]:

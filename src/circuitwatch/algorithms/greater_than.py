@@ -106,7 +106,7 @@ def written_at_end(case: Case) -> tuple[Tensor, Tensor]:
     for batch, (clean, _) in zip(case.patcher.prepared.batches, case.patcher.runs, strict=True):
         for layer, block in enumerate(model.blocks):
             z = clean.z[layer][:, -1].transpose(0, 1)
-            by_heads[layer][:, batch.indices] = z @ block.attention.W_O
+            by_heads[layer][:, batch.indices] = z @ block.writes
             by_mlps[layer][batch.indices] = clean.mlp_out[layer][:, -1]
     return by_heads, by_mlps
 

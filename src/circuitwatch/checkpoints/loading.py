@@ -1,11 +1,11 @@
-"""From a checkpoint's folder to a `Transformer`: Hugging Face loads it, TransformerLens reads its
-weights in one layout, the logits are compared.
+"""From a checkpoint's folder to a `Transformer`: Hugging Face loads it, its architecture's entry
+reads the weights in one layout, the logits are compared.
 
 Every tensor of the model must be in the files, under its own name or behind the prefix of a known
 wrapper (see `tensors`); none is ever made up. Weights are read from safetensors, or where there are
 none from .bin files with PyTorch's weights-only reader, so that nothing is ever unpickled; no code
-of a checkpoint is ever run. The Hugging Face model and the bridge live only while loading, so that
-one model is in memory afterwards.
+of a checkpoint is ever run. The Hugging Face model lives only while loading, so that one model is
+in memory afterwards.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from circuitwatch.checkpoints.architectures import architecture_of, refusal, supported
 from circuitwatch.checkpoints.files import weight_files
 from circuitwatch.checkpoints.shape import read_config, require_weights_for
 from circuitwatch.checkpoints.tensors import (
@@ -28,29 +29,10 @@ from circuitwatch.checkpoints.tensors import (
     unmerged_adapter,
 )
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, reading
-from circuitwatch.transformer import MLP, Attention, Block, Norm, Rotary, Transformer
+from circuitwatch.transformer import Transformer
 
-PARALLEL = {"GPTNeoXForCausalLM"}
-SEQUENTIAL = {
-    "GPT2LMHeadModel",
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "OlmoForCausalLM",
-    "Qwen2ForCausalLM",
-}
-POST_NORM = {
-    "Olmo2ForCausalLM",
-    "Olmo3ForCausalLM",
-    "Gemma2ForCausalLM",
-    "Gemma3ForCausalLM",
-    "Glm4ForCausalLM",
-}
-"""Their blocks normalise what they add, so that a head's output is no linear part of the residual
-stream and edges have no exact meaning.
-"""
 SAVED_HEADS = {"GPTNeoXForCausalLM": "embed_out"}
 """What files call the unembedding, where transformers itself calls it lm_head."""
-MAX_ROTARY_POSITIONS = 2048
 CHECK_LENGTH = 128
 """Tokens on which our logits are compared with Hugging Face's where no number is given."""
 LOGIT_TOLERANCE = 1e-3
@@ -71,25 +53,28 @@ def model_facts(folder: Path) -> dict[str, Any]:
     config = read_config(folder)
     with reading(folder / "config.json", "no model can be made from it"), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    # Tied weights are counted once.
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    embeddings = ("embed_in", "embed_out", "wte", "wpe", "embed_tokens", "lm_head")
-    architecture = type(model).__name__
+    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}  # tied ones once
+    embeddings = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
+    outside = {
+        id(parameter)
+        for part in (*embeddings, model.get_output_embeddings())
+        if part is not None
+        for parameter in part.parameters()
+    }
     return {
-        "architecture": architecture,
+        "architecture": type(model).__name__,
         "n_layers": config.num_hidden_layers,
         "n_heads": config.num_attention_heads,
         "d_model": config.hidden_size,
-        "parallel": _is_parallel(architecture, config),
+        "parallel": _is_parallel(config),
         "params_total": sum(sizes.values()),
-        "params_non_embedding": sum(
-            size for name, size in sizes.items() if not any(part in name for part in embeddings)
-        ),
+        "params_non_embedding": sum(size for name, size in sizes.items() if name not in outside),
     }
 
 
-def _is_parallel(architecture: str, config: Any) -> bool:
-    return architecture in PARALLEL and bool(config.use_parallel_residual)
+def _is_parallel(config: Any) -> bool:
+    entry = architecture_of(config)
+    return entry is not None and entry.is_parallel(config)
 
 
 @torch.no_grad()
@@ -133,7 +118,7 @@ def as_transformer(
     """A Hugging Face model as plain tensors, its logits compared with its own.
 
     Args:
-        hf_model: On the CPU, in eval mode. It is changed and must not be used afterwards.
+        hf_model: On the CPU, in eval mode. It is left as it is.
         called: What it is called in errors.
         device: Where the plain tensors go.
         check_length: As in `load_model`.
@@ -145,14 +130,11 @@ def as_transformer(
         Unsupported: Its logits differ.
         DamagedWeights: They are NaN or infinite.
     """
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformer_lens.model_bridge import TransformerBridge
-    from transformers import PreTrainedTokenizerFast
-
-    config = hf_model.config
-    rotary = _rotary_tables(hf_model, config)
-    tokens = _check_tokens(config, check_length)
+    entry = architecture_of(hf_model.config)
+    if entry is None:
+        raise Unsupported(f"{called}: {refusal(hf_model.config)}")
+    model = entry.read(hf_model)
+    tokens = _check_tokens(model, hf_model.config.vocab_size, check_length)
     with reading(called, "the model can't be run"):
         expected = hf_model(tokens).logits[0]
     if not expected.isfinite().all():
@@ -160,16 +142,8 @@ def as_transformer(
             f"{called}: its logits are NaN or infinite, though its weights are finite: the "
             f"training has diverged"
         )
-    # The bridge wants a tokenizer, which reading weights does not need; an empty one spares loading
-    # a large one for each checkpoint.
-    empty = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"": 0}, unk_token="")))
-    with reading(called, "TransformerLens can't read this model"):
-        bridge = TransformerBridge.boot_transformers(
-            called, hf_model=hf_model, tokenizer=empty, device="cpu", dtype=hf_model.dtype
-        )
-    model = _to_transformer(bridge, rotary, parallel=_is_parallel(type(hf_model).__name__, config))
-    _compare(called, model.unembed(model.run(model.embed(tokens)).final)[0], expected, config)
-    return model if device == "cpu" else _moved(model, torch.device(device))
+    _compare(called, model.unembed(model.run(model.embed(tokens)).final)[0], expected)
+    return model if device == "cpu" else moved(model, torch.device(device))
 
 
 def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
@@ -180,6 +154,8 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
     from transformers.utils import logging
 
     config, files = read_config(folder), weight_files(folder)
+    if line := refusal(config):
+        raise Unsupported(f"{folder}: {line}")
     if not files:
         raise DamagedWeights(
             f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed"
@@ -205,7 +181,6 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
             )
     finally:
         logging.set_verbosity(verbosity)
-    refuse_unsupported(str(folder), type(hf_model).__name__, hf_model.config)
     if adapter := unmerged_adapter(names):
         raise DamagedWeights(
             f"{folder}: a model with LoRA layers that are not merged ({adapter}); merge the "
@@ -238,180 +213,61 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
 
 def refuse_unsupported(called: str, architecture: str, config: Any) -> None:
     """Raise Unsupported for a model, called so, of an architecture that can't be analysed."""
-    if architecture not in PARALLEL | SEQUENTIAL:
-        supported = ", ".join(sorted(PARALLEL | SEQUENTIAL))
-        if architecture in POST_NORM:
-            raise Unsupported(
-                f"{called}: {architecture} normalises each block's output (post-norm), so "
-                f"edges between heads can't be "
-                f"treated exactly; supported are {supported}"
-            )
+    if line := refusal(config):
+        raise Unsupported(f"{called}: {line}")
+    entry = architecture_of(config)
+    if entry is None or entry.class_name != architecture:
         raise Unsupported(
-            f"{called}: architecture {architecture} is not supported; supported are {supported}"
-        )
-    if getattr(config, "clip_qkv", None):
-        raise Unsupported(
-            f"{called}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not "
-            f"supported"
+            f"{called}: architecture {architecture} is not supported; supported are {supported()}"
         )
 
 
-def _check_tokens(config: Any, length: int | None) -> Tensor:
+def _check_tokens(model: Transformer, n_vocabulary: int, length: int | None) -> Tensor:
     """Random tokens of the whole vocabulary [1, pos], always the same: a few low ids at a few first
     positions would miss what only others show.
     """
-    context = min(config.max_position_embeddings, MAX_ROTARY_POSITIONS)
+    n_tokens, room = length or CHECK_LENGTH, model.context_length
     generator = torch.Generator().manual_seed(0)
     return torch.randint(
-        config.vocab_size, (1, min(length or CHECK_LENGTH, context)), generator=generator
+        n_vocabulary,
+        (1, n_tokens if room is None else min(n_tokens, room)),
+        generator=generator,
     )
 
 
-def _compare(called: str, ours: Tensor, expected: Tensor, config: Any) -> None:
-    """Raise Unsupported if our logits [pos, d_vocab] are not those expected, or some layer looks
-    back over fewer tokens than there are.
-    """
-    length = len(expected)
+def _compare(called: str, ours: Tensor, expected: Tensor) -> None:
+    """Raise Unsupported if our logits [pos, d_vocab] are not those expected."""
     largest = expected.abs().max()
     differences = (ours - expected).abs().amax(-1)
     wrong = torch.nonzero(~(differences <= LOGIT_TOLERANCE * largest))
-    # Only these layers look back no further than the window; where a configuration lists no kinds
-    # of layers, all do.
-    slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
-    window = getattr(config, "sliding_window", None) if slides else None
-    is_short = window is not None and window < length
-    if not len(wrong) and not is_short:
-        return
-    first = f" from token {int(wrong[0]) + 1} of {length} on" if len(wrong) else ""
-    cause = (
-        f": sliding_window={window} is shorter than the inputs, and such windows are not supported"
-    )
-    raise Unsupported(
-        f"{called}: our forward pass differs from Hugging Face's by {differences.max():.2g} "
-        f"in logits of at most "
-        f"{largest:.2g}{first}{cause if is_short else ''}; not analysed"
-    )
-
-
-def _rotary_tables(hf_model: Any, config: Any) -> Rotary | None:
-    """The model's own cosines and sines, so that every kind of rotary scaling is taken over
-    exactly.
-    """
-    module = getattr(hf_model.base_model, "rotary_emb", None)
-    if module is None:
-        return None
-    positions = torch.arange(min(config.max_position_embeddings, MAX_ROTARY_POSITIONS))[None]
-    cos, sin = module(torch.zeros(1, dtype=hf_model.dtype), positions)
-    return Rotary(cos[0].clone(), sin[0].clone())
-
-
-def _to_transformer(bridge: Any, rotary: Rotary | None, *, parallel: bool) -> Transformer:
-    from transformers.activations import ACT2FN
-
-    config = bridge.original_model.config
-    n_layers, d_model = config.num_hidden_layers, config.hidden_size
-    # The bridge stacks a weight over layers each time it is asked for one, so each is asked for
-    # once.
-    w_q, w_k, w_v, w_o, w_in, w_out = (
-        bridge.W_Q,
-        bridge.W_K,
-        bridge.W_V,
-        bridge.W_O,
-        bridge.W_in,
-        bridge.W_out,
-    )
-    gated = hasattr(bridge.blocks[0].mlp, "gate")
-    w_gate: Any = bridge.W_gate if gated else None
-
-    def bias(name: str, like: Tensor, *shape: int) -> Tensor:
-        """The biases of every layer, zeros where the architecture has none."""
-        try:
-            value: Tensor = getattr(bridge, name)
-        except AttributeError:
-            return like.new_zeros(n_layers, *shape)
-        return value
-
-    per_head = [
-        bias(name, w, *w.shape[1::2]) for name, w in (("b_Q", w_q), ("b_K", w_k), ("b_V", w_v))
-    ]
-    b_o, b_out = bias("b_O", w_o, d_model), bias("b_out", w_out, d_model)
-    b_in = bias("b_in", w_in, w_in.shape[-1])
-    # GPT-2 of Stanford; queries take over the scale.
-    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
-        depth = torch.arange(1, n_layers + 1, dtype=w_q.dtype).view(-1, 1, 1)
-        w_q, per_head[0] = w_q / depth[..., None], per_head[0] / depth
-    activation = ACT2FN[config.hidden_act if rotary else config.activation_function]
-    blocks = []
-    for layer, block in enumerate(bridge.blocks):
-        attention = Attention(
-            *(_layer(part, layer) for part in (w_q, w_k, w_v, w_o, *per_head, b_o))
+    if len(wrong):
+        raise Unsupported(
+            f"{called}: our forward pass differs from Hugging Face's by {differences.max():.2g} "
+            f"in logits of at most {largest:.2g} from token {int(wrong[0]) + 1} of "
+            f"{len(expected)} on; not analysed"
         )
-        w, b, w2, b2 = (_layer(part, layer) for part in (w_in, b_in, w_out, b_out))
-        mlp = MLP(w, b, w2, b2, activation, _layer(w_gate, layer) if gated else None)
-        blocks.append(
-            Block(_norm(block.ln1, d_model, w_q), attention, _norm(block.ln2, d_model, w_q), mlp)
-        )
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=_copied(bridge.W_E),
-        W_pos=None if rotary else _copied(bridge.W_pos),
-        rotary=rotary,
-        final_norm=_norm(bridge.ln_final, d_model, w_q),
-        W_U=_copied(bridge.W_U),
-        b_U=_copied(bridge.b_U),
-        parallel=parallel,
-        attention_scale=float(blocks[0].attention.W_Q.shape[-1] ** -0.5),
-    )
 
 
-def _layer(stacked: Tensor, layer: int) -> Tensor:
-    """One layer's part of a weight that the bridge has copied already, all layers together: a view,
-    so that there is one copy and not two.
-    """
-    return stacked[layer].detach().contiguous()
-
-
-def _copied(tensor: Tensor) -> Tensor:
-    """A contiguous copy that keeps nothing else alive."""
-    return tensor.detach().contiguous().clone()
-
-
-def _norm(module: Any, d_model: int, like: Tensor) -> Norm:
-    """LayerNorm with or without weight and bias (OLMo's has neither), or RMSNorm."""
-    original = module.original_component
-    weight, bias = getattr(original, "weight", None), getattr(original, "bias", None)
-    eps = next(
-        (
-            float(getattr(original, name))
-            for name in ("eps", "variance_epsilon")
-            if hasattr(original, name)
-        ),
-        1e-5,
-    )
-    return Norm(
-        weight=like.new_ones(d_model) if weight is None else _copied(weight),
-        bias=None if bias is None else _copied(bias),
-        eps=eps,
-        centred="RMS" not in type(original).__name__,
-    )
-
-
-def _moved(model: Transformer, device: torch.device) -> Transformer:
-    """The same model on another device."""
+def moved(model: Transformer, device: torch.device) -> Transformer:
+    """The same model on another device; what its parts share, they still share."""
+    done: dict[int, Any] = {}
 
     def move(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.to(device)
-        if isinstance(value, tuple):
-            return tuple(move(part) for part in value)
-        if hasattr(value, "__dataclass_fields__"):
-            arguments = {
-                name: move(getattr(value, name))
-                for name, field in value.__dataclass_fields__.items()
-                if field.init
-            }
-            return type(value)(**arguments)
-        return value
+        if id(value) not in done:
+            done[id(value)] = _moved(value, device, move)
+        return done[id(value)]
 
-    moved: Transformer = move(model)
-    return moved
+    result: Transformer = move(model)
+    return result
+
+
+def _moved(value: Any, device: torch.device, move: Callable[[Any], Any]) -> Any:
+    """A tensor on another device, or something of which the parts are moved by `move`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple):
+        return tuple(move(part) for part in value)
+    if hasattr(value, "__dataclass_fields__"):
+        fields = [name for name, field in value.__dataclass_fields__.items() if field.init]
+        return type(value)(**{name: move(getattr(value, name)) for name in fields})
+    return value

@@ -10,14 +10,10 @@ from typing import Any
 from circuitwatch.checkpoints.files import weight_files
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, reading
 
-SIZES = (
-    "num_hidden_layers",
-    "num_attention_heads",
-    "hidden_size",
-    "vocab_size",
-    "max_position_embeddings",
-)
+SIZES = ("num_hidden_layers", "num_attention_heads", "hidden_size", "vocab_size")
 """Sizes that every language model has, under whatever names its own configuration gives them."""
+POSITIONS = "max_position_embeddings"
+"""One that those have whose positions are bounded."""
 MOST_LAYERS = 1000
 """More than any model has, and not so many that describing them takes long."""
 
@@ -46,7 +42,7 @@ def read_config(folder: Path) -> Any:
             f"{path}: model_type={config.model_type}: not a language model that predicts the next "
             f"token"
         )
-    for name in SIZES:
+    for name in (*SIZES, POSITIONS) if hasattr(config, POSITIONS) else SIZES:
         size = getattr(config, name, None)
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
             raise DamagedWeights(f"{path}: {name} is {size!r}; a whole number above 0 is needed")

@@ -8,8 +8,9 @@ with e and e' the clean and corrupted embedding outputs. The score estimates how
 when the edge carries its corrupted value.
 
 1. Each step runs one forward and one backward pass; gradients are taken with respect to activations
-only: the queries, keys (before the rotary
-   embedding) and values of each head, the MLPs' normalised inputs, and the final residual stream.
+only: the queries, keys and values of each head as they are projected (before any norm of queries
+and keys, and the rotary embedding), the MLPs' normalised inputs, and the final residual stream.
+What a head does to others through the scale of a norm that they share is in them.
 2. Only positions that count are run: from the first token that differs; in the first layer, the
    tokens that differ, since its inputs see the embedding alone; in the last layer, the end, but for
    keys and values.
@@ -43,7 +44,8 @@ from torch import Tensor
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.circuits.prompts import Batch, Metric, Prepared, metric_at_end
 from circuitwatch.circuits.quadrature import AUTO, Quadrature, Steps, estimated_error, new_points
-from circuitwatch.transformer import ActivationCache, Norm, NormInput, Transformer
+from circuitwatch.components import Norm
+from circuitwatch.transformer import ActivationCache, NormInput, Transformer
 
 
 def graph_of(model: Transformer) -> Graph:
@@ -136,30 +138,39 @@ def per_head(x: Tensor, weight: Tensor) -> Tensor:
 
 class _Receivers:
     """Gradients with respect to what one kind of input read, gathered over the steps, and mapped to
-    the residual stream at the end.
+    the residual stream at the end. Without a norm x̂ is the stream and scale 1.
     """
 
-    def __init__(self, norm: Norm, offset: Tensor, rows: Tensor | None) -> None:
+    def __init__(self, norm: Norm | None, offset: Tensor, rows: Tensor | None) -> None:
         self.norm, self.rows = norm, rows
         self.offset = offset  # the image [part, width] of x̂ = 0
         self.gradient: Tensor | None = None  # Σ_k gradient / scale [row, part, width]
         self.directions: list[Tensor] = []  # x̂ of each step [row, d_model]
         self.scalars: list[Tensor] = []  # (x̂ · g) / (d_model · scale) of each step [row, part]
 
-    def add(self, norm_input: NormInput, gradient: Tensor, x_hat: Tensor, scale: Tensor) -> None:
-        scaled = gradient / scale[:, None]
-        self.scalars.append(
-            ((norm_input.image.detach() - self.offset) * scaled).sum(-1) / x_hat.shape[-1]
-        )
-        self.directions.append(x_hat)
-        self.gradient = scaled if self.gradient is None else self.gradient.add_(scaled)
+    def add(
+        self, norm_input: NormInput, gradient: Tensor, standardised: tuple[Tensor, Tensor] | None
+    ) -> None:
+        if standardised is not None:
+            x_hat, scale = standardised
+            gradient = gradient / scale[:, None]
+            self.scalars.append(
+                ((norm_input.image.detach() - self.offset) * gradient).sum(-1) / x_hat.shape[-1]
+            )
+            self.directions.append(x_hat)
+        elif self.gradient is None:
+            gradient = gradient.clone()  # it is added to below
+        self.gradient = gradient if self.gradient is None else self.gradient.add_(gradient)
 
     def to_stream(self, back: Callable[[Tensor], Tensor]) -> Tensor:
         """Σ_k ∂M/∂x [part, row, d_model], where `back` maps [row, part, width] to [part, row,
         d_model].
         """
         assert self.gradient is not None
-        g = back(self.gradient).mul_(self.norm.weight)
+        g = back(self.gradient)
+        if self.norm is None:
+            return g
+        g = g.mul_(self.norm.weight)
         if self.norm.centred:
             g -= g.mean(-1, keepdim=True)
         for scalars, x_hat in zip(self.scalars, self.directions, strict=True):
@@ -188,11 +199,14 @@ class _Layer:
         for receivers, norm_input, gradient in zip(
             (self.queries, self.keys_values, self.mlp), norm_inputs, gradients, strict=True
         ):
+            if receivers.norm is None:
+                receivers.add(norm_input, gradient, None)
+                continue
             stream = norm_input.stream.detach()
             key = (stream.data_ptr(), len(stream), receivers.norm.eps)
             if key not in standardised:
                 standardised[key] = receivers.norm.standardise(stream)
-            receivers.add(norm_input, gradient, *standardised[key])
+            receivers.add(norm_input, gradient, standardised[key])
 
 
 def _layer(model: Transformer, layer: int, cache: ActivationCache) -> _Layer:
@@ -200,14 +214,12 @@ def _layer(model: Transformer, layer: int, cache: ActivationCache) -> _Layer:
     block, heads = model.blocks[layer], model.n_heads
     attention = block.attention
     at_zero = attention.fused_bias
-    if block.attention_norm.bias is not None:
+    if block.attention_norm is not None and block.attention_norm.bias is not None:
         at_zero = block.attention_norm.bias @ attention.fused + at_zero
     q, kv = at_zero.view(-1, attention.W_Q.shape[2]).split([heads, 2 * len(attention.W_K)])
-    mlp_at_zero = (
-        torch.zeros_like(block.mlp_norm.weight)
-        if block.mlp_norm.bias is None
-        else block.mlp_norm.bias
-    )
+    mlp_at_zero = None if block.mlp_norm is None else block.mlp_norm.bias
+    if mlp_at_zero is None:
+        mlp_at_zero = model.W_E.new_zeros(model.d_model)
     return _Layer(
         _Receivers(block.attention_norm, q, cache.query_inputs[layer].rows),
         _Receivers(
@@ -337,7 +349,7 @@ class _Differences:
 
     def add_heads(self, layer: int) -> None:
         difference = (self.corrupted[2 * layer] - self.clean[2 * layer]).flatten(0, 1)
-        weight = self.model.blocks[layer].attention.W_O
+        weight = self.model.blocks[layer].writes
         torch.bmm(difference.transpose(0, 1), weight, out=self._room(layer)[: self.model.n_heads])
 
     def add_mlp(self, layer: int) -> None:

@@ -4,11 +4,13 @@ A node outside the circuit receives only corrupted inputs, so its output is its 
 which was computed once and serves every circuit. Only the nodes inside are computed, and of a head
 only those of its query, key and value that an edge of the circuit feeds. The input of a receiver is
 its corrupted input plus, for each of its edges in the circuit, what the sender now adds beyond its
-corrupted output. As in scoring, the first layer is computed at the tokens that differ and the last
-one at the ends of the prompts.
+corrupted output. Where the heads of a layer share the scale of a norm, it is computed from what all
+of them carry: those inside what they now have, the others their corrupted values. It divides what
+those inside have; the others stay as they were. As in scoring, the first layer is computed at the
+tokens that differ and the last one at the ends of the prompts.
 
 Circuits of a search are nested and alike: a node whose whole sub-circuit is the same as in the last
-evaluation is not computed again.
+evaluation is not computed again. To that of a head whose scale others share, theirs belong.
 
 Exact edge scores, the oracle for tests and small models, are evaluations of the full circuit less
 one edge (activation patching).
@@ -26,7 +28,6 @@ from torch import Tensor
 from circuitwatch.circuits.attribution import graph_of
 from circuitwatch.circuits.graph import LETTERS
 from circuitwatch.circuits.prompts import Batch, Metric, Prepared, metric_at_end
-from circuitwatch.transformer import rotate
 
 Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
@@ -83,6 +84,10 @@ class CircuitEvaluator:
                 if keys[s]
             ]
             keys.append(hash(tuple(edges)) if edges else 0)
+            layer, place = divmod(node - 1, graph.n_heads + 1)
+            if place == graph.n_heads - 1 and self.model.blocks[layer].couples:
+                own = keys[-graph.n_heads :]
+                keys[-graph.n_heads :] = [hash((key, tuple(own))) if key else 0 for key in own]
         return keys
 
 
@@ -195,7 +200,7 @@ class _Run:
         """Gains of heads of a layer: [head, row, d_model]."""
         model, batch, block = self.model, self.batch, self.model.blocks[layer]
         cache, attention, context = batch.corrupted_run, block.attention, batch.context
-        last = layer == model.n_layers - 1
+        last, sight = layer == model.n_layers - 1, context.sights[layer]
         first = self.graph.receivers_of_layer(layer).start
         weights = {
             "q": (attention.W_Q, attention.b_Q, 1),
@@ -212,7 +217,7 @@ class _Run:
                 continue
             rows = self._rows(receivers[0], at_end=letter == "q")
             base = stream if rows is None else stream[rows]
-            normalised = block.attention_norm(self._gains(circuit, receivers[fed], rows).add_(base))
+            normalised = block.before_heads(self._gains(circuit, receivers[fed], rows).add_(base))
             # Head by head, on views: picking the heads' weights for one batched product would copy
             # them every time.
             groups = heads[fed] // per_group
@@ -220,31 +225,51 @@ class _Run:
                 torch.addmm(bias[g], x, weight[g]) for g, x in zip(groups, normalised, strict=True)
             ]
             projected = torch.stack(parts, 1)
-            if letter != "v" and context.rotation:
-                projected = rotate(projected[:, None], self._rotation(rows))[:, 0]
+            if (norm := attention.norm_of(letter)) is not None and norm.coupled:
+                whole = self._whole(layer, letter).clone()
+                self._fill(whole, rows, heads[fed], projected)
+                turned = sight.rotation_at(
+                    self.ends if last and letter == "q" else None, len(stream)
+                )
+                scale = attention.coupled_scale(letter, whole)
+                finished = attention.finish(letter, whole[:, heads], turned, heads, scale)
+                values[letter] = finished.view_as(values[letter])
+                continue
+            turned = sight.rotation_at(rows, len(stream))
+            projected = attention.finish(letter, projected, turned, heads[fed])
             whole = values[letter].flatten(0, 1)
-            if rows is None or rows is self.ends:  # the whole of what is held
-                whole[:, fed] = projected
-            else:
-                whole[rows[:, None], torch.from_numpy(fed).to(rows.device)] = projected
+            self._fill(whole, rows, fed, projected)
             values[letter] = whole.view_as(values[letter])
         keys, own = values["k"], values["v"]
         if context.keys:
             keys = torch.cat([context.keys[layer][:, :, heads], keys], dim=1)
             own = torch.cat([context.values[layer][:, :, heads], own], dim=1)
-        z = model.attend(values["q"], keys, own, context.mask[:, :, -1:] if last else context.mask)
+        z = attention.attend(values["q"], keys, own, sight.last() if last else sight, heads)
+        scaled_by = cache.z_scale[layer]
+        if scaled_by is not None:
+            every = cache.z[layer] * scaled_by
+            every[:, :, heads] = z
+            scale = block.post_scale(every)
+            assert scale is not None
+            z = z / scale
         difference = (z - cache.z[layer][:, :, heads]).flatten(0, 1)
-        return torch.stack([difference[:, i] @ attention.W_O[head] for i, head in enumerate(heads)])
+        return torch.stack([difference[:, i] @ block.writes[head] for i, head in enumerate(heads)])
 
-    def _rotation(self, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The rotary embedding at rows: [row, 1, 1, dim]."""
-        assert self.batch.context.rotation
-        n_pos = self.batch.clean.shape[1]
-        cos, sin = (
-            table.expand(len(self.batch.indices), n_pos, 1, -1).flatten(0, 1)[:, None]
-            for table in self.batch.context.rotation
-        )
-        return (cos, sin) if rows is None else (cos[rows], sin[rows])
+    def _whole(self, layer: int, letter: str) -> Tensor:
+        """Corrupted queries or keys of every head as they are projected: [row, head, d_head]."""
+        cache = self.batch.corrupted_run
+        projected = (cache.projected_q if letter == "q" else cache.projected_keys)[layer]
+        assert projected is not None
+        return projected.flatten(0, 1)
+
+    def _fill(self, whole: Tensor, rows: Tensor | None, heads: Indices, values: Tensor) -> None:
+        """Put values [row, head, d_head] of some heads into those of all, which are at every row,
+        or at the ends.
+        """
+        if rows is None or rows is self.ends:  # the whole of what is held
+            whole[:, heads] = values
+        else:
+            whole[rows[:, None], torch.from_numpy(heads).to(rows.device)] = values
 
     def _mlp(self, layer: int, circuit: Mask) -> Tensor:
         """Gain of a layer's MLP: [row, d_model]."""
@@ -256,7 +281,7 @@ class _Run:
         if only_changed:
             stream, corrupted = stream[rows], corrupted[rows]
         gains = self._gains(circuit, np.array([receiver]), rows)[0]
-        gain = block.mlp(block.mlp_norm(stream + gains)) - corrupted
+        gain = block.through_mlp(stream + gains) - corrupted
         if not only_changed:
             return gain
         whole = gain.new_zeros(len(self.batch.indices) * self.batch.clean.shape[1], model.d_model)

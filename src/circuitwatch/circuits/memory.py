@@ -85,10 +85,13 @@ def bytes_per_prompt(
     while the prompt's batch is scored or evaluated.
     """
     d, layers = model.d_model, model.n_layers
-    mlp = model.blocks[0].mlp
+    first = model.blocks[0]
+    mlp, width = first.mlp, first.attention.W_Q.shape[2] * model.n_heads  # of all heads together
     hidden = mlp.W_in.shape[1] * (1 if mlp.W_gate is None else 3)
     senders = len(graph_of(model).senders)
-    kept = layers * d * (n_pos * (8 if model.parallel else 9) + n_past * 2)
+    of_heads = 6 if first.attention.couples else 4  # queries, keys, values, z, and as projected
+    streams = (4 if model.parallel else 5) * d
+    kept = layers * (n_pos * (streams + of_heads * width) + n_past * 2 * width)
     outputs = senders * n_pos * d
     norms = 1 if model.parallel else 2
     graph_and_gradients = layers * (12 * d + hidden + 4 * d)

@@ -196,8 +196,10 @@ class PathPatcher:
             )
             for layer, (q, keys) in enumerate(zip(run.q, run.keys, strict=True)):
                 whole = torch.cat([context.keys[layer], keys], 1) if context.keys else keys
-                scores = torch.einsum("bhe,bkhe->bhk", q[:, -1], whole) * self.model.attention_scale
-                weights = scores.masked_fill_(~context.mask[:, :, -1], float("-inf")).softmax(-1)
+                products = torch.einsum("bhe,bkhe->bhk", q[:, -1], whole)[:, :, None]
+                weights = self.model.blocks[layer].attention.weigh(
+                    products, context.sights[layer].last()
+                )[:, :, 0]
                 found[layer, :, batch.indices.cpu()] = weights.gather(2, at).transpose(0, 1).cpu()
         return found
 

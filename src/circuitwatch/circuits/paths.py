@@ -16,7 +16,7 @@ from torch import Tensor
 
 from circuitwatch.circuits.graph import LETTERS, Graph, place_of
 from circuitwatch.circuits.prompts import Batch
-from circuitwatch.transformer import ActivationCache, Transformer, rotate
+from circuitwatch.transformer import ActivationCache, Transformer
 
 MLPs = Literal["recomputed", "frozen"]
 Sender = tuple[int, int]
@@ -53,8 +53,9 @@ class Arrival:
     """What arrives at receivers of one kind in one layer: rows [row], flat indices into batch ·
     pos; values [set, row, …].
 
-    For queries, keys and values, values are [set, row, receiver, d_head], rotated where the
-    unpatched run's are; for an MLP or the logits the change of their input, [set, row, d_model].
+    For queries, keys and values, values are [set, row, receiver, d_head], as attention takes them,
+    or where a norm couples the heads as they are projected; for an MLP or the logits the change of
+    their input, [set, row, d_model].
     """
 
     rows: Tensor
@@ -199,10 +200,9 @@ class Paths:
                 arrivals[layer, "mlp"] = Arrival(rows, change.clone())
             by_mlp = torch.zeros_like(change[:before])
             if self.mlps == "recomputed" and before and layer < last_read:
-                block, mlp_in = model.blocks[layer], self._at(self.base.mlp_in[layer], rows)
-                by_mlp = block.mlp(block.mlp_norm(mlp_in + change[:before])) - self._at(
-                    self.base.mlp_out[layer], rows
-                )
+                mlp_in = self._at(self.base.mlp_in[layer], rows)
+                by_mlp = model.blocks[layer].through_mlp(mlp_in + change[:before])
+                by_mlp -= self._at(self.base.mlp_out[layer], rows)
             if model.parallel:
                 self._send_heads(layer, rows, sets, change)
             change[:before] += by_mlp
@@ -223,42 +223,24 @@ class Paths:
         """Add to the change [set, row, d_model] what the senders among a layer's heads now
         write.
         """
-        attention = self.model.blocks[layer].attention
+        writes = self.model.blocks[layer].writes
         z = self._at(self.other.z[layer] - self.base.z[layer], rows)
         for i, senders in enumerate(sets):
             for head in [head for at, head in senders if at == layer and head < self.model.n_heads]:
-                change[i] += z[:, head] @ attention.W_O[head]
+                change[i] += z[:, head] @ writes[head]
 
     def _read_heads(self, arrivals: Arrivals, layer: int, rows: Tensor, change: Tensor) -> None:
         """Queries, keys and values that receivers of a layer make of the changed stream."""
         if layer not in self.into.heads:
             return
-        block = self.model.blocks[layer]
-        normalised = block.attention_norm(self._at(self.base.attention_in[layer], rows) + change)
+        block, sight = self.model.blocks[layer], self.batch.context.sights[layer]
+        normalised = block.before_heads(self._at(self.base.attention_in[layer], rows) + change)
+        turned = sight.rotation_at(rows, self.n_prompts * self.n_pos)
         for letter, heads in self.into.heads[layer].items():
-            read = self._project(layer, letter, normalised, heads)
-            arrivals[layer, letter] = Arrival(rows, self._turn(letter, read, rows))
-
-    def _project(self, layer: int, letter: str, normalised: Tensor, heads: Sequence[int]) -> Tensor:
-        """Queries, keys or values [..., receiver, d_head] of some heads of a layer, before the
-        rotary embedding.
-        """
-        attention = self.model.blocks[layer].attention
-        weight, bias = (getattr(attention, f"{kind}_{letter.upper()}") for kind in "Wb")
-        if letter != "q":
-            weight, bias = attention.of_each_head(weight), attention.of_each_head(bias)
-        flat = normalised @ weight[heads].transpose(0, 1).flatten(1)
-        return flat.unflatten(-1, (len(heads), -1)) + bias[heads]
-
-    def _turn(self, letter: str, x: Tensor, rows: Tensor) -> Tensor:
-        """The rotary embedding of queries or keys [set, row, receiver, d_head] at rows."""
-        if letter == "v" or self.batch.context.rotation is None:
-            return x
-        cos, sin = (
-            table.expand(self.n_prompts, self.n_pos, 1, -1).flatten(0, 1)[rows]
-            for table in self.batch.context.rotation
-        )
-        return rotate(x, (cos, sin))
+            read = block.attention.project(letter, normalised, heads)
+            if not self._is_coupled(layer, letter):
+                read = block.attention.finish(letter, read, turned, heads)
+            arrivals[layer, letter] = Arrival(rows, read)
 
     def behind(
         self, arrivals: Arrivals, n_sets: int, into: Receivers, places: Tensor | None
@@ -299,7 +281,7 @@ class Paths:
                 stream, output = (
                     x if last else x[:, first:] for x in (base.mlp_in[layer], base.mlp_out[layer])
                 )
-                by_mlp = block.mlp(block.mlp_norm(stream + into_mlp)) - output
+                by_mlp = block.through_mlp(stream + into_mlp) - output
                 after = by_mlp if after is None else after + by_mlp
             change = after
         assert change is not None
@@ -320,35 +302,39 @@ class Paths:
         """What a layer's heads now add beyond the unpatched run [set, prompt, pos, d_model]; None
         if none of them changes.
 
-        Where the stream has not changed yet, only receivers do anything new.
+        Where the stream has not changed yet, only receivers do anything new, and those that share
+        the scale of a norm with them.
         """
         if change is None and not receivers:
             return None
         model, base, first = self.model, self.base, self.first
-        attention, last = model.blocks[layer].attention, layer == model.n_layers - 1
-        every = range(model.n_heads)
+        block, last = model.blocks[layer], layer == model.n_layers - 1
+        attention = block.attention
         heads = (
-            list(every)
-            if change is not None
+            list(range(model.n_heads))
+            if change is not None or block.couples
             else sorted({h for hs in receivers.values() for h in hs})
         )
         parts = {}
-        for letter, whole in zip(
-            LETTERS, (base.q[layer], base.keys[layer], base.values[layer]), strict=True
+        for letter, whole, projected in zip(
+            LETTERS,
+            (base.q[layer], base.keys[layer], base.values[layer]),
+            (base.projected_q[layer], base.projected_keys[layer], None),
+            strict=True,
         ):
             n_pos = 1 if last and letter == "q" else self.n_pos - first
+            turned = self.batch.context.sights[layer].last(n_pos).rotation
+            unfinished = self._is_coupled(layer, letter) and (
+                change is not None or letter in receivers
+            )
             if change is None:
-                part = whole[:, -n_pos:, heads].expand(n_sets, -1, -1, -1, -1)
+                known = projected if unfinished and projected is not None else whole
+                part = known[:, -n_pos:, heads].expand(n_sets, -1, -1, -1, -1)
             else:
                 stream = base.attention_in[layer][:, -n_pos:] + change[:, :, -n_pos:]
-                part = self._project(
-                    layer, letter, model.blocks[layer].attention_norm(stream), heads
-                )
-                if letter != "v" and self.batch.context.rotation is not None:
-                    cos, sin = (table[:, -n_pos:] for table in self.batch.context.rotation)
-                    part = rotate(
-                        part.flatten(0, 1), (_tiled(cos, n_sets), _tiled(sin, n_sets))
-                    ).view_as(part)
+                part = attention.project(letter, block.before_heads(stream), heads)
+                if not unfinished:
+                    part = attention.finish(letter, part, turned, heads)
             if letter in receivers:
                 arrival = arrivals[layer, letter]
                 part = part.clone()
@@ -362,13 +348,20 @@ class Paths:
                     part[:, rows // self.n_pos, columns, heads.index(head)] = received[
                         :, :, sent.index(head)
                     ]
-            parts[letter] = part
+            parts[letter] = attention.finish(letter, part, turned) if unfinished else part
         z, weights = self._z(layer, heads, parts)
+        scale = block.post_scale(z)
+        z = z if scale is None else z / scale
         if places is not None and "q" in receivers:
             at_end = weights[:, :, [heads.index(h) for h in receivers["q"]], -1].transpose(1, 2)
             seen.append(at_end.gather(3, places.expand(*at_end.shape[:2], -1, -1)))
         unpatched = base.z[layer] if last else base.z[layer][:, first:]
-        return (z - unpatched[:, :, heads]).flatten(3) @ attention.W_O[heads].flatten(0, 1)
+        return (z - unpatched[:, :, heads]).flatten(3) @ block.writes[heads].flatten(0, 1)
+
+    def _is_coupled(self, layer: int, letter: str) -> bool:
+        """Whether a norm makes queries, or keys, of a head depend on the layer's other heads."""
+        norm = self.model.blocks[layer].attention.norm_of(letter)
+        return norm is not None and norm.coupled
 
     def _z(
         self, layer: int, heads: Sequence[int], parts: dict[str, Tensor]
@@ -385,22 +378,15 @@ class Paths:
         for past, own in ((context.keys, self.base.keys), (context.values, self.base.values)):
             before = own[layer][:, : self.first, heads]
             early.append(torch.cat([past[layer][:, :, heads], before], 1) if past else before)
-        scores = torch.cat(
+        products = torch.cat(
             [
                 torch.einsum("sbqhe,bkhe->sbhqk", q, early[0]),
                 torch.einsum("sbqhe,sbkhe->sbhqk", q, parts["k"]),
             ],
             dim=-1,
         )
-        mask = context.mask[:, :, -n_queries:]
-        weights = (
-            (scores * self.model.attention_scale).masked_fill_(~mask, float("-inf")).softmax(-1)
-        )
+        sight = context.sights[layer].last(n_queries)
+        weights = self.model.blocks[layer].attention.weigh(products, sight, heads)
         n_early = early[0].shape[1]
         z = torch.einsum("sbhqk,bkhe->sbqhe", weights[..., :n_early], early[1])
         return z + torch.einsum("sbhqk,sbkhe->sbqhe", weights[..., n_early:], parts["v"]), weights
-
-
-def _tiled(table: Tensor, n_sets: int) -> Tensor:
-    """A rotary table [prompt or 1, pos, 1, dim] for `n_sets` copies of the prompts."""
-    return table if len(table) == 1 else table.repeat(n_sets, 1, 1, 1)

@@ -203,7 +203,7 @@ def _averted(
             run, layer, chosen, mean_z, replace(kept, tokens=tokens), directions
         )
         moved = mean_z - cache.z[layer][piece, place][:, chosen]
-        w_o = model.blocks[layer].attention.W_O[chosen]
+        w_o = model.blocks[layer].writes[chosen]
         replaced.append(Replaced(clean, moved, w_o, coefficients, tokens, directions))
     units, unit_of = piece.cpu().unique(return_inverse=True)
     summed = torch.zeros(2, model.n_layers, model.n_heads, len(units), dtype=torch.float64)
@@ -237,18 +237,21 @@ def suppression(
     Returns:
         [destination, head, pair].
     """
-    model, cache, piece, place = run.model, run.cache, run.piece, run.place
+    cache, piece, place, block = run.cache, run.piece, run.place, run.model.blocks[layer]
     q, keys = cache.q[layer][piece, place][:, heads], cache.keys[layer][:, :, heads][piece]
     values = cache.values[layer][:, :, heads]
-    scores = torch.einsum("dhe,dkhe->dhk", q, keys) * model.attention_scale
-    ahead = torch.arange(keys.shape[1], device=place.device) > place[:, None, None]
-    attention = scores.masked_fill(ahead, float("-inf")).softmax(-1)
+    products = torch.einsum("dhe,dkhe->dhk", q, keys)[:, :, None]
+    sight = run.model.whole(keys.shape[1]).sights[layer].of_tokens(place)
+    attention = block.attention.weigh(products, sight, heads)[:, :, 0]
+    scale = cache.z_scale[layer]
+    if scale is not None:  # what a head moves is divided as its output is
+        attention = attention / scale[piece, place]
     attended = attention.gather(2, kept.sources[:, None].expand(-1, attention.shape[1], -1)).mT[
         ..., None
     ]
     moved = (
         attended * values[piece[:, None], kept.sources] - mean_z / (place + 1)[:, None, None, None]
     )
-    through = torch.einsum("tm,hem->the", directions, model.blocks[layer].attention.W_O[heads])
+    through = torch.einsum("tm,hem->the", directions, block.writes[heads])
     components = (moved * through[kept.tokens]).sum(-1).mT  # [destination, head, pair]
     return (components @ kept.basis.mT).clamp(max=0) @ kept.basis

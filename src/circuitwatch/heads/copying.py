@@ -71,11 +71,14 @@ def _scores(measuring: Measuring, probe: Names) -> dict[str, Tensor]:
 def head_writes(model: Transformer, layer: int, stream: Tensor) -> Tensor:
     """What each head of a layer writes when it attends to one position alone: stream [n, d_model] →
     [head, n, d_model].
+
+    Where a norm divides what the heads of a layer add together, that scale is left out: it is the
+    same for all that a head could write there.
     """
     block = model.blocks[layer]
     attention = block.attention
-    values = block.attention_norm(stream) @ attention.W_V + attention.b_V[:, None]
-    return attention.of_each_head(values) @ attention.W_O
+    projected = block.before_heads(stream) @ attention.W_V + attention.b_V[:, None]
+    return attention.of_each_head(attention.finish("v", projected, None)) @ block.writes
 
 
 @torch.no_grad()

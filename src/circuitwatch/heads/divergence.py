@@ -7,6 +7,9 @@ Logits are not computed anew, only how much they change, δ: KL(clean ‖ replac
 vocabulary, since δ is linear in what changes behind the final norm. The vocabulary is gone through
 in parts, so that no more than `CHUNK` numbers of δ are in memory.
 
+Where the model caps its logits, what changes in them is no longer linear: δ is then computed from
+the logits before and behind the cap, and its mean under P is summed beside e^δ − 1.
+
 Nearly all the cost is in the vocabulary. Where a rough answer is enough, Σ P (e^δ − 1 − δ), which
 is the same sum since Σ P δ = 0, is estimated by its mean over tokens drawn from P: every term is at
 least 0 and of second order, so small effects are as well known as large ones.
@@ -17,6 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from circuitwatch.heads.copying import fixed_logits
 from circuitwatch.transformer import Transformer
 
 LARGEST = 88.0
@@ -36,7 +40,7 @@ class Clean:
 
     def __init__(self, model: Transformer, stream: Tensor) -> None:
         """With the residual stream after the last block [destination, d_model]."""
-        norm = model.final_norm
+        norm, self.cap = model.final_norm, model.logit_cap
         self.W_U, self.weight, self.is_centred = model.W_U, norm.weight, norm.centred
         standard, scale = norm.standardise(stream)
         self.stream, self.scale = (standard * scale)[:, None], scale[:, None]
@@ -45,13 +49,30 @@ class Clean:
         self.mean_unembedding = unembedding[..., None]  # under P: [destination, d_model, 1]
         # Without the biases, which no replacement changes, and measured from their mean under P:
         # [destination, d_vocab].
-        self.logits = (standard * norm.weight) @ model.W_U - (standard * unembedding).sum(
-            -1, keepdim=True
-        )
+        self.mean_logit = (standard * unembedding).sum(-1, keepdim=True)  # [destination, 1]
+        self.logits = (standard * norm.weight) @ model.W_U - self.mean_logit
+        if self.cap is not None:
+            uncapped = self.logits + self.mean_logit + fixed_logits(model)
+            self.squashed = (uncapped / self.cap).tanh()  # [destination, d_vocab]
 
     def centred(self, change: Tensor) -> Tensor:
         """What the final norm sees of a change of the residual stream [..., d_model]."""
         return change - change.mean(-1, keepdim=True) if self.is_centred else change
+
+    def behind_cap(self, delta: Tensor, others: Tensor, squashed: Tensor) -> Tensor:
+        """How much logits behind the cap change: float64, of the shape of delta.
+
+        Args:
+            delta: How much those before it do, measured from the mean under P, [..., destination,
+                head, token].
+            others: `Replaced.others_mean` or `others_part`, [..., destination, head, 2 or more].
+            squashed: tanh(logit / cap) of the clean logits, [destination, 1, token].
+        """
+        assert self.cap is not None
+        mean = others[..., :1] * self.mean_logit[:, None] - others[..., 1:2]
+        moved = ((delta + mean).double() / self.cap).tanh()
+        # tanh(a + b) − tanh(a) without its cancellation, where moved is tanh(b)
+        return self.cap * moved * (1 - squashed.square()) / (1 + squashed * moved)
 
 
 class Replaced:
@@ -140,6 +161,12 @@ def sampled_divergences(
         written = replaced.change @ columns
         by_mean = torch.baddbmm(written * replaced.shrink_mean, replaced.others_mean, fixed)
         by_part = torch.baddbmm(written * replaced.shrink_part, replaced.others_part, sources)
+        if clean.cap is not None:
+            squashed = clean.squashed.gather(1, drawn)[:, None]
+            by_mean = clean.behind_cap(by_mean, replaced.others_mean, squashed)
+            by_part = clean.behind_cap(by_part, replaced.others_part, squashed)
+            by_mean = by_mean - by_mean.mean(-1, keepdim=True)
+            by_part = by_part - by_part.mean(-1, keepdim=True)
         delta = torch.stack([by_mean, by_part]).double()
         grown = (delta.expm1() - delta).mean(-1).log1p()
         found.append(grown.nan_to_num(nan=LARGEST, posinf=LARGEST).cpu())
@@ -151,6 +178,7 @@ def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> lis
     layer float64 [2, destination, head] on the CPU.
     """
     grown = [torch.zeros(2, *replaced.moved.shape[:2], dtype=torch.float64) for replaced in layers]
+    means = [torch.zeros_like(x) for x in grown]  # of δ under P, where it is not measured from it
     vocabulary, weighted = clean.W_U.shape[1], directions * clean.weight
     size = max(SMALLEST_PART, CHUNK // max(of_layer[0].numel() for of_layer in grown))
     for start in range(0, vocabulary, size):
@@ -162,7 +190,7 @@ def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> lis
         )
         fixed = torch.stack([logits, torch.ones_like(logits)], 1)
         of_directions = weighted @ W_U
-        for replaced, of_layer in zip(layers, grown, strict=True):
+        for replaced, of_layer, mean in zip(layers, grown, means, strict=True):
             written = replaced.unembedded(W_U)
             with_directions = torch.cat([fixed, of_directions[replaced.tokens]], 1)
             for kind, (shrink, others, sources) in enumerate(
@@ -172,6 +200,10 @@ def divergences(clean: Clean, layers: list[Replaced], directions: Tensor) -> lis
                 )
             ):
                 delta = (written * shrink).baddbmm_(others, sources)
+                if clean.cap is not None:
+                    delta = clean.behind_cap(delta, others, clean.squashed[:, None, part])
+                    mean[kind] += (delta * probabilities).sum(-1).cpu()
                 of_layer[kind] += delta.expm1_().mul_(probabilities).sum(-1).cpu()
     # Where e^δ was too large, and perhaps P too small, for a number, the sum is infinite or none.
-    return [x.clamp(min=0).log1p().nan_to_num(nan=LARGEST, posinf=LARGEST) for x in grown]
+    nats = [x.log1p() - mean for x, mean in zip(grown, means, strict=True)]
+    return [x.clamp(min=0).nan_to_num(nan=LARGEST, posinf=LARGEST) for x in nats]

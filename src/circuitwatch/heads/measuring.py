@@ -157,9 +157,7 @@ class Measuring:
     @property
     def context(self) -> int | None:
         """Positions that the model has, None where there is no bound."""
-        if self.model.W_pos is not None:
-            return len(self.model.W_pos)
-        return None if self.model.rotary is None else len(self.model.rotary.cos)
+        return self.model.context_length
 
     def require_room(self, tokens: Tensor, what: str) -> None:
         """Raise NotMeasurable if tokens [row, pos] are more than the model's context has room for.

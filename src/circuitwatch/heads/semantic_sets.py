@@ -13,7 +13,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from circuitwatch.transformer import Norm, Transformer
+from circuitwatch.components import Norm
+from circuitwatch.transformer import Transformer
 
 DEPENDENT = 1e-4
 """Squared length of what orthogonalisation leaves of a unit vector, below which it adds no

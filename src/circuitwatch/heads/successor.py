@@ -95,7 +95,7 @@ def successor_scores(model: Transformer, lists: Sequence[Succession]) -> Tensor:
     right = []
     for succession in lists:
         targets, successors = succession.targets.to(device), succession.successors.to(device)
-        enriched = first.mlp(first.mlp_norm(model.W_E[succession.inputs.to(device)]))
+        enriched = first.through_mlp(model.embed_words(succession.inputs.to(device)))
         of_list = torch.zeros(model.n_layers, model.n_heads, len(successors))
         for layer in range(model.n_layers):
             written = model.final_norm(head_writes(model, layer, enriched))

@@ -101,7 +101,7 @@ def _full_precision() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars of transformers and no warnings inside; levels and filters as they were
-    afterwards: TransformerLens changes them when it is imported.
+    afterwards, whatever a library that is imported inside makes of them.
     """
     from transformers.utils import logging as its_logging
 

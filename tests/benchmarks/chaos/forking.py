@@ -26,7 +26,7 @@ from circuitwatch.cli.stopping import SIGNALS, STOPPING
 HUNG = 120.0
 """Seconds after which a run hangs."""
 LIBRARIES = (
-    *("circuitwatch", "torch", "transformers", "transformer_lens", "hydra", "omegaconf", "scipy"),
+    *("circuitwatch", "torch", "transformers", "hydra", "omegaconf", "scipy"),
     *("pandas", "pyarrow", "matplotlib", "safetensors", "jinja2", "filelock", "numpy"),
 )
 
