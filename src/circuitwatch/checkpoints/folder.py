@@ -19,6 +19,7 @@ from circuitwatch.checkpoints.completeness import (
     has_tokenizer,
     unfinished,
 )
+from circuitwatch.checkpoints.kinds import held_instead_in
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, Say
 from circuitwatch.errors import UserError
@@ -37,6 +38,8 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
         raise UserError(f"model.path={directory}: no such directory")
     folders = _folders(directory)
     if not folders:
+        if instead := held_instead_in(directory):
+            raise UserError(f"model.path={directory}: {instead}")
         raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
     tokens = _tokens_per_step(directory, tokens_per_step)
     return [Checkpoint(step, step * tokens, name) for step, name in folders.items()]
@@ -44,8 +47,17 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
 
 def _folders(directory: Path) -> dict[int, str]:
     """Step → name of each checkpoint's folder, ascending; other names are no checkpoints."""
-    names = sorted(path.name for path in directory.iterdir() if path.is_dir())
-    return dict(sorted((int(match[1]), name) for name in names if (match := NAME.match(name))))
+    found: dict[int, str] = {}
+    for name in sorted(path.name for path in directory.iterdir() if path.is_dir()):
+        if match := NAME.match(name):
+            step = int(match[1])
+            if step in found:
+                raise UserError(
+                    f"{directory}: {found[step]} and {name} are both of step {step}; leave one "
+                    f"there"
+                )
+            found[step] = name
+    return dict(sorted(found.items()))
 
 
 def _tokens_per_step(directory: Path, given: int | None) -> int:
