@@ -355,6 +355,11 @@ def validate(config: Any) -> Config:
                 "model.revisions=<pattern>"
             )
         require_naming(f"model={model.name}", model.revisions, model.steps, model.tokens_per_step)
+    if config.model.source == "nano" and config.model.tokenizer is not None:
+        raise UserError(
+            f"model.tokenizer={config.model.tokenizer} does nothing with model={config.model.name},"
+            f" a nano model that is trained here with its own"
+        )
     _require_growing(config)
     for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from circuitwatch.checkpoints.completeness import has_tokenizer
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.errors import UserError
 from circuitwatch.limits import (
@@ -11,10 +14,26 @@ from circuitwatch.limits import (
     MOST_STEP,
     MOST_STEPS_LISTED,
     MOST_TOKENS_PER_STEP,
+    shown,
 )
 from circuitwatch.names import plain_name, plain_path
 from circuitwatch.options import option
 from circuitwatch.units import parse_size
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def tokenizer_place(text: str, key: str) -> None:
+    """Raise UserError unless a text names a folder with a tokenizer, or a repository."""
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        if not has_tokenizer(folder):
+            raise UserError(f"{key}={shown(text)}: no tokenizer.json or tokenizer.model in it")
+    elif not REPOSITORY.fullmatch(text):
+        raise UserError(
+            f"{key}={shown(text)}: no such folder; give one that has tokenizer.json or "
+            f"tokenizer.model, or a repository on the hub, org/name"
+        )
 
 
 def not_too_many(steps: list[int], key: str) -> None:
@@ -61,6 +80,12 @@ class ModelConfig:
         least=0,
         most=MOST_STEP,
         check=not_too_many,
+    )
+    tokenizer: str | None = option(
+        "Where the tokenizer is, if not beside the checkpoints: a folder, or a repository on the "
+        "hub, org/name",
+        None,
+        check=tokenizer_place,
     )
     params_total: int | None = option(
         "For `hub`: parameters as the registry says, shown by doctor; records count them from the "

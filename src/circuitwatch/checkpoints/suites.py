@@ -12,6 +12,7 @@ choice `model=<name>`. Keys of a file:
                      names gives them, rounded as they are
     steps            the steps that were published, numbers and ranges "1000..143000 by 1000";
                      without it the hub is asked
+    tokenizer        where the tokenizer is, if revisions have none: a folder, or org/name
     models           name: {params_total, params_non_embedding, variants: [...]}, and any key above
                      that differs for this model
 
@@ -35,7 +36,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.limits import MOST_STEP, MOST_STEPS_LISTED, shown
 from circuitwatch.names import plain_name
 
-SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps")
+SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps", "tokenizer")
 MODEL_KEYS = ("params_total", "params_non_embedding")
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?: by (\d{1,18}))?$")
 

@@ -24,19 +24,38 @@ def _audit_one(config: Config) -> None:
 
     require_paths(config)
     from circuitwatch.checkpoints.audit import audit_table
+    from circuitwatch.checkpoints.describing import first_usable
+    from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
-    from circuitwatch.monitor import open_source
+    from circuitwatch.checkpoints.tokenizers import bos_question
+    from circuitwatch.checkpoints.unusable import Unsupported
+    from circuitwatch.errors import UserError
+    from circuitwatch.monitor import open_source, tokenizer_among
     from circuitwatch.progress import CellProgress, wide_console
 
     STOPPING.begin()
     model = config.model
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
+    notes = []
+    try:  # from config.json alone, before anything is hashed
+        tokenizer = tokenizer_among(config, source, checkpoints)
+        notes.append(
+            bos_question(tokenizer) or f"beginning of text: {tokenizer.bos_token or 'none'}"
+        )
+        notes.append(first_usable(source, checkpoints, adapter_line))
+    except Unsupported:
+        raise
+    except UserError as error:
+        notes.append(str(error))
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
     repository = f" ({model.hub_id}{size})" if model.hub_id else ""
-    wide_console().print(audit_table(f"{model.name}{repository}", checkpoints, audit))
+    console = wide_console()
+    console.print(audit_table(f"{model.name}{repository}", checkpoints, audit))
+    for note in filter(None, notes):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 COMMAND = Command(
