@@ -13,6 +13,7 @@ from circuitwatch.limits import (
     MOST_PARAMETERS,
     MOST_STEP,
     MOST_STEPS_LISTED,
+    MOST_TOKENS,
     MOST_TOKENS_PER_STEP,
     shown,
 )
@@ -80,6 +81,37 @@ class ModelConfig:
         least=0,
         most=MOST_STEP,
         check=not_too_many,
+    )
+    stages: str = option(
+        "For `hub`: what is done about revisions of several stages of a training, told from names "
+        "such as stage2-ingredient1-step1000-tokens3B",
+        "apart",
+        choices={
+            "apart": "revisions names one of them",
+            "join": "a later one's steps and tokens go on from the end of the one before",
+        },
+    )
+    stage_steps: list[int] | None = option(  # noqa: RUF009
+        "For stages=join: optimiser steps of each stage but the last; null: up to its last "
+        "revision",
+        None,
+        least=1,
+        most=MOST_STEP,
+        check=not_too_many,
+    )
+    stage_tokens: list[int] | None = option(  # noqa: RUF009
+        "For stages=join: the same in training tokens",
+        None,
+        least=1,
+        most=MOST_TOKENS,
+        check=not_too_many,
+    )
+    ingredient: int | None = option(
+        "For stages=join: which of several branches after stage 1 it is; the model is called "
+        "<name>-ingredient<n> then",
+        None,
+        least=0,
+        most=999,
     )
     tokenizer: str | None = option(
         "Where the tokenizer is, if not beside the checkpoints: a folder, or a repository on the "

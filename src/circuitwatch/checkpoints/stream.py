@@ -26,6 +26,7 @@ from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.settings import CheckpointsConfig, ModelConfig
 from circuitwatch.checkpoints.shape import read_config
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
+from circuitwatch.checkpoints.stages import Stages
 from circuitwatch.checkpoints.store import Held, Store
 from circuitwatch.checkpoints.suites import can_be_named, checkpoint_at, checkpoints_named
 from circuitwatch.checkpoints.unusable import Unusable
@@ -72,14 +73,18 @@ class HubSource:
         model = self.model
         assert model.revisions is not None
         here = self.here() if offline() else {}
-        if model.steps and can_be_named(model.revisions, model.tokens_per_step):
+        stages = None
+        if model.stages == "join":
+            stages = Stages(model.stage_steps or (), model.stage_tokens or (), model.ingredient)
+        is_named = can_be_named(model.revisions, model.tokens_per_step) and stages is None
+        if model.steps and is_named:
             checkpoints = [
                 checkpoint_at(step, model.revisions, model.tokens_per_step or 0)
                 for step in model.steps
             ]
         else:
             names = here if offline() else self.commits()
-            checkpoints = checkpoints_named(names, model.revisions, model.tokens_per_step)
+            checkpoints = checkpoints_named(names, model.revisions, model.tokens_per_step, stages)
             checkpoints = [
                 checkpoint
                 for checkpoint in checkpoints
