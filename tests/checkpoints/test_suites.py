@@ -172,3 +172,11 @@ def test_a_file_that_is_no_suite(text: str, message: str, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"bad\.yaml") as caught:
         read_suite(tmp_path / "bad.yaml")
     assert message in str(caught.value)
+
+
+def test_names_with_steps_that_no_training_has_are_no_checkpoints() -> None:
+    """Beyond what tables and files can hold, or what Python reads as a number."""
+    names = ["step9", f"step{2**64}", f"step{'9' * 5000}", "step1000000001", "step8"]
+    assert [c.step for c in checkpoints_named(names, "step{step}", 1)] == [8, 9]
+    tokens = ["step1-1.2.3B", f"step2-{'9' * 400}B", "step3-2.1B"]
+    assert [c.step for c in checkpoints_named(tokens, "step{step}-{tokens}", None)] == [3]

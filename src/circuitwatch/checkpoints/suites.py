@@ -172,6 +172,10 @@ def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
     return sorted(steps)
 
 
+LONGEST = 30
+"""Digits of a number that is read, among which there may be zeros in front."""
+
+
 def checkpoints_named(
     names: Iterable[str],
     pattern: str,
@@ -179,7 +183,7 @@ def checkpoints_named(
     stages: Stages | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints among a repository's revisions, ascending by step; names that the pattern
-    does not fit are left out.
+    does not fit are left out, and those with steps that no training has.
 
     Args:
         names: Of the revisions.
@@ -212,7 +216,7 @@ def _matches(
 ) -> Iterator[Checkpoint]:
     parts = {
         "{step}": r"(?P<step>\d+(?:\.\d+(?=[kKM]))?)(?P<multiple>[kKM]?)",
-        "{tokens}": r"(?P<tokens>[\d.]+)(?P<unit>[kMBT]?)",
+        "{tokens}": r"(?P<tokens>\d{1,20}(?:\.\d{1,20})?)(?P<unit>[kMBT]?)",
         "*": ".*",
     }
     pieces = re.split(r"(\{step\}[kKM]?|\{tokens\}[kMBT]?|\*)", pattern)
@@ -223,7 +227,11 @@ def _matches(
         if match := re.fullmatch(expression, name):
             numbers = match.groupdict()
             count, multiple = numbers["step"], MULTIPLES[numbers["multiple"].replace("K", "k")]
+            if len(count) > LONGEST:
+                continue
             step = round(float(count) * multiple) if "." in count else int(count) * multiple
+            if step > MOST_STEP:
+                continue
             rounded = (
                 float(numbers["tokens"]) * MULTIPLES[numbers["unit"]]
                 if "tokens" in numbers

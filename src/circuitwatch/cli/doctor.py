@@ -1,4 +1,6 @@
-"""`circuitwatch doctor`: which checkpoints of a model are missing, and which are duplicates."""
+"""`circuitwatch doctor`: which checkpoints of a model are missing, which are duplicates, and if the
+model can be analysed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def doctor(arguments: list[str]) -> None:
-    """Compare the weights' hashes of the checkpoints that the configuration chooses."""
+    """Compare the weights' hashes of the checkpoints that the configuration chooses, and see what
+    the model is.
+    """
     from circuitwatch.cli.composing import with_hydra
 
     with_hydra([*arguments, "hydra.run.dir=."], _audit_one)
@@ -24,7 +28,7 @@ def _audit_one(config: Config) -> None:
 
     require_paths(config)
     from circuitwatch.checkpoints.audit import audit_table
-    from circuitwatch.checkpoints.describing import first_usable
+    from circuitwatch.checkpoints.describing import facts_that_fit, first_usable
     from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
     from circuitwatch.checkpoints.tokenizers import bos_question
@@ -37,25 +41,32 @@ def _audit_one(config: Config) -> None:
     model = config.model
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
-    notes = []
+    lines: list[str] = []
+    unusable: UserError | None = None
     try:  # from config.json alone, before anything is hashed
         tokenizer = tokenizer_among(config, source, checkpoints)
-        notes.append(
-            bos_question(tokenizer) or f"beginning of text: {tokenizer.bos_token or 'none'}"
+        facts = first_usable(source, checkpoints, facts_that_fit)
+        lines.append(
+            f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
+            f"{facts['n_heads']} heads, {facts['params_total']:,} parameters"
         )
-        notes.append(first_usable(source, checkpoints, adapter_line))
+        bos = f"beginning of text: {tokenizer.bos_token or 'none'}"
+        lines.append(bos_question(tokenizer) or bos)
+        lines.append(first_usable(source, checkpoints, adapter_line))
     except Unsupported:
         raise
     except UserError as error:
-        notes.append(str(error))
+        unusable = error  # of which the table says more
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
     repository = f" ({model.hub_id}{size})" if model.hub_id else ""
     console = wide_console()
     console.print(audit_table(f"{model.name}{repository}", checkpoints, audit))
-    for note in filter(None, notes):
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    if unusable is not None:
+        raise unusable
+    for line in filter(None, lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 COMMAND = Command(
