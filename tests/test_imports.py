@@ -16,6 +16,7 @@ LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
     | {"components"}
+    | {"encoding"}
     | {"records", "timing", "soundness", "locks", "shards", "limits", "names", "spreadsheets"}
     | {"shapes", "headers", "transfer_files", "json_files", "record_files", "comparing", "sealing"},
     # what is done at one checkpoint, and what shows it

@@ -19,6 +19,7 @@ from circuitwatch.checkpoints.completeness import (
     has_tokenizer,
     unfinished,
 )
+from circuitwatch.checkpoints.kinds import held_instead_in
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, Say
 from circuitwatch.errors import UserError
@@ -37,6 +38,8 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
         raise UserError(f"model.path={directory}: no such directory")
     folders = _folders(directory)
     if not folders:
+        if instead := held_instead_in(directory):
+            raise UserError(f"model.path={directory}: {instead}")
         raise UserError(
             f"model.path={directory}: no step<N> or checkpoint-<N> folder in it, N at most "
             f"{MOST_STEP}"
@@ -48,10 +51,19 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
 def _folders(directory: Path) -> dict[int, str]:
     """Step → name of each checkpoint's folder, ascending; other names are no checkpoints, nor are
     those of steps that no training has.
+
+    Raises UserError for two of one step.
     """
-    names = sorted(path.name for path in directory.iterdir() if path.is_dir())
-    steps = ((int(match[1]), name) for name in names if (match := NAME.match(name)))
-    return dict(sorted((step, name) for step, name in steps if step <= MOST_STEP))
+    found: dict[int, str] = {}
+    for name in sorted(path.name for path in directory.iterdir() if path.is_dir()):
+        if (match := NAME.match(name)) is None or (step := int(match[1])) > MOST_STEP:
+            continue
+        if step in found:
+            raise UserError(
+                f"{directory}: {found[step]} and {name} are both of step {step}; leave one there"
+            )
+        found[step] = name
+    return dict(sorted(found.items()))
 
 
 def _tokens_per_step(directory: Path, given: int | None) -> int:

@@ -12,6 +12,10 @@ choice `model=<name>`. Keys of a file:
                      names gives them, rounded as they are
     steps            the steps that were published, numbers and ranges "1000..143000 by 1000";
                      without it the hub is asked
+    tokenizer        where the tokenizer is, if revisions have none: a folder, or org/name
+    stages           join: revisions are of several stages, told from their names, see `stages`;
+                     stage_steps and stage_tokens say how long each but the last is, ingredient
+                     which branch it is
     models           name: {params_total, params_non_embedding, variants: [...]}, and any key above
                      that differs for this model
 
@@ -31,11 +35,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from circuitwatch.checkpoints.schedule import MULTIPLES, Checkpoint
+from circuitwatch.checkpoints.stages import Stages, joined, require_one_each
 from circuitwatch.errors import UserError
 from circuitwatch.limits import MOST_STEP, MOST_STEPS_LISTED, shown
 from circuitwatch.names import plain_name
 
-SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps")
+JOINING = ("stages", "stage_steps", "stage_tokens", "ingredient")
+SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps", "tokenizer", *JOINING)
 MODEL_KEYS = ("params_total", "params_non_embedding")
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?: by (\d{1,18}))?$")
 
@@ -171,17 +177,33 @@ LONGEST = 30
 
 
 def checkpoints_named(
-    names: Iterable[str], pattern: str, tokens_per_step: int | None
+    names: Iterable[str],
+    pattern: str,
+    tokens_per_step: int | None,
+    stages: Stages | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints among a repository's revisions, ascending by step; names that the pattern
     does not fit are left out, and those with steps that no training has.
+
+    Args:
+        names: Of the revisions.
+        pattern: What they are called.
+        tokens_per_step: Training tokens of one step; None: their names say the tokens.
+        stages: How their stages are joined; None: they are all of one.
+
+    Raises UserError if two are of the same step, or the stages can't be joined.
     """
-    return sorted(_matches(names, pattern, tokens_per_step), key=lambda checkpoint: checkpoint.step)
+    found = list(_matches(names, pattern, tokens_per_step))
+    if stages is not None:
+        return joined(found, stages, pattern)
+    require_one_each(found, pattern)
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def can_be_named(pattern: str, tokens_per_step: int | None) -> bool:
     """Whether a step alone tells its revision's name and its tokens."""
-    return tokens_per_step is not None and "*" not in pattern and "{tokens}" not in pattern
+    is_plain = not re.search(r"\*|\{tokens\}|\{step\}[kKM]", pattern)
+    return tokens_per_step is not None and is_plain
 
 
 def checkpoint_at(step: int, pattern: str, tokens_per_step: int) -> Checkpoint:
@@ -193,18 +215,22 @@ def _matches(
     names: Iterable[str], pattern: str, tokens_per_step: int | None
 ) -> Iterator[Checkpoint]:
     parts = {
-        "{step}": r"(?P<step>\d+)",
+        "{step}": r"(?P<step>\d+(?:\.\d+(?=[kKM]))?)(?P<multiple>[kKM]?)",
         "{tokens}": r"(?P<tokens>\d{1,20}(?:\.\d{1,20})?)(?P<unit>[kMBT]?)",
         "*": ".*",
     }
-    pieces = re.split(r"(\{step\}|\{tokens\}[kMBT]?|\*)", pattern)
+    pieces = re.split(r"(\{step\}[kKM]?|\{tokens\}[kMBT]?|\*)", pattern)
     expression = "".join(
-        parts.get(re.sub(r"\}[kMBT]$", "}", piece), re.escape(piece)) for piece in pieces
+        parts.get(re.sub(r"\}[kKMBT]$", "}", piece), re.escape(piece)) for piece in pieces
     )
     for name in names:
         if match := re.fullmatch(expression, name):
             numbers = match.groupdict()
-            if len(numbers["step"]) > LONGEST or (step := int(numbers["step"])) > MOST_STEP:
+            count, multiple = numbers["step"], MULTIPLES[numbers["multiple"].replace("K", "k")]
+            if len(count) > LONGEST:
+                continue
+            step = round(float(count) * multiple) if "." in count else int(count) * multiple
+            if step > MOST_STEP:
                 continue
             rounded = (
                 float(numbers["tokens"]) * MULTIPLES[numbers["unit"]]

@@ -29,28 +29,44 @@ def _audit_one(config: Config) -> None:
     require_paths(config)
     from circuitwatch.checkpoints.audit import audit_table
     from circuitwatch.checkpoints.describing import facts_that_fit, first_usable
+    from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
-    from circuitwatch.checkpoints.tokenizers import load_tokenizer
-    from circuitwatch.monitor import open_source
+    from circuitwatch.checkpoints.tokenizers import bos_question
+    from circuitwatch.checkpoints.unusable import Unsupported
+    from circuitwatch.errors import UserError
+    from circuitwatch.monitor import open_source, tokenizer_among
     from circuitwatch.progress import CellProgress, wide_console
 
     STOPPING.begin()
     model = config.model
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
+    lines: list[str] = []
+    unusable: UserError | None = None
+    try:  # from config.json alone, before anything is hashed
+        tokenizer = tokenizer_among(config, source, checkpoints)
+        facts = first_usable(source, checkpoints, facts_that_fit)
+        lines.append(
+            f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
+            f"{facts['n_heads']} heads, {facts['params_total']:,} parameters"
+        )
+        bos = f"beginning of text: {tokenizer.bos_token or 'none'}"
+        lines.append(bos_question(tokenizer) or bos)
+        lines.append(first_usable(source, checkpoints, adapter_line))
+    except Unsupported:
+        raise
+    except UserError as error:
+        unusable = error  # of which the table says more
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
     repository = f" ({model.hub_id}{size})" if model.hub_id else ""
     console = wide_console()
     console.print(audit_table(f"{model.name}{repository}", checkpoints, audit))
-    first_usable(source, checkpoints, load_tokenizer)
-    facts = first_usable(source, checkpoints, facts_that_fit)
-    console.print(
-        f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
-        f"{facts['n_heads']} heads, {facts['params_total']:,} parameters",
-        highlight=False,
-    )
+    if unusable is not None:
+        raise unusable
+    for line in filter(None, lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 COMMAND = Command(

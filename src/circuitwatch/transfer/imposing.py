@@ -18,12 +18,10 @@ import torch
 from circuitwatch.analysis import planned_for, torch_device
 from circuitwatch.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.catalogue import BELOW_ZERO
-from circuitwatch.checkpoints.describing import first_usable
 from circuitwatch.checkpoints.files import weights_sha256
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
-from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.memory import with_smaller_batches
@@ -31,7 +29,7 @@ from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.search import faithfulness, recovery
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
-from circuitwatch.monitor import open_source, prompts_of
+from circuitwatch.monitor import open_source, prompts_of, tokenizer_among
 from circuitwatch.progress import CellProgress
 from circuitwatch.recording import HOPELESS, say_at
 from circuitwatch.tasks import PromptSet
@@ -79,7 +77,7 @@ def impose(plan: ModelPlan) -> Skipped:
         present = [checkpoint for checkpoint in pending if checkpoint.step not in audit.missing]
         if not present:
             return skipped
-        tokenizer = first_usable(source, present, load_tokenizer)
+        tokenizer = tokenizer_among(config, source, present)
         prompts = {task: prompts_of(cell.config, tokenizer) for task, cell in plan.cells.items()}
         with source.stream(present) as stream:
             for checkpoint in present:
