@@ -183,6 +183,37 @@ def test_one_is_skipped_and_the_next_goes_on(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
+        (with_config(model_type="vit"), "model_type=vit: not a language model"),
+        (cut("config.json"), "config.json: can't be read"),
+        (layer_left_out, "the weights have 2 layers, config.json says 1"),
+        (cut("tokenizer.json"), "tokenizer.json: is not a whole JSON file"),
+    ],
+)
+def test_doctor_says_that_a_model_cant_be_analysed(
+    spoil: Callable[[Path], None],
+    words: str,
+    run: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In one line below the table, if it is so of all checkpoints."""
+    run.write(0, 128)
+    spoil(run.at(0))
+    main(["doctor", *arguments(run.folder, tmp_path / "out")])
+    assert "can be analysed: GPTNeoXForCausalLM, 2 layers of 2 heads" in capsys.readouterr().out
+    spoil(run.at(128))
+    with pytest.raises(SystemExit) as exited:
+        main(["doctor", *arguments(run.folder, tmp_path / "out")])
+    assert exited.value.code == 2
+    printed = capsys.readouterr()
+    errors = [line for line in printed.err.splitlines() if "circuitwatch: error" in line]
+    assert len(errors) == 1 and words in errors[0] and "Traceback" not in printed.err
+    assert "2 checkpoints" in printed.out and "can be analysed" not in printed.out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
         (cut("tokenizer.json"), r"tokenizer\.json: is not a whole JSON file"),
         (replaced("tokenizer.json", b'{"version": "1.0"}'), "no tokenizer can be read"),
         (replaced("tokenizer_config.json", b"{"), r"tokenizer_config\.json: is not a whole"),

@@ -1,4 +1,6 @@
-"""`circuitwatch doctor`: which checkpoints of a model are missing, and which are duplicates."""
+"""`circuitwatch doctor`: which checkpoints of a model are missing, which are duplicates, and if the
+model can be analysed.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def doctor(arguments: list[str]) -> None:
-    """Compare the weights' hashes of the checkpoints that the configuration chooses."""
+    """Compare the weights' hashes of the checkpoints that the configuration chooses, and see what
+    the model is.
+    """
     from circuitwatch.cli.composing import with_hydra
 
     with_hydra([*arguments, "hydra.run.dir=."], _audit_one)
@@ -24,7 +28,9 @@ def _audit_one(config: Config) -> None:
 
     require_paths(config)
     from circuitwatch.checkpoints.audit import audit_table
+    from circuitwatch.checkpoints.describing import facts_that_fit, first_usable
     from circuitwatch.checkpoints.schedule import select
+    from circuitwatch.checkpoints.tokenizers import load_tokenizer
     from circuitwatch.monitor import open_source
     from circuitwatch.progress import CellProgress, wide_console
 
@@ -36,7 +42,15 @@ def _audit_one(config: Config) -> None:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
     repository = f" ({model.hub_id}{size})" if model.hub_id else ""
-    wide_console().print(audit_table(f"{model.name}{repository}", checkpoints, audit))
+    console = wide_console()
+    console.print(audit_table(f"{model.name}{repository}", checkpoints, audit))
+    first_usable(source, checkpoints, load_tokenizer)
+    facts = first_usable(source, checkpoints, facts_that_fit)
+    console.print(
+        f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
+        f"{facts['n_heads']} heads, {facts['params_total']:,} parameters",
+        highlight=False,
+    )
 
 
 COMMAND = Command(
