@@ -165,10 +165,10 @@ def test_refusals(tmp_path: Path) -> None:
     }
     common = {**shape, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
     Olmo2ForCausalLM(Olmo2Config(**common)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="post-norm"):
+    with pytest.raises(UserError, match="model_type=olmo2 is not supported"):
         load_model(tmp_path)
     Qwen3ForCausalLM(Qwen3Config(**common)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="Qwen3ForCausalLM is not supported; supported are"):
+    with pytest.raises(UserError, match="model_type=qwen3 is not supported; supported are"):
         load_model(tmp_path)
     OlmoForCausalLM(OlmoConfig(**common, clip_qkv=2.0)).save_pretrained(tmp_path)
     with pytest.raises(UserError, match="clip_qkv"):

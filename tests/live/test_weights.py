@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from transformers import GPT2LMHeadModel, OPTConfig, OPTForCausalLM
+from transformers import GPT2LMHeadModel, MptConfig, MptForCausalLM
 
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.errors import UserError
@@ -103,20 +103,16 @@ class FullyShardedDataParallel(nn.Module):
         self._fsdp_wrapped_module = model
 
 
-def opt() -> OPTForCausalLM:
-    return OPTForCausalLM(
-        OPTConfig(
-            vocab_size=60, hidden_size=16, ffn_dim=16, num_hidden_layers=1, num_attention_heads=2,
-            word_embed_proj_dim=16, max_position_embeddings=64,
-        )
-    )  # fmt: skip
+def mpt() -> MptForCausalLM:
+    config = MptConfig(vocab_size=60, d_model=16, n_layers=1, n_heads=2, max_seq_len=64)
+    return MptForCausalLM(config)
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: nn.Linear(2, 2), "Linear is no model of transformers"),
-        (opt, "architecture OPTForCausalLM is not supported; supported are"),
+        (mpt, "model_type=mpt is not supported; supported are"),
         (lambda: Valued(small_gpt2().config), "not supported"),
         (lambda: with_a_part(small_gpt2(), "value"), "value.bias is no tensor of GPT2LMHeadModel"),
         (lambda: with_a_part(small_gpt2(), "lora_A"), "an adapter is being trained"),

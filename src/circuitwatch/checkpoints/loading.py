@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from circuitwatch.checkpoints.architectures import architecture_of, refusal, supported
 from circuitwatch.checkpoints.files import weight_files
 from circuitwatch.checkpoints.shape import read_config, require_weights_for
 from circuitwatch.checkpoints.tensors import (
@@ -30,24 +31,6 @@ from circuitwatch.checkpoints.tensors import (
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, reading
 from circuitwatch.transformer import MLP, Attention, Block, Norm, Rotary, Transformer
 
-PARALLEL = {"GPTNeoXForCausalLM"}
-SEQUENTIAL = {
-    "GPT2LMHeadModel",
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "OlmoForCausalLM",
-    "Qwen2ForCausalLM",
-}
-POST_NORM = {
-    "Olmo2ForCausalLM",
-    "Olmo3ForCausalLM",
-    "Gemma2ForCausalLM",
-    "Gemma3ForCausalLM",
-    "Glm4ForCausalLM",
-}
-"""Their blocks normalise what they add, so that a head's output is no linear part of the residual
-stream and edges have no exact meaning.
-"""
 SAVED_HEADS = {"GPTNeoXForCausalLM": "embed_out"}
 """What files call the unembedding, where transformers itself calls it lm_head."""
 MAX_ROTARY_POSITIONS = 2048
@@ -80,7 +63,7 @@ def model_facts(folder: Path) -> dict[str, Any]:
         "n_layers": config.num_hidden_layers,
         "n_heads": config.num_attention_heads,
         "d_model": config.hidden_size,
-        "parallel": _is_parallel(architecture, config),
+        "parallel": _is_parallel(config),
         "params_total": sum(sizes.values()),
         "params_non_embedding": sum(
             size for name, size in sizes.items() if not any(part in name for part in embeddings)
@@ -88,8 +71,9 @@ def model_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _is_parallel(architecture: str, config: Any) -> bool:
-    return architecture in PARALLEL and bool(config.use_parallel_residual)
+def _is_parallel(config: Any) -> bool:
+    entry = architecture_of(config)
+    return entry is not None and entry.is_parallel(config)
 
 
 @torch.no_grad()
@@ -167,7 +151,7 @@ def as_transformer(
         bridge = TransformerBridge.boot_transformers(
             called, hf_model=hf_model, tokenizer=empty, device="cpu", dtype=hf_model.dtype
         )
-    model = _to_transformer(bridge, rotary, parallel=_is_parallel(type(hf_model).__name__, config))
+    model = _to_transformer(bridge, rotary, parallel=_is_parallel(config))
     _compare(called, model.unembed(model.run(model.embed(tokens)).final)[0], expected, config)
     return model if device == "cpu" else _moved(model, torch.device(device))
 
@@ -238,21 +222,12 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
 
 def refuse_unsupported(called: str, architecture: str, config: Any) -> None:
     """Raise Unsupported for a model, called so, of an architecture that can't be analysed."""
-    if architecture not in PARALLEL | SEQUENTIAL:
-        supported = ", ".join(sorted(PARALLEL | SEQUENTIAL))
-        if architecture in POST_NORM:
-            raise Unsupported(
-                f"{called}: {architecture} normalises each block's output (post-norm), so "
-                f"edges between heads can't be "
-                f"treated exactly; supported are {supported}"
-            )
+    if line := refusal(config):
+        raise Unsupported(f"{called}: {line}")
+    entry = architecture_of(config)
+    if entry is None or entry.class_name != architecture:
         raise Unsupported(
-            f"{called}: architecture {architecture} is not supported; supported are {supported}"
-        )
-    if getattr(config, "clip_qkv", None):
-        raise Unsupported(
-            f"{called}: clip_qkv={config.clip_qkv}: clipped queries, keys and values are not "
-            f"supported"
+            f"{called}: architecture {architecture} is not supported; supported are {supported()}"
         )
 
 
