@@ -447,3 +447,11 @@ def test_of_families_hydra_is_told_what_is_named() -> None:
     assert family.named_in("model=glob(DataDecide-c4-*)").models == family.models
     pythia = next(suite for suite in read_suites([conf_dir()]) if suite.name == "pythia")
     assert pythia.named_in("task=ioi") is pythia
+
+
+def test_names_with_steps_that_no_training_has_are_no_checkpoints() -> None:
+    """Beyond what tables and files can hold, or what Python reads as a number."""
+    names = ["step9", f"step{2**64}", f"step{'9' * 5000}", "step1000000001", "step8"]
+    assert [c.step for c in checkpoints_named(names, "step{step}", 1)] == [8, 9]
+    tokens = ["step1-1.2.3B", f"step2-{'9' * 400}B", "step3-2.1B"]
+    assert [c.step for c in checkpoints_named(tokens, "step{step}-{tokens}", None)] == [3]

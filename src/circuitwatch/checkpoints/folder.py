@@ -22,7 +22,7 @@ from circuitwatch.checkpoints.completeness import (
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, Say
 from circuitwatch.errors import UserError
-from circuitwatch.limits import MOST_TOKENS_PER_STEP, require_whole, shown
+from circuitwatch.limits import MOST_STEP, MOST_TOKENS_PER_STEP, require_whole, shown
 
 NAME = re.compile(r"(?:step|checkpoint)[-_]?(\d+)$")
 
@@ -37,15 +37,21 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
         raise UserError(f"model.path={directory}: no such directory")
     folders = _folders(directory)
     if not folders:
-        raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
+        raise UserError(
+            f"model.path={directory}: no step<N> or checkpoint-<N> folder in it, N at most "
+            f"{MOST_STEP}"
+        )
     tokens = _tokens_per_step(directory, tokens_per_step)
     return [Checkpoint(step, step * tokens, name) for step, name in folders.items()]
 
 
 def _folders(directory: Path) -> dict[int, str]:
-    """Step → name of each checkpoint's folder, ascending; other names are no checkpoints."""
+    """Step → name of each checkpoint's folder, ascending; other names are no checkpoints, nor are
+    those of steps that no training has.
+    """
     names = sorted(path.name for path in directory.iterdir() if path.is_dir())
-    return dict(sorted((int(match[1]), name) for name in names if (match := NAME.match(name))))
+    steps = ((int(match[1]), name) for name in names if (match := NAME.match(name)))
+    return dict(sorted((step, name) for step, name in steps if step <= MOST_STEP))
 
 
 def _tokens_per_step(directory: Path, given: int | None) -> int:

@@ -271,11 +271,15 @@ def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
     return sorted(steps)
 
 
+LONGEST = 30
+"""Digits of a number that is read, among which there may be zeros in front."""
+
+
 def checkpoints_named(
     names: Iterable[str], pattern: str, tokens_per_step: int | None
 ) -> list[Checkpoint]:
     """The checkpoints among a repository's revisions, ascending by step; names that the pattern
-    does not fit are left out.
+    does not fit are left out, and those with steps that no training has.
     """
     return sorted(_matches(names, pattern, tokens_per_step), key=lambda checkpoint: checkpoint.step)
 
@@ -295,7 +299,7 @@ def _matches(
 ) -> Iterator[Checkpoint]:
     parts = {
         "{step}": r"(?P<step>\d+)",
-        "{tokens}": r"(?P<tokens>[\d.]+)(?P<unit>[kMBT]?)",
+        "{tokens}": r"(?P<tokens>\d{1,20}(?:\.\d{1,20})?)(?P<unit>[kMBT]?)",
         "*": ".*",
     }
     pieces = re.split(r"(\{step\}|\{tokens\}[kMBT]?|\*)", pattern)
@@ -305,7 +309,8 @@ def _matches(
     for name in names:
         if match := re.fullmatch(expression, name):
             numbers = match.groupdict()
-            step = int(numbers["step"])
+            if len(numbers["step"]) > LONGEST or (step := int(numbers["step"])) > MOST_STEP:
+                continue
             rounded = (
                 float(numbers["tokens"]) * MULTIPLES[numbers["unit"]]
                 if "tokens" in numbers

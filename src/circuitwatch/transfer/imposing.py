@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -37,6 +38,7 @@ from circuitwatch.tasks import PromptSet
 from circuitwatch.transfer.planning import Mask, ModelPlan
 from circuitwatch.transfer_files import COLUMNS, is_made, remove_others, write
 from circuitwatch.transformer import Transformer
+from circuitwatch.usable import require_room, unless_diverged
 
 
 @dataclass
@@ -121,6 +123,9 @@ def imposed(
 
     Returns:
         A table with COLUMNS.
+
+    Raises:
+        Unusable: The model has diverged, or no room for the prompts.
     """
     say("loading")
     model = load_model(
@@ -129,16 +134,22 @@ def imposed(
         dtype=getattr(torch, plan.config.dtype),
         check_length=max(of_task.clean.shape[1] for of_task in prompts.values()),
     )
+    for task, of_task in prompts.items():
+        require_room(model, of_task.clean, f"the prompts of {task}")
+        require_room(model, of_task.corrupted, f"the prompts of {task}")
     rows: list[dict[str, Any]] = []
-    for task, of_task in groupby(plan.rows(checkpoint.step), key=lambda row: row.task):
-        planned = list(of_task)
-        whole, corrupted, values = behaviours(
-            model,
-            prompts[task],
-            [row.circuit.mask for row in planned],
-            plan.cells[task].config,
-            say,
-        )
+    for task, of_rows in groupby(plan.rows(checkpoint.step), key=lambda row: row.task):
+        planned = list(of_rows)
+        with unless_diverged(model, prompts[task].clean):
+            whole, corrupted, values = behaviours(
+                model,
+                prompts[task],
+                [row.circuit.mask for row in planned],
+                plan.cells[task].config,
+                say,
+            )
+            if not np.isfinite([whole, corrupted, *values]).all():
+                raise FloatingPointError(f"{task}: a behaviour is no number")
         below_zero = prompts[task].metric == BELOW_ZERO  # a share of it means nothing
         rows += [
             {
