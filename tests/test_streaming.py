@@ -241,6 +241,7 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, conf: Path, hub: Hub) -> Non
     assert "12 checkpoints, 1 missing, 1 duplicates" in ran.stdout
     assert "weights of tiny (org/tiny, 1,620,000 parameters)" in ran.stdout
     assert "can be analysed: GPTNeoXForCausalLM, " in ran.stdout
+    assert "tasks with the tokenizer of tiny" in ran.stdout
     assert not hub.served and not (tmp_path / "out").exists()
 
 

@@ -28,8 +28,10 @@ MOST_STEP = 10**9
 """A thousand times the longest training that is published; times MOST_TOKENS_PER_STEP it is a
 64-bit number, which is what tables hold.
 """
-MOST_TOKENS_PER_STEP = 10**9
-"""Ten times the largest batches that are published."""
+MOST_TOKENS_PER_STEP = 9 * 10**9
+"""Twice what checkpoints of Amber and K2 lie apart, which are numbered by chunks of their data; the
+largest batches that are published have a hundredth of it.
+"""
 MOST_TOKENS = MOST_STEP * MOST_TOKENS_PER_STEP
 MOST_STEPS_LISTED = 100_000
 """Checkpoints that a schedule or a suite lists."""

@@ -5,9 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from transformers import GPT2Config, GPTNeoXConfig, OlmoConfig
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    Olmo2Config,
+    Olmo3Config,
+    OlmoConfig,
+    PretrainedConfig,
+    Qwen3Config,
+    SmolLM3Config,
+)
 
 from circuitwatch.checkpoints.loading import model_facts
+from circuitwatch.checkpoints.settings import ModelConfig
 from circuitwatch.checkpoints.suites import (
     can_be_named,
     checkpoint_at,
@@ -16,8 +30,9 @@ from circuitwatch.checkpoints.suites import (
     read_suite,
     read_suites,
 )
-from circuitwatch.cli.choices import conf_dir
+from circuitwatch.cli.choices import conf_dir, mentioned, suites
 from circuitwatch.errors import UserError
+from circuitwatch.options import options_of
 
 MODELS = {
     name: model for suite in read_suites([conf_dir()]) for name, model in suite.models.items()
@@ -73,6 +88,172 @@ def test_pythias_parameters_are_those_of_its_shapes(size: str, tmp_path: Path) -
 def test_other_suites_parameters(name: str, config: object, tmp_path: Path) -> None:
     config.save_pretrained(tmp_path)  # type: ignore[attr-defined]
     assert model_facts(tmp_path)["params_total"] == MODELS[name]["params_total"]
+
+
+def gated(
+    kind: type[PretrainedConfig],
+    layers: int,
+    width: int,
+    inner: int,
+    heads: int,
+    vocabulary: int,
+    *,
+    groups: int | None = None,
+    tied: bool = False,
+    **more: int,
+) -> PretrainedConfig:
+    """A configuration of Llama's kin."""
+    return kind(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        intermediate_size=inner,
+        num_attention_heads=heads,
+        num_key_value_heads=groups or heads,
+        vocab_size=vocabulary,
+        tie_word_embeddings=tied,
+        **more,
+    )
+
+
+def bloom(layers: int, width: int, heads: int) -> PretrainedConfig:
+    return BloomConfig(n_layer=layers, hidden_size=width, n_head=heads, vocab_size=250880)
+
+
+SHAPES = {
+    "OLMo-2-0425-1B": gated(Olmo2Config, 16, 2048, 8192, 16, 100352),
+    "OLMo-2-0425-1B-early-training": gated(Olmo2Config, 16, 2048, 8192, 16, 100352),
+    "OLMo-2-1124-7B": gated(Olmo2Config, 32, 4096, 11008, 32, 100352),
+    "OLMo-2-1124-13B": gated(Olmo2Config, 40, 5120, 13824, 40, 100352),
+    "OLMo-2-0325-32B": gated(Olmo2Config, 64, 5120, 27648, 40, 100352, groups=8),
+    "Olmo-3-1025-7B": gated(Olmo3Config, 32, 4096, 11008, 32, 100278),
+    "Olmo-3-1125-32B": gated(Olmo3Config, 64, 5120, 27648, 40, 100278, groups=8),
+    "SmolLM3-3B": gated(SmolLM3Config, 36, 2048, 11008, 16, 128256, groups=4, tied=True),
+    "SmolLM2-135M": gated(LlamaConfig, 30, 576, 1536, 9, 49152, groups=3, tied=True),
+    "TinyLlama-1.1B": gated(LlamaConfig, 22, 2048, 5632, 32, 32000, groups=4),
+    "Amber": gated(LlamaConfig, 32, 4096, 11008, 32, 32000),
+    "K2": gated(LlamaConfig, 80, 8192, 22016, 64, 32032),
+    "ablation-model-fineweb-edu": gated(LlamaConfig, 24, 2048, 8192, 32, 50272, tied=True),
+    "Llama-2-13b-hf": gated(LlamaConfig, 40, 5120, 13824, 40, 32000),
+    "Llama-3.1-8B": gated(LlamaConfig, 32, 4096, 14336, 32, 128256, groups=8),
+    "Llama-3.2-1B": gated(LlamaConfig, 16, 2048, 8192, 32, 128256, groups=8, tied=True),
+    "Llama-3.2-3B": gated(LlamaConfig, 28, 3072, 8192, 24, 128256, groups=8, tied=True),
+    "Qwen3-0.6B-Base": gated(
+        Qwen3Config, 28, 1024, 3072, 16, 151936, groups=8, tied=True, head_dim=128
+    ),
+    "Qwen3-1.7B-Base": gated(
+        Qwen3Config, 28, 2048, 6144, 16, 151936, groups=8, tied=True, head_dim=128
+    ),
+    "Qwen3-4B-Base": gated(
+        Qwen3Config, 36, 2560, 9728, 32, 151936, groups=8, tied=True, head_dim=128
+    ),
+    "Qwen3-8B-Base": gated(Qwen3Config, 36, 4096, 12288, 32, 151936, groups=8, head_dim=128),
+    "Qwen3-14B-Base": gated(Qwen3Config, 40, 5120, 17408, 40, 151936, groups=8, head_dim=128),
+    "bloom-560m": bloom(24, 1024, 16),
+    "bloom-1b1": bloom(24, 1536, 16),
+    "bloom-1b7": bloom(24, 2048, 16),
+    "bloom-3b": bloom(30, 2560, 32),
+    "bloom-7b1": bloom(30, 4096, 32),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_parameters_of_suites_are_those_of_their_shapes(name: str) -> None:
+    """Counted in the model that transformers makes of the shape, without memory for its weights."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(SHAPES[name])
+    sizes = {id(parameter): parameter.numel() for parameter in model.parameters()}
+    parts = [part for part in model.modules() if isinstance(part, torch.nn.Embedding)]
+    embeddings = {
+        id(parameter)
+        for part in (*parts, model.get_output_embeddings())
+        for parameter in part.parameters()
+    }
+    assert MODELS[name]["params_total"] == sum(sizes.values())
+    inside = sum(size for which, size in sizes.items() if which not in embeddings)
+    assert MODELS[name]["params_non_embedding"] == inside
+
+
+DATADECIDE = {
+    "4M": (8, 64, 32, 5725, 0.4),
+    "6M": (8, 96, 32, 9182, 0.6),
+    "8M": (8, 128, 32, 13039, 0.9),
+    "10M": (8, 144, 32, 15117, 1.0),
+    "14M": (8, 192, 32, 21953, 1.4),
+    "16M": (8, 208, 32, 24432, 1.6),
+    "20M": (16, 192, 64, 14584, 1.9),
+    "60M": (16, 384, 96, 29042, 5.7),
+    "90M": (16, 528, 160, 29901, 9.8),
+    "150M": (12, 768, 192, 38157, 15.0),
+    "300M": (16, 1024, 320, 45787, 30.0),
+    "530M": (16, 1344, 448, 57786, 53.0),
+    "750M": (16, 1536, 576, 63589, 75.0),
+    "1B": (16, 2048, 704, 69369, 100.0),
+}
+"""Layers, width, sequences a step, steps, and billions of tokens, from the paper's table."""
+
+
+@pytest.mark.parametrize("size", DATADECIDE)
+def test_datadecides_sizes_and_tokens(size: str) -> None:
+    layers, width, batch, steps, tokens = DATADECIDE[size]
+    model = MODELS[f"DataDecide-fineweb-edu-{size}"]
+    # Attention has four square maps, the gated MLP three of four times the width; RMS norms.
+    inside = layers * 16 * width**2 + (2 * layers + 1) * width
+    assert model["params_non_embedding"] == inside
+    assert model["params_total"] == inside + 2 * 50304 * width
+    assert model["tokens_per_step"] == batch * 2048
+    assert round(model["tokens_per_step"] * steps / 1e9, 1) == tokens
+
+
+def test_a_family_is_one_file() -> None:
+    names = [name for name in MODELS if name.startswith("DataDecide-")]
+    assert len(names) == 25 * 14 * 3
+    model = MODELS["DataDecide-dclm-baseline-25p-dolma1.7-75p-1B-large-aux-2"]
+    assert model["hub_id"] == "allenai/DataDecide-dclm-baseline-25p-dolma1.7-75p-1B"
+    assert model["revisions"] == "step{step}-seed-large-aux-2"
+    base = MODELS["DataDecide-c4-20M"]
+    assert base["revisions"] == "step{step}-seed-default"
+    of_seed = [
+        checkpoints_named(
+            ["step0-seed-default", "step14584-seed-small-aux-2", "main"],
+            MODELS[f"DataDecide-c4-20M{seed}"]["revisions"],
+            base["tokens_per_step"],
+        )
+        for seed in ("", "-small-aux-2", "-small-aux-3")
+    ]
+    assert [[c.step for c in found] for found in of_seed] == [[0], [14584], []]
+
+
+@pytest.mark.parametrize(
+    ("model", "revision", "step", "billions"),
+    [
+        ("OLMo-2-0425-1B", "stage1-step120000-tokens252B", 120000, 252),
+        ("OLMo-2-1124-7B", "stage1-step928646-tokens3896B", 928646, 3896),
+        ("Olmo-3-1025-7B", "stage1-step1413814", 1413814, 5930),
+        ("Olmo-3-1125-32B", "stage1-step655000", 655000, 5495),
+        ("SmolLM3-3B", "stage3-step-4720000", 4720000, 11136),
+        ("ablation-model-c4", "step-001000-2BT", 1000, 2),
+        ("ablation-model-c4", "step-167000-350BT", 167000, 350),
+        ("bloom-560m", "global_step659500", 659500, 346),
+        ("Amber", "ckpt_356", 356, 1245),
+        ("K2", "ckpt_054", 54, 195),
+    ],
+)
+def test_revisions_that_people_name(model: str, revision: str, step: int, billions: float) -> None:
+    """Their step, and tokens that agree with what their names or their cards say."""
+    facts = MODELS[model]
+    found = checkpoints_named([revision, "main"], facts["revisions"], facts["tokens_per_step"])
+    assert [c.revision for c in found] == [revision] and found[0].step == step
+    # Names round up, down or to the nearest.
+    assert abs(found[0].tokens / 1e9 - billions) <= max(1, 0.001 * billions)
+
+
+def test_every_model_can_be_chosen() -> None:
+    """What the registry says is within the bounds of the options."""
+    specs = dict(options_of(ModelConfig))
+    for name, model in MODELS.items():
+        for key, value in model.items():
+            if value is not None and key != "steps":
+                specs[key].require(value, f"{name}: {key}")
 
 
 def test_every_size_seed_and_variant_is_a_model() -> None:
@@ -144,6 +325,9 @@ def test_steps_as_people_write_them() -> None:
     ]
 
 
+FINE = "hub_id: a/{model}\nrevisions: s{step}\ntokens_per_step: 1\n"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -165,6 +349,26 @@ def test_steps_as_people_write_them() -> None:
             "neither a number nor a range",
         ),
         ("models: [", "can't be read as YAML"),
+        ("models: {m: {}, m: {}}", "found duplicate key m"),
+        ("models: " + "[" * 5000, "can't be read as YAML"),
+        (f"{FINE}models: {{m: {{variants: x}}}}", "m: variants: give a list"),
+        (f"{FINE}models: {{m: {{variants: {{a: {{size: 3}}}}}}}}", "size: no such key"),
+        (f"{FINE}models: {{m: {{variants: [b]}}, m-b: }}", "m-b: is there twice"),
+        (f"{FINE}models: {{'m-{{kind}}': }}", "{kind} is no axis under `each`; there is none"),
+        (f"{FINE}each: {{a: [x]}}\nmodels: {{'m-{{b}}': }}", "no axis under `each`; there are a"),
+        (f"{FINE}each: {{model: [x]}}\nmodels: {{m: }}", "each: 'model' can't be an axis"),
+        (f"{FINE}each: {{a: []}}\nmodels: {{m: }}", "each: a: give a list of names"),
+        (f"{FINE}each: [a]\nmodels: {{m: }}", "each: give what names stand for"),
+        (f"{FINE}licence: 3\nmodels: {{m: }}", "m: licence: give a word, not 3"),
+        (f"{FINE}checkpoints: 0\nmodels: {{m: }}", "m: checkpoints: give how many there are"),
+        (f"{FINE}path: x\nmodels: {{m: }}", "the suite has both path and hub_id; give path for"),
+        ("path: 3\nmodels: {m: }", "m: path: give a folder, not 3"),
+        ("path: ' '\nmodels: {m: }", "m: path="),
+        ("path: ~nobody.here/x\nmodels: {m: }", "m: path: ~nobody.here/x: "),
+        ("path: x\nsteps: [1]\nmodels: {m: }", "steps does nothing with path"),
+        ("path: x\nmodels: {m: {revisions: a}}", "m: revisions does nothing with path"),
+        ("models: {m: {path: x, hub_id: y}}", "m has both path and hub_id"),
+        ("models: {m: }", "m has no hub_id, nor a path"),
     ],
 )
 def test_a_file_that_is_no_suite(text: str, message: str, tmp_path: Path) -> None:
@@ -172,6 +376,77 @@ def test_a_file_that_is_no_suite(text: str, message: str, tmp_path: Path) -> Non
     with pytest.raises(UserError, match=r"bad\.yaml") as caught:
         read_suite(tmp_path / "bad.yaml")
     assert message in str(caught.value)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "suites/own.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    return path
+
+
+def test_a_suite_of_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to the file, wherever a command is run; a model's own place wins."""
+    suite = read_suite(
+        written(
+            tmp_path / "mine",
+            "path: ../../runs/{model}\ntokens_per_step: 512\nmodels:\n"
+            "  tiny: {params_total: 5, variants: [seed1]}\n"
+            "  other: {path: /data/other}\n"
+            "  home: {path: '~/x', tokens_per_step: 7}\n"
+            "  published: {hub_id: org/p, revisions: 'step{step}'}\n",
+        )
+    )
+    assert suite.models["tiny"] == {
+        "params_total": 5,
+        "tokens_per_step": 512,
+        "name": "tiny",
+        "source": "folder",
+        "path": str(tmp_path / "runs/tiny"),
+    }
+    assert suite.models["tiny-seed1"]["path"] == str(tmp_path / "runs/tiny-seed1")
+    assert suite.models["other"]["path"] == "/data/other"
+    assert suite.models["home"]["path"] == str(Path.home() / "x")
+    assert (
+        suite.models["published"]["hub_id"] == "org/p" and "path" not in suite.models["published"]
+    )
+    monkeypatch.chdir(tmp_path)
+    again = read_suite(Path("mine/suites/own.yaml"))
+    assert again.models == suite.models
+
+
+def test_a_folder_of_a_suite_on_the_hub(tmp_path: Path) -> None:
+    suite = read_suite(
+        written(tmp_path, f"{FINE}steps: [1, 2]\nmodels: {{m: {{path: here}}, n: }}")
+    )
+    assert suite.models["m"]["path"] == str(tmp_path / "suites/here")
+    assert "steps" not in suite.models["m"] and suite.models["n"]["steps"] == [1, 2]
+
+
+def test_a_name_that_is_a_date(tmp_path: Path) -> None:
+    suite = read_suite(written(tmp_path, f"{FINE}models: {{m: {{variants: [2024-11-05]}}}}"))
+    assert suite.models["m-2024-11-05"]["hub_id"] == "a/m-2024-11-05"
+    other = "revisions: 2024-11-05\ntokens_per_step: 1\nsteps: [1]\nhub_id: a/b\nmodels: {n: }"
+    assert read_suite(written(tmp_path / "other", other)).models["n"]["revisions"] == "2024-11-05"
+
+
+def test_a_family_that_an_experiment_names(tmp_path: Path) -> None:
+    """Its models are told to Hydra as if the command line named them."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("model: DataDecide-c4-4M-small-aux-2\n")
+    arguments = ["--config-dir", str(tmp_path), "experiment=mine"]
+    told = {name for suite in mentioned(suites(arguments), arguments) for name in suite.models}
+    assert "DataDecide-c4-4M-small-aux-2" in told and "pythia-14m" in told
+    assert "DataDecide-c4-1B" not in told
+
+
+def test_of_families_hydra_is_told_what_is_named() -> None:
+    family = next(suite for suite in read_suites([conf_dir()]) if suite.name == "datadecide")
+    assert family.named_in("task=ioi").models == {}
+    assert list(family.named_in("model=DataDecide-c4-1B").models) == ["DataDecide-c4-1B"]
+    assert family.named_in("model=glob(DataDecide-c4-*)").models == family.models
+    pythia = next(suite for suite in read_suites([conf_dir()]) if suite.name == "pythia")
+    assert pythia.named_in("task=ioi") is pythia
 
 
 def test_names_with_steps_that_no_training_has_are_no_checkpoints() -> None:

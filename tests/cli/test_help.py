@@ -4,38 +4,13 @@ page.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from circuitwatch.cli import main
 from circuitwatch.cli.command import COMMANDS
-
-IMPORTED = """
-import json, sys
-from circuitwatch.cli import main
-try:
-    main(json.loads(sys.argv[1]))
-finally:
-    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
-"""
-
-
-def imported(*arguments: str) -> tuple[str, set[str]]:
-    """What a command line prints, and the modules that it has imported by its end."""
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, json.dumps(arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = done.stderr.splitlines()
-    modules = next(line for line in lines if line.startswith("["))
-    said = "\n".join(line for line in lines if line != modules)
-    return done.stdout + said, set(json.loads(modules))
+from support.imported import imported
 
 
 @pytest.mark.parametrize(

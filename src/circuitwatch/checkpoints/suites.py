@@ -6,7 +6,9 @@ choice `model=<name>`. Keys of a file:
 
     about            one line for --help
     hub_id           repository on the hub; {model} stands for the model's name, its variant
-                     included
+                     included, {base} for the name without the variant
+    path             instead of hub_id: the folder of the model's checkpoints on this machine,
+                     relative to the file, with {model} and {base} as above
     revisions        names of its revisions; {step} and {tokens} stand for numbers, * for anything
     tokens_per_step  training tokens of one step; where it is missing, {tokens} in the revisions'
                      names gives them, rounded as they are
@@ -16,8 +18,12 @@ choice `model=<name>`. Keys of a file:
     stages           join: revisions are of several stages, told from their names, see `stages`;
                      stage_steps and stage_tokens say how long each but the last is, ingredient
                      which branch it is
+    licence, architecture (model_type in config.json), checkpoints (how many, where no steps are
+                     listed): shown by `circuitwatch models`
+    each             axis: [values]; a name of a model with {axis} in it stands for one model a
+                     value, or a combination of values
     models           name: {params_total, params_non_embedding, variants: [...]}, and any key above
-                     that differs for this model
+                     that differs for this model; variants may also be {variant: {what differs}}
 
 A user's own suite is a file <folder>/suites/<name>.yaml, given by --config-dir <folder>.
 """
@@ -30,29 +36,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
 from circuitwatch.checkpoints.schedule import MULTIPLES, Checkpoint
 from circuitwatch.checkpoints.stages import Stages, joined, require_one_each
+from circuitwatch.checkpoints.suite_files import (
+    Entry,
+    axes_of,
+    facts_of,
+    filled,
+    folder_of,
+    put,
+    read_yaml,
+    variants_of,
+)
 from circuitwatch.errors import UserError
 from circuitwatch.limits import MOST_STEP, MOST_STEPS_LISTED, shown
 from circuitwatch.names import plain_name
 
 JOINING = ("stages", "stage_steps", "stage_tokens", "ingredient")
-SHARED_KEYS = ("hub_id", "revisions", "tokens_per_step", "steps", "tokenizer", *JOINING)
+PLACES = ("hub_id", "path")
+OF_HUB = ("hub_id", "revisions", "steps")
+"""What nothing is made of where checkpoints lie in a folder."""
+SHARED_KEYS = (*PLACES, "revisions", "tokens_per_step", "steps", "tokenizer", *JOINING)
 MODEL_KEYS = ("params_total", "params_non_embedding")
+FACTS = ("licence", "architecture", "checkpoints")
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?: by (\d{1,18}))?$")
 
 
 @dataclass(frozen=True)
 class Suite:
-    """One file of the registry; models: name → what `ModelConfig` takes."""
+    """One file of the registry; models: name → what `ModelConfig` takes. entries: the models as
+    they are written, families of which stand under one name; axes: what stands for what in them.
+    """
 
     name: str
     about: str
     models: dict[str, dict[str, Any]]
+    entries: tuple[Entry, ...] = ()
+    axes: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    def named_in(self, text: str) -> Suite:
+        """The same with only those models of its families that a text names: there are too many to
+        tell Hydra of all at each start.
+        """
+        if not self.axes or "glob(" in text:
+            return self
+        return Suite(
+            self.name,
+            self.about,
+            {name: model for name, model in self.models.items() if name in text},
+            self.entries,
+            self.axes,
+        )
 
 
 def conf_dir() -> Path:
@@ -76,46 +110,117 @@ def read_suites(folders: Iterable[Path]) -> list[Suite]:
 
 def read_suite(path: Path) -> Suite:
     """One suite's file. Raises UserError naming the file and the key that is wrong."""
-    try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, YAMLError, OSError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path}: can't be read as YAML ({' '.join(str(error).split())})"
-        ) from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not isinstance(content.get("models"), dict):
         raise UserError(f"{path}: a suite needs `models`, with one entry a model")
-    _refuse_unknown(path, content, ("about", "models", *SHARED_KEYS))
-    shared = {key: content[key] for key in SHARED_KEYS if key in content}
-    models = {}
-    for name, given in content["models"].items():
+    _refuse_unknown(path, content, ("about", "each", "models", *SHARED_KEYS, *FACTS))
+    shared = {key: content[key] for key in (*SHARED_KEYS, *FACTS) if key in content}
+    _one_place(path, "the suite", shared)
+    axes = axes_of(path, content.get("each"))
+    models: dict[str, dict[str, Any]] = {}
+    entries = []
+    for pattern, given in content["models"].items():
         if not isinstance(given, dict | None):
             raise UserError(
-                f"{path}: models: {name}: {given!r} is not what is known of a model; write "
-                f"`{name}: {{params_total: …}}`, or `{name}:` alone"
+                f"{path}: models: {pattern}: {given!r} is not what is known of a model; write "
+                f"`{pattern}: {{params_total: …}}`, or `{pattern}:` alone"
             )
-        of_model = shared | (given or {})
-        _refuse_unknown(path, of_model, ("variants", *SHARED_KEYS, *MODEL_KEYS))
-        if not isinstance(of_model.get("variants", []), list):
-            raise UserError(f"{path}: {name}: variants: give a list, e.g. [deduped, seed1]")
-        for variant in [None, *of_model.pop("variants", [])]:
-            full_name = f"{name}-{variant}" if variant else str(name)
-            plain_name(full_name, f"{path}: model")
-            models[full_name] = _model(path, full_name, of_model)
-    return Suite(path.stem, str(content.get("about", "")), models)
+        own = given or {}
+        _refuse_unknown(path, own, ("variants", *SHARED_KEYS, *MODEL_KEYS, *FACTS))
+        variants = variants_of(path, str(pattern), own.get("variants", []))
+        names: dict[str, tuple[str, ...]] = {}
+        steps = _steps(path, _over(path, str(pattern), shared, own))
+        for base, values in filled(path, str(pattern), axes).items():
+            of_base = _over(path, base, shared, own)
+            family = {base: of_base}
+            for variant, differs in variants.items():
+                _refuse_unknown(path, differs, (*SHARED_KEYS, *MODEL_KEYS))
+                name = f"{base}-{variant}"
+                family[name] = _over(path, name, of_base, differs)
+            for name, of_model in family.items():
+                plain_name(name, f"{path}: model")
+                if name in models:
+                    raise UserError(f"{path}: {name}: is there twice; give one another name")
+                own_steps = steps if of_model.get("steps") is of_base.get("steps") else None
+                models[name] = _model(path, name, {**values, "base": base}, of_model, own_steps)
+            names[base] = tuple(family)
+        facts = facts_of(path, str(pattern), shared | own)
+        entries.append(Entry(str(pattern), names, **facts))
+    return Suite(
+        path.stem,
+        str(content.get("about", "")),
+        models,
+        tuple(entries),
+        tuple((axis, tuple(values)) for axis, values in axes.items()),
+    )
 
 
-def _model(path: Path, name: str, given: dict[str, Any]) -> dict[str, Any]:
+def _one_place(path: Path, name: str, given: dict[str, Any]) -> None:
+    """Raise UserError where checkpoints would lie in two places, or something is said that nothing
+    is made of in a folder.
+    """
+    if given.get("path") is None:
+        return
+    if given.get("hub_id") is not None:
+        raise UserError(
+            f"{path}: {name} has both path and hub_id; give path for a folder on this machine, "
+            f"hub_id for a repository on the hub"
+        )
+    if idle := next((key for key in OF_HUB if given.get(key) is not None), None):
+        raise UserError(
+            f"{path}: {name}: {idle} does nothing with path: in a folder the checkpoints are those "
+            f"called step<N> or checkpoint-<N>"
+        )
+
+
+def _over(path: Path, name: str, shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What holds of a model, given what its suite says and what is said of it itself, which wins:
+    its own place is not that of the others.
+    """
+    _one_place(path, name, own)
+    if own.get("path") is not None:
+        shared = {key: value for key, value in shared.items() if key not in OF_HUB}
+    elif own.get("hub_id") is not None:
+        shared = {key: value for key, value in shared.items() if key != "path"}
+    both = shared | own
+    _one_place(path, name, both)
+    return both
+
+
+def _steps(path: Path, given: dict[str, Any]) -> list[int] | None:
+    return parse_steps(given["steps"], path) if given.get("steps") is not None else None
+
+
+def _model(
+    path: Path,
+    name: str,
+    values: dict[str, str],
+    given: dict[str, Any],
+    steps: list[int] | None,
+) -> dict[str, Any]:
+    """What `ModelConfig` takes of a model; values: of {axes} and {base}; steps: if they are known
+    to be those of the others, which a list of hundreds should not be read for once a model.
+    """
+    values = {**values, "model": name}
+    sizes = {key: given[key] for key in MODEL_KEYS if key in given}
+    if "tokens_per_step" in given:
+        sizes["tokens_per_step"] = given["tokens_per_step"]
+    if given.get("path") is not None:
+        folder = folder_of(path, name, given["path"], values)
+        return {**sizes, "name": name, "source": "folder", "path": folder}
     for key in ("hub_id", "revisions"):
         if not isinstance(given.get(key), str):
-            raise UserError(f"{path}: {name} has no {key}")
-    steps = parse_steps(given["steps"], path) if given.get("steps") is not None else None
-    pattern = given["revisions"]
+            other = ", nor a path" if key == "hub_id" else ""
+            raise UserError(f"{path}: {name} has no {key}{other}")
+    pattern = put(given["revisions"], values)
+    steps = steps if steps is not None else _steps(path, given)
     require_naming(f"{path}: {name}", pattern, steps, given.get("tokens_per_step"))
     return {
-        **given,
+        **sizes,
         "name": name,
         "source": "hub",
-        "hub_id": given["hub_id"].replace("{model}", name),
+        "hub_id": put(given["hub_id"], values),
+        "revisions": pattern,
         "steps": steps,
     }
 

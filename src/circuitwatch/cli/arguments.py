@@ -281,7 +281,7 @@ def no_such_choice(
         known += models
         offered.append(
             f"a model of the suites {', '.join(suite.name for suite in suites)} "
-            f"(circuitwatch --help lists them)"
+            f"(circuitwatch models lists them)"
         )
     hint = meant(name, known)
     kind = group.rpartition("/")[2]

@@ -71,6 +71,22 @@ def suites(arguments: Sequence[str] = ()) -> list[Suite]:
     return read_suites([conf_dir(), *config_dirs(arguments)])
 
 
+def mentioned(suites: Sequence[Suite], arguments: Sequence[str]) -> list[Suite]:
+    """The suites, of families of models only what the arguments name, or a YAML file of an
+    experiment or below the folders of --config-dir.
+    """
+    if not any(suite.axes for suite in suites):
+        return list(suites)
+    said = [*arguments]
+    for folder in (conf_dir() / "experiment", *config_dirs(arguments)):
+        # No deeper than groups lie: a folder may also have all of somebody's runs in it.
+        for path in (*folder.glob("*.y*ml"), *folder.glob("*/*.y*ml")):
+            if path.parent.name != "suites" and path.is_file():
+                said.append(path.read_text(encoding="utf-8", errors="replace"))
+    text = " ".join(said)
+    return [suite.named_in(text) for suite in suites]
+
+
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
     """The folders that the arguments give with --config-dir. Raises UserError for one that isn't
     there.

@@ -15,6 +15,7 @@ from circuitwatch.cli.choices import (
     choices_of,
     choosable,
     conf_dir,
+    mentioned,
     own_templates,
     suites,
 )
@@ -51,7 +52,7 @@ def with_hydra(
     STOPPING.undo = before.remove_empty
     try:
         # Another of their files must not be in the way of the task that is asked for.
-        register(offered, choosable(templates))
+        register(mentioned(offered, arguments), choosable(templates))
         plainly(
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)
         )

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 
 from circuitwatch import __version__, catalogue, config
+from circuitwatch.checkpoints.suites import Suite
 from circuitwatch.cli.choices import config_dirs, offered_in, suites
 from circuitwatch.cli.command import COMMANDS, load
 from circuitwatch.errors import UserError
@@ -62,6 +63,8 @@ OF_COMMAND = """\
 circuitwatch --help: all commands, and every option with its meaning.
 """
 DEFAULT = "the default cell: model=nano-400k task=ioi, all checkpoints"
+NUMBER = r"\2"
+"""Of what is numbered, the number."""
 COMPOSED = ("watch", "train", "doctor", "prompts")
 """The commands that take the options of the configuration."""
 
@@ -116,7 +119,8 @@ def _choices(arguments: Sequence[str]) -> str:
     lines.append("Suites, each model of which is a choice of model=")
     for suite in suites(arguments):
         lines.append(f"  {suite.name}: {suite.about}")
-        lines.append(_filled("", ", ".join(folded(list(suite.models))), 4))
+        lines.append(_filled("", ", ".join(as_listed(suite)), 4))
+        lines += [_filled(f"    {{{axis}}}:", ", ".join(values), 16) for axis, values in suite.axes]
     return "\n".join(lines) + "\n"
 
 
@@ -146,6 +150,15 @@ def _filled(name: str, words: str, indent: int) -> str:
     )
 
 
+def as_listed(suite: Suite) -> list[str]:
+    """The models of a suite, a family under one name, variants behind it in brackets."""
+    names = []
+    for entry in suite.entries:
+        base, family = next(iter(entry.names.items()))
+        names += [entry.pattern + name.removeprefix(base) for name in family]
+    return folded(names)
+
+
 def folded(names: list[str]) -> list[str]:
     """Names of models, a model's variants behind it in brackets."""
     variants_of: dict[str, list[str]] = {}
@@ -162,7 +175,11 @@ def folded(names: list[str]) -> list[str]:
             for _, group in itertools.groupby(variants, lambda name: numbered.sub(r"\1", name))
         ]
         variants[:] = [
-            f"{g[0]}…{g[-1].rsplit('seed', 1)[-1]}" if len(g) > 2 else g[0] for g in groups
+            name
+            for group in groups
+            for name in (
+                [f"{group[0]}…{numbered.sub(NUMBER, group[-1])}"] if len(group) > 2 else group
+            )
         ]
     return [
         f"{base}[{'|'.join(variants)}]" if variants else base

@@ -147,14 +147,22 @@ def ensure_trained(
     Returns:
         The suite's folder.
     """
-    size, recipe = nano_size(name), Recipe()
-    key = hashlib.sha256(
-        json.dumps(_description(size, recipe, seed), sort_keys=True).encode()
-    ).hexdigest()[:12]
-    folder = cache.expanduser() / "nano" / name / f"seed{seed}-{key}"
     return train_suite(
-        size, recipe, seed=seed, folder=folder, progress=progress, threads=threads, say=say
+        nano_size(name),
+        Recipe(),
+        seed=seed,
+        folder=suite_folder(name, seed=seed, cache=cache),
+        progress=progress,
+        threads=threads,
+        say=say,
     )
+
+
+def suite_folder(name: str, *, seed: int, cache: Path) -> Path:
+    """Where a suite lies, or will, in the cache; it is whole once its manifest is there."""
+    described = json.dumps(_description(nano_size(name), Recipe(), seed), sort_keys=True)
+    key = hashlib.sha256(described.encode()).hexdigest()[:12]
+    return cache.expanduser() / "nano" / name / f"seed{seed}-{key}"
 
 
 def train_suite(

@@ -19,7 +19,10 @@ class Registry:
         self._models: dict[str, dict[str, Any]] = {
             name: facts for suite in suites for name, facts in suite.models.items()
         }
-        self._by_repository = {str(facts["hub_id"]): name for name, facts in self._models.items()}
+        self._by_repository: dict[str, str] = {}
+        for name, facts in self._models.items():
+            if "hub_id" in facts:  # of a repository that holds several seeds it is the first one's
+                self._by_repository.setdefault(str(facts["hub_id"]), name)
         self._by_repository |= {
             name.rsplit("/", 1)[-1]: model for name, model in self._by_repository.items()
         }
@@ -46,7 +49,7 @@ class Registry:
         """
         return (
             organisation in ("", ".", "~")
-            or str(self._models[model]["hub_id"]).rpartition("/")[0].casefold()
+            or str(self._models[model].get("hub_id", "")).rpartition("/")[0].casefold()
             == organisation.casefold()
         )
 
@@ -74,7 +77,7 @@ class Registry:
             return None, None
         for checkpoint in (
             checkpoints_named([revision], facts["revisions"], facts.get("tokens_per_step"))
-            if facts
+            if "revisions" in facts
             else ()
         ):
             return float(checkpoint.step), float(checkpoint.tokens)
