@@ -89,7 +89,6 @@ def test_facts_are_told_without_weights(tmp_path: Path) -> None:
         ("datadecide", "include_bias", True),
         ("datadecide", "attention_layer_norm", True),
         ("datadecide", "clip_qkv", 8.0),
-        ("olmo", "clip_qkv", 8.0),
         ("datadecide", "block_type", "moe"),
         ("datadecide", "block_group_size", 2),
         ("datadecide", "activation_type", "gelu"),

@@ -183,7 +183,7 @@ def test_one_is_skipped_and_the_next_goes_on(
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (with_config(model_type="vit"), "model_type=vit: not a language model"),
+        (with_config(model_type="vit"), "model_type=vit is not supported"),
         (cut("config.json"), "config.json: can't be read"),
         (layer_left_out, "the weights have 2 layers, config.json says 1"),
         (cut("tokenizer.json"), "tokenizer.json: is not a whole JSON file"),
