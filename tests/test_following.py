@@ -643,25 +643,27 @@ def test_stopped_while_it_waits_and_gone_on_with(run: Run, tmp_path: Path) -> No
 def test_sigterm_ends_it_in_order(run: Run, tmp_path: Path) -> None:
     run.write(0)
     command = arguments(run.folder, tmp_path / "out", "follow=true", "follow_every=0.05s")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "circuitwatch", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    said = tmp_path / "said"
+    with said.open("w") as file:
+        process = subprocess.Popen([sys.executable, "-m", "circuitwatch", *command], stderr=file)
     folder = tmp_path / "out/default/tiny" / TASK / "seed0"
-    deadline = time.monotonic() + 120
-    for step in (0, 128):
-        while not (folder / f"checkpoints/step{step:06}").exists():
-            assert process.poll() is None and time.monotonic() < deadline
+
+    def until(happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not happened():
+            assert process.poll() is None and time.monotonic() < deadline, said.read_text()
             time.sleep(0.01)
-        if step == 0:
-            run.write(128)
+
+    # Said before the next one is there, so that there is something to wait for.
+    until(lambda: "waiting for checkpoints (last: step 0" in said.read_text())
+    run.write(128)
+    until((folder / "checkpoints/step000128").exists)
     os.kill(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
+    process.wait(timeout=60)
+    err = said.read_text()
     assert process.returncode == 143, err
     assert err.endswith("circuitwatch: interrupted; the same command goes on where it stopped\n")
-    assert "Traceback" not in err and "waiting for checkpoints (last: step 0" in err
+    assert "Traceback" not in err
     cell = cell_at(folder)
     assert cell.steps_done() == [0, 128] and not cell.is_done()
     main(arguments(run.folder, tmp_path / "out"))

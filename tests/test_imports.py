@@ -15,6 +15,7 @@ SOURCE = Path(__file__).parents[1] / "src/circuitwatch"
 LAYERS = (
     # what all build on
     {"errors", "units", "options", "lexicon", "catalogue", "directions", "facts", "transformer"}
+    | {"encoding"}
     | {"records", "timing", "soundness", "locks", "shards", "limits", "names", "spreadsheets"}
     | {"shapes", "headers", "transfer_files", "json_files", "record_files", "comparing", "sealing"},
     # what is done at one checkpoint, and what shows it

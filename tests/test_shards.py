@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,14 @@ from safetensors.torch import load_file, save_file
 from circuitwatch import locks
 from circuitwatch.checkpoints.settings import CheckpointsConfig
 from circuitwatch.cli import main
-from circuitwatch.config import Config
+from circuitwatch.config import Config, TrackingConfig
 from circuitwatch.errors import UserError
 from circuitwatch.locks import CELL, hold, holder
 from circuitwatch.monitor import watch_cell
 from circuitwatch.record_files import TIMING
 from circuitwatch.records import Cell
 from circuitwatch.shards import Shard
+from support.offline_runs import find, history, values
 from test_changed import copied
 from test_locks import held_elsewhere
 from test_monitor import configuration
@@ -108,6 +110,23 @@ def test_sharded_is_unsharded(
         watch_cell(shard_of(suite, again, duplicates), tmp_path / "cell")
         assert "done already" in capsys.readouterr().out
     assert tree(cell.folder) == whole[duplicates]
+
+
+def test_a_sharded_cell_is_one_run_of_wandb(suite: Path, tmp_path: Path) -> None:
+    """Sent by the shard that ends last, every record once and in order."""
+    cell = tmp_path / "s/tiny/task/seed0"
+    for shard in ("2/3", "1/3", "3/3"):
+        assert not (cell / "wandb").exists()
+        config = shard_of(suite, shard)
+        watch_cell(replace(config, tracking=TrackingConfig(mode="offline")), cell)
+    done = Cell.open(cell)
+    assert done.is_done()
+    rows = history(done)
+    tokens = [record.tokens for record in done.records()]
+    assert values(rows, "tokens") == tokens and len(tokens) == 6
+    jaccard = [find(row, "overlap/edge_jaccard") for row in rows]
+    assert jaccard == [r.scalars.get("overlap/edge_jaccard") for r in done.records()]
+    assert any(jaccard)  # which was not known before the shards were put together
 
 
 @pytest.mark.parametrize("ended_by", ["2/2", None])

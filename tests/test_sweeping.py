@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -118,6 +119,51 @@ def test_cells_that_fail_are_noted_said_once_and_tried_again(
     with_hydra(list(SWEEP), well, watches=True)
     assert state_of(here).count("done") == 4 and not (here / "failed").exists()
     assert capsys.readouterr().err == ""
+
+
+def test_what_others_noted_is_said_though_nothing_else_is_there(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of jobs of a cluster that were cancelled before they began: the sweep's folder is empty
+    but for that, and is removed.
+    """
+
+    def action(config: Config) -> None:
+        monkeypatch.setattr(job.CURRENT, "launcher", "SlurmLauncher")
+        shutil.rmtree(here / "nano-100k")
+        write_failure(here, "nano-100k/ioi/seed0", UserError("it was cancelled"))
+
+    with pytest.raises(UserError, match="1 of 1 cells failed"):
+        with_hydra(["-m", "model=nano-100k", "task=ioi", "sweep=s"], action, watches=True)
+    said = capsys.readouterr().err
+    assert said == "circuitwatch: error: nano-100k/ioi/seed0: it was cancelled\n"
+
+
+def test_a_file_where_a_cells_folder_belongs_stops_no_other(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is met before the job itself, where Hydra makes the folder."""
+    (here / "nano-100k/ioi").mkdir(parents=True)
+    (here / "nano-100k/ioi/seed0").write_text("in the way")
+    with pytest.raises(UserError, match=r"^1 of 4 cells failed: nano-100k/ioi/seed0;"):
+        with_hydra(list(SWEEP), records, watches=True)
+    assert capsys.readouterr().err == (
+        "circuitwatch: error: nano-100k/ioi/seed0: multirun/s/nano-100k/ioi/seed0: is a file; a "
+        "folder has to be there\n"
+    )
+    state = {cell.name: cell.state for cell in state_of(here).cells}
+    assert state.pop("nano-100k/ioi/seed0") == "failed" and set(state.values()) == {"done"}
+    (here / "nano-100k/ioi/seed0").unlink()
+    with_hydra(list(SWEEP), records, watches=True)
+    assert state_of(here).count("done") == 4
+
+
+@pytest.mark.parametrize("more", [(), ("-m",)])
+def test_a_file_where_the_sweeps_go_is_named(here: Path, more: tuple[str, ...]) -> None:
+    here.parent.write_text("in the way")
+    line = [*more, "model=nano-100k", "task=ioi", "sweep=s"]
+    with pytest.raises(UserError, match=r"^multirun: is a file; a folder has to be there$"):
+        with_hydra(line, records, watches=True)
 
 
 def test_a_job_that_ends_without_a_word_is_no_success(

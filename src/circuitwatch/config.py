@@ -355,6 +355,12 @@ def validate(config: Any) -> Config:
                 "model.revisions=<pattern>"
             )
         require_naming(f"model={model.name}", model.revisions, model.steps, model.tokens_per_step)
+    require_joining(config.model)
+    if config.model.source == "nano" and config.model.tokenizer is not None:
+        raise UserError(
+            f"model.tokenizer={config.model.tokenizer} does nothing with model={config.model.name},"
+            f" a nano model that is trained here with its own"
+        )
     _require_growing(config)
     for kind, example in (("steps", "[0,128,1000]"), ("every", "4")):
         given = getattr(config.schedule, kind) is not None
@@ -369,6 +375,21 @@ def validate(config: Any) -> Config:
                 f"schedule={kind}"
             )
     return config
+
+
+def require_joining(model: ModelConfig) -> None:
+    """Raise UserError for options of stages without stages that are joined; and name a branch after
+    its ingredient, so that each has a cell of its own.
+    """
+    if model.source != "hub" and model.stages == "join":
+        raise UserError(f"model.stages=join does nothing with model.source={model.source}")
+    if model.stages != "join":
+        for name in ("stage_steps", "stage_tokens", "ingredient"):
+            if getattr(model, name) is not None:
+                raise UserError(f"model.{name} does nothing without model.stages=join; add it")
+    elif model.ingredient is not None:
+        end = f"-ingredient{model.ingredient}"
+        model.name = model.name.removesuffix(end) + end
 
 
 def require_criterion(config: Config) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -16,6 +19,11 @@ def of_files(error: OSError, otherwise: object, cannot: str = "used") -> UserErr
     otherwise: what it is about where the system names no file.
     """
     why = error.strerror or error
+    if error.filename and error.errno in (errno.EEXIST, errno.ENOTDIR):
+        path = Path(os.fsdecode(error.filename))
+        for one in (path, *path.parents):
+            if one.is_file():  # often one far above what could not be made
+                return UserError(f"{one}: is a file; a folder has to be there")
     return UserError(f"{error.filename or otherwise}: can't be {cannot} ({why})")
 
 

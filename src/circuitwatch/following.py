@@ -170,9 +170,10 @@ def arrivals_of(
     return Arrivals(source, config.schedule, every, clock, config.follow_idle, before)
 
 
-def first_arrival(title: str, arrivals: Arrivals) -> Checkpoint | None:
-    """Wait for a checkpoint that is whole and has a tokenizer, from which prompts can be made; None
-    if nothing comes for too long. It is said under a title what is waited for.
+def first_arrival(title: str, arrivals: Arrivals, *, elsewhere: bool = False) -> Checkpoint | None:
+    """Wait for a checkpoint that is whole and has a tokenizer, if none is `elsewhere`, from which
+    prompts can be made; None if nothing comes for too long. It is said under a title what is waited
+    for.
 
     Raises Unusable if what came by then was refused.
     """
@@ -182,9 +183,10 @@ def first_arrival(title: str, arrivals: Arrivals) -> Checkpoint | None:
             look = arrivals.look(lambda checkpoint: True)
             for checkpoint in look.ready:
                 reason = arrivals.refused(checkpoint)
-                if reason is None and has_tokenizer(directory / checkpoint.revision):
+                places = (directory / checkpoint.revision, directory)
+                if reason is None and (elsewhere or any(map(has_tokenizer, places))):
                     return checkpoint
-                lacking = reason or f"no tokenizer in {checkpoint.revision}"
+                lacking = reason or f"no tokenizer in {checkpoint.revision} or above it"
                 look.unfinished.append((checkpoint, lacking))
             if arrivals.is_idle:
                 refused = [r for c in look.ready if (r := arrivals.refused(c)) is not None]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,10 @@ from circuitwatch import __version__
 from circuitwatch.analysis import Subject, versions
 from circuitwatch.checkpoints.describing import all_unusable, facts_that_fit, first_usable
 from circuitwatch.checkpoints.folder import FolderSource, has_checkpoints
+from circuitwatch.checkpoints.kinds import adapter_line
 from circuitwatch.checkpoints.schedule import Checkpoint, merged, select
 from circuitwatch.checkpoints.source import Source
-from circuitwatch.checkpoints.stream import HubSource
+from circuitwatch.checkpoints.stream import HubSource, tokenizer_folder
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.circuits.graph import Graph
@@ -289,13 +291,18 @@ def begin(
             available = merged(source.available(), before)
             checkpoints = merged(select(available, **asdict(config.schedule)), before)
         else:
-            first = first_arrival(f"{config.model.name} {config.task.name}", arrivals)
+            first = first_arrival(
+                f"{config.model.name} {config.task.name}",
+                arrivals,
+                elsewhere=config.model.tokenizer is not None,
+            )
             if first is None:
                 return None
             checkpoints = merged(before, [first])
         try:
-            tokenizer = first_usable(source, checkpoints, load_tokenizer)
+            tokenizer = tokenizer_among(config, source, checkpoints)
             facts = first_usable(source, checkpoints, facts_that_fit)
+            adapter = first_usable(source, checkpoints, adapter_line)
         except Unusable as error:
             if first is None:
                 raise
@@ -304,6 +311,8 @@ def begin(
             arrivals.refuse(first, str(error))
             continue
         prompts = prompts_of(config, tokenizer)
+        if adapter:
+            out.print(f"model={config.model.name}: {adapter}", highlight=False, soft_wrap=True)
         for note in prompts.notes:
             out.print(f"task={config.task.name}: {note}", highlight=False, soft_wrap=True)
         text = text_used(tokenizer, config.heads.text)
@@ -359,7 +368,20 @@ def tokenizer_of(config: Config) -> PreTrainedTokenizerBase:
         return build_tokenizer()
     source = open_source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
-    return first_usable(source, checkpoints, load_tokenizer)
+    return tokenizer_among(config, source, checkpoints)
+
+
+def tokenizer_among(
+    config: Config, source: Source, checkpoints: Sequence[Checkpoint]
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of the first of some checkpoints that can be used, or the one that
+    model.tokenizer names, as this model takes it.
+
+    Raises UserError where there is none.
+    """
+    named = config.model.tokenizer
+    given = None if named is None else tokenizer_folder(named, config.checkpoints)
+    return first_usable(source, checkpoints, partial(load_tokenizer, given=given))
 
 
 def prompts_of(config: Config, tokenizer: PreTrainedTokenizerBase) -> PromptSet:
@@ -429,6 +451,7 @@ def header(
         "facts": with_thresholds(known, config.heads.thresholds).of_cell(config.task.name),
         "schedule": [asdict(checkpoint) for checkpoint in checkpoints],
         "lexicon": prompts.lexicon_counts,
+        "bos": prompts.bos or None,
         "prompt_notes": list(prompts.notes),
         "copy_suppression_text": text,
         "graph": {"senders": graph.senders, "receivers": graph.receivers, "n_edges": graph.n_edges},

@@ -251,7 +251,10 @@ def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     )
     words = f"\nwith this tokenizer: {usable}" if usable else ""
     flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)).eq(True)
-    words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words
+    bos = cell.header.get("bos", "")
+    begins = f"every prompt begins with {bos}" if bos else "no token is put before the prompts"
+    begins = f"\n{begins}" if "bos" in cell.header else ""
+    words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words + begins
     prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
     wrapped = ", ".join(sorted(set(prefixes)))
     taken_off = (

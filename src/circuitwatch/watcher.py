@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from circuitwatch.analysis import torch_device
-from circuitwatch.checkpoints.unusable import DamagedWeights
+from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.config import CircuitConfig, TaskConfig
 from circuitwatch.errors import UserError, errors_of
 from circuitwatch.heads.settings import HeadsConfig
@@ -199,7 +199,8 @@ class Watcher:
             if finished and measure and model is not None:
                 self.step(model, self._at[1], step=self._at[0], last=True)
             for task in self._tasks.watched() if finished else ():
-                self._tasks.cells[task].cell.mark_done()
+                if self._tasks.cells[task].hashes:  # and not all of it skipped
+                    self._tasks.cells[task].cell.mark_done()
             self.cost.end()
             config = self._configs[0]
             skipped = f", {self._skipped} skipped (max_share)" if self._skipped else ""
@@ -263,7 +264,7 @@ class Watcher:
                 return {}
             try:
                 loaded = tasks.load(model, copy, device)
-            except DamagedWeights as error:
+            except Unusable as error:
                 tasks.skip(wanted, copy, lines.reason(error))
                 return {}
             return tasks.measure(loaded, copy, wanted, last=last)

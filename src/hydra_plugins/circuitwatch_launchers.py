@@ -7,10 +7,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import hydra._internal.core_plugins.basic_launcher  # noqa: F401
+from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+
+class BasicLauncher(Launcher):
+    """In this process, one after another. Hydra's own, which this is called in place of, ends the
+    sweep where it can't make a job's folder.
+    """
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Keep what the jobs need."""
+        self.parts = hydra_context, task_function, config
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Run the jobs."""
+        from circuitwatch.launching import launch_in_turn
+
+        return launch_in_turn(self.parts, job_overrides, initial_job_idx)
+
+
+# Hydra has stored its own under this name when its module was imported, above.
+ConfigStore.instance().store(
+    "basic", {"_target_": f"{__name__}.BasicLauncher"}, group="hydra/launcher"
+)
 
 
 class _Spreading(Launcher):

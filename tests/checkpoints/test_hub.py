@@ -16,17 +16,19 @@ from safetensors.torch import save_file
 
 from circuitwatch.checkpoints.audit import Audit, Weights
 from circuitwatch.checkpoints.files import weights_sha256
-from circuitwatch.checkpoints.hub import Cancelled, LostNetwork, Repository
+from circuitwatch.checkpoints.hub import LostNetwork, Repository
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched
 from circuitwatch.checkpoints.store import Store
 from circuitwatch.checkpoints.unusable import DamagedWeights
+from circuitwatch.checkpoints.waiting import Cancelled, Patience
 from circuitwatch.errors import UserError
 from support.hub import Hub, running_hub
 from support.pythias import write_pythia
 
 NAME = "org/tiny"
+QUICK = Patience(first_wait=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +47,9 @@ def hub(root: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def repository(hub: Hub, tmp_path: Path) -> Repository:
-    return Repository(NAME, tmp_path / "listings", endpoint=hub.url, first_wait=0.01)
+    return Repository(
+        NAME, tmp_path / "listings", endpoint=hub.url, patience=Patience(first_wait=0.01)
+    )
 
 
 def fetch(repository: Repository, folder: Path, revision: str = "step0") -> Path:
@@ -125,7 +129,9 @@ def test_what_is_not_there(repository: Repository, hub: Hub, tmp_path: Path) -> 
     with pytest.raises(
         UserError, match="org/other: no such repository, or it is private and needs HF_TOKEN"
     ):
-        Repository("org/other", tmp_path, endpoint=hub.url, first_wait=0.01).branches()
+        Repository(
+            "org/other", tmp_path, endpoint=hub.url, patience=Patience(first_wait=0.01)
+        ).branches()
     hub.faults.down = True
     with pytest.raises(LostNetwork, match="the hub can't be reached"):
         repository.branches()

@@ -175,3 +175,12 @@ def test_a_folder_without_checkpoints(tmp_path: Path) -> None:
         list_checkpoints(tmp_path / "nowhere")
     with pytest.raises(UserError, match="no step<N> or checkpoint-<N> folder"):
         list_checkpoints(tmp_path)
+
+
+def test_folders_of_steps_that_no_training_has_are_no_checkpoints(tmp_path: Path) -> None:
+    for name in ("step5", f"step{2**64}", "checkpoint-99999999999999999999", f"step{'9' * 200}"):
+        (tmp_path / name).mkdir()
+    assert [c.step for c in list_checkpoints(tmp_path, tokens_per_step=1)] == [5]
+    (tmp_path / "step5").rmdir()
+    with pytest.raises(UserError, match="no step<N> or checkpoint-<N> folder in it, N at most"):
+        list_checkpoints(tmp_path, tokens_per_step=1)

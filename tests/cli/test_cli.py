@@ -15,8 +15,27 @@ import pytest
 
 from circuitwatch import catalogue
 from circuitwatch.cli.choices import conf_dir
+from support.watched import write_watched
 
 REPOSITORY = Path(__file__).parents[2]
+LONG, NINES = 10_000 * "x", 400 * "9"
+CUT = f"{60 * 'x'}… (10000 characters)"
+FAR_TOO_LONG = {
+    LONG: f"{CUT}: no such command; there are watch, ",
+    f"{LONG}=1": f"{CUT}: no such option",
+    f"model={LONG}": f"model={CUT}: no such model; choose one of folder, hub, ",
+    f"-m model=nano-100k,{LONG}": f"model={CUT}: no such model; choose one of folder, hub, ",
+    f"hydra/launcher={LONG}": f"hydra/launcher='{'x' * 60}'…: is 10000 bytes long; a name has at ",
+    f"--config-name={LONG}": f"--config-name='{'x' * 60}'…: is 10000 bytes long; a name has at ",
+    f"seed={NINES}": f"seed={'9' * 60}… (400 characters): must be at least 0, at most 4294967295",
+    f"-m seed=1,{NINES}": f"seed={'9' * 60}… (400 characters): must be at least 0, at most ",
+    "-m seed=range(0,1e400)": "seed=range(0,1e400): is of more than 100000 values",
+    "-m seed=range(0,9,0)": "seed=range(0,9,0): is of more than 100000 values",
+    f"-m seed=range({NINES})": f"seed=range({'9' * 49}… (412 characters): is of more than 100000 ",
+    f"heads.thresholds.induction={NINES}": "heads.thresholds.induction: the configuration "
+    "can't be composed: int too large",
+    f"circuit.threshold={NINES}": "circuit.threshold: the configuration can't be composed: int ",
+}
 MISTAKES = {
     "model=nothing": "model=nothing: no such model; choose one of folder, hub, nano-",
     "model=pythia-160m-seed99": "model=pythia-160m-seed99: no such model; did you mean "
@@ -134,12 +153,84 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items())
-def test_a_mistake_is_one_line(arguments: str, message: str, tmp_path: Path) -> None:
-    done = run(*arguments.split(), cwd=tmp_path)
+def one_line_of(arguments: str, folder: Path) -> str:
+    """The one line of an error that leaves nothing behind."""
+    done = run(*arguments.split(), cwd=folder)
     assert done.returncode == 2 and done.stdout == ""
     lines = done.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith(f"circuitwatch: error: {message}"), done.stderr
+    assert len(lines) == 1 and lines[0].startswith("circuitwatch: error: "), done.stderr
+    assert not list(folder.iterdir())
+    return lines[0].removeprefix("circuitwatch: error: ")
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.items())
+def test_a_mistake_is_one_line(arguments: str, message: str, tmp_path: Path) -> None:
+    said = one_line_of(arguments, tmp_path)
+    assert said.startswith(message), said
+
+
+@pytest.mark.parametrize("case", range(len(FAR_TOO_LONG)))
+def test_what_is_far_too_long_is_one_short_line(case: int, tmp_path: Path) -> None:
+    arguments, message = list(FAR_TOO_LONG.items())[case]
+    said = one_line_of(arguments, tmp_path)
+    assert said.startswith(message) and len(said) < 400, said
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model/mine.yaml", b"name: x\n  path: y\n", "model/mine.yaml, line 2: mapping values "),
+        ("model/mine.yaml", b"name: x\n\npath: {a\n", "model/mine.yaml, line 4: while parsing a "),
+        ("model/mine.yaml", b"name: x\nname: y\n", "model/mine.yaml, line 2: while constructing "),
+        ("model/mine.yaml", b"\xff\xfe\x00", "model/mine.yaml: is not text in UTF-8"),
+        ("model/mine.yaml", b"- a\n", "In 'model/mine': ValidationError raised while composing "),
+        ("model/mine.yaml", None, "model=mine: no such model"),
+        ("suites/mine.yaml", b"models: [\n", "own/suites/mine.yaml: can't be read as YAML ("),
+        ("suites/mine.yaml", None, "own/suites/mine.yaml: can't be read as YAML ([Errno 21] Is a "),
+        (
+            "tasks/mine.yaml",
+            b"words: x\npatterns: [a\n b: c",
+            "own/tasks/mine.yaml: can't be read ",
+        ),
+        ("tasks/mine.yaml", None, "task.path=own/tasks/mine.yaml: is a folder"),
+    ],
+)
+def test_a_file_of_ones_own_that_can_not_be_read_is_named(
+    file: str, content: bytes | None, message: str, tmp_path: Path
+) -> None:
+    """With the line in which it is no YAML; None: a folder where a file is meant."""
+    path = tmp_path / "own" / file
+    path.parent.mkdir(parents=True)
+    path.mkdir() if content is None else path.write_bytes(content)
+    group = {"model": "model", "suites": "model", "tasks": "task"}[path.parent.name]
+    done = run("--config-dir", "own", f"{group}=mine", cwd=tmp_path)
+    errors = [line for line in done.stderr.splitlines() if "circuitwatch: error" in line]
+    assert done.returncode == 2 and len(errors) == 1 and "Traceback" not in done.stderr
+    assert message in errors[0], done.stderr
+
+
+@pytest.mark.parametrize("file", ["cell.json", "done.json", "checkpoints/step000000/scalars.json"])
+def test_a_file_of_a_sweep_that_can_not_be_read_is_one_line(file: str, tmp_path: Path) -> None:
+    """A folder in its place: whatever is said of it, it is no traceback."""
+    write_watched(tmp_path / "multirun/s", tasks=("ioi",))
+    cell = next((tmp_path / "multirun/s").glob("*/ioi/seed0"))
+    (cell / file).unlink()
+    (cell / file).mkdir()
+    export = ["export", f"cell={cell}", "to=x"]
+    for command in (["summarize", "sweep=s"], ["status", "sweep=s"], export):
+        done = run(*command, cwd=tmp_path)
+        errors = [line for line in done.stderr.splitlines() if "circuitwatch: error" in line]
+        assert "Traceback" not in done.stderr and len(errors) <= 1
+        assert (done.returncode, len(errors)) in ((0, 0), (2, 1)), done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--hydra-help"], ["doctor", "--hydra-help"], ["--info", "searchpath"], ["--info"]],
+)
+def test_what_hydra_says_of_itself_can_be_asked(arguments: list[str], tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr == "" and "ydra" in done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from circuitwatch.checkpoints import hf_olmo
 from circuitwatch.checkpoints.analysable import ANALYSABLE
 from circuitwatch.checkpoints.architectures import ARCHITECTURES
 from circuitwatch.cli import main
@@ -26,7 +27,7 @@ def row_of(lines: list[str], model: str) -> dict[str, str]:
 
 
 def test_what_the_list_is_of_is_what_can_be_analysed() -> None:
-    assert set(ARCHITECTURES) == ANALYSABLE
+    assert {*ARCHITECTURES, hf_olmo.MODEL_TYPE} == ANALYSABLE
 
 
 def test_every_suite_is_there_and_columns_stand_below_each_other(

@@ -94,10 +94,17 @@ def test_where_an_exception_would_be_swallowed(how: signal.Signals) -> None:
 AT_WORK = """
 import os, signal, sys, time
 from circuitwatch.cli import command, main, stopping
+class Loud:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)
 def run(arguments):
     stopping.STOPPING.begin()
     try:
-        os.kill(os.getpid(), signal.SIGTERM)
+        if arguments == ["in a finaliser"]:
+            Loud()
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(60)
     finally:
         print("closed")
@@ -108,7 +115,7 @@ main(["watch", *sys.argv[1:]])
 """
 
 
-@pytest.mark.parametrize("arguments", [[], ["badly"]])
+@pytest.mark.parametrize("arguments", [[], ["badly"], ["in a finaliser"]])
 def test_what_is_open_is_closed_once_it_works(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-c", AT_WORK, *arguments], capture_output=True, text=True, check=False

@@ -5,7 +5,9 @@ single node (`slurm.sh`); what one cell's failure or a job's death does to the o
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,7 +24,7 @@ ALL = {
     for model in ("small", "large")
     for task in ("gendered_pronoun", "cooks")
 }
-LAUNCHERS = ("joblib", "ray", "submitit_slurm")
+LAUNCHERS = ("basic", "joblib", "ray", "submitit_slurm")
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +70,22 @@ def test_every_launcher_gives_the_same_records(
     said = run(own, tmp_path, override, **environment)
     assert said.returncode == 0, said.stderr
     assert records(tmp_path) == records(basic)
+    assert names_of_this_machine(tmp_path / "s") == {}
+
+
+def names_of_this_machine(sweep: Path) -> dict[str, str]:
+    """Files of a sweep that name the host, the user's home or a folder of this machine, hidden ones
+    too; `out` and `model.path`, which the command itself gave as absolute paths, left out.
+    """
+    found = {}
+    for path in sweep.rglob("*"):
+        if not path.is_file() or path.name in ("cell.json", "multirun.yaml"):
+            continue
+        text = path.read_bytes()
+        for name in (socket.gethostname(), sys.prefix, str(Path.cwd()), str(sweep.parent)):
+            if name.encode() in text:
+                found[str(path.relative_to(sweep))] = name
+    return found
 
 
 def test_a_cell_that_fails_stops_no_other(
@@ -84,6 +102,7 @@ def test_a_cell_that_fails_stops_no_other(
     assert said.stderr.count("error: small/cooks/seed0:") == 1
     assert "1 of 4 cells failed: small/cooks/seed0" in said.stderr.splitlines()[-1]
     assert "Traceback" not in said.stderr
+    assert not (tmp_path / "s/.slurm").exists()  # what is to know is in failed/
     broken.unlink()
     said = run(own, tmp_path, override, **environment)
     assert said.returncode == 0, said.stderr
@@ -123,6 +142,9 @@ def test_a_cancelled_job_ends_the_sweep_with_a_line(
     assert f"job {jobs[0]} of Slurm: it" in stderr
     assert "1 of 4 cells failed" in stderr.splitlines()[-1]
     assert len(cells(tmp_path)) == 3
+    # Of that job alone the logs are there, and nothing else of any.
+    logs = {path.name for path in (tmp_path / "s/.slurm").rglob("*") if not path.is_dir()}
+    assert logs == {f"{jobs[0]}_0_log.out", f"{jobs[0]}_0_log.err"}
     said = run(own, tmp_path, "hydra/launcher=submitit_slurm", **slurm)
     assert said.returncode == 0, said.stderr
     assert records(tmp_path) == records(basic)

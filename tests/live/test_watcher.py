@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
 import circuitwatch as cw
 from circuitwatch import analysis
@@ -23,6 +23,7 @@ from circuitwatch.live import cost, measuring
 from circuitwatch.monitor import watch_cell
 from circuitwatch.record_files import NOT_ASKED
 from circuitwatch.records import Cell
+from support.tokenizers import tokenizer_named
 from support.trainings import LENGTH, ROWS, TASKS, plain_loop, small_gpt2, watcher
 from test_monitor import TASK, configuration
 
@@ -289,6 +290,105 @@ def test_weights_that_are_not_finite_are_skipped(tmp_path: Path) -> None:
     own = cell(tmp_path)
     assert own.steps_done() == [0, 2] and own.is_done()
     assert "wte.weight holds NaN" in own.skipped()["1"]["reason"]
+
+
+def scaled(model: nn.Module, part: str, factor: float) -> None:
+    """Multiply those weights whose names end so."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(part):
+                parameter.mul_(factor)
+
+
+QUERIES = "query_key_value.weight"
+"""With these far too large the logits are finite and the gradients are not."""
+
+
+@pytest.mark.parametrize(
+    ("part", "factor", "step", "diverged"),
+    [
+        (QUERIES, 1e15, 0, [TASK]),  # at the first look: ioi is not above chance, has no circuit
+        (QUERIES, 1e15, 2, [TASK]),
+        (QUERIES, 1e15, 3, [TASK]),  # the last
+        ("", 1e12, 2, [TASK, "ioi"]),  # the logits are no numbers, which the loading sees
+    ],
+)
+def test_a_model_that_has_diverged_is_skipped_until_it_is_sane(
+    part: str,
+    factor: float,
+    step: int,
+    diverged: list[str],
+    trained_suite: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its weights are finite, and what is computed of them is not."""
+    model = AutoModelForCausalLM.from_pretrained(trained_suite / "step300")
+    sane = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    tokenizer = load_tokenizer(trained_suite / "step300")
+    with watcher(tmp_path, [TASK, "ioi"], every=1, tokenizer=tokenizer, circuits=True) as watch:
+        for now in range(4):
+            model.load_state_dict(sane)
+            scaled(model, "", 1 + now / 100)
+            if now == step:
+                scaled(model, part, factor)
+            watch.step(model, 100 * now, step=now)
+    for task in (TASK, "ioi"):
+        own = cell(tmp_path, task)
+        left_out = [step] if task in diverged else []
+        assert own.is_done()
+        assert own.steps_done() == [now for now in range(4) if now not in left_out]
+        assert list(own.skipped()) == [str(now) for now in left_out]
+        for entry in own.skipped().values():
+            assert "the training has diverged" in entry["reason"]
+    said = capsys.readouterr().err
+    assert "watched no more" not in said and said.count("not measured, ") == 1
+
+
+def test_roles_that_overflow_skip_the_checkpoint_for_all_tasks(
+    trained_suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a sane model the same is a fault, which ends the watching."""
+
+    def overflowing(model: Any, probes: Any) -> Seen:
+        raise FloatingPointError("overflow")
+
+    model = AutoModelForCausalLM.from_pretrained(trained_suite / "step300")
+    tokenizer = load_tokenizer(trained_suite / "step300")
+    with watcher(tmp_path, [TASK, "ioi"], every=1, tokenizer=tokenizer) as watch:
+        watch.step(model, 0)
+        monkeypatch.setattr(analysis, "Seen", type("Odd", (), {"of": staticmethod(overflowing)}))
+        scaled(model, QUERIES, 1e15)
+        watch.step(model, 100)
+        assert not watch._over
+        scaled(model, QUERIES, 1e-15)
+        watch.step(model, 200)
+        assert watch._over
+    for task in (TASK, "ioi"):
+        assert cell(tmp_path, task).steps_done() == [0]
+        assert list(cell(tmp_path, task).skipped()) == ["1"]
+
+
+def test_a_cell_of_skipped_checkpoints_alone_is_not_done(
+    trained_suite: Path, tmp_path: Path
+) -> None:
+    model = AutoModelForCausalLM.from_pretrained(trained_suite / "step300")
+    scaled(model, QUERIES, 1e15)
+    tokenizer = load_tokenizer(trained_suite / "step300")
+    with watcher(tmp_path, [TASK], tokenizer=tokenizer, circuits=True) as watch:
+        watch.step(model, 0)
+    own = cell(tmp_path, TASK)
+    assert len(own.skipped()) == 1 and not own.is_done()
+
+
+def test_a_model_without_room_for_the_prompts_is_refused(tmp_path: Path) -> None:
+    shape = {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 5}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer_named("nano")), **shape))
+    with (
+        watcher(tmp_path) as watch,
+        pytest.raises(UserError, match=r"context of 5 tokens|5 positions"),
+    ):
+        watch.step(model, 0)
 
 
 def test_unchanged_weights_are_flagged(tmp_path: Path) -> None:

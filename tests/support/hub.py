@@ -32,7 +32,8 @@ class Faults:
     when asked for. `rate`: bytes a second. `changed`: the weights served are not those listed.
     `listed`: names of more files that the listing has, of a byte each. `rewritten`: the revision's
     commit is another one by now. `down_after`: with the last of this revision's weights the hub
-    goes down.
+    goes down. `limited`: how many requests, of whatever, answer 429 first (or `limit`), with the
+    headers `says`.
     """
 
     busy: dict[str, int] = field(default_factory=dict)
@@ -47,6 +48,9 @@ class Faults:
     rewritten: set[str] = field(default_factory=set)
     down: bool = False
     down_after: str | None = None
+    limited: int = 0
+    limit: int = 429
+    says: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -114,6 +118,10 @@ def running_hub(root: Path) -> Iterator[Hub]:
             if hub.faults.down:
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
+                return
+            if hub.faults.limited > 0:
+                hub.faults.limited -= 1
+                self._fail(hub.faults.limit, "TooMany", hub.faults.says)
                 return
             if (
                 hub.faults.token
@@ -243,8 +251,10 @@ def running_hub(root: Path) -> Iterator[Hub]:
             self.end_headers()
             self.wfile.write(data)
 
-        def _fail(self, status: int, code: str) -> None:
+        def _fail(self, status: int, code: str, says: dict[str, str] | None = None) -> None:
             self.send_response(status)
+            for name, value in (says or {}).items():
+                self.send_header(name, value)
             self.send_header("X-Error-Code", code)
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -42,6 +42,7 @@ from circuitwatch.monitor import watch_cell
 from circuitwatch.records import Cell
 from circuitwatch.tasks import build_prompts
 from circuitwatch.transfer.planning import evenly
+from circuitwatch.transformer import Transformer
 from support.headers import change_header
 from support.textbook import Textbook
 
@@ -382,6 +383,39 @@ def test_wrong_checkpoints_are_skipped_and_said(
     cell.write(replace(record, mask=fewer, scalars=scalars))
     line = refused(capsys, "sweep=mine", f"out={out}")
     assert line == f"{out}/mine: none of the checkpoints that have a circuit could be looked at"
+
+
+def overflowing(model: Transformer) -> Transformer:
+    return replace(model, W_U=model.W_U * 1e38)
+
+
+def with_fewer_words(model: Transformer) -> Transformer:
+    return replace(model, W_E=model.W_E[:40])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [(overflowing, "the training has diverged"), (with_fewer_words, "its vocabulary has 40")],
+)
+def test_a_model_that_cant_be_measured_is_skipped(
+    spoil: Callable[[Transformer], Transformer],
+    why: str,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As by watching it, and the others are made."""
+
+    def load(folder: Path, **options: object) -> Transformer:
+        model = load_model(folder, **options)  # type: ignore[arg-type]
+        return spoil(model) if folder.name == "step150" else model
+
+    monkeypatch.setattr(circuitwatch.transfer.imposing, "load_model", load)
+    main(["transfer", "sweep=mine", f"out={out}"])
+    shown = capsys.readouterr()
+    assert "tiny seed 0 step150: skipped" in shown.err + shown.out
+    assert why in " ".join((shown.err + shown.out).split())
+    assert set(files(out)) == {"step000128.parquet", "step000300.parquet"}
 
 
 def test_what_could_not_be_fetched_is_tried_again(

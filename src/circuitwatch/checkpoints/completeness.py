@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitwatch.checkpoints.files import weight_files
+from circuitwatch.checkpoints.kinds import held_instead_in
 
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin")
 """Weights in one file. In several files they need an index, which is called like these with
@@ -80,6 +81,8 @@ def _lacks(folder: Path) -> str | None:
     index = _index_of(folder, files)
     has = {"config.json": config.exists(), "weights": bool(files) or index is not None}
     if not all(has.values()):
+        if instead := held_instead_in(folder):
+            return f"{folder}: {instead}"
         return f"no {' and '.join(what for what in has if not has[what])} in {folder}"
     if not isinstance(_json(config), dict):
         return f"{config} is not a whole JSON file"

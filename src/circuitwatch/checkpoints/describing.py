@@ -14,7 +14,7 @@ from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.shape import read_config
 from circuitwatch.checkpoints.source import Source
 from circuitwatch.checkpoints.tensors import layer_of, numbers_in, stored_names
-from circuitwatch.checkpoints.unusable import DamagedWeights, Unusable, reading
+from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, Unusable, reading
 
 Read = TypeVar("Read")
 NAMED = 3
@@ -26,15 +26,17 @@ def first_usable(
 ) -> Read:
     """What `read` gives of the first of some checkpoints of which it gives anything.
 
-    Raises Unusable with the reasons if it does of none, and what the source raises.
+    Raises Unusable with the reasons if it does of none (Unsupported if all are of a kind that can't
+    be analysed), and what the source raises.
     """
-    reasons: list[str] = []
+    reasons: list[Unusable] = []
     for folder in source.about(checkpoints):
         try:
             return read(folder)
         except Unusable as error:
-            reasons.append(str(error))
-    raise Unusable(all_unusable(reasons, len(checkpoints)))
+            reasons.append(error)
+    kind = Unsupported if all(isinstance(error, Unsupported) for error in reasons) else Unusable
+    raise kind(all_unusable(map(str, reasons), len(checkpoints)))
 
 
 def all_unusable(reasons: Iterable[str], n: int) -> str:

@@ -19,10 +19,11 @@ from circuitwatch.checkpoints.completeness import (
     has_tokenizer,
     unfinished,
 )
+from circuitwatch.checkpoints.kinds import held_instead_in
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, Say
 from circuitwatch.errors import UserError
-from circuitwatch.limits import MOST_TOKENS_PER_STEP, require_whole, shown
+from circuitwatch.limits import MOST_STEP, MOST_TOKENS_PER_STEP, require_whole, shown
 
 NAME = re.compile(r"(?:step|checkpoint)[-_]?(\d+)$")
 
@@ -37,15 +38,32 @@ def list_checkpoints(directory: Path, *, tokens_per_step: int | None = None) -> 
         raise UserError(f"model.path={directory}: no such directory")
     folders = _folders(directory)
     if not folders:
-        raise UserError(f"model.path={directory}: no step<N> or checkpoint-<N> folder in it")
+        if instead := held_instead_in(directory):
+            raise UserError(f"model.path={directory}: {instead}")
+        raise UserError(
+            f"model.path={directory}: no step<N> or checkpoint-<N> folder in it, N at most "
+            f"{MOST_STEP}"
+        )
     tokens = _tokens_per_step(directory, tokens_per_step)
     return [Checkpoint(step, step * tokens, name) for step, name in folders.items()]
 
 
 def _folders(directory: Path) -> dict[int, str]:
-    """Step → name of each checkpoint's folder, ascending; other names are no checkpoints."""
-    names = sorted(path.name for path in directory.iterdir() if path.is_dir())
-    return dict(sorted((int(match[1]), name) for name in names if (match := NAME.match(name))))
+    """Step → name of each checkpoint's folder, ascending; other names are no checkpoints, nor are
+    those of steps that no training has.
+
+    Raises UserError for two of one step.
+    """
+    found: dict[int, str] = {}
+    for name in sorted(path.name for path in directory.iterdir() if path.is_dir()):
+        if (match := NAME.match(name)) is None or (step := int(match[1])) > MOST_STEP:
+            continue
+        if step in found:
+            raise UserError(
+                f"{directory}: {found[step]} and {name} are both of step {step}; leave one there"
+            )
+        found[step] = name
+    return dict(sorted(found.items()))
 
 
 def _tokens_per_step(directory: Path, given: int | None) -> int:

@@ -20,29 +20,23 @@ from threading import Event
 from typing import Any
 
 import huggingface_hub.errors as hub_errors
-from huggingface_hub import HfApi, constants, get_session, hf_hub_url
+from huggingface_hub import HfApi, constants, get_session, get_token, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 from huggingface_hub.utils import logging as hub_logging
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_exponential,
-    wait_random,
-)
 
 from circuitwatch.checkpoints.files import WEIGHT_FILES, file_sha256, joint_sha256
+from circuitwatch.checkpoints.kinds import held_instead
 from circuitwatch.checkpoints.source import Missing, NotFetched
 from circuitwatch.checkpoints.unusable import DamagedWeights
+from circuitwatch.checkpoints.waiting import TRIES, Cancelled, Patience, status_of, told_to_wait
 from circuitwatch.errors import UserError
 
 SMALL_FILES = (
-    "config.json tokenizer.json tokenizer_config.json special_tokens_map.json vocab.json "
-    "merges.txt added_tokens.json"
+    "config.json adapter_config.json tokenizer.json tokenizer_config.json special_tokens_map.json "
+    "vocab.json vocab.txt merges.txt added_tokens.json"
 ).split()
-TOKENIZERS = ("tokenizer.json", "vocab.json")
-TRIES = 4
+SENTENCEPIECE = ("tokenizer.model", "spiece.model")
+"""Fetched where there is no tokenizer.json, which says the same in less time."""
 ANSWER_SECONDS = 30
 PIECE = 1 << 18
 TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
@@ -51,10 +45,6 @@ Got = Callable[[int], None]
 
 class LostNetwork(UserError):
     """The hub can't be reached: nothing more can be fetched now."""
-
-
-class Cancelled(Exception):
-    """The run ended while a file was on its way."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,13 @@ class Listing:
 
     def small(self) -> tuple[RemoteFile, ...]:
         """Configuration and tokenizer."""
-        return tuple(file for file in self.files if file.name in SMALL_FILES)
+        is_there = any(file.name == "tokenizer.json" for file in self.files)
+        wanted = {*SMALL_FILES, *(() if is_there else SENTENCEPIECE)}
+        return tuple(file for file in self.files if file.name in wanted)
+
+    def instead(self) -> str | None:
+        """What a revision without weights holds instead, where that is known."""
+        return held_instead((file.name for file in self.files), "FOLDER")
 
     def needed(self) -> tuple[RemoteFile, ...]:
         """All that a checkpoint needs: small files, weights, and the index of weights in several
@@ -129,12 +125,17 @@ class Repository:
     """
 
     def __init__(
-        self, hub_id: str, listings: Path, *, endpoint: str | None = None, first_wait: float = 1.0
+        self,
+        hub_id: str,
+        listings: Path,
+        *,
+        endpoint: str | None = None,
+        patience: Patience | None = None,
     ) -> None:
         hub_logging.set_verbosity_error()
         self.hub_id = hub_id
         self._listings = listings
-        self._first_wait = first_wait
+        self._patience = patience or Patience()
         self._api = HfApi(endpoint=endpoint)
 
     def branches(self) -> dict[str, str]:
@@ -264,22 +265,8 @@ class Repository:
         """Ask the hub, retrying with backoff what may pass; a lasting failure becomes a
         UserError.
         """
-
-        def pause(state: RetryCallState) -> None:
-            if stopped is not None and stopped.is_set():
-                raise Cancelled
-
         try:
-            for attempt in Retrying(
-                retry=retry_if_exception(_may_pass),
-                stop=stop_after_attempt(TRIES),
-                reraise=True,
-                wait=wait_exponential(multiplier=self._first_wait, max=30)
-                + wait_random(0, self._first_wait / 2),
-                before_sleep=pause,
-            ):
-                with attempt:
-                    return action()
+            return self._patience.asking(action, _may_pass, what, stopped)
         except (UserError, Cancelled):
             raise
         except Exception as error:
@@ -299,11 +286,6 @@ def offline() -> bool:
     return constants.is_offline_mode()
 
 
-def _status(error: BaseException) -> int | None:
-    response = getattr(error, "response", None)
-    return getattr(response, "status_code", None)
-
-
 def _is_network(error: BaseException) -> bool:
     """A connection that failed or broke; the client's HTTP library differs between its versions."""
     names = {kind.__name__ for kind in type(error).__mro__}
@@ -311,11 +293,26 @@ def _is_network(error: BaseException) -> bool:
 
 
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, NotFetched) or _is_network(error) or _status(error) in TRANSIENT
+    return isinstance(error, NotFetched) or _is_network(error) or status_of(error) in TRANSIENT
+
+
+def _busy(error: BaseException, status: int) -> str:
+    """What a hub answers again and again, and what to do."""
+    told = told_to_wait(error)
+    if told is not None:
+        wait = f"run the same command again in {told / 60:.0f} min" if told >= 90 else "wait"
+        answer = f"the hub answers {status} and asks to wait longer than is waited for"
+    else:
+        wait = "wait some minutes, and run the same command again"
+        answer = f"the hub answers {status}, {TRIES} times"
+    if status != 429:
+        return answer if told is None else f"{answer}; {wait}"
+    more = "" if get_token() else ", or set HF_TOKEN, with which more requests are allowed"
+    return f"{answer}: too many requests; {wait}{more}"
 
 
 def _as_user_error(error: BaseException, what: str) -> UserError:
-    status = _status(error)
+    status = status_of(error)
     if isinstance(error, hub_errors.RevisionNotFoundError | hub_errors.EntryNotFoundError):
         return Missing(f"{what}: the hub does not have it (404)")
     if isinstance(error, hub_errors.GatedRepoError):
@@ -325,7 +322,7 @@ def _as_user_error(error: BaseException, what: str) -> UserError:
     if isinstance(error, hub_errors.OfflineModeIsEnabled):
         return UserError(f"{what}: is not on this machine, and HF_HUB_OFFLINE forbids fetching it")
     if status is not None:
-        return NotFetched(f"{what}: the hub answers {status}, {TRIES} times")
+        return NotFetched(f"{what}: {_busy(error, status)}")
     if _is_network(error):
         return LostNetwork(f"{what}: the hub can't be reached ({type(error).__name__})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

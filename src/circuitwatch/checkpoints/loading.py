@@ -20,12 +20,15 @@ from torch import Tensor
 
 from circuitwatch.checkpoints.architectures import architecture_of, refusal, supported
 from circuitwatch.checkpoints.files import weight_files
-from circuitwatch.checkpoints.shape import read_config, require_weights_for
+from circuitwatch.checkpoints.hf_olmo import is_hf_olmo, tensors_as_transformers
+from circuitwatch.checkpoints.kinds import held_instead_in, without_adapter
+from circuitwatch.checkpoints.shape import read_config, require_weights_for, said_by_config
 from circuitwatch.checkpoints.tensors import (
     layer_of,
     misfit,
     renamings,
     stored_names,
+    stored_tensors,
     unmerged_adapter,
 )
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, reading
@@ -160,14 +163,17 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
     """The model as transformers has it, every tensor of it from the files, and what was taken off
     the tensors' names.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
     from transformers.utils import logging
 
     config, files = read_config(folder), weight_files(folder)
     if not files:
+        if instead := held_instead_in(folder):
+            raise DamagedWeights(f"{folder}: {instead}")
         raise DamagedWeights(
             f"{folder}: no weights in this folder; model.safetensors or pytorch_model.bin is needed"
         )
+    is_renamed = is_hf_olmo(said_by_config(folder))
     logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of tensors that don't fit: we say it in one line
@@ -176,17 +182,29 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
             names = stored_names(files)
             require_weights_for(config, folder)
             renamed, taken_off = renamings(names)
-            hf_model, loaded = AutoModelForCausalLM.from_pretrained(
-                str(folder),
-                local_files_only=True,
-                trust_remote_code=False,
-                weights_only=True,
-                dtype=dtype,
-                use_safetensors=files[0].suffix == ".safetensors",
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                key_mapping={f"^{re.escape(old)}$": new for old, new in renamed.items()} or None,
-            )
+            common: dict[str, Any] = {
+                "dtype": dtype,
+                "output_loading_info": True,
+                "ignore_mismatched_sizes": True,
+            }
+            if is_renamed:
+                stored = {renamed.get(k, k): tensor for k, tensor in stored_tensors(files).items()}
+                tensors = tensors_as_transformers(stored, config, str(folder))
+                hf_model, loaded = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)].from_pretrained(
+                    None, config=config, state_dict=tensors, **common
+                )
+            else:
+                with without_adapter(folder) as place:
+                    hf_model, loaded = AutoModelForCausalLM.from_pretrained(
+                        str(place),
+                        local_files_only=True,
+                        trust_remote_code=False,
+                        weights_only=True,
+                        use_safetensors=files[0].suffix == ".safetensors",
+                        key_mapping={f"^{re.escape(old)}$": new for old, new in renamed.items()}
+                        or None,
+                        **common,
+                    )
     finally:
         logging.set_verbosity(verbosity)
     refuse_unsupported(str(folder), type(hf_model).__name__, hf_model.config)
@@ -202,7 +220,7 @@ def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
         return re.sub(r"^lm_head\b", head, name)
 
     n_layers = hf_model.config.num_hidden_layers
-    beyond = max(map(layer_of, loaded["unexpected_keys"]), default=-1) + 1
+    beyond = max(map(layer_of, names if is_renamed else loaded["unexpected_keys"]), default=-1) + 1
     if beyond > n_layers:
         raise DamagedWeights(
             f"{folder}: the weights have {beyond} layers, config.json says {n_layers}"

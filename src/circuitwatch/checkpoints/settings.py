@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
+from circuitwatch.checkpoints.completeness import has_tokenizer
 from circuitwatch.checkpoints.schedule import parse_bound
 from circuitwatch.errors import UserError
 from circuitwatch.limits import (
     MOST_PARAMETERS,
     MOST_STEP,
     MOST_STEPS_LISTED,
+    MOST_TOKENS,
     MOST_TOKENS_PER_STEP,
+    shown,
 )
 from circuitwatch.names import plain_name, plain_path
 from circuitwatch.options import option
 from circuitwatch.units import parse_size
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def tokenizer_place(text: str, key: str) -> None:
+    """Raise UserError unless a text names a folder with a tokenizer, or a repository."""
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        if not has_tokenizer(folder):
+            raise UserError(f"{key}={shown(text)}: no tokenizer.json or tokenizer.model in it")
+    elif not REPOSITORY.fullmatch(text):
+        raise UserError(
+            f"{key}={shown(text)}: no such folder; give one that has tokenizer.json or "
+            f"tokenizer.model, or a repository on the hub, org/name"
+        )
 
 
 def not_too_many(steps: list[int], key: str) -> None:
@@ -61,6 +81,43 @@ class ModelConfig:
         least=0,
         most=MOST_STEP,
         check=not_too_many,
+    )
+    stages: str = option(
+        "For `hub`: what is done about revisions of several stages of a training, told from names "
+        "such as stage2-ingredient1-step1000-tokens3B",
+        "apart",
+        choices={
+            "apart": "revisions names one of them",
+            "join": "a later one's steps and tokens go on from the end of the one before",
+        },
+    )
+    stage_steps: list[int] | None = option(  # noqa: RUF009
+        "For stages=join: optimiser steps of each stage but the last; null: up to its last "
+        "revision",
+        None,
+        least=1,
+        most=MOST_STEP,
+        check=not_too_many,
+    )
+    stage_tokens: list[int] | None = option(  # noqa: RUF009
+        "For stages=join: the same in training tokens",
+        None,
+        least=1,
+        most=MOST_TOKENS,
+        check=not_too_many,
+    )
+    ingredient: int | None = option(
+        "For stages=join: which of several branches after stage 1 it is; the model is called "
+        "<name>-ingredient<n> then",
+        None,
+        least=0,
+        most=999,
+    )
+    tokenizer: str | None = option(
+        "Where the tokenizer is, if not beside the checkpoints: a folder, or a repository on the "
+        "hub, org/name",
+        None,
+        check=tokenizer_place,
     )
     params_total: int | None = option(
         "For `hub`: parameters as the registry says, shown by doctor; records count them from the "

@@ -4,10 +4,14 @@ model of whatever it is told, without layers or of more than any machine holds.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from circuitwatch.checkpoints.architectures import architecture_of, refusal
 from circuitwatch.checkpoints.files import weight_files
+from circuitwatch.checkpoints.hf_olmo import config_as_transformers, is_hf_olmo
+from circuitwatch.checkpoints.kinds import held_instead_in
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, reading
 
 SIZES = (
@@ -22,25 +26,55 @@ MOST_LAYERS = 1000
 """More than any model has, and not so many that describing them takes long."""
 
 
-def read_config(folder: Path) -> Any:
-    """The configuration in a checkpoint's folder, as transformers reads it; no code is run.
+def said_by_config(folder: Path) -> dict[str, Any]:
+    """What a checkpoint's config.json holds.
 
-    Raises DamagedWeights where it can't be read or says what can't be, Unsupported where it is not
-    that of a language model.
+    Raises DamagedWeights where there is none, or it can't be read.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
-
     path = folder / "config.json"
     if not folder.is_dir():
         raise DamagedWeights(f"{folder}: no such checkpoint folder")
     if not path.is_file():
+        if instead := held_instead_in(folder):
+            raise DamagedWeights(f"{folder}: {instead}")
         raise DamagedWeights(
             f"{folder}: no config.json in this folder; a Hugging Face checkpoint is needed"
         )
     with reading(path, "can't be read"):
-        config = AutoConfig.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
+        said = json.loads(path.read_bytes())
+    if not isinstance(said, dict):
+        raise DamagedWeights(f"{path}: is not a JSON object")
+    return said
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration in a checkpoint's folder, as transformers reads it; no code is run.
+
+    Raises DamagedWeights where it can't be read or says what can't be, Unsupported where it is that
+    of a model that can't be analysed, with the cause.
+    """
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+
+    said, path = said_by_config(folder), folder / "config.json"
+    is_renamed = is_hf_olmo(said)
+    if is_renamed:
+        try:
+            said = config_as_transformers(said)
+        except (DamagedWeights, Unsupported) as error:
+            raise type(error)(f"{path}: {error}") from error
+    # transformers itself advises to run the code of what it does not know.
+    if architecture_of(said) is None and (line := refusal(said)):
+        raise Unsupported(f"{path}: {line}")
+    with reading(path, "can't be read"):
+        config = (
+            CONFIG_MAPPING[said["model_type"]].from_dict(said)
+            if is_renamed
+            else AutoConfig.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
         )
+    if line := refusal(config):
+        raise Unsupported(f"{path}: {line}")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise Unsupported(
             f"{path}: model_type={config.model_type}: not a language model that predicts the next "

@@ -21,7 +21,7 @@ from threading import Event
 
 from filelock import FileLock, Timeout
 
-from circuitwatch.checkpoints.hub import Cancelled
+from circuitwatch.checkpoints.waiting import Cancelled
 from circuitwatch.errors import UserError
 
 WHOLE = "whole.json"

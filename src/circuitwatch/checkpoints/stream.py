@@ -18,11 +18,15 @@ from huggingface_hub import constants, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
 from circuitwatch.checkpoints.audit import NO_RECORDS, Audit, RecordedWeights, Weights
+from circuitwatch.checkpoints.completeness import has_tokenizer
 from circuitwatch.checkpoints.files import weight_files
-from circuitwatch.checkpoints.hub import TOKENIZERS, Listing, Repository, offline
+from circuitwatch.checkpoints.hub import Listing, Repository, offline
+from circuitwatch.checkpoints.kinds import ADAPTER_CONFIG
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.settings import CheckpointsConfig, ModelConfig
+from circuitwatch.checkpoints.shape import read_config
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
+from circuitwatch.checkpoints.stages import Stages
 from circuitwatch.checkpoints.store import Held, Store
 from circuitwatch.checkpoints.suites import can_be_named, checkpoint_at, checkpoints_named
 from circuitwatch.checkpoints.unusable import Unusable
@@ -30,6 +34,8 @@ from circuitwatch.errors import UserError
 from circuitwatch.units import parse_size
 
 LISTINGS_AT_ONCE = 8
+MODEL_FILES = ("config.json", ADAPTER_CONFIG)
+"""What is fetched of a revision first: if they say that it can't be analysed, nothing else is."""
 
 
 class HubSource:
@@ -39,11 +45,7 @@ class HubSource:
         assert model.hub_id and model.revisions
         self.model = model
         self.keep = config.keep
-        folder = (
-            Path(config.folder).expanduser()
-            if config.folder
-            else Path(constants.HF_HOME) / "circuitwatch"
-        )
+        folder = store_folder(config)
         self.store = Store(folder, parse_size(config.disk, "checkpoints.disk"))
         self.name = model.hub_id.replace("/", "--")
         self.repository = Repository(model.hub_id, folder / "listings" / self.name)
@@ -71,14 +73,18 @@ class HubSource:
         model = self.model
         assert model.revisions is not None
         here = self.here() if offline() else {}
-        if model.steps and can_be_named(model.revisions, model.tokens_per_step):
+        stages = None
+        if model.stages == "join":
+            stages = Stages(model.stage_steps or (), model.stage_tokens or (), model.ingredient)
+        is_named = can_be_named(model.revisions, model.tokens_per_step) and stages is None
+        if model.steps and is_named:
             checkpoints = [
                 checkpoint_at(step, model.revisions, model.tokens_per_step or 0)
                 for step in model.steps
             ]
         else:
             names = here if offline() else self.commits()
-            checkpoints = checkpoints_named(names, model.revisions, model.tokens_per_step)
+            checkpoints = checkpoints_named(names, model.revisions, model.tokens_per_step, stages)
             checkpoints = [
                 checkpoint
                 for checkpoint in checkpoints
@@ -117,10 +123,15 @@ class HubSource:
                 continue
             told.add(files)
             folder = self.store.folder / "about" / self.name / listing.commit
+            of_model = [file for file in listing.small() if file.name in MODEL_FILES]
+            self.repository.download(listing, of_model, folder, lambda _: None)
+            if is_refused(folder):
+                yield folder  # reading it says why, and nothing more is fetched
+                continue
             self.repository.download(listing, listing.small(), folder, lambda _: None)
-            if not any((folder / name).exists() for name in TOKENIZERS):
-                main = self.repository.listing("main", self.commits().get("main"))
-                rest = [file for file in main.small() if file.name != "config.json"]
+            if not has_tokenizer(folder) and (commit := self.commits().get("main")):
+                main = self.repository.listing("main", commit)
+                rest = [file for file in main.small() if file.name not in MODEL_FILES]
                 self.repository.download(main, rest, folder, lambda _: None)
             yield folder
         if not there:
@@ -149,7 +160,9 @@ class HubSource:
                 return
             if listing.kind is None:
                 missing[checkpoint.step] = (
-                    f"{checkpoint.revision} holds no safetensors and no pytorch_model.bin"
+                    f"{checkpoint.revision}: {instead}"
+                    if (instead := listing.instead())
+                    else f"{checkpoint.revision} holds no safetensors and no pytorch_model.bin"
                 )
                 return
             size = sum(file.size for file in listing.weights(listing.kind))
@@ -298,6 +311,51 @@ class HubStream:
 
         Thread(target=fetch, name=f"fetch {checkpoint.revision}", daemon=True).start()
         return coming
+
+
+def store_folder(config: CheckpointsConfig) -> Path:
+    """Where what is fetched lies."""
+    if config.folder:
+        return Path(config.folder).expanduser()
+    return Path(constants.HF_HOME) / "circuitwatch"
+
+
+def tokenizer_folder(place: str, config: CheckpointsConfig) -> Path:
+    """A folder that the tokenizer is in which model.tokenizer names; of a repository its files are
+    fetched from its `main`.
+
+    Raises UserError where there is none.
+    """
+    if (folder := Path(place).expanduser()).is_dir():
+        return folder
+    below = store_folder(config)
+    name = place.replace("/", "--")
+    of_repository = below / "about" / name
+    if offline():
+        fetched = [*of_repository.glob("*"), *cached_snapshots(place).values()]
+        for folder in fetched:
+            if has_tokenizer(folder):
+                return folder
+        raise UserError(
+            f"model.tokenizer={place}: no such folder, nor is that repository's tokenizer on this "
+            f"machine, and HF_HUB_OFFLINE is set"
+        )
+    repository = Repository(place, below / "listings" / name)
+    listing = repository.listing("main")
+    files = [file for file in listing.small() if file.name not in MODEL_FILES]
+    repository.download(listing, files, of_repository / listing.commit, lambda _: None)
+    if not has_tokenizer(of_repository / listing.commit):
+        raise UserError(f"model.tokenizer={place}: no tokenizer.json or tokenizer.model in it")
+    return of_repository / listing.commit
+
+
+def is_refused(folder: Path) -> bool:
+    """Whether what a checkpoint's config.json says can't be analysed."""
+    try:
+        read_config(folder)
+    except Unusable:
+        return True
+    return False
 
 
 def cached_snapshots(hub_id: str) -> dict[str, Path]:

@@ -14,6 +14,10 @@ choice `model=<name>`. Keys of a file:
                      names gives them, rounded as they are
     steps            the steps that were published, numbers and ranges "1000..143000 by 1000";
                      without it the hub is asked
+    tokenizer        where the tokenizer is, if revisions have none: a folder, or org/name
+    stages           join: revisions are of several stages, told from their names, see `stages`;
+                     stage_steps and stage_tokens say how long each but the last is, ingredient
+                     which branch it is
     licence, architecture (model_type in config.json), checkpoints (how many, where no steps are
                      listed): shown by `circuitwatch models`
     each             axis: [values]; a name of a model with {axis} in it stands for one model a
@@ -33,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitwatch.checkpoints.schedule import MULTIPLES, Checkpoint
+from circuitwatch.checkpoints.stages import Stages, joined, require_one_each
 from circuitwatch.checkpoints.suite_files import (
     Entry,
     axes_of,
@@ -48,9 +53,12 @@ from circuitwatch.limits import MOST_STEP, MOST_STEPS_LISTED, shown
 from circuitwatch.names import plain_name
 
 PLACES = ("hub_id", "path")
-OF_HUB = ("hub_id", "revisions", "steps")
+JOINING = ("stages", "stage_steps", "stage_tokens", "ingredient")
+OF_HUB = ("hub_id", "revisions", "steps", *JOINING)
 """What nothing is made of where checkpoints lie in a folder."""
-SHARED_KEYS = (*PLACES, "revisions", "tokens_per_step", "steps")
+SHARED_KEYS = (*PLACES, "revisions", "tokens_per_step", "steps", "tokenizer", *JOINING)
+PASSED_ON = ("tokens_per_step", "tokenizer")
+"""What is taken as it is, wherever the checkpoints are."""
 MODEL_KEYS = ("params_total", "params_non_embedding")
 FACTS = ("licence", "architecture", "checkpoints")
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?: by (\d{1,18}))?$")
@@ -196,12 +204,10 @@ def _model(
     to be those of the others, which a list of hundreds should not be read for once a model.
     """
     values = {**values, "model": name}
-    sizes = {key: given[key] for key in MODEL_KEYS if key in given}
-    if "tokens_per_step" in given:
-        sizes["tokens_per_step"] = given["tokens_per_step"]
+    as_given = {key: given[key] for key in (*MODEL_KEYS, *PASSED_ON) if key in given}
     if given.get("path") is not None:
         folder = folder_of(path, name, given["path"], values)
-        return {**sizes, "name": name, "source": "folder", "path": folder}
+        return {**as_given, "name": name, "source": "folder", "path": folder}
     for key in ("hub_id", "revisions"):
         if not isinstance(given.get(key), str):
             other = ", nor a path" if key == "hub_id" else ""
@@ -210,7 +216,8 @@ def _model(
     steps = steps if steps is not None else _steps(path, given)
     require_naming(f"{path}: {name}", pattern, steps, given.get("tokens_per_step"))
     return {
-        **sizes,
+        **as_given,
+        **{key: given[key] for key in JOINING if key in given},
         "name": name,
         "source": "hub",
         "hub_id": put(given["hub_id"], values),
@@ -271,18 +278,38 @@ def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
     return sorted(steps)
 
 
+LONGEST = 30
+"""Digits of a number that is read, among which there may be zeros in front."""
+
+
 def checkpoints_named(
-    names: Iterable[str], pattern: str, tokens_per_step: int | None
+    names: Iterable[str],
+    pattern: str,
+    tokens_per_step: int | None,
+    stages: Stages | None = None,
 ) -> list[Checkpoint]:
     """The checkpoints among a repository's revisions, ascending by step; names that the pattern
-    does not fit are left out.
+    does not fit are left out, and those with steps that no training has.
+
+    Args:
+        names: Of the revisions.
+        pattern: What they are called.
+        tokens_per_step: Training tokens of one step; None: their names say the tokens.
+        stages: How their stages are joined; None: they are all of one.
+
+    Raises UserError if two are of the same step, or the stages can't be joined.
     """
-    return sorted(_matches(names, pattern, tokens_per_step), key=lambda checkpoint: checkpoint.step)
+    found = list(_matches(names, pattern, tokens_per_step))
+    if stages is not None:
+        return joined(found, stages, pattern)
+    require_one_each(found, pattern)
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def can_be_named(pattern: str, tokens_per_step: int | None) -> bool:
     """Whether a step alone tells its revision's name and its tokens."""
-    return tokens_per_step is not None and "*" not in pattern and "{tokens}" not in pattern
+    is_plain = not re.search(r"\*|\{tokens\}|\{step\}[kKM]", pattern)
+    return tokens_per_step is not None and is_plain
 
 
 def checkpoint_at(step: int, pattern: str, tokens_per_step: int) -> Checkpoint:
@@ -294,18 +321,23 @@ def _matches(
     names: Iterable[str], pattern: str, tokens_per_step: int | None
 ) -> Iterator[Checkpoint]:
     parts = {
-        "{step}": r"(?P<step>\d+)",
-        "{tokens}": r"(?P<tokens>[\d.]+)(?P<unit>[kMBT]?)",
+        "{step}": r"(?P<step>\d+(?:\.\d+(?=[kKM]))?)(?P<multiple>[kKM]?)",
+        "{tokens}": r"(?P<tokens>\d{1,20}(?:\.\d{1,20})?)(?P<unit>[kMBT]?)",
         "*": ".*",
     }
-    pieces = re.split(r"(\{step\}|\{tokens\}[kMBT]?|\*)", pattern)
+    pieces = re.split(r"(\{step\}[kKM]?|\{tokens\}[kMBT]?|\*)", pattern)
     expression = "".join(
-        parts.get(re.sub(r"\}[kMBT]$", "}", piece), re.escape(piece)) for piece in pieces
+        parts.get(re.sub(r"\}[kKMBT]$", "}", piece), re.escape(piece)) for piece in pieces
     )
     for name in names:
         if match := re.fullmatch(expression, name):
             numbers = match.groupdict()
-            step = int(numbers["step"])
+            count, multiple = numbers["step"], MULTIPLES[numbers["multiple"].replace("K", "k")]
+            if len(count) > LONGEST:
+                continue
+            step = round(float(count) * multiple) if "." in count else int(count) * multiple
+            if step > MOST_STEP:
+                continue
             rounded = (
                 float(numbers["tokens"]) * MULTIPLES[numbers["unit"]]
                 if "tokens" in numbers

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 INNER = "_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module"
 """What torch.compile, FSDP and activation checkpointing put before the names of the module that
@@ -29,7 +30,7 @@ ADAPTER = re.compile(r"(?:^|\.)(?:lora_\w+|base_layer|modules_to_save|original_m
 """Parts of names that stand for an adapter's matrices, or for the matrix that one is added to
 (PEFT, loralib).
 """
-LAYER = re.compile(r"(?:^|\.)(?:layers|h)\.(\d{1,9})\.")
+LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d{1,9})\.")
 """Where the architectures that are supported put a layer's number."""
 NAMED = 3
 """Tensors called by name where many are wrong."""
@@ -59,6 +60,20 @@ def stored_names(files: Iterable[Path]) -> list[str]:
             raise UnpicklingError(f"{file.name} holds no dictionary of named tensors")
         names += tensors
     return names
+
+
+def stored_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
+    """Name → tensor of all in some weight files. Raises as `stored_names`."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= (
+            load_file(file)
+            if file.suffix == ".safetensors"
+            else torch.load(file, map_location="cpu", weights_only=True)
+        )
+    return tensors
 
 
 def numbers_in(files: Iterable[Path]) -> int | None:

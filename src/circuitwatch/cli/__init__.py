@@ -22,10 +22,12 @@ def main(argv: list[str] | None = None) -> None:
 
     if argv is not None:  # called from Python, whose signals are its own
         before = [(one, signal.getsignal(one)) for one in (signal.SIGINT, signal.SIGTERM)]
+        hook = sys.unraisablehook
         try:
             STOPPING.listen()
             _main(list(argv))
         finally:
+            sys.unraisablehook = hook
             for one, handler in before:
                 signal.signal(one, handler)
         return
@@ -60,6 +62,7 @@ def _run(arguments: list[str]) -> None:
     """Show help or the version, or run the command that is named."""
     from circuitwatch.cli.command import COMMANDS, load
     from circuitwatch.errors import UserError, meant
+    from circuitwatch.limits import shown
 
     if not arguments:
         from circuitwatch.cli.help import short_help
@@ -87,7 +90,7 @@ def _run(arguments: list[str]) -> None:
         arguments = arguments[1:]
         if name not in COMMANDS:
             raise UserError(
-                f"{name}: no such command; {meant(name, COMMANDS)}there are "
+                f"{shown(name)}: no such command; {meant(name, COMMANDS)}there are "
                 f"{', '.join(COMMANDS)}, and --help"
             )
     command = load(name)

@@ -4,6 +4,7 @@ and choices there are. What is wrong is said in one line, with what was perhaps 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ REFUSED = {
     "-cp": "the configuration is this program's; give --config-dir=<folder> to add to it",
     "--experimental-rerun": "would unpickle a file; run the same command again instead",
 }
+MOST_CELLS = 100_000
+"""Values of a range; Hydra composes a cell for each before the first is begun."""
 GROUPS = ("model", "task", "schedule", "circuit", "heads", "tracking", "experiment")
 
 
@@ -179,9 +182,21 @@ def _parsed(text: str) -> Any:
         override = OverridesParser.create().parse_override(text)
         if override.is_sweep_override() and override.is_choice_sweep():
             list(override.sweep_iterator())
-        return override
     except (HydraException, ValueError, RecursionError, ArithmeticError, MemoryError) as error:
         raise UserError(f"{shown(text)}: {_unreadable(key, value)}") from error
+    if override.is_range_sweep():
+        _require_few(text, override.value())
+    return override
+
+
+def _require_few(text: str, swept: Any) -> None:
+    """Raise UserError for a range of too many cells, or without end."""
+    try:
+        count = (swept.stop - (swept.start or 0)) / swept.step
+    except (ZeroDivisionError, OverflowError):
+        count = math.inf
+    if not count <= MOST_CELLS:  # nor what is no number
+        raise UserError(f"{shown(text)}: is of more than {MOST_CELLS} values")
 
 
 def _unreadable(key: str, value: str) -> str:

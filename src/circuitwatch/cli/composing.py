@@ -56,6 +56,9 @@ def with_hydra(
         plainly(
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(task)
         )
+        if task.single is not None:
+            raise task.single
+        require_all_well(task)  # before what is empty is removed: it reads what was noted there
     except (HydraException, OmegaConfBaseException) as error:
         say_unsaid(task)
         raise UserError(one_line(error, offered, templates)) from error
@@ -70,9 +73,6 @@ def with_hydra(
         require_all_well(task, stopped_by=error)
     finally:
         before.remove_empty(task.sweep)
-    if task.single is not None:
-        raise task.single
-    require_all_well(task)
 
 
 def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[str] = ()) -> str:
@@ -100,6 +100,8 @@ def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[
     if wrong := re.search(r"Error merging override (\S+)", lines[0]):
         cause = str(error.__cause__ or lines[-1]).strip().splitlines() or lines
         return f"{wrong.group(1)}: {cause[0]}"
+    if lines[0].endswith(":") and len(lines) > 1:  # and what follows says why
+        return f"{lines[0]} {lines[1]}"
     key = next(
         (line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")),
         "",
@@ -127,8 +129,23 @@ def plainly(run: Callable[[], object]) -> None:
     except Exception as error:
         if _has_begun(error):
             raise
-        said = str(error).strip() or type(error).__name__
+        said = _where_in_yaml(error) or str(error).strip() or type(error).__name__
         raise HydraException(f"the configuration can't be composed: {said}") from error
+
+
+def _where_in_yaml(error: Exception) -> str:
+    """The file and the line in which YAML is wrong, and what is; else empty."""
+    from yaml import MarkedYAMLError
+
+    if isinstance(error, UnicodeDecodeError):  # it names no file, but Hydra was reading one
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        files = [frame.f_locals.get("full_path") for frame in frames]
+        return next((f"{file}: is not text in UTF-8" for file in files if file), "")
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return ""
+    mark = error.problem_mark
+    problem = " ".join(filter(None, (error.context, error.problem)))
+    return f"{mark.name}, line {mark.line + 1}: {problem}"
 
 
 def _has_begun(error: BaseException) -> bool:

@@ -53,8 +53,12 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
     require_paths(config)
     from circuitwatch.checkpoints.audit import audit_table
     from circuitwatch.checkpoints.describing import facts_that_fit, first_usable
+    from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
-    from circuitwatch.checkpoints.tokenizers import load_tokenizer
+    from circuitwatch.checkpoints.tokenizers import bos_question
+    from circuitwatch.checkpoints.unusable import Unsupported
+    from circuitwatch.errors import UserError
+    from circuitwatch.monitor import tokenizer_among
     from circuitwatch.nano.suite import MANIFEST
     from circuitwatch.progress import CellProgress, wide_console
 
@@ -65,19 +69,32 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
         return
     source = _source(config)
     checkpoints = select(source.available(), **asdict(config.schedule))
+    lines: list[str] = []
+    unusable: UserError | None = None
+    try:  # from config.json alone, before anything is hashed
+        tokenizer = tokenizer_among(config, source, checkpoints)
+        console.print(_tasks(config, templates, tokenizer))
+        facts = first_usable(source, checkpoints, facts_that_fit)
+        lines.append(
+            f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
+            f"{facts['n_heads']} heads, {facts['params_total']:,} parameters"
+        )
+        bos = f"beginning of text: {tokenizer.bos_token or 'none'}"
+        lines.append(bos_question(tokenizer) or bos)
+        lines.append(first_usable(source, checkpoints, adapter_line))
+    except Unsupported:
+        raise
+    except UserError as error:
+        unusable = error  # of which the table says more
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
     repository = f" ({model.hub_id}{size})" if model.hub_id else ""
     console.print(audit_table(f"{model.name}{repository}", checkpoints, audit))
-    tokenizer = first_usable(source, checkpoints, load_tokenizer)
-    console.print(_tasks(config, templates, tokenizer))
-    facts = first_usable(source, checkpoints, facts_that_fit)
-    console.print(
-        f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
-        f"{facts['n_heads']} heads, {facts['params_total']:,} parameters",
-        highlight=False,
-    )
+    if unusable is not None:
+        raise unusable
+    for line in filter(None, lines):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _source(config: Config) -> Any:

@@ -11,6 +11,9 @@ from circuitwatch.names import plain_name, plain_path
 from circuitwatch.options import options_of
 
 MULTIRUN = ("-m", "--multirun")
+CONFIG_NAME = ("--config-name", "-cn")
+LONGEST = 4000
+"""Digits of a number that Python reads; Hydra refuses longer ones."""
 CHECKS = {"sweep": plain_name, "project": plain_name, "entity": plain_name} | dict.fromkeys(
     ("out", "cell", "to"), plain_path
 )
@@ -23,6 +26,13 @@ def require_names(arguments: Iterable[str]) -> None:
     several = any(argument in MULTIRUN for argument in arguments)
     known = dict(options_of(Config))
     for key, equals, value in (argument.partition("=") for argument in arguments):
+        if equals and (key.startswith("hydra/") or key in CONFIG_NAME):
+            for one in _values(value, several):
+                plain_name(one, key)
+        if equals and key == "seed":  # of which the folder's name is made, too
+            for one in _values(value, several):
+                if one.lstrip("+-").isdecimal() and len(one) < LONGEST:
+                    known[key].require(int(one), key)
         spec = known.get(OVERRIDES.get(key.lstrip("+"), key.lstrip("+")))
         if equals and spec is not None and spec.check in (plain_name, plain_path):
             for one in _values(value, several):

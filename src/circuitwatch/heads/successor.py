@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from circuitwatch.encoding import ids_behind
 from circuitwatch.heads.copying import head_writes
 from circuitwatch.heads.measuring import Inputs, Measuring, NotMeasurable
 from circuitwatch.lexicon import CYCLIC_SUCCESSIONS, SUCCESSIONS
@@ -60,9 +61,7 @@ def successions(tokenizer: PreTrainedTokenizerBase) -> list[Succession]:
     """
     found = []
     for name, words in SUCCESSIONS.items():
-        encoded = [
-            tokenizer.encode(f" {word}", add_special_tokens=False, verbose=False) for word in words
-        ]
+        encoded = [ids_behind(tokenizer, f" {word}") for word in words]
         single = [
             ids[0] if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
             for ids in encoded

@@ -1,4 +1,5 @@
-"""Running the cells of a sweep side by side: joblib on this machine, submitit on Slurm, Ray.
+"""Running the cells of a sweep one after another in this process, or side by side: joblib on this
+machine, submitit on Slurm, Ray.
 
 Hydra's own plugins for these raise at the first job that fails while others still run; that for Ray
 needs a cloudpickle that joblib no longer takes; and that for Slurm waits for ever for a job that
@@ -57,5 +58,16 @@ def launch(
     from circuitwatch.launching.jobs import composed
 
     engine = importlib.import_module(f"circuitwatch.launching.{ENGINES[extra][2]}")
-    returned: list[JobReturn] = engine.run(options, composed(parts, overrides, first))
+    returned: list[JobReturn] = engine.run(options, list(composed(parts, overrides, first)))
     return returned
+
+
+def launch_in_turn(
+    parts: tuple[HydraContext, TaskFunction, DictConfig],
+    overrides: Sequence[Sequence[str]],
+    first: int,
+) -> list[JobReturn]:
+    """Run a sweep's cells here; arguments as of `launch`."""
+    from circuitwatch.launching.jobs import composed
+
+    return [work.run() for work in composed(parts, overrides, first)]

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,14 +45,13 @@ def run(options: Mapping[str, Any], work: Sequence[Work]) -> list[JobReturn]:
     """Submit the jobs, and wait for each. Ctrl-C cancels those that have not ended."""
     jobs = _submit(options, work)
     try:
-        results = _results(work, jobs)
-        for script in jobs[0].paths.folder.parent.rglob("*submission*.sh"):
-            script.unlink(missing_ok=True)  # it names this machine's folders; the logs stay
-        return results
+        return _results(work, jobs)
     except BaseException:
         numbers = sorted({job.job_id.partition("_")[0] for job in jobs})
         subprocess.run(["scancel", *numbers], check=False, capture_output=True)
         raise
+    finally:
+        _remove_scripts(jobs, Path(options["folder"]).expanduser())
 
 
 def _submit(options: Mapping[str, Any], work: Sequence[Work]) -> list[Job[JobReturn]]:
@@ -130,6 +129,26 @@ def _results(work: Sequence[Work], jobs: Sequence[Job[JobReturn]]) -> list[JobRe
     return [results[n] for n in range(len(jobs))]
 
 
+def _remove_scripts(jobs: Sequence[Job[JobReturn]], folder: Path) -> None:
+    """Remove what was submitted, which names this machine's folders, and folders that are empty
+    then. Of jobs that brought no result the logs stay: they alone say what became of them.
+    """
+    from submitit.core.utils import JobPaths
+
+    base = JobPaths.get_first_id_independent_folder(folder)
+    arrays = {job.job_id.partition("_")[0] for job in jobs}  # an array has one script
+    scripts = {JobPaths(folder, array).submission_file for array in arrays}
+    there = {script.resolve() for script in scripts}
+    links = [path for path in base.glob(".submission_file_*.sh") if path.resolve() in there]
+    for link in links:
+        link.unlink(missing_ok=True)
+    for path in (*scripts, *(job.paths.submitted_pickle for job in jobs)):
+        path.unlink(missing_ok=True)
+    for place in (*{job.paths.folder for job in jobs}, *{s.parent for s in scripts}, base):
+        with suppress(OSError):  # it has logs, or another's files
+            place.rmdir()
+
+
 def _states(numbers: Sequence[str]) -> dict[str, str] | None:
     """Number of a job → its state, of those that Slurm still knows; None if it does not answer."""
     arrays = ",".join(sorted({number.partition("_")[0] for number in numbers}))
@@ -153,8 +172,9 @@ def _result(work: Work, job: Job[JobReturn], state: str) -> JobReturn:
         result = job.result()
     except (FailedJobError, UncompletedJobError, EOFError):
         return ended(work, _why(job, state))
-    # They hold pickles and this machine's folders, and are of no more use; the logs stay.
-    for path in (job.paths.submitted_pickle, job.paths.result_pickle):
+    # They name machines and folders, and are of no more use: a cell that failed has noted why.
+    paths = job.paths
+    for path in (paths.submitted_pickle, paths.result_pickle, paths.stdout, paths.stderr):
         path.unlink(missing_ok=True)
     return result
 

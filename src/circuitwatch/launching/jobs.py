@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from circuitwatch.errors import UserError
+from circuitwatch.errors import UserError, of_files
 
 POOLS = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
@@ -39,12 +39,16 @@ class Work:
     state: Mapping[Any, Any]
 
     def __call__(self) -> JobReturn:
-        """Run the job; what it raises is in what is returned."""
+        """Run the job in a process of its own; what it raises is in what is returned."""
         os.environ.update(pools_of(self.threads))
         os.chdir(self.folder)
         setup_globals()
         Singleton.set_state(dict(self.state))
         HydraConfig.instance().set_config(self.cell)
+        return self.run()
+
+    def run(self) -> JobReturn:
+        """Run the job in a process that is set up for it."""
         try:
             return run_job(
                 hydra_context=self.context,
@@ -54,7 +58,13 @@ class Work:
                 job_subdir_key="hydra.sweep.subdir",
             )
         except OSError as error:  # before the job itself: Hydra can't make its folder
-            return ended(self, f"its folder can't be made ({error.strerror or error})")
+            from circuitwatch.sweeping.job import Job
+
+            if not isinstance(self.task, Job):
+                raise
+            why = of_files(error, "its folder", "made")
+            self.task.note(self.cell.hydra, why)
+            return _as_done()
 
     @property
     def threads(self) -> int | None:
@@ -79,18 +89,16 @@ def composed(
     parts: tuple[HydraContext, TaskFunction, DictConfig],
     overrides: Sequence[Sequence[str]],
     first: int,
-) -> list[Work]:
+) -> Iterator[Work]:
     """A sweep's jobs, composed here, so that a worker needs none of the user's YAML files."""
     context, task, config = parts
     Path(str(config.hydra.sweep.dir)).expanduser().mkdir(parents=True, exist_ok=True)
-    work = []
     for number, own in enumerate(overrides, start=first):
         cell = context.config_loader.load_sweep_config(config, list(own))
         with open_dict(cell):
             cell.hydra.job.id = f"{cell.hydra.job.name}_{number}"
             cell.hydra.job.num = number
-        work.append(Work(number, cell, context, task, str(Path.cwd()), Singleton.get_state()))
-    return work
+        yield Work(number, cell, context, task, str(Path.cwd()), Singleton.get_state())
 
 
 def most_threads(work: Sequence[Work]) -> int | None:
@@ -132,6 +140,13 @@ def ended(work: Work, why: str) -> JobReturn:
     if not isinstance(task, Job) or task.sweep is None or task.planned is None:
         raise UserError(f"job {work.number}: {why}")
     write_failure(task.sweep, task.planned[work.number].name, UserError(why))
+    return _as_done()
+
+
+def _as_done() -> JobReturn:
+    """What a job returns whose failure is noted: Hydra would raise at the first that is not done,
+    while others still run.
+    """
     result = JobReturn()
-    result.status = JobStatus.COMPLETED  # Hydra would raise at the first that is not
+    result.status = JobStatus.COMPLETED
     return result

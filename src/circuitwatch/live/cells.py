@@ -54,12 +54,16 @@ class LiveCell:
         """Step → hash of the weights of its record."""
         self.previous: CheckpointRecord | None = None
         """The last record with a circuit."""
+        self.skipped: dict[int, str] = {}
+        """Step → hash of the weights that this process could not use."""
         for record in self.cell.records():
             self._remember(record)
 
     def agrees(self, step: int, sha256: str) -> bool:
-        """Whether a step is recorded with these weights, so that nothing need be measured."""
-        if self.hashes.get(step) != sha256:
+        """Whether a step is recorded, or was skipped, with these weights, so that nothing need be
+        measured.
+        """
+        if sha256 not in (self.hashes.get(step), self.skipped.get(step)):
             return False
         self.agreed = max(self.agreed, step)
         return True
@@ -75,10 +79,11 @@ class LiveCell:
         self._remember(record)
         self.agreed = record.step
 
-    def skip(self, checkpoint: Checkpoint, reason: str, *, again: bool) -> None:
-        """Record why a checkpoint has no record; see `Cell.skip`."""
+    def skip(self, checkpoint: Checkpoint, sha256: str, reason: str) -> None:
+        """Record why a checkpoint with weights of this hash has no record."""
         entry = asdict(checkpoint)
-        self.cell.skip(**entry, reason=reason, again=again)
+        self.cell.skip(**entry, reason=reason, again=False)
+        self.skipped[checkpoint.step] = sha256
         self._schedule(entry)
         self.agreed = checkpoint.step
 

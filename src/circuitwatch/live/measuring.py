@@ -1,5 +1,6 @@
 """A live model is measured for several tasks: what does not depend on the task once, then each task
-into its own cell. A task that fails is given up, and the others are measured on.
+into its own cell. A task that fails is given up, and the others are measured on; weights that have
+diverged are no fault of the task, and are skipped.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import nn
 from circuitwatch import analysis
 from circuitwatch.checkpoints.loading import model_facts
 from circuitwatch.checkpoints.schedule import Checkpoint
+from circuitwatch.checkpoints.unusable import DamagedWeights
 from circuitwatch.config import Config, cell_folder
 from circuitwatch.heads.text import text_used
 from circuitwatch.live import lines
@@ -29,6 +31,7 @@ from circuitwatch.monitor import header
 from circuitwatch.record_files import DUPLICATE_OF, WEIGHTS_SHA256, CheckpointRecord, Scalar
 from circuitwatch.shards import hold_cell
 from circuitwatch.transformer import Transformer
+from circuitwatch.usable import require_room, unless_diverged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -112,15 +115,20 @@ class Measured:
                     lines.say(f"task={config.task.name}: {note}")
 
     def not_recorded(self, tasks: Iterable[str], copy: Copy) -> list[str]:
-        """Those of some tasks that have no record of this step with these weights."""
+        """Those of some tasks that have neither recorded this step with these weights nor skipped
+        it.
+        """
         step = copy.checkpoint.step
         return [task for task in tasks if not self.cells[task].agrees(step, copy.sha256)]
 
     def load(self, model: Any, copy: Copy, device: str) -> Transformer:
-        """The copied weights as plain tensors. Raises as `load_state` does."""
+        """The copied weights as plain tensors.
+
+        Raises as `load_state` does, and Unusable where the model has no room for a task's prompts.
+        """
         with tempfile.TemporaryDirectory() as folder:
             model.config.save_pretrained(folder)
-            return load_state(
+            loaded = load_state(
                 copy.state,
                 Path(folder),
                 called(self._configs[0], copy.checkpoint.step),
@@ -129,12 +137,16 @@ class Measured:
                 dtype=getattr(torch, self._configs[0].dtype),
                 check_length=max(subject.longest_input for subject in self._subjects.values()),
             )
+        for task, subject in self._subjects.items():
+            require_room(loaded, subject.prompts.clean, f"the prompts of {task}")
+            require_room(loaded, subject.prompts.corrupted, f"the prompts of {task}")
+        return loaded
 
     def skip(self, tasks: Iterable[str], copy: Copy, why: str) -> None:
         """Record why a checkpoint has no record in the cells of some tasks."""
         for task in tasks:
             self._leave_behind(task)
-            self.cells[task].skip(copy.checkpoint, why, again=False)
+            self.cells[task].skip(copy.checkpoint, copy.sha256, why)
         lines.say(f"{copy.place}: not measured, {why}")
 
     def measure(
@@ -142,15 +154,24 @@ class Measured:
     ) -> dict[str, CheckpointRecord]:
         """Measure some tasks, write their records and log them; task → record.
 
-        A task that fails is given up. Raises what the roles and quantities of the model raise.
+        A task that fails is given up, and one on whose prompts the model has diverged skips this
+        checkpoint. Raises what the roles and quantities of the model raise.
         """
         if not tasks:
             return {}
-        seen = analysis.Seen.of(model, next(iter(self._subjects.values())).probes)
+        subject = next(iter(self._subjects.values()))
+        try:
+            with unless_diverged(model, subject.prompts.clean):
+                seen = analysis.Seen.of(model, subject.probes)
+        except DamagedWeights as error:
+            self.skip(tasks, copy, lines.reason(error))
+            return {}
         records: dict[str, CheckpointRecord] = {}
         for task in tasks:
             try:
                 records[task] = self._record(model, seen, copy, task, last)
+            except DamagedWeights as error:
+                self.skip([task], copy, lines.reason(error))
             except Exception as error:  # the training must go on whatever happens here
                 self.give_up([task], f"{copy.place}: {lines.reason(error)}")
         if records:

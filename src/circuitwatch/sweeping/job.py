@@ -28,6 +28,10 @@ FOLLOWED_IN_TURN = (
     "(hydra/launcher=joblib)"
 )
 
+RELAYING = ("RayLauncher",)
+"""Launchers that print here, as it comes, what their workers say; the sweep's end says it for sure.
+"""
+
 
 @dataclass
 class Job:
@@ -84,9 +88,7 @@ class Job:
         except (Exception, SystemExit) as error:  # a library's exit is no reason to end the sweep
             if STOPPING.was_asked:  # what was made of an interrupt on its way
                 raise KeyboardInterrupt from error
-            if os.getpid() != self.process and (not self.watches or self.planned is None):
-                raise  # nobody looks for notes of it, so its launcher has to pass it on
-            self._note(sweep, name, error)
+            self.note(hydra_config, error)
         finally:
             if failed or not self.watches:  # Hydra makes a folder for every job
                 alone = os.getpid() == self.process
@@ -112,7 +114,15 @@ class Job:
             return self.planned[number].name
         return str(hydra_config.sweep.subdir)
 
-    def _note(self, sweep: Path, name: str, error: BaseException) -> None:
+    def note(self, hydra_config: Any, error: BaseException) -> None:
+        """Note that a job of a sweep failed, and say it.
+
+        Raises the error in a worker where nobody looks for notes, so that its launcher passes it
+        on.
+        """
+        if os.getpid() != self.process and (not self.watches or self.planned is None):
+            raise error
+        name, sweep = self._name(hydra_config), Path(hydra_config.sweep.dir).expanduser()
         try:
             if self.watches:
                 failure = write_failure(sweep, name, error)
@@ -124,7 +134,8 @@ class Job:
             why = unwritten.strerror or unwritten
             said = f"{failure.said(sweep)} (which can't be noted: {why})"
         self.failed[name] = failure
-        say(said)
+        if os.getpid() == self.process or not self.launcher.endswith(RELAYING):
+            say(said)
 
 
 CURRENT: Job | None = None

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from circuitwatch.catalogue import MetricKind, Task
+from circuitwatch.encoding import ids_behind
 from circuitwatch.errors import UserError
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble
 from circuitwatch.tasks.rows import Answer, Row, read_rows
@@ -199,7 +200,8 @@ class _Reader:
         whole = self.encode(row.clean + answer)
         # A tokenizer that joins the prompt's end and the answer to one token: the answer by itself.
         joined = whole[: len(prompt)] != prompt
-        ids = self.encode(answer) if joined else whole[len(prompt) :]
+        alone = ids_behind(self.tokenizer, answer) if answer[:1] == " " else self.encode(answer)
+        ids = alone if joined else whole[len(prompt) :]
         if not ids or not answer.strip() or self.is_unknown(ids[:1]):
             self.no_token.setdefault(row.number, []).append(answer)
             return None

@@ -18,6 +18,7 @@ import random
 from typing import TYPE_CHECKING
 
 from circuitwatch.catalogue import Algorithm, Task, later
+from circuitwatch.encoding import ids_behind
 from circuitwatch.lexicon import CENTURIES, EVENTS, GREATER_THAN_PATTERNS, held_out
 from circuitwatch.quantities.shares import algorithm_share
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble, fill, require, single_tokens
@@ -40,7 +41,7 @@ def usable_years(tokenizer: PreTrainedTokenizerBase) -> dict[tuple[int, int], in
     years = {}
     for century, first in centuries.items():
         for yy in range(100):
-            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False, verbose=False)
+            ids = ids_behind(tokenizer, f" {century}{yy:02}")
             if len(ids) == 2 and ids[0] == first and ids[1] != tokenizer.unk_token_id:
                 years[century, yy] = ids[1]
     return years
@@ -50,16 +51,13 @@ def digits(tokenizer: PreTrainedTokenizerBase) -> list[int] | None:
     """Ids of the digits 0 to 9, if the tokenizer writes the last two figures of every year as one
     token each; None for any other tokenizer.
     """
-    alone = [
-        tokenizer.encode(f" {CENTURIES[0]}{d}", add_special_tokens=False, verbose=False)[-1]
-        for d in DIGITS
-    ]
+    alone = [ids_behind(tokenizer, f" {CENTURIES[0]}{d}")[-1] for d in DIGITS]
     if len(set(alone)) != len(alone) or tokenizer.unk_token_id in alone:
         return None
     for century in CENTURIES:
-        before = tokenizer.encode(f" {century}", add_special_tokens=False, verbose=False)
+        before = ids_behind(tokenizer, f" {century}")
         for yy in range(100):
-            ids = tokenizer.encode(f" {century}{yy:02}", add_special_tokens=False, verbose=False)
+            ids = ids_behind(tokenizer, f" {century}{yy:02}")
             if ids != [*before, alone[yy // 10], alone[yy % 10]]:
                 return None
     return alone

@@ -10,6 +10,7 @@ from string import Formatter
 from typing import TYPE_CHECKING
 
 from circuitwatch.catalogue import MetricKind
+from circuitwatch.encoding import ids_behind
 from circuitwatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class PromptSet:
     lexicon_counts: how many words, or rows of a file, this tokenizer could use.
 
     variant: which of several ways of making a task's prompts this was. notes: what a user should
-    know of the prompts, such as rows that were left out. groups: of each prompt, or empty.
+    know of the prompts, such as rows that were left out. groups: of each prompt, or empty. bos: the
+    token that every prompt begins with, or empty where none was put before them.
     """
 
     task: str
@@ -61,6 +63,7 @@ class PromptSet:
     variant: str = ""
     notes: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    bos: str = ""
 
 
 def fill(pattern: str, words: Mapping[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
@@ -80,7 +83,7 @@ def single_tokens(tokenizer: PreTrainedTokenizerBase, words: Iterable[str]) -> d
     """The words that, behind a space, are one known token of the tokenizer, with its id."""
     found = {}
     for word in words:
-        ids = tokenizer.encode(f" {word}", add_special_tokens=False, verbose=False)
+        ids = ids_behind(tokenizer, f" {word}")
         if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:
             found[word] = ids[0]
     return found
@@ -158,6 +161,7 @@ def assemble(
         variant=variant,
         notes=tuple(notes),
         groups=tuple(groups),
+        bos=str(tokenizer.bos_token) if bos else "",
     )
 
 

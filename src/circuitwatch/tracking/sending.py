@@ -17,6 +17,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.records import Cell, cell_folders, open_cells
 from circuitwatch.tracking import runs, summary_run
 from circuitwatch.tracking.account import NotTaken, connect, reason_of
+from circuitwatch.tracking.alone import hold_run
 from circuitwatch.tracking.answers import CONTENT, content_of
 from circuitwatch.tracking.folders import Folders
 from circuitwatch.tracking.identity import identity_of, sweep_of
@@ -49,7 +50,8 @@ def send_sweep(
     done: Callable[[Sent], None] = lambda sent: None,
 ) -> None:
     """Send every cell of a sweep, and its summary where there is one. A cell that is damaged,
-    or whose run the server will not have, is passed over, and named at the end.
+    whose run the server will not have, or which another process sends, is passed over, and named at
+    the end.
 
     Args:
         folder: of the sweep.
@@ -89,8 +91,13 @@ def send_sweep(
 def send_cell(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
     """Make a cell's run whole on the server.
 
-    Raises Unreachable, NotUploaded, NotTaken, or what W&B raises.
+    Raises InUse, Unreachable, NotUploaded, NotTaken, or what W&B raises.
     """
+    with hold_run(cell):
+        return _made_whole(cell, config, api)
+
+
+def _made_whole(cell: Cell, config: TrackingConfig, api: Any) -> Sent:
     name, wanted, content = cell.folder.name, runs.places_of(cell), content_of(cell)
     where, identity = (config.project, config.entity), identity_of(cell)
     held = held_of(*where, identity, api)

@@ -20,6 +20,7 @@ from circuitwatch.tracking.account import (
     say,
     stay_offline,
 )
+from circuitwatch.tracking.alone import InUse, hold_run
 from circuitwatch.tracking.settings import TrackingConfig
 
 if TYPE_CHECKING:
@@ -42,9 +43,10 @@ class Tracker:
         self._run: CellRun | None = None
         self._out_of_order = False
         self._later = send_later(cell, sweep)
+        self._alone = contextlib.ExitStack()
         self.mode = resolve_mode(config.mode)
         if self.mode == "online":
-            self._start_online()
+            self._start_if_alone()
         elif self.mode == "offline":
             self._attempt(self._start)
 
@@ -67,10 +69,13 @@ class Tracker:
 
     def finish(self, *, failed: bool = False) -> None:
         """Send what is left and end the run."""
+        with self._alone:
+            self._finish(failed=failed)
+
+    def _finish(self, *, failed: bool) -> None:
         if self._run is None:
             return
         run, self._run = self._run, None
-
         try:
             run.session.finish(failed=failed)
         except NotUploaded as error:
@@ -106,6 +111,15 @@ class Tracker:
     def _not_uploaded(self, why: str) -> None:
         stay_offline(why)
         say(f"W&B: not all of the run was uploaded ({why}); {self._later}")
+
+    def _start_if_alone(self) -> None:
+        """Start online, unless another process sends the run: then this cell is not tracked."""
+        try:
+            self._alone.enter_context(hold_run(self._cell))
+        except InUse as error:
+            say(f"W&B: {error}; records go on without it; {self._later}")
+            return
+        self._start_online()
 
     def _start_online(self) -> None:
         """Start online, or find out that it must be offline, for this and later cells."""
@@ -181,6 +195,9 @@ def send_if_needed(cell: Cell, config: TrackingConfig, *, sweep: str) -> None:
         return  # the server could not be reached for the cell before, which was said
     try:
         sent = send_cell(cell, config, connect())
+    except InUse as error:
+        say(f"W&B: {error}; {send_later(cell, sweep)}")
+        return
     except Exception as error:  # W&B raises many kinds, and none may cost the sweep
         stay_offline(str(error))
         say(f"W&B: {reason_of(error)}; {send_later(cell, sweep)}")

@@ -11,18 +11,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
 from circuitwatch.analysis import planned_for, torch_device
 from circuitwatch.behaviour import TaskMetric, metric_per_prompt
 from circuitwatch.catalogue import BELOW_ZERO
-from circuitwatch.checkpoints.describing import first_usable
 from circuitwatch.checkpoints.files import weights_sha256
 from circuitwatch.checkpoints.loading import load_model
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.checkpoints.source import Missing, NotFetched, Say
-from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.circuits.evaluation import CircuitEvaluator
 from circuitwatch.circuits.memory import with_smaller_batches
@@ -30,13 +29,14 @@ from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.circuits.search import faithfulness, recovery
 from circuitwatch.config import Config
 from circuitwatch.errors import UserError
-from circuitwatch.monitor import open_source, prompts_of
+from circuitwatch.monitor import open_source, prompts_of, tokenizer_among
 from circuitwatch.progress import CellProgress
 from circuitwatch.recording import HOPELESS, say_at
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transfer.planning import Mask, ModelPlan
 from circuitwatch.transfer_files import COLUMNS, is_made, remove_others, write
 from circuitwatch.transformer import Transformer
+from circuitwatch.usable import require_room, unless_diverged
 
 
 @dataclass
@@ -77,7 +77,7 @@ def impose(plan: ModelPlan) -> Skipped:
         present = [checkpoint for checkpoint in pending if checkpoint.step not in audit.missing]
         if not present:
             return skipped
-        tokenizer = first_usable(source, present, load_tokenizer)
+        tokenizer = tokenizer_among(config, source, present)
         prompts = {task: prompts_of(cell.config, tokenizer) for task, cell in plan.cells.items()}
         with source.stream(present) as stream:
             for checkpoint in present:
@@ -121,6 +121,9 @@ def imposed(
 
     Returns:
         A table with COLUMNS.
+
+    Raises:
+        Unusable: The model has diverged, or no room for the prompts.
     """
     say("loading")
     model = load_model(
@@ -129,16 +132,22 @@ def imposed(
         dtype=getattr(torch, plan.config.dtype),
         check_length=max(of_task.clean.shape[1] for of_task in prompts.values()),
     )
+    for task, of_task in prompts.items():
+        require_room(model, of_task.clean, f"the prompts of {task}")
+        require_room(model, of_task.corrupted, f"the prompts of {task}")
     rows: list[dict[str, Any]] = []
-    for task, of_task in groupby(plan.rows(checkpoint.step), key=lambda row: row.task):
-        planned = list(of_task)
-        whole, corrupted, values = behaviours(
-            model,
-            prompts[task],
-            [row.circuit.mask for row in planned],
-            plan.cells[task].config,
-            say,
-        )
+    for task, of_rows in groupby(plan.rows(checkpoint.step), key=lambda row: row.task):
+        planned = list(of_rows)
+        with unless_diverged(model, prompts[task].clean):
+            whole, corrupted, values = behaviours(
+                model,
+                prompts[task],
+                [row.circuit.mask for row in planned],
+                plan.cells[task].config,
+                say,
+            )
+            if not np.isfinite([whole, corrupted, *values]).all():
+                raise FloatingPointError(f"{task}: a behaviour is no number")
         below_zero = prompts[task].metric == BELOW_ZERO  # a share of it means nothing
         rows += [
             {

@@ -32,7 +32,7 @@ from circuitwatch.cli.export import export
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell, find_cells
 from circuitwatch.results import Results
-from circuitwatch.sealing import DONE, identity
+from circuitwatch.sealing import DONE, MANIFEST, identity
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.writing import summarize
 from circuitwatch.tracking.identity import identity_of
@@ -132,7 +132,9 @@ def _untellable(mutation: Mutation) -> str:
     if Path(path).name == DONE and what in ("missing", "dangling", "loop"):
         return UNTELLABLE  # a cell that is not done, which is done again
     unproven = Path(path).name in ("skipped.json", "checkpoints.json")
+    # A record without its manifest is none: it will be made.
     unproven = unproven or what in ("missing", "rename record", "no checkpoints")
+    unproven = unproven or (Path(path).name == MANIFEST and what in ("folder", "dangling", "loop"))
     if not mutation.sealed and (unproven or mutation.fitting):
         return UNTELLABLE
     raise Silent("the cell is read otherwise")
