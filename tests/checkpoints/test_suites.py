@@ -31,7 +31,7 @@ from circuitwatch.checkpoints.suites import (
     read_suite,
     read_suites,
 )
-from circuitwatch.cli.choices import conf_dir
+from circuitwatch.cli.choices import conf_dir, mentioned, suites
 from circuitwatch.errors import UserError
 from circuitwatch.options import options_of
 
@@ -438,6 +438,23 @@ def test_a_folder_of_a_suite_on_the_hub(tmp_path: Path) -> None:
     )
     assert suite.models["m"]["path"] == str(tmp_path / "suites/here")
     assert "steps" not in suite.models["m"] and suite.models["n"]["steps"] == [1, 2]
+
+
+def test_a_name_that_is_a_date(tmp_path: Path) -> None:
+    suite = read_suite(written(tmp_path, f"{FINE}models: {{m: {{variants: [2024-11-05]}}}}"))
+    assert suite.models["m-2024-11-05"]["hub_id"] == "a/m-2024-11-05"
+    other = "revisions: 2024-11-05\ntokens_per_step: 1\nsteps: [1]\nhub_id: a/b\nmodels: {n: }"
+    assert read_suite(written(tmp_path / "other", other)).models["n"]["revisions"] == "2024-11-05"
+
+
+def test_a_family_that_an_experiment_names(tmp_path: Path) -> None:
+    """Its models are told to Hydra as if the command line named them."""
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("model: DataDecide-c4-4M-small-aux-2\n")
+    arguments = ["--config-dir", str(tmp_path), "experiment=mine"]
+    told = {name for suite in mentioned(suites(arguments), arguments) for name in suite.models}
+    assert "DataDecide-c4-4M-small-aux-2" in told and "pythia-14m" in told
+    assert "DataDecide-c4-1B" not in told
 
 
 def test_of_families_hydra_is_told_what_is_named() -> None:

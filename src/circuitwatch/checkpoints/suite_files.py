@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -18,6 +18,7 @@ from circuitwatch.limits import shown
 from circuitwatch.names import plain_path
 
 SLOT = re.compile(r"\{([^{}]*)\}")
+TIMESTAMP = "tag:yaml.org,2002:timestamp"
 TAKEN = ("model", "base", "step", "tokens")
 """What stands for something else in a suite's file."""
 
@@ -43,6 +44,12 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
     """A key that is there twice is an error, as it is to OmegaConf, which takes ten times as long:
     all suites are read at each start.
     """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in kinds if tag != TIMESTAMP]
+        for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    """A name such as 2024-11-05 is a text."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen: set[str] = set()

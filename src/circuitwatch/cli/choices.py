@@ -79,8 +79,9 @@ def mentioned(suites: Sequence[Suite], arguments: Sequence[str]) -> list[Suite]:
         return list(suites)
     said = [*arguments]
     for folder in (conf_dir() / "experiment", *config_dirs(arguments)):
-        for path in folder.rglob("*.y*ml"):
-            if path.parent.name != "suites":
+        # No deeper than groups lie: a folder may also have all of somebody's runs in it.
+        for path in (*folder.glob("*.y*ml"), *folder.glob("*/*.y*ml")):
+            if path.parent.name != "suites" and path.is_file():
                 said.append(path.read_text(encoding="utf-8", errors="replace"))
     text = " ".join(said)
     return [suite.named_in(text) for suite in suites]
