@@ -380,7 +380,9 @@ def tokenizer_among(
     Raises UserError where there is none.
     """
     named = config.model.tokenizer
-    given = None if named is None else tokenizer_folder(named, config.checkpoints)
+    if named is None:
+        return first_usable(source, checkpoints, load_tokenizer)
+    given = tokenizer_folder(named, config.checkpoints)
     return first_usable(source, checkpoints, partial(load_tokenizer, given=given))
 
 

@@ -29,11 +29,14 @@ from circuitwatch import lexicon
 from circuitwatch.checkpoints.folder import FolderSource
 from circuitwatch.checkpoints.kinds import adapter_line
 from circuitwatch.checkpoints.loading import load_model
+from circuitwatch.checkpoints.settings import tokenizer_place
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, Unusable
 from circuitwatch.errors import UserError
+from circuitwatch.monitor import tokenizer_of, watch_cell
 from circuitwatch.tasks import build_prompts
 from circuitwatch.tasks.prompts import single_tokens
+from support.growing import Run, watching
 from support.tokenizers import tokenizer_named
 
 WEIGHTS = "model.safetensors"
@@ -329,3 +332,62 @@ def test_words_of_llama_2s_tokenizer(model_type: str, tmp_path: Path) -> None:
     assert len(found) == 127
     ids = tokenizer.encode("Then Mary and", add_special_tokens=False)
     assert ids[1] == found["Mary"]
+
+
+def test_a_run_that_grows(
+    trained_suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint that comes after the cell was done is watched; one half written is tried again
+    once it is whole. What prompts begin with stands in the table and in cell.json.
+    """
+    run = Run(trained_suite, tmp_path / "run")
+    run.write(0)
+    cell = watch_cell(watching(run.folder), tmp_path / "cell")
+    assert cell.is_done() and cell.steps_done() == [0]
+    assert json.loads((cell.folder / "cell.json").read_text())["bos"] == "<|endoftext|>"
+    assert "every prompt begins with <|endoftext|>" in capsys.readouterr().out
+    run.write(128, 300)
+    run.truncate(300, 10_000)
+    cell = watch_cell(watching(run.folder), tmp_path / "cell")
+    assert cell.steps_done() == [0, 128] and "10000 of" in cell.skipped()["300"]["reason"]
+    run.repair(300)
+    cell = watch_cell(watching(run.folder), tmp_path / "cell")
+    assert cell.steps_done() == [0, 128, 300] and not cell.skipped()
+    config = watching(run.folder)
+    config.task.prepend_bos = False
+    capsys.readouterr()
+    cell = watch_cell(config, tmp_path / "bare")
+    assert cell.header["bos"] is None
+    assert "no token is put before the prompts" in capsys.readouterr().out
+
+
+def test_two_folders_of_one_step(tmp_path: Path) -> None:
+    for name in ("step5", "checkpoint-5"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match="checkpoint-5 and step5 are both of step 5"):
+        FolderSource(tmp_path, tokens_per_step=10).available()
+
+
+def test_where_a_tokenizer_can_be(tmp_path: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    tokenizer.save_pretrained(tmp_path / "words")
+    for place in (str(tmp_path / "words"), "org/name"):
+        tokenizer_place(place, "model.tokenizer")
+    for place, words in (
+        (str(tmp_path), r"no tokenizer\.json or tokenizer\.model in it"),
+        ("nowhere", "no such folder; give one"),
+    ):
+        with pytest.raises(UserError, match=rf"model\.tokenizer=.*{words}"):
+            tokenizer_place(place, "model.tokenizer")
+
+
+def test_a_tokenizer_that_is_named_is_taken(
+    trained_suite: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Not the one beside the checkpoint."""
+    run = Run(trained_suite, tmp_path / "run")
+    run.write(0)
+    tokenizer.save_pretrained(tmp_path / "words")
+    config = watching(run.folder)
+    own = tokenizer_of(config)
+    config.model.tokenizer = str(tmp_path / "words")
+    assert len(tokenizer_of(config)) == len(tokenizer) != len(own)
