@@ -22,6 +22,7 @@ from transformers import (
 
 from circuitwatch.checkpoints.loading import model_facts
 from circuitwatch.checkpoints.settings import ModelConfig
+from circuitwatch.checkpoints.stages import Stages
 from circuitwatch.checkpoints.suites import (
     can_be_named,
     checkpoint_at,
@@ -234,6 +235,7 @@ def test_a_family_is_one_file() -> None:
         ("ablation-model-c4", "step-001000-2BT", 1000, 2),
         ("ablation-model-c4", "step-167000-350BT", 167000, 350),
         ("bloom-560m", "global_step659500", 659500, 346),
+        ("TinyLlama-1.1B", "step-480k-token-1007B", 480000, 1007),
         ("Amber", "ckpt_356", 356, 1245),
         ("K2", "ckpt_054", 54, 195),
     ],
@@ -245,6 +247,21 @@ def test_revisions_that_people_name(model: str, revision: str, step: int, billio
     assert [c.revision for c in found] == [revision] and found[0].step == step
     # Names round up, down or to the nearest.
     assert abs(found[0].tokens / 1e9 - billions) <= max(1, 0.001 * billions)
+
+
+def test_both_stages_of_olmo_2_are_a_variant() -> None:
+    facts = MODELS["OLMo-2-1124-7B-ingredient2"]
+    assert facts["hub_id"] == MODELS["OLMo-2-1124-7B"]["hub_id"] and facts["stages"] == "join"
+    names = ["stage1-step928646-tokens3896B", "main"]
+    names += [f"stage2-ingredient{n}-step11931-tokens50B" for n in (1, 2, 3)]
+    found = checkpoints_named(
+        names, facts["revisions"], facts["tokens_per_step"], Stages(ingredient=facts["ingredient"])
+    )
+    assert [(c.step, c.revision) for c in found] == [
+        (928646, names[0]),
+        (928646 + 11931, "stage2-ingredient2-step11931-tokens50B"),
+    ]
+    assert found[-1].tokens == (928646 + 11931) * 4194304
 
 
 def test_every_model_can_be_chosen() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from circuitwatch.checkpoints import hf_olmo
 from circuitwatch.checkpoints.analysable import ANALYSABLE
 from circuitwatch.checkpoints.architectures import ARCHITECTURES
-from circuitwatch.checkpoints.hf_olmo import MODEL_TYPE
 from circuitwatch.cli import main
 from circuitwatch.cli.help import folded
 from circuitwatch.cli.models import COLUMNS
@@ -27,7 +27,7 @@ def row_of(lines: list[str], model: str) -> dict[str, str]:
 
 
 def test_what_the_list_is_of_is_what_can_be_analysed() -> None:
-    assert {*ARCHITECTURES, MODEL_TYPE} == ANALYSABLE
+    assert {*ARCHITECTURES, hf_olmo.MODEL_TYPE} == ANALYSABLE
 
 
 def test_every_suite_is_there_and_columns_stand_below_each_other(

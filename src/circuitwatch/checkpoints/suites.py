@@ -52,11 +52,13 @@ from circuitwatch.errors import UserError
 from circuitwatch.limits import MOST_STEP, MOST_STEPS_LISTED, shown
 from circuitwatch.names import plain_name
 
-JOINING = ("stages", "stage_steps", "stage_tokens", "ingredient")
 PLACES = ("hub_id", "path")
-OF_HUB = ("hub_id", "revisions", "steps")
+JOINING = ("stages", "stage_steps", "stage_tokens", "ingredient")
+OF_HUB = ("hub_id", "revisions", "steps", *JOINING)
 """What nothing is made of where checkpoints lie in a folder."""
 SHARED_KEYS = (*PLACES, "revisions", "tokens_per_step", "steps", "tokenizer", *JOINING)
+PASSED_ON = ("tokens_per_step", "tokenizer")
+"""What is taken as it is, wherever the checkpoints are."""
 MODEL_KEYS = ("params_total", "params_non_embedding")
 FACTS = ("licence", "architecture", "checkpoints")
 RANGE = re.compile(r"(\d{1,18})\.\.(\d{1,18})(?: by (\d{1,18}))?$")
@@ -202,12 +204,10 @@ def _model(
     to be those of the others, which a list of hundreds should not be read for once a model.
     """
     values = {**values, "model": name}
-    sizes = {key: given[key] for key in MODEL_KEYS if key in given}
-    if "tokens_per_step" in given:
-        sizes["tokens_per_step"] = given["tokens_per_step"]
+    as_given = {key: given[key] for key in (*MODEL_KEYS, *PASSED_ON) if key in given}
     if given.get("path") is not None:
         folder = folder_of(path, name, given["path"], values)
-        return {**sizes, "name": name, "source": "folder", "path": folder}
+        return {**as_given, "name": name, "source": "folder", "path": folder}
     for key in ("hub_id", "revisions"):
         if not isinstance(given.get(key), str):
             other = ", nor a path" if key == "hub_id" else ""
@@ -216,7 +216,8 @@ def _model(
     steps = steps if steps is not None else _steps(path, given)
     require_naming(f"{path}: {name}", pattern, steps, given.get("tokens_per_step"))
     return {
-        **sizes,
+        **as_given,
+        **{key: given[key] for key in JOINING if key in given},
         "name": name,
         "source": "hub",
         "hub_id": put(given["hub_id"], values),

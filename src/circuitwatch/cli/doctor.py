@@ -71,9 +71,9 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
     checkpoints = select(source.available(), **asdict(config.schedule))
     lines: list[str] = []
     unusable: UserError | None = None
-    tokenizer: PreTrainedTokenizerBase | None = None
     try:  # from config.json alone, before anything is hashed
         tokenizer = tokenizer_among(config, source, checkpoints)
+        console.print(_tasks(config, templates, tokenizer))
         facts = first_usable(source, checkpoints, facts_that_fit)
         lines.append(
             f"can be analysed: {facts['architecture']}, {facts['n_layers']} layers of "
@@ -83,8 +83,6 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
         lines.append(bos_question(tokenizer) or bos)
         lines.append(first_usable(source, checkpoints, adapter_line))
     except Unsupported:
-        if tokenizer is not None:
-            console.print(_tasks(config, templates, tokenizer))
         raise
     except UserError as error:
         unusable = error  # of which the table says more
@@ -93,8 +91,6 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
     size = f", {model.params_total:,} parameters" if model.params_total else ""
     repository = f" ({model.hub_id}{size})" if model.hub_id else ""
     console.print(audit_table(f"{model.name}{repository}", checkpoints, audit))
-    if tokenizer is not None:
-        console.print(_tasks(config, templates, tokenizer))
     if unusable is not None:
         raise unusable
     for line in filter(None, lines):

@@ -77,7 +77,7 @@ class Registry:
             return None, None
         for checkpoint in (
             checkpoints_named([revision], facts["revisions"], facts.get("tokens_per_step"))
-            if "revisions" in facts
+            if "revisions" in facts and facts.get("stages") != "join"
             else ()
         ):
             return float(checkpoint.step), float(checkpoint.tokens)
