@@ -49,6 +49,21 @@ def test_importing_it_imports_no_torch_and_every_name_is_there() -> None:
         cw.opne  # noqa: B018
 
 
+def test_the_same_checkpoint_in_transformer_lens(trained_suite: Path, prompts: PromptSet) -> None:
+    """Its logits, and a head under the name that the docstring gives it."""
+    folder = trained_suite / "step300"
+    bridge = cw.load_bridge(folder, device="cpu")
+    hf = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        logits, cache = bridge.run_with_cache(prompts.clean)
+        torch.testing.assert_close(logits, hf(prompts.clean).logits, atol=1e-4, rtol=1e-4)
+    layers, heads = hf.config.num_hidden_layers, hf.config.num_attention_heads
+    shape = (*prompts.clean.shape, heads, hf.config.hidden_size // heads)
+    assert cache[f"blocks.{layers - 1}.attn.hook_z"].shape == shape
+    with pytest.raises(UserError, match="config"):
+        cw.load_bridge(trained_suite)
+
+
 def test_the_metric_is_that_of_transformers_own_model(
     model: Model, prompts: PromptSet, trained_suite: Path
 ) -> None:

@@ -26,7 +26,7 @@ LAYERS = (
     {"analysis"},
     {"recording"},
     {"following"},
-    {"monitor", "api"},
+    {"monitor", "api", "bridge"},
     {"transfer", "live"},
     {"watcher"},
     {"callback"},

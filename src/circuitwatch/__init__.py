@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         prompts,
     )
     from circuitwatch.behaviour import TaskMetric
+    from circuitwatch.bridge import load_bridge
     from circuitwatch.catalogue import Quantity, Role, Task, add
     from circuitwatch.circuits.patching import PathPatcher
     from circuitwatch.errors import UserError
@@ -54,6 +55,7 @@ __all__ = [
     "edge_scores",
     "find_circuit",
     "fit_emergence",
+    "load_bridge",
     "load_model",
     "measure",
     "open",
@@ -68,6 +70,7 @@ _MODULES = {
     ),
     "circuitwatch.behaviour": "TaskMetric",
     "circuitwatch.catalogue": "Quantity Role Task add",
+    "circuitwatch.bridge": "load_bridge",
     "circuitwatch.circuits.patching": "PathPatcher",
     "circuitwatch.errors": "UserError",
     "circuitwatch.results": "Results open",

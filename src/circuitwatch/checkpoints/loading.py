@@ -108,7 +108,7 @@ def load_model(
     Returns:
         The model as plain tensors.
     """
-    hf_model, taken_off = _hugging_face_model(folder, dtype)
+    hf_model, taken_off = hugging_face_model(folder, dtype)
     if taken_off and on_prefix:
         on_prefix(taken_off)
     return as_transformer(hf_model, str(folder), device=device, check_length=check_length)
@@ -149,7 +149,7 @@ def as_transformer(
     return model if device == "cpu" else moved(model, torch.device(device))
 
 
-def _hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
+def hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
     """The model as transformers has it, every tensor of it from the files, and what was taken off
     the tensors' names.
     """
