@@ -10,7 +10,7 @@ OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-.PHONY: help demo test lint audit bench e2e e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
+.PHONY: help demo test lint audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -64,10 +64,13 @@ bench: $(LAUNCHERS_READY) ## speed and memory, side by side: multirun/bench/resu
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.launchers
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.chaos
 
-e2e: e2e-model e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
+e2e: e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
 
 e2e-model: $(E2E_READY) ## SmolLM2-135M: loading, behaviours, and that an untrained model has none
 	$(E2E) tests/e2e/test_model.py
+
+e2e-hub: $(E2E_READY) ## … two revisions of it on a hub on loopback, from listing to summary
+	$(E2E) tests/e2e/test_hub.py
 
 e2e-heads: $(E2E_READY) ## … effects of heads against plain hooks, and their roles
 	$(E2E) tests/e2e/test_heads.py
