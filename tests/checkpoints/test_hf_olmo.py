@@ -40,10 +40,17 @@ def logits_of(folder: Path) -> Tensor:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_are_those_of_the_package(name: str, tmp_path: Path) -> None:
-    """To the fifth decimal, which is as they are written."""
+    """To the fifth decimal, which is as they are written; or what is not analysed is named."""
     expected = torch.tensor(NUMBERS[name]["logits"])
     assert expected.abs().max() > 1
-    torch.testing.assert_close(logits_of(write(tmp_path, name)), expected, rtol=1e-5, atol=2e-5)
+    try:
+        logits = logits_of(write(tmp_path, name))
+    except Unsupported as error:
+        logits, said = None, str(error)
+    if logits is None:
+        assert name == "olmo clipped" and "clip_qkv=0.5" in said
+        return
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=2e-5)
 
 
 def test_names_without_model_and_behind_a_wrapper(tmp_path: Path) -> None:

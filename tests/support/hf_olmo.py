@@ -37,6 +37,13 @@ MODELS: dict[str, dict[str, Any]] = {
         "layer_norm_with_affine": False,
         "weight_tying": True,
     },
+    # OLMo 7B's second release.
+    "olmo clipped": {
+        **COMMON,
+        "layer_norm_with_affine": False,
+        "weight_tying": False,
+        "clip_qkv": 0.5,
+    },
     # DataDecide's kind: RMS norms with a weight.
     "datadecide": {
         **COMMON,
