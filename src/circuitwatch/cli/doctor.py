@@ -32,7 +32,6 @@ def _audit_one(config: Config) -> None:
     from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
     from circuitwatch.checkpoints.tokenizers import bos_question
-    from circuitwatch.checkpoints.unusable import Unsupported
     from circuitwatch.errors import UserError
     from circuitwatch.monitor import open_source, tokenizer_among
     from circuitwatch.progress import CellProgress, wide_console
@@ -53,10 +52,8 @@ def _audit_one(config: Config) -> None:
         bos = f"beginning of text: {tokenizer.bos_token or 'none'}"
         lines.append(bos_question(tokenizer) or bos)
         lines.append(first_usable(source, checkpoints, adapter_line))
-    except Unsupported:
-        raise
     except UserError as error:
-        unusable = error  # of which the table says more
+        unusable = error  # said last, below what is known of the checkpoints
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
