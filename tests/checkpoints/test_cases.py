@@ -299,6 +299,20 @@ def test_shards_that_are_not_merged(files: list[str], command: str, tmp_path: Pa
         FolderSource(folder, tokens_per_step=10).available()
 
 
+def test_fsdps_weights_in_one_file(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]]
+) -> None:
+    """Named as transformers does not read it; renamed as the line says they are the model's."""
+    folder, model = tmp_path / "checkpoint-5", neox(tokenizer)
+    model.config.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model_fsdp.bin")
+    source = FolderSource(tmp_path, tokens_per_step=10)
+    (reason,) = source.audit(source.available(), lambda _: None).missing.values()
+    assert "rename it to pytorch_model.bin" in reason
+    (folder / "pytorch_model_fsdp.bin").rename(folder / "pytorch_model.bin")
+    require_exact(folder, model, prompts)
+
+
 def llama_2s(model_type: str, folder: Path) -> None:
     """A tokenizer.json as Llama 2's: the normaliser puts "▁" before every text."""
     names = [*lexicon.FEMALE_NAMES, *lexicon.MALE_NAMES][:127]

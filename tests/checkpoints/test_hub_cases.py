@@ -119,7 +119,8 @@ def test_watch_and_doctor_say_so(
     printed = capsys.readouterr()
     assert exited.value.code == 2 and "Traceback" not in printed.err
     (line,) = (line for line in printed.err.splitlines() if "circuitwatch: error" in line)
-    assert "model_type=mixtral: a mixture of experts" in line
+    assert f"{NAME} step0/config.json: model_type=mixtral: a mixture of experts" in line
+    assert str(tmp_path) not in line
     assert not hub.served and not list(tmp_path.glob("out/**/cell.json"))
 
 

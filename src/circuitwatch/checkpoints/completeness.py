@@ -105,6 +105,8 @@ def _index_of(folder: Path, files: list[Path]) -> Path | None:
 def _lacks_of_shards(index: Path) -> str | None:
     """What is missing of the files that an index names."""
     if not index.exists():
+        if instead := held_instead_in(index.parent):
+            return f"{index.parent}: {instead}"
         return f"no {index.name} in {index.parent}"
     content = _json(index)
     places = content.get("weight_map") if isinstance(content, dict) else None

@@ -30,14 +30,16 @@ def first_usable(
     Raises Unusable with the reasons if it does of none (Unsupported if all are of a kind that can't
     be analysed), and what the source raises.
     """
-    reasons: list[Unusable] = []
+    reasons: list[str] = []
+    kinds: set[type[Unusable]] = set()
     for folder in source.about(checkpoints):
         try:
             return read(folder)
         except Unusable as error:
-            reasons.append(error)
-    kind = Unsupported if all(isinstance(error, Unsupported) for error in reasons) else Unusable
-    raise kind(all_unusable(map(str, reasons), len(checkpoints)))
+            kinds.add(Unsupported if isinstance(error, Unsupported) else Unusable)
+            reasons.append(str(error).replace(str(folder), source.called(folder)))
+    kind = Unsupported if kinds == {Unsupported} else Unusable
+    raise kind(all_unusable(reasons, len(checkpoints)))
 
 
 def all_unusable(reasons: Iterable[str], n: int) -> str:

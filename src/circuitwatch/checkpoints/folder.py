@@ -135,6 +135,10 @@ class FolderSource:
                 others.append(folder)
         yield from sorted(others, key=worth, reverse=True)
 
+    def called(self, folder: Path) -> str:
+        """By its path."""
+        return str(folder)
+
     def audit(
         self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS
     ) -> Audit:

@@ -12,6 +12,8 @@ from tempfile import TemporaryDirectory
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+WHOLE_OF_FSDP = "pytorch_model_fsdp.bin"
+"""All weights in one file, under a name that transformers does not read."""
 FSDP = re.compile(r"(?:(?P<folder>[^/]+)/)?(?:[^/]*\.distcp|\.metadata)$")
 """Files of torch.distributed.checkpoint, in accelerate's pytorch_model_fsdp_0 or by themselves."""
 DEEPSPEED = re.compile(r"(?:(?P<folder>[^/]+)/)?[^/]*_(?:model|optim)_states\.pt$")
@@ -29,8 +31,9 @@ def held_instead(names: Iterable[str], place: Path | str) -> str | None:
     """
     shards_of_fsdp: str | None = None
     shards_of_deepspeed: str | None = None
-    is_adapter = False
+    is_adapter = is_whole = False
     for name in names:
+        is_whole |= name == WHOLE_OF_FSDP
         is_adapter |= name in (ADAPTER_CONFIG, *ADAPTER_WEIGHTS)
         if match := FSDP.match(name):
             shards_of_fsdp = match["folder"] or ""
@@ -46,6 +49,8 @@ def held_instead(names: Iterable[str], place: Path | str) -> str | None:
             f"DeepSpeed's shards, not merged; merge them: python {above}/zero_to_fp32.py {above} "
             f"{place} --safe_serialization"
         )
+    if is_whole:
+        return f"FSDP's weights in {WHOLE_OF_FSDP}; rename it to pytorch_model.bin"
     if is_adapter:
         return "a LoRA adapter; merge it into its base first, and save that"
     return None

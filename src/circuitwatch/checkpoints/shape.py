@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from circuitwatch.checkpoints.architectures import architecture_of, refusal
+from circuitwatch.checkpoints.architectures.refusing import kind_refused
 from circuitwatch.checkpoints.files import weight_files
 from circuitwatch.checkpoints.hf_olmo import config_as_transformers, is_hf_olmo
 from circuitwatch.checkpoints.kinds import held_instead_in
@@ -60,6 +61,12 @@ def read_config(folder: Path) -> Any:
             raise type(error)(f"{path}: {error}") from error
     # transformers itself advises to run the code of what it does not know.
     if architecture_of(said) is None and (line := refusal(said)):
+        name = str(said.get("model_type"))
+        is_other = (
+            name in CONFIG_MAPPING and CONFIG_MAPPING[name] not in MODEL_FOR_CAUSAL_LM_MAPPING
+        )
+        if is_other and not kind_refused(said):
+            line = f"model_type={name}: not a language model that predicts the next token"
         raise Unsupported(f"{path}: {line}")
     with reading(path, "can't be read"):
         config = (
@@ -71,11 +78,6 @@ def read_config(folder: Path) -> Any:
         )
     if line := refusal(config):
         raise Unsupported(f"{path}: {line}")
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise Unsupported(
-            f"{path}: model_type={config.model_type}: not a language model that predicts the next "
-            f"token"
-        )
     for name in (*SIZES, POSITIONS) if hasattr(config, POSITIONS) else SIZES:
         size = getattr(config, name, None)
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:

@@ -43,6 +43,9 @@ class Source(Protocol):
         whole first.
         """
 
+    def called(self, folder: Path) -> str:
+        """What a folder that `about` gave is called in errors."""
+
     def audit(
         self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS
     ) -> Audit:

@@ -51,6 +51,7 @@ class HubSource:
         self.repository = Repository(model.hub_id, folder / "listings" / self.name)
         self.cached = cached_snapshots(model.hub_id)
         self._commits: dict[str, str] | None = None
+        self._called: dict[Path, str] = {}
 
     def commits(self) -> dict[str, str]:
         """Commit of every revision, asked for once; offline none."""
@@ -123,6 +124,7 @@ class HubSource:
                 continue
             told.add(files)
             folder = self.store.folder / "about" / self.name / listing.commit
+            self._called[folder] = f"{self.model.hub_id} {checkpoint.revision}"
             of_model = [file for file in listing.small() if file.name in MODEL_FILES]
             self.repository.download(listing, of_model, folder, lambda _: None)
             if is_refused(folder):
@@ -139,6 +141,10 @@ class HubSource:
                 f"{self.model.hub_id}: none of the {len(checkpoints)} revisions of the schedule "
                 f"is there"
             )
+
+    def called(self, folder: Path) -> str:
+        """By repository and revision where it was fetched, which nobody has to look for."""
+        return self._called.get(folder, str(folder))
 
     def audit(
         self, checkpoints: Sequence[Checkpoint], say: Say, recorded: RecordedWeights = NO_RECORDS

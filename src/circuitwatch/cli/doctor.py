@@ -56,7 +56,6 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
     from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
     from circuitwatch.checkpoints.tokenizers import bos_question
-    from circuitwatch.checkpoints.unusable import Unsupported
     from circuitwatch.errors import UserError
     from circuitwatch.monitor import tokenizer_among
     from circuitwatch.nano.suite import MANIFEST
@@ -82,10 +81,8 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
         bos = f"beginning of text: {tokenizer.bos_token or 'none'}"
         lines.append(bos_question(tokenizer) or bos)
         lines.append(first_usable(source, checkpoints, adapter_line))
-    except Unsupported:
-        raise
     except UserError as error:
-        unusable = error  # of which the table says more
+        unusable = error  # said last, below what is known of the checkpoints
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
         audit = source.audit(checkpoints, progress.at)
     size = f", {model.params_total:,} parameters" if model.params_total else ""
