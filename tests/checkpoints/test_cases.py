@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
@@ -219,13 +220,42 @@ def test_a_window_shorter_than_prompts(
     assert max(map(len, prompts)) > 12
     model = llama(tokenizer, kind, **window)
     model.save_pretrained(tmp_path)
-    try:
-        require_exact(tmp_path, model, prompts)
-    except Unsupported as error:
-        said = one_line(error)
-    else:
-        said = "exact"
-    assert said == "exact" or "sliding_window=12" in said
+    require_exact(tmp_path, model, prompts)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (GPTNeoXConfig, {"attention_bias": False}),
+        (LlamaConfig, {"mlp_bias": True, "num_key_value_heads": 2}),
+        (GPT2Config, {"scale_attn_weights": False}),
+        (GPT2Config, {"scale_attn_by_inverse_layer_idx": True}),
+    ],
+)
+def test_options_that_change_what_is_computed(
+    kind: type,
+    options: dict[str, Any],
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: list[list[int]],
+) -> None:
+    model = made(kind(vocab_size=len(tokenizer), pad_token_id=0, **SHAPE, **options))
+    model.save_pretrained(tmp_path)
+    require_exact(tmp_path, model, prompts)
+
+
+def test_longrope_is_exact_up_to_its_original_context(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, prompts: list[list[int]]
+) -> None:
+    """Beyond it transformers takes other frequencies for the whole text, also for its beginning."""
+    factors = [1.0 + 0.5 * i for i in range(3)]
+    rope = {"rope_type": "longrope", "short_factor": factors, "long_factor": factors[::-1]}
+    rope |= {"original_max_position_embeddings": 32, "rope_theta": 10000.0, "factor": 2.0}
+    model = llama(tokenizer, rope_parameters=rope)
+    model.save_pretrained(tmp_path)
+    assert max(map(len, prompts)) <= 32
+    require_exact(tmp_path, model, prompts)
+    assert load_model(tmp_path).context_length == 32
 
 
 def test_an_adapter_beside_full_weights(

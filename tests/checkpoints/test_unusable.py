@@ -196,7 +196,9 @@ def test_doctor_says_that_a_model_cant_be_analysed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In one line below the table, if it is so of all checkpoints."""
+    """In one line, if it is so of all checkpoints; below the table of their weights' hashes where
+    it is not the architecture.
+    """
     run.write(0, 128)
     spoil(run.at(0))
     main(["doctor", *arguments(run.folder, tmp_path / "out")])
@@ -208,7 +210,8 @@ def test_doctor_says_that_a_model_cant_be_analysed(
     printed = capsys.readouterr()
     errors = [line for line in printed.err.splitlines() if "circuitwatch: error" in line]
     assert len(errors) == 1 and words in errors[0] and "Traceback" not in printed.err
-    assert "2 checkpoints" in printed.out and "can be analysed" not in printed.out
+    assert ("2 checkpoints" in printed.out) == ("model_type" not in words)
+    assert "can be analysed" not in printed.out
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
     from circuitwatch.checkpoints.kinds import adapter_line
     from circuitwatch.checkpoints.schedule import select
     from circuitwatch.checkpoints.tokenizers import bos_question
+    from circuitwatch.checkpoints.unusable import Unsupported
     from circuitwatch.errors import UserError
     from circuitwatch.monitor import tokenizer_among
     from circuitwatch.nano.suite import MANIFEST
@@ -81,6 +82,8 @@ def _audit_one(config: Config, templates: dict[str, Path]) -> None:
         bos = f"beginning of text: {tokenizer.bos_token or 'none'}"
         lines.append(bos_question(tokenizer) or bos)
         lines.append(first_usable(source, checkpoints, adapter_line))
+    except Unsupported:
+        raise  # of whatever checkpoint: no need to hash any
     except UserError as error:
         unusable = error  # said last, below what is known of the checkpoints
     with CellProgress(f"doctor {model.name}", len(checkpoints)) as progress:
