@@ -334,6 +334,8 @@ def validate(config: Any) -> Config:
     unknown = sorted(set(config) - {f.name for f in fields(Config)})
     if unknown:
         raise UserError(f"{unknown[0]}: no such option; circuitwatch --help lists them")
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError(f"{missing[0]} is missing: it must be given")
     config = OmegaConf.to_object(config)
     assert isinstance(config, Config)
     check_options(config)

@@ -365,6 +365,7 @@ FINE = "hub_id: a/{model}\nrevisions: s{step}\ntokens_per_step: 1\n"
             "[all]\nmodels: {m: }",
             "neither a number nor a range",
         ),
+        (f"{FINE}steps: 3\nmodels: {{m: }}", "steps: is 3, not a list of steps and ranges"),
         ("models: [", "can't be read as YAML"),
         ("models: {m: {}, m: {}}", "found duplicate key m"),
         ("models: " + "[" * 5000, "can't be read as YAML"),

@@ -26,6 +26,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 def tokenizer_place(text: str, key: str) -> None:
     """Raise UserError unless a text names a folder with a tokenizer, or a repository."""
+    plain_path(text, key)
     folder = Path(text).expanduser()
     if folder.is_dir():
         if not has_tokenizer(folder):

@@ -259,6 +259,8 @@ def _refuse_unknown(path: Path, content: dict[str, Any], allowed: Sequence[str])
 
 def parse_steps(given: Sequence[Any], where: Path | str) -> list[int]:
     """Steps and ranges `a..b by c`, ascending. Raises UserError for anything else."""
+    if not isinstance(given, list | tuple):
+        raise UserError(f"{where}: steps: is {shown(given)}, not a list of steps and ranges")
     steps: set[int] = set()
     for item in given:
         if isinstance(item, int) and not isinstance(item, bool):

@@ -78,7 +78,7 @@ def _options(rng: random.Random, folder: Path, sources: dict[str, bytes]) -> Mad
     def case() -> str:
         try:
             merged = OmegaConf.merge(OmegaConf.structured(Config), tree)
-        except (OmegaConfBaseException, ValueError, TypeError, AssertionError):
+        except (OmegaConfBaseException, ValueError, TypeError, AssertionError, OverflowError):
             return TOLD  # what the command line says of these is composing's
         validate(merged)
         return TAKEN
