@@ -20,8 +20,9 @@ from circuitwatch.errors import UserError
 from circuitwatch.locks import CELL, Holder, hold, holder, info_of, running
 
 HOLDING = """
-import fcntl, os, sys
+import fcntl, os, signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's job may ignore
 from circuitwatch import locks
 if "soft" in sys.argv:
     def nothing(*_): raise OSError(38, "Function not implemented")
@@ -76,7 +77,7 @@ def test_the_second_says_who_holds_it(how: str, tmp_path: Path) -> None:
         ):
             raise AssertionError
         assert holder(path) == who  # undisturbed
-    process.wait()
+    process.wait(timeout=60)
     assert running(path.parent) == []
 
 
@@ -93,7 +94,7 @@ def test_it_ends_with_its_process(how: str, ending: signal.Signals, tmp_path: Pa
     path = tmp_path / CELL
     with held_elsewhere(path, how) as process:
         process.send_signal(ending)
-        process.wait()
+        process.wait(timeout=60)
         assert holder(path) is None
         with hold(path, "it is held"):
             assert running(tmp_path)[0].is_this_process
@@ -104,7 +105,7 @@ def test_a_forked_child_does_not_keep_it(tmp_path: Path) -> None:
     path = tmp_path / CELL
     with held_elsewhere(path, "fork") as process:
         process.kill()
-        process.wait()  # its child goes on
+        process.wait(timeout=60)  # its child goes on
         with hold(path, "it is held"):
             pass
 
@@ -118,7 +119,7 @@ def test_it_is_waited_for_and_that_is_said_once(how: str, tmp_path: Path) -> Non
         def say(line: str) -> None:
             said.append(line)
             process.kill()
-            process.wait()
+            process.wait(timeout=60)
 
         with hold(path, "it is held", wait=True, say=say):
             pass

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import wandb
 from safetensors.torch import load_file, save_file
 
 from circuitwatch import locks
@@ -115,10 +116,13 @@ def test_sharded_is_unsharded(
 def test_a_sharded_cell_is_one_run_of_wandb(suite: Path, tmp_path: Path) -> None:
     """Sent by the shard that ends last, every record once and in order."""
     cell = tmp_path / "s/tiny/task/seed0"
-    for shard in ("2/3", "1/3", "3/3"):
-        assert not (cell / "wandb").exists()
-        config = shard_of(suite, shard)
-        watch_cell(replace(config, tracking=TrackingConfig(mode="offline")), cell)
+    try:
+        for shard in ("2/3", "1/3", "3/3"):
+            assert not (cell / "wandb").exists()
+            config = shard_of(suite, shard)
+            watch_cell(replace(config, tracking=TrackingConfig(mode="offline")), cell)
+    finally:
+        wandb.teardown()  # which other tests in this process would meet
     done = Cell.open(cell)
     assert done.is_done()
     rows = history(done)

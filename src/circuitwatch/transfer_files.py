@@ -129,5 +129,5 @@ def write(path: Path, rows: pd.DataFrame, made_from: str) -> None:
 
 def _hash(rows: pd.DataFrame) -> bytes:
     # As text: a number's shortest one is the same in every version, a file's bytes are not.
-    text = rows[list(COLUMNS)].astype(COLUMNS).to_csv(index=False)
-    return hashlib.sha256(text.encode()).hexdigest().encode()
+    values = rows[list(COLUMNS)].astype(COLUMNS).itertuples(index=False, name=None)
+    return hashlib.sha256(repr(list(values)).encode()).hexdigest().encode()

@@ -118,7 +118,11 @@ main(["watch", *sys.argv[1:]])
 @pytest.mark.parametrize("arguments", [[], ["badly"], ["in a finaliser"]])
 def test_what_is_open_is_closed_once_it_works(arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", AT_WORK, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", AT_WORK, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,  # it sleeps for longer
     )
     assert (done.returncode, done.stdout) == (143, "closed\n")
     assert done.stderr == "circuitwatch: interrupted; so\n"

@@ -13,7 +13,6 @@ system tells a person who changed their mind from a job that was cancelled or ra
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import sys
@@ -73,7 +72,8 @@ class Stopping:
                 return
             # Not from here, where it would be lost too.
             self._was_lost = True
-            again = threading.Timer(ONCE_MORE, _thread.interrupt_main, [self._first[0]])
+            main = threading.main_thread().ident
+            again = threading.Timer(ONCE_MORE, signal.pthread_kill, [main, self._first[0]])
             again.daemon = True
             again.start()
 

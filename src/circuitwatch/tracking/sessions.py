@@ -136,7 +136,8 @@ def start(
         "project": project,
         "entity": entity,
         "mode": "online" if online else "offline",
-        "dir": str(folder),
+        # Whole: W&B's service may be a parent process', which is in another folder.
+        "dir": str(folder.absolute()),
         "name": identity.name,
         "group": identity.group,
         "job_type": identity.job_type,
