@@ -16,7 +16,8 @@ from pathlib import Path
 from support.launched import cells, run, write_models
 
 LEAST = 1.6
-LARGE = ("task.n_prompts=64", "circuit.resamples=2", "schedule=all", "~schedule.steps")
+LARGE = ("task.n_prompts=64", "circuit.resamples=16", "schedule=all", "n_bootstrap=1000")
+LARGE += ("heads.n_prompts=32", "heads.n_sequences=32", "heads.length=24")
 
 
 def seconds(own: Path, out: Path, at_once: int) -> float:
@@ -33,7 +34,7 @@ def main(pairs: int) -> int:
     """Measure and print; the exit code says whether it was fast enough."""
     ratios = []
     with tempfile.TemporaryDirectory() as folder:
-        own = write_models(Path(folder) / "models", n_steps=400, every=10)
+        own = write_models(Path(folder) / "models", n_steps=400, every=4)
         for pair in range(pairs):
             order = (1, 2) if pair % 2 == 0 else (2, 1)
             taken = {n: seconds(own, Path(folder) / f"{pair}-{n}", n) for n in order}

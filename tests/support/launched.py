@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -65,13 +65,21 @@ def start(own: Path, out: Path, *more: str, **environment: str) -> subprocess.Po
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "circuitwatch", "-m", "--config-dir", str(own)),
-            *("model=small,large", f"task={TASKS}", *SMALL, f"out={out}", "sweep=s", *more),
+            *("model=small,large", f"task={TASKS}", f"out={out}", "sweep=s"),
+            *(option for option in SMALL if not _is_among(option, more)),
+            *more,
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
     )
+
+
+def _is_among(option: str, others: Sequence[str]) -> bool:
+    """Whether others say something else of the same key, or of its whole group."""
+    key = option.partition("=")[0]
+    return any(f"{key}.".startswith(f"{other.partition('=')[0]}.") for other in others)
 
 
 def run(own: Path, out: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
