@@ -7,10 +7,12 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
+import wandb
 
 from circuitwatch import catalogue
 from circuitwatch.cli import installation, main
@@ -30,12 +32,14 @@ def run(trained_suite: Path, tmp_path: Path) -> Run:
 
 
 @pytest.fixture(autouse=True)
-def no_accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_accounts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No key and no token of this machine, and W&B is not asked for one."""
     monkeypatch.setenv("WANDB_MODE", "offline")
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "WANDB_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no token"))
+    yield
+    wandb.teardown()  # which keeps the mode for the tests after these
 
 
 def said_of(lines: list[installation.Line]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from circuitwatch.cli import main
 from circuitwatch.tracking.library import load_library
@@ -41,6 +42,7 @@ def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, multirun: Path) 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    wandb.teardown()  # what tests before said to it in this process
 
 
 def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:

@@ -136,8 +136,7 @@ def start(
         "project": project,
         "entity": entity,
         "mode": "online" if online else "offline",
-        # Whole: W&B's service may be a parent process', which is in another folder.
-        "dir": str(folder.absolute()),
+        "dir": str(folder),
         "name": identity.name,
         "group": identity.group,
         "job_type": identity.job_type,
