@@ -125,6 +125,8 @@ def test_a_cancelled_job_ends_the_sweep_with_a_line(
     slurm: dict[str, str], own: Path, basic: Path, tmp_path: Path
 ) -> None:
     """Though there is no `sacct`; the others are done, and a rerun does what is left."""
+    while jobs_that_are("RUNNING,COMPLETING", slurm):
+        time.sleep(0.2)  # the last of the test before, whose result is there already
     sweep = start(own, tmp_path, "hydra/launcher=submitit_slurm", **slurm)
     while not (jobs := jobs_that_are("RUNNING", slurm)):
         assert sweep.poll() is None, sweep.communicate()
