@@ -9,12 +9,12 @@ import torch
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
     MAX_POSITIONS,
+    assembled,
     copied,
     heads,
     mlp,
     norm,
     split_heads,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -46,15 +46,11 @@ def read(hf_model: Any) -> Transformer:
                 ),
             )
         )
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.ln_f, embedding),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=False,
+    return assembled(
+        hf_model,
+        blocks,
+        copied(embedding),
+        norm(body.ln_f, embedding),
         embedding_norm=norm(body.word_embeddings_layernorm, embedding),
     )
 

@@ -18,6 +18,11 @@ def never(_: Any) -> bool:
     return False
 
 
+def always(_: Any) -> bool:
+    """They are parallel."""
+    return True
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One architecture that can be analysed.

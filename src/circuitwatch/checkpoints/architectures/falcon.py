@@ -11,6 +11,7 @@ import torch
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
     Weights,
+    assembled,
     copied,
     heads,
     mlp,
@@ -18,7 +19,6 @@ from circuitwatch.checkpoints.architectures.reading import (
     positions_of,
     rotary,
     split_heads,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -52,14 +52,11 @@ def read(hf_model: Any) -> Transformer:
             )
         made = heads(q, k, v, out, d_head=d_head, scale=d_head**-0.5, rotary=turn, alibi=alibi)
         blocks.append(Block(first, made, second, mlp(into, back, config.activation)))
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.ln_f, embedding),
-        W_U=w_u,
-        b_U=b_u,
+    return assembled(
+        hf_model,
+        blocks,
+        copied(embedding),
+        norm(body.ln_f, embedding),
         parallel=is_parallel(config),
     )
 

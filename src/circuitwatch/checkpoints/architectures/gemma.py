@@ -16,7 +16,7 @@ from circuitwatch.checkpoints.architectures.llama import (
     refuse_output_bias,
     rotaries,
 )
-from circuitwatch.checkpoints.architectures.reading import gated_mlp, norm, unembedding, windows
+from circuitwatch.checkpoints.architectures.reading import assembled, gated_mlp, norm, windows
 from circuitwatch.components import Block, Norm
 from circuitwatch.transformer import Transformer
 
@@ -45,15 +45,11 @@ def read(hf_model: Any) -> Transformer:
         before = one_more(layer.pre_feedforward_layernorm)
         behind = one_more(layer.post_feedforward_layernorm)
         blocks.append(Block(first, at, before, mlp, second, behind))
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=embedding * torch.tensor(config.hidden_size**0.5).to(embedding.dtype),
-        W_pos=None,
-        final_norm=one_more(body.norm),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=False,
+    return assembled(
+        hf_model,
+        blocks,
+        embedding * torch.tensor(config.hidden_size**0.5).to(embedding.dtype),
+        one_more(body.norm),
         logit_cap=getattr(config, "final_logit_softcapping", None),
     )
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
     heads,
     mlp,
     norm,
-    unembedding,
 )
 from circuitwatch.components import Block
 from circuitwatch.transformer import Transformer
@@ -36,15 +36,12 @@ def read(hf_model: Any) -> Transformer:
                 mlp(into, back, config.activation_function),
             )
         )
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(body.wte.weight),
+    return assembled(
+        hf_model,
+        blocks,
+        copied(body.wte.weight),
+        norm(body.ln_f, body.wte.weight),
         W_pos=copied(body.wpe.weight),
-        final_norm=norm(body.ln_f, body.wte.weight),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=False,
     )
 
 

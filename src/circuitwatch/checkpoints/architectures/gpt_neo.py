@@ -8,11 +8,11 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
     heads,
     mlp,
     norm,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -37,15 +37,12 @@ def read(hf_model: Any) -> Transformer:
                 mlp(weights(layer.mlp.c_fc), weights(layer.mlp.c_proj), config.activation_function),
             )
         )
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
+    return assembled(
+        hf_model,
+        blocks,
+        copied(embedding),
+        norm(body.ln_f, embedding),
         W_pos=copied(body.wpe.weight),
-        final_norm=norm(body.ln_f, embedding),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=False,
     )
 
 

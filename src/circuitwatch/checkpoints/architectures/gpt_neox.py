@@ -6,13 +6,13 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
     heads,
     mlp,
     norm,
     rotary,
     split_heads,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -41,14 +41,11 @@ def read(hf_model: Any) -> Transformer:
                 ),
             )
         )
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.final_layer_norm, embedding),
-        W_U=w_u,
-        b_U=b_u,
+    return assembled(
+        hf_model,
+        blocks,
+        copied(embedding),
+        norm(body.final_layer_norm, embedding),
         parallel=is_parallel(config),
     )
 

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from circuitwatch.checkpoints.architectures.entry import Architecture
+from circuitwatch.checkpoints.architectures.entry import Architecture, always
 from circuitwatch.checkpoints.architectures.reading import (
     Weights,
+    assembled,
     copied,
     heads,
     mlp,
     norm,
     positions_of,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block, Rotary
@@ -44,16 +44,7 @@ def read(hf_model: Any) -> Transformer:
         made = heads(halves(q), halves(k), v, out, d_head=d_head, scale=at.scaling, rotary=turn)
         into, back = weights(layer.mlp.fc_in), weights(layer.mlp.fc_out)
         blocks.append(Block(only, made, only, mlp(into, back, config.activation_function)))
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.ln_f, embedding),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=True,
-    )
+    return assembled(hf_model, blocks, copied(embedding), norm(body.ln_f, embedding), parallel=True)
 
 
 def rotary(module: Any, n_positions: int, like: Tensor) -> Rotary:
@@ -62,9 +53,4 @@ def rotary(module: Any, n_positions: int, like: Tensor) -> Rotary:
     return Rotary(torch.cat([cos[0], cos[0]], 1), torch.cat([sin[0], sin[0]], 1))
 
 
-def is_parallel(_: Any) -> bool:
-    """All are."""
-    return True
-
-
-ENTRIES = (Architecture("gptj", "GPTJForCausalLM", read, is_parallel=is_parallel),)
+ENTRIES = (Architecture("gptj", "GPTJForCausalLM", read, is_parallel=always),)

@@ -14,13 +14,13 @@ import torch
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
     gated_mlp,
-    head_norm,
+    head_norms,
     heads,
     norm,
     rotary,
-    unembedding,
     weights,
     windows,
 )
@@ -29,18 +29,27 @@ from circuitwatch.transformer import Transformer
 
 
 def attention(
-    module: Any, config: Any, turn: Rotary | None, window: int | None, **more: Any
+    module: Any,
+    config: Any,
+    turn: Rotary | None,
+    window: int | None,
+    *,
+    offset: float = 0.0,
+    **more: Any,
 ) -> Attention:
-    """A layer's heads, with norms of queries and keys where the module has some; more: fields of
-    `Attention`.
+    """A layer's heads, with norms of queries and keys where the module has some; offset: of the
+    norms' weights, as `norm` takes it; more: fields of `Attention`.
     """
-    d_head, n_heads = module.head_dim, config.num_attention_heads
-    offset = more.pop("offset", 0.0)
-    for name in ("q_norm", "k_norm"):
-        if hasattr(module, name):
-            more[name] = head_norm(getattr(module, name), n_heads, d_head, offset=offset)
+    norms = head_norms(module, config.num_attention_heads, offset=offset)
     maps = (weights(getattr(module, f"{letter}_proj")) for letter in "qkvo")
-    return heads(*maps, d_head=d_head, scale=module.scaling, rotary=turn, window=window, **more)
+    return heads(
+        *maps,
+        d_head=module.head_dim,
+        scale=module.scaling,
+        rotary=turn,
+        window=window,
+        **norms | more,
+    )
 
 
 def pre_norm(layer: Any, config: Any, heads_of_layer: Attention, like: Any) -> Block:
@@ -87,16 +96,7 @@ def read(hf_model: Any, block: Callable[..., Block] = pre_norm) -> Transformer:
     for layer, window, turn in layers:
         made = attention(layer.self_attn, config, turn, window, clip=clip)
         blocks.append(block(layer, config, made, embedding))
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.norm, embedding),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=False,
-    )
+    return assembled(hf_model, blocks, copied(embedding), norm(body.norm, embedding))
 
 
 def refuse_layers(config: Any) -> str | None:

@@ -6,11 +6,11 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
     heads,
     mlp,
     norm,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -34,15 +34,12 @@ def read(hf_model: Any) -> Transformer:
                 mlp(weights(layer.fc1), weights(layer.fc2), config.activation_function),
             )
         )
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
+    return assembled(
+        hf_model,
+        blocks,
+        copied(embedding),
+        norm(body.final_layer_norm, embedding),
         W_pos=copied(body.embed_positions.weight[body.embed_positions.offset :]),
-        final_norm=norm(body.final_layer_norm, embedding),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=False,
     )
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from circuitwatch.checkpoints.architectures.entry import Architecture
+from circuitwatch.checkpoints.architectures.entry import Architecture, always
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
-    head_norm,
+    head_norms,
     heads,
     mlp,
     norm,
     rotary,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -27,33 +27,14 @@ def read(hf_model: Any) -> Transformer:
     blocks = []
     for layer in body.layers:
         at, only = layer.self_attn, norm(layer.input_layernorm, embedding)
-        q_norm, k_norm = (
-            head_norm(module, config.num_attention_heads, at.head_dim)
-            if config.qk_layernorm
-            else None
-            for module in (getattr(at, "q_layernorm", None), getattr(at, "k_layernorm", None))
-        )
+        norms = head_norms(at, config.num_attention_heads, called="layernorm")
         maps = map(weights, (at.q_proj, at.k_proj, at.v_proj, at.dense))
-        made = heads(
-            *maps, d_head=at.head_dim, scale=at.scaling, rotary=turn, q_norm=q_norm, k_norm=k_norm
-        )
+        made = heads(*maps, d_head=at.head_dim, scale=at.scaling, rotary=turn, **norms)
         into, back = weights(layer.mlp.fc1), weights(layer.mlp.fc2)
         blocks.append(Block(only, made, only, mlp(into, back, config.hidden_act)))
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.final_layernorm, embedding),
-        W_U=w_u,
-        b_U=b_u,
-        parallel=True,
+    return assembled(
+        hf_model, blocks, copied(embedding), norm(body.final_layernorm, embedding), parallel=True
     )
 
 
-def is_parallel(_: Any) -> bool:
-    """All are."""
-    return True
-
-
-ENTRIES = (Architecture("phi", "PhiForCausalLM", read, is_parallel=is_parallel),)
+ENTRIES = (Architecture("phi", "PhiForCausalLM", read, is_parallel=always),)

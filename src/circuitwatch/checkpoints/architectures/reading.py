@@ -6,12 +6,14 @@ were read from, which changes when a run writes its next checkpoint there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from circuitwatch.components import MLP, Attention, HeadNorm, Norm, Rotary
+from circuitwatch.components import MLP, Attention, Block, HeadNorm, Norm, Rotary
+from circuitwatch.transformer import Transformer
 
 MAX_POSITIONS = 2048
 """Positions of which a table is made, where a model has more or any number of them."""
@@ -133,6 +135,21 @@ def head_norm(module: Any, n_heads: int, d_head: int, *, offset: float = 0.0) ->
     )
 
 
+def head_norms(
+    module: Any, n_heads: int, *, called: str = "norm", offset: float = 0.0
+) -> dict[str, Any]:
+    """The norms of queries and of keys that a layer has, as fields of `Attention`; called: the
+    modules' name behind the letter.
+    """
+    return {
+        f"{letter}_norm": head_norm(
+            getattr(module, f"{letter}_{called}"), n_heads, module.head_dim, offset=offset
+        )
+        for letter in "qk"
+        if hasattr(module, f"{letter}_{called}")
+    }
+
+
 def positions_of(config: Any) -> int:
     """Positions of which tables are made."""
     return min(getattr(config, "max_position_embeddings", None) or MAX_POSITIONS, MAX_POSITIONS)
@@ -164,7 +181,27 @@ def windows(config: Any) -> list[int | None]:
     return [window if kind == "sliding_attention" else None for kind in kinds]
 
 
-def unembedding(hf_model: Any) -> tuple[Tensor, Tensor | None]:
-    """W_U [d_model, d_vocab] and b_U [d_vocab] or None."""
+def assembled(
+    hf_model: Any,
+    blocks: Sequence[Block],
+    W_E: Tensor,
+    final_norm: Norm,
+    *,
+    W_pos: Tensor | None = None,
+    parallel: bool = False,
+    **more: Any,
+) -> Transformer:
+    """The model, from its blocks and what is before and behind them; more: fields of `Transformer`.
+    The unembedding is the one that transformers names.
+    """
     weight, bias = weights(hf_model.get_output_embeddings())
-    return matrix(weight), bias
+    return Transformer(
+        blocks=tuple(blocks),
+        W_E=W_E,
+        W_pos=W_pos,
+        final_norm=final_norm,
+        W_U=matrix(weight),
+        b_U=bias,
+        parallel=parallel,
+        **more,
+    )

@@ -6,13 +6,13 @@ from typing import Any
 
 from circuitwatch.checkpoints.architectures.entry import Architecture
 from circuitwatch.checkpoints.architectures.reading import (
+    assembled,
     copied,
     gated_mlp,
-    head_norm,
+    head_norms,
     heads,
     norm,
     rotary,
-    unembedding,
     weights,
 )
 from circuitwatch.components import Block
@@ -27,26 +27,16 @@ def read(hf_model: Any) -> Transformer:
     blocks = []
     for layer in body.layers:
         at, first = layer.self_attn, norm(layer.input_layernorm, embedding)
-        q_norm, k_norm = (
-            head_norm(module, config.num_attention_heads, at.head_dim)
-            if config.qk_layernorm
-            else None
-            for module in (getattr(at, "q_layernorm", None), getattr(at, "k_layernorm", None))
-        )
+        norms = head_norms(at, config.num_attention_heads, called="layernorm")
         maps = map(weights, (at.q_proj, at.k_proj, at.v_proj, at.o_proj))
-        made = heads(
-            *maps, d_head=at.head_dim, scale=at.scaling, rotary=turn, q_norm=q_norm, k_norm=k_norm
-        )
+        made = heads(*maps, d_head=at.head_dim, scale=at.scaling, rotary=turn, **norms)
         second = first if is_parallel(config) else norm(layer.post_attention_layernorm, embedding)
         blocks.append(Block(first, made, second, gated_mlp(layer.mlp, config.hidden_act)))
-    w_u, b_u = unembedding(hf_model)
-    return Transformer(
-        blocks=tuple(blocks),
-        W_E=copied(embedding),
-        W_pos=None,
-        final_norm=norm(body.norm, embedding),
-        W_U=w_u,
-        b_U=b_u,
+    return assembled(
+        hf_model,
+        blocks,
+        copied(embedding),
+        norm(body.norm, embedding),
         parallel=is_parallel(config),
     )
 
