@@ -70,7 +70,7 @@ from circuitwatch.scalars import (
 from circuitwatch.tasks import PromptSet
 from circuitwatch.transformer import Transformer
 from circuitwatch.units import parse_size
-from circuitwatch.usable import require_finite, require_room, require_shape, unless_diverged
+from circuitwatch.usable import require_finite, require_room_for, require_shape, unless_diverged
 
 DEPENDENCIES = ("torch", "transformers", "numpy")
 NOT_ABOVE_CHANCE = "none: behaviour not above chance"
@@ -151,8 +151,7 @@ def analyse_checkpoint(
     )
     if subject.shape is not None:
         require_shape(model, subject.shape)
-    require_room(model, subject.prompts.clean, "the task's prompts")
-    require_room(model, subject.prompts.corrupted, "the task's prompts")
+    require_room_for(model, subject.prompts, "the task's prompts")
     say("heads")
     with unless_diverged(model, subject.prompts.clean):
         seen = Seen.of(model, subject.probes)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,12 +24,21 @@ from circuitwatch.errors import UserError
 from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.transformer import Transformer
 
+if TYPE_CHECKING:
+    from circuitwatch.tasks import PromptSet
+
 BEYOND = 1e9
 """Activations that no model has which computes anything: float32 knows them to 64 only, and their
 squares and products soon overflow.
 """
 ROWS = 64
 """Inputs that a model is run on to see whether it has diverged."""
+
+
+def require_room_for(model: Transformer, prompts: PromptSet, what: str) -> None:
+    """`require_room` of prompts and of their corrupted twins."""
+    require_room(model, prompts.clean, what)
+    require_room(model, prompts.corrupted, what)
 
 
 def require_room(model: Transformer, tokens: Tensor, what: str) -> None:

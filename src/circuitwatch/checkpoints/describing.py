@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from circuitwatch.checkpoints.architectures import refusal
 from circuitwatch.checkpoints.files import weight_files
 from circuitwatch.checkpoints.loading import model_facts
 from circuitwatch.checkpoints.schedule import Checkpoint
-from circuitwatch.checkpoints.shape import read_config
 from circuitwatch.checkpoints.source import Source
 from circuitwatch.checkpoints.tensors import layer_of, numbers_in, stored_names
 from circuitwatch.checkpoints.unusable import DamagedWeights, Unsupported, Unusable, reading
@@ -54,8 +52,6 @@ def facts_that_fit(folder: Path) -> dict[str, Any]:
     """`model_facts` of a checkpoint that can be analysed: of an architecture that is supported, and
     where there are weights beside the configuration, they have as many layers and no fewer numbers.
     """
-    if line := refusal(read_config(folder)):
-        raise Unsupported(f"{folder}: {line}")
     facts = model_facts(folder)
     files = weight_files(folder)
     if not files:

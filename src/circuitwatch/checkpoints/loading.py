@@ -157,8 +157,6 @@ def hugging_face_model(folder: Path, dtype: torch.dtype) -> tuple[Any, str]:
     from transformers.utils import logging
 
     config, files = read_config(folder), weight_files(folder)
-    if line := refusal(config):
-        raise Unsupported(f"{folder}: {line}")
     if not files:
         if instead := held_instead_in(folder):
             raise DamagedWeights(f"{folder}: {instead}")

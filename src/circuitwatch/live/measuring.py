@@ -31,7 +31,7 @@ from circuitwatch.monitor import header
 from circuitwatch.record_files import DUPLICATE_OF, WEIGHTS_SHA256, CheckpointRecord, Scalar
 from circuitwatch.shards import hold_cell
 from circuitwatch.transformer import Transformer
-from circuitwatch.usable import require_room, unless_diverged
+from circuitwatch.usable import require_room_for, unless_diverged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -138,8 +138,7 @@ class Measured:
                 check_length=max(subject.longest_input for subject in self._subjects.values()),
             )
         for task, subject in self._subjects.items():
-            require_room(loaded, subject.prompts.clean, f"the prompts of {task}")
-            require_room(loaded, subject.prompts.corrupted, f"the prompts of {task}")
+            require_room_for(loaded, subject.prompts, f"the prompts of {task}")
         return loaded
 
     def skip(self, tasks: Iterable[str], copy: Copy, why: str) -> None:

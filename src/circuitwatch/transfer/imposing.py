@@ -36,7 +36,7 @@ from circuitwatch.tasks import PromptSet
 from circuitwatch.transfer.planning import Mask, ModelPlan
 from circuitwatch.transfer_files import COLUMNS, is_made, remove_others, write
 from circuitwatch.transformer import Transformer
-from circuitwatch.usable import require_room, unless_diverged
+from circuitwatch.usable import require_room_for, unless_diverged
 
 
 @dataclass
@@ -133,8 +133,7 @@ def imposed(
         check_length=max(of_task.clean.shape[1] for of_task in prompts.values()),
     )
     for task, of_task in prompts.items():
-        require_room(model, of_task.clean, f"the prompts of {task}")
-        require_room(model, of_task.corrupted, f"the prompts of {task}")
+        require_room_for(model, of_task, f"the prompts of {task}")
     rows: list[dict[str, Any]] = []
     for task, of_rows in groupby(plan.rows(checkpoint.step), key=lambda row: row.task):
         planned = list(of_rows)
