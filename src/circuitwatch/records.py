@@ -53,7 +53,7 @@ from circuitwatch.record_files import (
     unpack,
     write_record,
 )
-from circuitwatch.sealing import BESIDE, DONE, MANIFEST, broken, identity, seal, sealed_manifest
+from circuitwatch.sealing import BESIDE, DONE, MANIFEST, broken, identity, seal, sealed_hashes
 from circuitwatch.shapes import misfit, shown
 from circuitwatch.soundness import unsound, unsound_tables
 
@@ -75,6 +75,8 @@ class Cell:
         self.header = header
         self.identity = identity(header)
         """The hash of what decides its records, which each of them says."""
+        self._sealed: Mapping[str, str] | None = None
+        """What the seal says, once it was read: every record asks."""
         self.is_shared = False
         """Whether other processes write records at the same time: then what is read, changed and
         written as a whole (skipped.json, seen.json) is so under a lock.
@@ -439,7 +441,9 @@ class Cell:
             problem = unsound(record, self.header)
         if problem is None and record.cell not in (None, self.identity):
             problem = "it is of another cell"
-        sealed = sealed_manifest(self.folder, self.identity, folder)
+        if self._sealed is None:
+            self._sealed = sealed_hashes(self.folder, self.identity)
+        sealed = self._sealed.get(f"checkpoints/{folder.name}/{MANIFEST}")
         if problem is None and sealed not in (None, hashlib.sha256(manifest).hexdigest()):
             problem = "it is not the record that was there when the cell was done"
         if problem is not None:
@@ -505,10 +509,12 @@ class Cell:
         if (self.folder / SKIPPED).exists():
             self._leave_recorded_out_of_skipped()  # a kill may have left them there
         seal(self.folder, self.identity, self._record_folders())
+        self._sealed = None
 
     def reopen(self) -> None:
         """Take back that the cell is done: more checkpoints are waited for."""
         (self.folder / DONE).unlink(missing_ok=True)
+        self._sealed = None
 
     def is_done(self) -> bool:
         """Whether every checkpoint of the schedule has its record or was skipped for good, and all

@@ -120,14 +120,16 @@ def broken(folder: Path, cell: str, records: Sequence[Path]) -> str | None:
     return None
 
 
-def sealed_manifest(folder: Path, cell: str, record: Path) -> str | None:
-    """The hash that the manifest of a record had when the cell was done; None where that is not
-    known.
+def sealed_hashes(folder: Path, cell: str) -> Mapping[str, str]:
+    """Hashes of a cell's files when it was done, by their names below its folder; empty where they
+    are not known.
+
+    Args:
+        folder: of the cell.
+        cell: its identity.
     """
     said = read_seal(folder)
-    if said is None or said.get("cell") != cell:
-        return None
-    return said.get("files", {}).get(_name(folder, record / MANIFEST))
+    return said.get("files", {}) if said is not None and said.get("cell") == cell else {}
 
 
 def _hashes(folder: Path, records: Sequence[Path]) -> dict[str, str]:
