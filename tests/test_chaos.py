@@ -19,6 +19,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
 from circuitwatch.shapes import misfit
 from circuitwatch.transfer_files import read
+from support.headers import refit
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_table_that_no_analysis_writes_costs_only_its_record(what: str, sweep:
     record = sweep / cells.TARGET / "checkpoints/step000600"
     path = record / "prompts.parquet"
     change(pd.read_parquet(path)).to_parquet(path)  # type: ignore[no-untyped-call]
-    cells.refit(record)
+    refit(record)
     found = results.open(sweep, n_bootstrap=2)
     notes = [note for note in found.notes if str(record) in note]
     assert len(notes) == 1 and says in notes[0]
@@ -104,7 +105,7 @@ def test_a_scalar_of_another_kind_than_in_other_records_does_not_cost_its_curve(
     name = "overlap/edge_jaccard_chance"
     about["scalars"][name] = "0.1"
     path.write_text(json.dumps(about))
-    cells.refit(record)
+    refit(record)
     found = results.open(sweep, n_bootstrap=2)
     assert any(f"step 600: damaged: {name}" in n or str(record) in n for n in found.notes)
     assert len(found.curves(model=cells.MODELS[1], quantity=name)) == 1

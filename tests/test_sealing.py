@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.cells import refit
 from circuitwatch.errors import UserError
 from circuitwatch.records import Cell
-from support.headers import change_header
+from support.headers import change_header, refit
 from test_records import HEADER, record
 
 

@@ -20,6 +20,8 @@ from transformers.models.falcon.modeling_falcon import build_alibi_tensor as ali
 from transformers.models.gptj.modeling_gptj import apply_rotary_pos_emb as turn_neighbours
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as turn_halves
 
+from support.textbook import every_edge
+
 Nodes = dict[str, Tensor]
 NAMES = {
     "gpt_neox": "attention query_key_value dense input_layernorm post_attention_layernorm "
@@ -74,13 +76,7 @@ class Plain:
 
     def edges(self) -> list[tuple[str, str]]:
         """All edges, in the order of their receivers."""
-        seen, found = ["input"], []
-        for layer in range(self.n_layers):
-            heads = [f"a{layer}.h{h}" for h in range(self.n_heads)]
-            found += [(u, f"{head}<{letter}>") for head in heads for letter in "qkv" for u in seen]
-            found += [(u, f"m{layer}") for u in (seen if self.parallel else seen + heads)]
-            seen = [*seen, *heads, f"m{layer}"]
-        return found + [(u, "logits") for u in seen]
+        return every_edge(self.n_layers, self.n_heads, self.parallel)
 
     def run(
         self,

@@ -18,6 +18,17 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb as app
 Nodes = dict[str, Tensor]
 
 
+def every_edge(n_layers: int, n_heads: int, parallel: bool) -> list[tuple[str, str]]:
+    """All edges (sender, receiver), in the order of their receivers."""
+    seen, found = ["input"], []
+    for layer in range(n_layers):
+        heads = [f"a{layer}.h{h}" for h in range(n_heads)]
+        found += [(u, f"{head}<{letter}>") for head in heads for letter in "qkv" for u in seen]
+        found += [(u, f"m{layer}") for u in (seen if parallel else seen + heads)]
+        seen = [*seen, *heads, f"m{layer}"]
+    return found + [(u, "logits") for u in seen]
+
+
 class Textbook:
     """Runs a GPT-NeoX, GPT-2 or Llama model node by node; names are `input`, `a0.h1`, `a0.h1<q>`,
     `m0`, `logits`.
@@ -42,13 +53,7 @@ class Textbook:
         )
 
     def edges(self) -> list[tuple[str, str]]:
-        seen, found = ["input"], []
-        for layer in range(self.n_layers):
-            heads = [f"a{layer}.h{h}" for h in range(self.n_heads)]
-            found += [(u, f"{head}<{letter}>") for head in heads for letter in "qkv" for u in seen]
-            found += [(u, f"m{layer}") for u in (seen if self.parallel else seen + heads)]
-            seen = [*seen, *heads, f"m{layer}"]
-        return found + [(u, "logits") for u in seen]
+        return every_edge(self.n_layers, self.n_heads, self.parallel)
 
     def run(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import shutil
@@ -21,7 +20,7 @@ from benchmarks.chaos.values import mutated_bytes, mutated_json
 from circuitwatch.facts import Facts
 from circuitwatch.sealing import DONE
 from support import sweeps
-from support.headers import change_header
+from support.headers import change_header, refit
 
 STEPS = [0, 128, 300, 600, 1000]
 MODELS = ("nano-100k", "nano-400k")
@@ -117,21 +116,6 @@ def _mutate(rng: random.Random, sweep: Path) -> Mutation:
             return _in_record(rng, record, rng.choice(names), _arrays, sweep)
     names = [name for name in every if name.endswith(".parquet")]
     return _in_record(rng, record, rng.choice(names), _table, sweep)
-
-
-def refit(record: Path) -> None:
-    """Make a record's manifest fit what is there."""
-    files = [p for p in record.iterdir() if p.is_file()]
-    content = {
-        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(files)
-        if path.name not in ("manifest.json", "timing.json")
-    }
-    (record / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _in_record(
