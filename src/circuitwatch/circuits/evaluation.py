@@ -225,7 +225,7 @@ class _Run:
                 torch.addmm(bias[g], x, weight[g]) for g, x in zip(groups, normalised, strict=True)
             ]
             projected = torch.stack(parts, 1)
-            if (norm := attention.norm_of(letter)) is not None and norm.coupled:
+            if attention.is_coupled(letter):
                 whole = self._whole(layer, letter).clone()
                 self._fill(whole, rows, heads[fed], projected)
                 turned = sight.rotation_at(

@@ -238,7 +238,7 @@ class Paths:
         turned = sight.rotation_at(rows, self.n_prompts * self.n_pos)
         for letter, heads in self.into.heads[layer].items():
             read = block.attention.project(letter, normalised, heads)
-            if not self._is_coupled(layer, letter):
+            if not block.attention.is_coupled(letter):
                 read = block.attention.finish(letter, read, turned, heads)
             arrivals[layer, letter] = Arrival(rows, read)
 
@@ -324,7 +324,7 @@ class Paths:
         ):
             n_pos = 1 if last and letter == "q" else self.n_pos - first
             turned = self.batch.context.sights[layer].last(n_pos).rotation
-            unfinished = self._is_coupled(layer, letter) and (
+            unfinished = attention.is_coupled(letter) and (
                 change is not None or letter in receivers
             )
             if change is None:
@@ -357,11 +357,6 @@ class Paths:
             seen.append(at_end.gather(3, places.expand(*at_end.shape[:2], -1, -1)))
         unpatched = base.z[layer] if last else base.z[layer][:, first:]
         return (z - unpatched[:, :, heads]).flatten(3) @ block.writes[heads].flatten(0, 1)
-
-    def _is_coupled(self, layer: int, letter: str) -> bool:
-        """Whether a norm makes queries, or keys, of a head depend on the layer's other heads."""
-        norm = self.model.blocks[layer].attention.norm_of(letter)
-        return norm is not None and norm.coupled
 
     def _z(
         self, layer: int, heads: Sequence[int], parts: dict[str, Tensor]

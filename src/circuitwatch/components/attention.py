@@ -68,7 +68,7 @@ class Attention:
     @property
     def couples(self) -> bool:
         """Whether a norm of queries or keys makes those of a head depend on the other heads."""
-        return any(norm is not None and norm.coupled for norm in (self.q_norm, self.k_norm))
+        return any(map(self.is_coupled, "qk"))
 
     def of_each_head(self, weight: Tensor) -> Tensor:
         """A weight or bias of the groups, [group, …], repeated for their heads, [head, …]."""
@@ -110,6 +110,11 @@ class Attention:
     def norm_of(self, letter: str) -> HeadNorm | None:
         """The norm of queries, or of keys; values have none."""
         return {"q": self.q_norm, "k": self.k_norm}.get(letter)
+
+    def is_coupled(self, letter: str) -> bool:
+        """Whether a norm makes queries, or keys, of a head depend on the layer's other heads."""
+        norm = self.norm_of(letter)
+        return norm is not None and norm.coupled
 
     def finish(
         self,
