@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from circuitwatch.errors import UserError
-from circuitwatch.units import format_duration, parse_duration
+from circuitwatch.units import format_duration, format_number, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,15 @@ def test_what_is_no_duration(text: str) -> None:
 )
 def test_durations_are_shown_in_their_largest_unit(seconds: float, shown: str) -> None:
     assert format_duration(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        *[(0.8, "0.80"), (1.0, "1.00"), (0.12345, "0.12"), (-0.00341, "−0.0034"), (12.345, "12.35")],
+        *[(123.4, "123"), (-250.6, "−251"), (0.0, "0.00"), (7, "7"), (1.2e-7, "1.2e−07")],
+        *[(float("nan"), ""), (None, ""), (float("inf"), "inf")],
+    ],
+)
+def test_numbers_have_at_most_two_significant_decimals(value: float | None, shown: str) -> None:
+    assert format_number(value) == shown

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them."""
+"""Sizes, durations and numbers as people write them."""
 
 from __future__ import annotations
 
@@ -78,3 +78,19 @@ def format_interval(low: Any, high: Any) -> str:
     if (low is None or low != low) and (high is None or high != high):  # NaN
         return ""
     return f"{format_tokens(low) or '0'} – {format_tokens(high) or 'beyond'}"
+
+
+def format_number(value: Any) -> str:
+    """0.12345 → 0.12, −0.00341 → −0.0034, 123.4 → 123: at most two significant decimals, and a
+    minus sign instead of a hyphen. Nothing for a value that does not exist.
+    """
+    if value is None or value != value:  # NaN
+        return ""
+    size = abs(float(value))
+    if isinstance(value, int) or size >= 100:
+        text = f"{value:.0f}" if size < 1e9 else f"{value:.2g}"
+    elif size >= 0.095 or size == 0:
+        text = f"{value:.2f}"
+    else:
+        text = f"{value:.2g}"
+    return ("0" if not float(text) and size else text).replace("-", "−")
