@@ -17,6 +17,7 @@ from circuitwatch.locks import hold
 from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
 from circuitwatch.spreadsheets import write_csv
+from circuitwatch.summary.charts.together import charts
 from circuitwatch.summary.figures.drawing import draw_figures
 from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables
@@ -111,7 +112,8 @@ def write_summary(
             for title, table in tables.items():
                 write_csv(table, building / f"{title}.csv")
             spec = specification(results.all_curves, results.cells, results.heads.bands)
-            drawn = draw_figures(spec, results.cells, emergence, scaling, results.heads, notes)
+            drawn_of = charts(spec, results.cells, emergence, scaling, results.heads)
+            drawn = draw_figures(drawn_of, results.cells, notes)
             save_figures(drawn, building, formats)
             (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
             found = Findings(
