@@ -131,7 +131,7 @@ def make_prompts(
 
 TASK = Task(
     name="greater_than",
-    words="greater than",
+    words="greater-than",
     metric="prob_diff",
     make_prompts=make_prompts,
     roles=("successor", "induction", "year_attention", "year_push"),

@@ -239,12 +239,17 @@ def _handovers(roles: pd.DataFrame, handovers: pd.DataFrame, facts: Facts) -> li
     if measured.empty:
         return []
     lost, regained = int(measured["lost"].sum()), int(measured["regained"].sum())
-    rest = f"a head lost a role {times(lost)} and regained one {times(regained)}."
+    if not lost:
+        rest = "No head lost a role."
+    elif regained:
+        rest = f"Heads lost a role {times(lost)} and regained one {times(regained)}."
+    else:
+        rest = f"Heads lost a role {times(lost)}, and none regained it."
     if handovers.empty:
-        return [f"No role changed its strongest head; {rest}"]
+        return [f"Every role kept its strongest head. {rest}"]
     counts = handovers["role"].value_counts(sort=False)
     each = ", ".join(f"{facts.role(str(role)).words} {number}" for role, number in counts.items())
-    return [f"The strongest head of a role changed {times(len(handovers))} ({each}); {rest}"]
+    return [f"The strongest head of a role changed {times(len(handovers))} ({each}). {rest}"]
 
 
 def _algorithm(algorithm: pd.DataFrame, facts: Facts) -> list[str]:

@@ -27,9 +27,9 @@ from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.panels import METRIC, TITLES, Specification
 from circuitwatch.summary.report import columns
+from circuitwatch.summary.report.answers import answers
 from circuitwatch.summary.report.circuits import circuits_blob
 from circuitwatch.summary.report.data import as_json, report_data
-from circuitwatch.summary.report.emergence_words import emergence_findings
 from circuitwatch.summary.report.findings import circuit_warnings, findings
 from circuitwatch.summary.report.tables import Table, emergence_tables, scaling_table, table
 from circuitwatch.summary.together import Comparisons
@@ -168,7 +168,10 @@ def _context(found: Findings, cells: Sequence[CellData], data: Mapping[str, Any]
         "models": data["models"],
         "tasks": data["tasks"],
         "run": _what_was_run(found, cells, facts),
-        "behaviours": emergence_findings(found.emergence, found.scaling, facts),
+        "behaviours": [
+            (answer.words, " ".join((answer.sentence, *answer.details)))
+            for answer in answers(found.emergence, found.scaling, found.ends, facts)
+        ],
         "warnings": {
             "Mind the metric": compared.warnings(),
             "Mind the circuits": circuit_warnings(found.ends, facts),
