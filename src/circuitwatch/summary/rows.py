@@ -332,6 +332,16 @@ HEADINGS: dict[str, tuple[str, str]] = {
         "for the reason given. Of a quantity that falls as a model learns all this is about its "
         "fall.",
     ),
+    "comparison": (
+        "Sizes beside each other",
+        "A row for each behaviour, head role and curve from elsewhere, a group of columns a model, "
+        "smallest first: tokens of emergence with the 95 % interval, or the status where there is "
+        "no emergence point; of several seeds the median and, as low and high, the earliest and "
+        "the latest; and the size of the task's circuit at the last checkpoint that has one. slope "
+        "is that of the scaling table: −1 means that a model twice as large needs half the tokens. "
+        "knee is the number of parameters beyond which more size doesn't help; limit says it, or "
+        "why it can't be said.",
+    ),
     "scaling": (
         "Across model sizes",
         "slope is the change of the logarithm of what is described for a change of log parameters "

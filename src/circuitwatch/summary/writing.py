@@ -18,6 +18,7 @@ from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
 from circuitwatch.spreadsheets import write_csv
 from circuitwatch.summary.charts.together import charts
+from circuitwatch.summary.comparison import ComparisonRows
 from circuitwatch.summary.figures.drawing import draw_figures
 from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables
@@ -31,7 +32,9 @@ from circuitwatch.summary.together import Comparisons
 
 @dataclass(frozen=True)
 class SummaryResult:
-    """Where the summary is, its tables as data frames, and notes of what was left out."""
+    """Where the summary is, its tables as data frames, the sizes beside each other, and notes of
+    what was left out.
+    """
 
     folder: Path
     emergence: pd.DataFrame
@@ -41,6 +44,7 @@ class SummaryResult:
     comparisons: Comparisons
     notes: list[str] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
+    comparison: ComparisonRows = field(default_factory=ComparisonRows)
 
 
 def summarize(
@@ -132,5 +136,13 @@ def write_summary(
             )
             write_report(building / "report.html", found)
     return SummaryResult(
-        folder, emergence, scaling, ends, results.heads, compared, notes, results.facts
+        folder,
+        emergence,
+        scaling,
+        ends,
+        results.heads,
+        compared,
+        notes,
+        results.facts,
+        results.comparison,
     )
