@@ -10,7 +10,7 @@ OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-.PHONY: help demo test lint audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
+.PHONY: help demo test lint format audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -35,10 +35,15 @@ demo: $(READY) ## train two small models, watch four tasks, summarise: multirun/
 test: lint ## lint, types and the test suite
 	$(BIN)/pytest -n 2
 
-lint: $(READY) ## style and types only
+lint: $(READY) ## style and types; the pages' JavaScript too, where node is there
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
+	@tests/web/web.sh check
+
+format: $(READY) ## lay out Python, and the pages' JavaScript where node is there
+	$(BIN)/ruff format src tests
+	@tests/web/web.sh format
 
 # found.json is written only if the advisories could be asked for: findings fail, a missing network does not.
 audit: $(READY) ## known vulnerabilities of what is installed; without a network it says so and passes
@@ -101,5 +106,5 @@ $(OPENWANDB)/.ready:
 e2e-wandb: $(READY) $(OPENWANDB)/.ready ## runs on PyPI's openwandb (non-commercial licence), and its page: multirun/e2e/openwandb.png
 	$(E2E) tests/e2e/test_openwandb.py
 
-clean: ## remove the virtual environments
-	rm -rf .venv $(OPENWANDB)
+clean: ## remove the virtual environments, and what npm installed
+	rm -rf .venv $(OPENWANDB) tests/web/node_modules
