@@ -200,6 +200,7 @@ def _beside(panels: Sequence[Panel]) -> list[Key]:
     """Entries for bands, levels and marks, and for what curves are compared with."""
     kinds = {curve.kind for panel in panels for curve in panel.drawn}
     lines = [curve.line for panel in panels for curve in panel.drawn]
+    shaded = [curve.line for panel in panels for curve in panel.drawn if curve.band]
     found = [
         Key(words, GREY, dash=dash)
         for kind, dash, words in (
@@ -209,9 +210,9 @@ def _beside(panels: Sequence[Panel]) -> list[Key]:
         )
         if kind in kinds
     ]
-    if any(line.low is not None and line.least is None for line in lines):
+    if any(line.low is not None and line.least is None for line in shaded):
         found.append(Key("95 % interval", GREY, "band"))
-    if any(line.least is not None for line in lines):
+    if any(line.least is not None for line in shaded):
         found.append(Key("range over the roles' cut-offs (0.1 to 0.9)", GREY, "band"))
     levels = dict.fromkeys(words for panel in panels for _, words in panel.levels)
     found += [Key(" or ".join(levels), FAINT, "level", CHANCE_DASH)] if levels else []

@@ -122,7 +122,7 @@ def write_summary(
             (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
             found = Findings(
                 name,
-                spec,
+                drawn_of,
                 results.all_curves,
                 results.cells,
                 emergence,
@@ -133,6 +133,7 @@ def write_summary(
                 compared,
                 notes,
                 tables,
+                results.comparison,
             )
             write_report(building / "report.html", found)
     return SummaryResult(

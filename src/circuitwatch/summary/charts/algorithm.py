@@ -102,10 +102,9 @@ def _panel(
         for line in measure.curves:
             if line.model != model:
                 continue
-            bare = {"low": None, "high": None, "least": None, "most": None} if thin else {}
             drawn.append(
                 Curve(
-                    replace(line, **bare),
+                    line,
                     colour_of(quantity.colour, place),
                     _called(quantity),
                     dash=_dash(spec.facts, task, quantity),
@@ -113,7 +112,7 @@ def _panel(
                     marker=""
                     if thin or line.tokens.size > MOST_MARKERS
                     else quantity.marker or MARKERS[0],
-                    band=0.18 if line.least is not None else 0.12,
+                    band=0.0 if thin else 0.18 if line.least is not None else 0.12,
                 )
             )
     spans = [span for cell in of_task if (span := _span(emergence, cell)) is not None]

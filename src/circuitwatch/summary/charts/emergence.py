@@ -6,7 +6,6 @@ checkpoint, or was there at the first, is a limit; what has no one emergence poi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +15,14 @@ import pandas as pd
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.charts.looks import GREY, Key, thinned
+from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.panels import METRIC, Specification
 from circuitwatch.units import format_interval, format_number, format_tokens
 
 MOST_GROUPS = 14
 """Groups of one chart, those of the most models; the tables have all."""
 MEAN = "mean size over checkpoints with a circuit"
-BEHAVIOURS, ROLES = "Behaviours", "Head roles"
+BEHAVIOURS, ROLES, CURVES = "Behaviours", "Head roles", "Curves from elsewhere"
 
 
 @dataclass(frozen=True)
@@ -107,28 +107,24 @@ class Sizes:
 
 
 def emergence_charts(emergence: pd.DataFrame, spec: Specification) -> list[Emergence]:
-    """When behaviours emerged, and when head roles did; those that there are rows of."""
+    """When behaviours emerged, when head roles did, and when curves from elsewhere rose; those that
+    there are rows of.
+    """
     if emergence.empty:
         return []
     facts = spec.facts
     roles = {facts.role(name).quantity.key: place for place, name in enumerate(facts.roles)}
     of_role = (emergence["task"] == NO_TASK) & emergence["quantity"].isin(list(roles))
+    elsewhere = [facts.quantity(str(q)).panel == ELSEWHERE for q in emergence["quantity"]]
     found = []
     for title, rows in (
         (BEHAVIOURS, emergence[emergence["quantity"] == METRIC]),
         (ROLES, emergence[of_role]),
+        (CURVES, emergence[elsewhere]),
     ):
         if len(rows):
             found.append(_chart(title, rows, spec, roles))
     return found
-
-
-def elsewhere_chart(
-    emergence: pd.DataFrame, quantity: str, spec: Specification
-) -> Emergence | None:
-    """When one quantity of other sources emerged, a group a task; none without a row."""
-    rows = emergence[emergence["quantity"] == quantity] if len(emergence) else emergence
-    return _chart(spec.facts.words(quantity), rows, spec, {}) if len(rows) else None
 
 
 def _chart(
@@ -149,6 +145,8 @@ def _chart(
                 points = tuple(_point(row, facts, zero) for _, row in of_model.iterrows())
                 by_model.append((model, points))
         words = facts.words(quantity) if task == NO_TASK else facts.task(task).words
+        if task != NO_TASK and title == CURVES and rows["quantity"].nunique() > 1:
+            words = f"{words}, {facts.words(quantity)}"
         groups.append(Group(words, task, quantity, tuple(by_model)))
         ends += own["last_tokens"].dropna().tolist()
     models = [model for model in spec.lines.models if any(model == m for group in groups

@@ -109,11 +109,12 @@ def _of_role(
     label = f"{role.words} ({signs[name]})" if name in signs else role.words
     return [
         Curve(
-            replace(line, low=None, high=None),  # many roles in one panel: bands would hide them
+            line,
             colour_of(role.colour),
             label,
             dash=DASHES.get(role.line, SOLID),
             width=0.6 if len(own) > 1 else 1.0,
+            band=0.0,  # of many roles they would hide each other
         )
         for line in own
     ]
@@ -134,9 +135,9 @@ def _behaviour(
     found = []
     for line in lines:
         scale, values = _scaled(line.values, spec.facts.task(task).chance)
-        scaled = replace(line, values=values, low=None, high=None, copies=(np.empty(0),) * 2)
+        scaled = replace(line, values=values, low=None, high=None, copies=(np.empty(0), np.empty(0)))
         width = 0.7 if len(lines) > 1 else 1.0
-        found.append(Curve(scaled, INK, scale, "behaviour", DASHES["dashed"], width))
+        found.append(Curve(scaled, INK, scale, "behaviour", DASHES["dashed"], width, band=0.0))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from circuitwatch.facts import Facts
+from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.comparison import (
     ComparisonRow,
     ComparisonRows,
@@ -12,7 +13,7 @@ from circuitwatch.summary.comparison import (
     SizePoint,
     slope_words,
 )
-from circuitwatch.summary.report.tables import MOST_ROWS, Cell, Table
+from circuitwatch.summary.report.tables import MOST_ROWS, Cell, Of, Table
 from circuitwatch.units import format_tokens
 
 SORTED = {"already": "-1", "in some seeds": "1e29", "never": "1e30"}
@@ -52,7 +53,15 @@ def comparison_table(
         line += [Cell(row.trend, "note"), _limit_cell(row)] if len(models) > 1 else []
         line += [_circuit_cell(row.size(model)) for model in sized]
         cells.append(line)
-    return Table(headings, cells, len(chosen))
+    of_models = dict(zip([_headed(model, params[model]) for model in models], models, strict=True))
+    of_models |= {f"circuit in {model}": model for model in sized}
+    return Table(
+        headings,
+        cells,
+        len(chosen),
+        [Of(task="" if row.task == NO_TASK else row.task) for row in shown],
+        [Of(model=of_models.get(heading, "")) for heading in headings],
+    )
 
 
 def _headed(model: str, params: float | None) -> str:

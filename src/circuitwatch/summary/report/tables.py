@@ -4,7 +4,7 @@ shown and the value that it is sorted by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -36,12 +36,36 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Of:
+    """The model and the task that something is of, for the page's filters; empty for neither."""
+
+    model: str = ""
+    task: str = ""
+
+
+@dataclass(frozen=True)
 class Table:
-    """Headings and rows; of: how many rows there are of which only the first are shown."""
+    """Headings and rows.
+
+    Attributes:
+        headings, rows: what is shown.
+        of: how many rows there are of which only the first are shown.
+        of_rows, of_columns: whose each row or column is; empty where they are of all.
+    """
 
     headings: list[str]
     rows: list[list[Cell]]
     of: int
+    of_rows: list[Of] = field(default_factory=list)
+    of_columns: list[Of] = field(default_factory=list)
+
+    def row_of(self, place: int) -> Of:
+        """Whose a row is."""
+        return self.of_rows[place] if self.of_rows else Of()
+
+    def column_of(self, place: int) -> Of:
+        """Whose a column is."""
+        return self.of_columns[place] if self.of_columns else Of()
 
 
 def table(frame: pd.DataFrame, columns: Columns, facts: Facts) -> Table | None:
@@ -62,7 +86,17 @@ def table(frame: pd.DataFrame, columns: Columns, facts: Facts) -> Table | None:
         [_cell(name, value, facts) for name, value in zip(names, row, strict=True)]
         for row in shown[names].astype(object).itertuples(index=False)
     ]
-    return Table([columns[name] or name.replace("_", " ") for name in names], rows, len(frame))
+    headings = [columns[name] or name.replace("_", " ") for name in names]
+    return Table(headings, rows, len(frame), _of_rows(shown))
+
+
+def _of_rows(shown: pd.DataFrame) -> list[Of]:
+    """Whose each row of a table is, by its columns `model` and `task`."""
+    of = [shown[name].astype(str) if name in shown else [""] * len(shown)
+          for name in ("model", "task")]  # fmt: skip
+    return [
+        Of(model, "" if task == NO_TASK else task) for model, task in zip(*of, strict=True)
+    ]
 
 
 def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
