@@ -32,6 +32,7 @@ from circuitwatch.summary.report.circuits import circuits_blob
 from circuitwatch.summary.report.data import as_json, report_data
 from circuitwatch.summary.report.findings import circuit_warnings, findings
 from circuitwatch.summary.report.tables import Table, emergence_tables, scaling_table, table
+from circuitwatch.summary.report.terms import Glossary
 from circuitwatch.summary.together import Comparisons
 from circuitwatch.units import format_tokens
 
@@ -116,7 +117,7 @@ def _page(
 ) -> str:
     templates = environment()
     macros = templates.get_template("sections.html").module
-    known = {**context, "circuits": circuits, "notes": notes}
+    known = {**context, "circuits": circuits, "notes": notes, "terms": Glossary()}
     known["first_circuit"] = _first_circuit(circuits, context["facts"])
     sections = []
     for macro, name, title in _order(context["spec"]):
