@@ -102,7 +102,7 @@ def test_every_panel_has_the_unit_of_its_task(demo: Specification) -> None:
     units = {axis.get_title(loc="left"): axis.get_ylabel() for axis in figure.axes}
     assert units == {
         "IOI": "logit difference",
-        "greater than": "probability difference",
+        "greater-than": "probability difference",
         "gendered pronoun": "logit difference",
         "agreement": "probability difference",
     }

@@ -287,7 +287,7 @@ def test_details_are_what_it_rests_on() -> None:
         "Tokens, with 95 % intervals: large 9.1M [8.19M – 10M].",
         "small: highest value 0.1.",
         "Circuit at the last checkpoint: small none, behaviour not above chance; large 45 of 313 "
-        "edges (14.40 %).",
+        "edges (14.4 %).",
     )
     so_far = answer(row("emerged", 9.1e6, finished=False), row("emerged", 2e7))
     assert so_far.details[-1] == "Not finished, so this is about the checkpoints so far: small."
@@ -307,12 +307,12 @@ def test_too_few_sizes_are_said_once() -> None:
     few = of_models(row("emerged", 2e7), row("emerged", 1e7))
     scaling = scaling_of(few)
     assert trend_note(scaling) == (
-        "A trend with model size needs at least 3 sizes with an emergence point; here are at most "
-        "2, so no trend is given."
+        "A trend with model size needs at least 3 sizes with an emergence point; there are at most "
+        "2 here, so none is given."
     )
     assert not any("trend" in words for words in answer(*few).details)
     never = of_models(row("never"), row("never"))
-    assert "here are none" in str(trend_note(scaling_of(never)))
+    assert "there are none here" in str(trend_note(scaling_of(never)))
     many = of_models(*[replace(row("emerged", t), task="agreement") for t in (1e7, 2e7, 3e7, 4e7)])
     both = pd.concat([scaling, scaling_of(many)], ignore_index=True)
     assert trend_note(both) is None and trend_note(pd.DataFrame()) is None

@@ -225,7 +225,7 @@ def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
     assert {
         "negative name mover (IOI)",
         "induction (IOI)",
-        "induction (greater than)",
+        "induction (greater-than)",
         "previous token (repeated)",
     } <= set(names)
     opened.page.locator(
@@ -377,8 +377,8 @@ def test_a_tables_headings_and_numbers() -> None:
     made = table(frame, columns | {"note": None}, Facts.of_installation())
     assert made is not None and made.headings == ["model", "emerges", "quantity", "share"]
     assert [[cell.text for cell in row] for row in made.rows] == [
-        ["m", "1.5M", "behaviour", "25.0%"],
-        ["m", "", "-", "50.0%"],
+        ["m", "1.5M", "behaviour", "25.0 %"],
+        ["m", "", "-", "50.0 %"],
     ]
     assert [row[1].sort for row in made.rows] == ["1500000.0", ""]
     assert table(frame.iloc[:0], columns, Facts.of_installation()) is None

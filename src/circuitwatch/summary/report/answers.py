@@ -24,11 +24,13 @@ from circuitwatch.summary.report.emergence_words import (
     knee_sentence,
     listed,
     span_of,
+    together,
     trend_of,
     trend_sentence,
+    who_of,
 )
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
-from circuitwatch.units import counted, format_number, format_tokens
+from circuitwatch.units import counted, format_tokens
 
 MOST_BY_NAME = 3
 """Models that a sentence names; of more it says how many, and the range."""
@@ -118,10 +120,10 @@ def trend_note(scaling: pd.DataFrame) -> str | None:
     if rows.empty or (rows["status"] == "fitted").any():
         return None
     most = int(rows["n_observed"].max())
+    there = "there is at most 1" if most == 1 else f"there are at most {most}" if most else ""
     return (
-        f"A trend with model size needs at least {MIN_SIZES} sizes with an emergence point; here "
-        f"{'is at most 1' if most == 1 else f'are at most {most}' if most else 'are none'}, so no "
-        f"trend is given."
+        f"A trend with model size needs at least {MIN_SIZES} sizes with an emergence point; "
+        f"{there or 'there are none'} here, so none is given."
     )
 
 
@@ -232,7 +234,7 @@ def _clauses(rows: pd.DataFrame, verbs: _Verbs) -> list[str]:
     """What the models did that did not emerge, a clause a status."""
     found = []
     for status, own in rows[rows["status"] != "emerged"].groupby("status", sort=False):
-        who = _together([str(model) for model in own["model"]])
+        who = together([str(model) for model in own["model"]])
         match status:
             case "already":
                 found.append(f"{who} {verbs.already}")
@@ -259,7 +261,7 @@ def _numbers(rows: pd.DataFrame, verbs: _Verbs) -> str:
                 found.append(f"in {n} it {verbs.transient}")
             case _:
                 found.append(f"{n} {'is' if n == 1 else 'are'} unclear")
-    return _together(found)
+    return together(found)
 
 
 def _over_seeds(rows: pd.DataFrame, words: str, verbs: _Verbs) -> str:
@@ -273,7 +275,7 @@ def _over_seeds(rows: pd.DataFrame, words: str, verbs: _Verbs) -> str:
             ).replace("in either model", "in either run")
         return f"{words}: of {runs} runs, {_numbers(rows, verbs)}."
     if len(models) <= MOST_BY_NAME:
-        who = _together([_seeds_of(rows[rows["model"] == model], str(model)) for model in models])
+        who = together([_seeds_of(rows[rows["model"] == model], str(model)) for model in models])
         said = f"{words} {verbs.emerged} in {who}"
     else:
         said = (
@@ -309,27 +311,17 @@ def _with_unit(points: Sequence[str]) -> str:
     return ", ".join([f"{points[0]} tokens", *points[1:]])
 
 
-def _together(names: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _who(row: pd.Series, rows: pd.DataFrame) -> str:
-    several = rows["seed"].nunique() > 1
-    return f"{row['model']} seed {row['seed']}" if several else str(row["model"])
-
-
 def _points(rows: pd.DataFrame) -> list[str]:
     """The emergence points with their intervals."""
     emerged = rows[rows["status"] == "emerged"]
-    points = [f"{_who(row, rows)} {_at(row)} {span_of(row)}" for _, row in emerged.iterrows()]
+    points = [f"{who_of(row, rows)} {_at(row)} {span_of(row)}" for _, row in emerged.iterrows()]
     return [f"Tokens, with 95 % intervals: {listed(points, '; ')}."] if points else []
 
 
 def _reasons(rows: pd.DataFrame) -> list[str]:
     """Why some runs have no emergence point, or a doubtful one."""
     noted = rows[(rows["status"] != "already") & rows["note"].map(_is_said)]
-    found = [f"{_who(row, rows)}: {row['note']}." for _, row in noted.iterrows()]
+    found = [f"{who_of(row, rows)}: {row['note']}." for _, row in noted.iterrows()]
     more = len(found) - MOST_NAMES
     return found[:MOST_NAMES] + (
         [f"{counted(more, 'more run')} with a remark: see the table of every curve."]
@@ -353,13 +345,13 @@ def _size(trend: pd.Series | None, said_once: bool) -> list[str]:
 
 def _circuits(ends: pd.DataFrame, task: str) -> list[str]:
     """The circuits at the last checkpoint."""
-    own = ends[ends["task"] == task] if len(ends) else ends
+    own = ends[ends["task"] == task] if "circuit_edges" in ends else ends.iloc[:0]
     found = []
     for _, row in own.iterrows():
-        who = _who(row, own)
+        who = who_of(row, own)
         if pd.notna(row["circuit_edges"]):
             share = row["circuit_edges_share"]
-            part = f" ({format_number(100 * float(share))} %)" if pd.notna(share) else ""
+            part = f" ({100 * float(share):.1f} %)" if pd.notna(share) else ""
             edges = int(row["circuit_edges"])
             whole = f" of {int(row['n_edges'])}" if pd.notna(row["n_edges"]) else ""
             found.append(f"{who} {edges}{whole} edges{part}")
@@ -372,7 +364,7 @@ def _unfinished(rows: pd.DataFrame) -> list[str]:
     """Which runs are not finished, so that all this is of their checkpoints so far."""
     if "finished" not in rows:
         return []
-    names = [_who(row, rows) for _, row in rows.iterrows() if not row["finished"]]
+    names = [who_of(row, rows) for _, row in rows.iterrows() if not row["finished"]]
     return [f"Not finished, so this is about the checkpoints so far: {listed(names)}."] * bool(
         names
     )

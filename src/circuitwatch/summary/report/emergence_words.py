@@ -1,10 +1,9 @@
-"""When curves emerge, in words: a row of the emergence table, an emergence point with its interval,
-a trend with model size.
-"""
+"""When curves emerge, in words: an emergence point with its interval, a trend with model size."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -20,33 +19,13 @@ MOST_NAMES = 8
 """Heads or models that a sentence names."""
 MOST_CURVES = 20
 MINUS = "−"
+NEGATIVE = re.compile(r"-(?=[0-9.])")
 STATUS_WORDS = {
     "already": "there from the first checkpoint",
     "never": "not by the last checkpoint",
     "transient": "rose and fell again",
     "ambiguous": "no clear emergence point",
 }
-
-
-def emergence_sentence(row: pd.Series, facts: Facts) -> str:
-    """One row of the emergence table in words, with its note."""
-    quantity = facts.quantity(str(row["quantity"]))
-    what, falls = facts.words(quantity.key), quantity.falls
-    match row["status"]:
-        case "emerged":
-            said = f"{what} {'fell' if falls else 'emerged'} at {point_of(row)}"
-        case "already":
-            first = f"the first checkpoint ({format_tokens(row['first_tokens']) or '0'} tokens)"
-            said = f"{what} had fallen by {first}" if falls else f"{what} was there at {first}"
-        case "never":
-            done = "fallen" if falls else "emerged"
-            said = f"{what} had not {done} by {format_tokens(row['last_tokens'])} tokens"
-        case "transient":
-            said = f"{what} {'fell and rose' if falls else 'rose and fell'} again"
-        case _:
-            said = f"{what} has no clear emergence point"
-    note = str(row["note"]) if isinstance(row["note"], str) else ""
-    return f"{begin(said)}{': ' + note if note else ''}."
 
 
 def asked_curves(emergence: pd.DataFrame, facts: Facts) -> list[tuple[str, str]]:
@@ -102,7 +81,8 @@ def trend_sentence(trend: pd.Series) -> str:
 
 def between(low: float | None, high: float | None) -> str:
     """An interval of numbers, an end of which may be unbounded."""
-    return f"[{', '.join('unbounded' if e is None else format_number(e) for e in (low, high))}]"
+    ends = ("unbounded" if e is None else format_number(float(e)) for e in (low, high))
+    return f"[{', '.join(ends)}]"
 
 
 def knee_sentence(trend: pd.Series) -> str:
@@ -171,6 +151,22 @@ def listed(names: Sequence[str], by: str = ", ") -> str:
     """The first MOST_NAMES of some names, and how many more there are."""
     more = len(names) - MOST_NAMES
     return by.join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def together(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def who_of(row: pd.Series, rows: pd.DataFrame) -> str:
+    """The model of one of some rows, with its seed where these have several."""
+    several = "seed" in rows and rows["seed"].nunique() > 1
+    return f"{row['model']} seed {row['seed']}" if several else str(row["model"])
+
+
+def with_minus(words: str) -> str:
+    """Numbers below 0 with a minus sign instead of a hyphen."""
+    return NEGATIVE.sub(MINUS, words)
 
 
 def begin(words: str) -> str:

@@ -35,6 +35,7 @@ from circuitwatch.summary.report.data import as_json, dark_colours, report_data
 from circuitwatch.summary.report.findings import circuit_warnings, findings
 from circuitwatch.summary.report.script import script
 from circuitwatch.summary.report.tables import Table, emergence_tables, scaling_table, table
+from circuitwatch.summary.report.terms import Glossary
 from circuitwatch.summary.together import Comparisons
 from circuitwatch.units import counted, format_tokens
 
@@ -128,7 +129,7 @@ def _page(
 ) -> str:
     templates = environment()
     macros = templates.get_template("sections.html").module
-    known = {**context, "circuits": circuits, "notes": notes}
+    known = {**context, "circuits": circuits, "notes": notes, "terms": Glossary()}
     sections = []
     for macro, name, title in _order(context["spec"]):
         content = getattr(macros, macro)(known, name)

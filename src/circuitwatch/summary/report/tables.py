@@ -4,24 +4,42 @@ shown and the value that it is sorted by.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from circuitwatch.facts import Facts
+from circuitwatch.quantities.overlap import MEASURES
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.report.columns import EMERGENCE, SCALING, Columns
-from circuitwatch.summary.report.emergence_words import emergence_sentence
-from circuitwatch.units import format_interval, format_tokens
+from circuitwatch.summary.report.emergence_words import with_minus
+from circuitwatch.summary.report.head_words import task_of_check
+from circuitwatch.units import format_interval, format_number, format_tokens
 
 MOST_ROWS = 400
 """Rows of a table that the page shows; the CSV has all."""
-TOKENS = {"tokens", "tokens_before", "tokens_after", "last_tokens"}
+ENDS = {"low", "high"}
+"""Ends of an interval of tokens in a table that has `tokens_before` too, else of another number."""
 NAMES = {"task", "role", "circuit_task", "quantity"}
 """Columns whose names are shown in words."""
-TEXTS = {"note", "words", "warning", "status_words", "why_no_circuit"}
+KNEES = {
+    "levels off": "there is one",
+    "no knee: a straight line fits as well": "none seen",
+    "not determined by these sizes": "can't be told",
+    "too few sizes for a knee": "too few sizes",
+}
+"""How `knee_status` is shown."""
+METRICS = {
+    "only the thresholded one jumps": "only accuracy jumps",
+    "only the continuous one rises": "only the metric rises",
+}
+"""How the `finding` on a metric and accuracy is shown."""
+LARGE = 1e6
+"""Whole numbers from here on are shown as token counts are, such as 1.2M."""
+TEXTS = {"note", "warning", "status_words", "why_no_circuit"}
 
 
 @dataclass(frozen=True)
@@ -82,8 +100,9 @@ def table(frame: pd.DataFrame, columns: Columns, facts: Facts) -> Table | None:
         and shown[name].replace("", None).notna().any()
         and (name != "seed" or frame["seed"].nunique() > 1)
     ]
+    kinds = {name: _kind(name, frame) for name in names}
     rows = [
-        [_cell(name, value, facts) for name, value in zip(names, row, strict=True)]
+        [_cell(name, value, kinds[name], facts) for name, value in zip(names, row, strict=True)]
         for row in shown[names].astype(object).itertuples(index=False)
     ]
     headings = [columns[name] or name.replace("_", " ") for name in names]
@@ -100,7 +119,7 @@ def _of_rows(shown: pd.DataFrame) -> list[Of]:
 
 
 def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
-    """The emergence table with a sentence a row, in parts: `behaviours` (and curves from
+    """The emergence table, in parts: `behaviours` (and curves from
     elsewhere), `head roles`, `the model's other curves`, `other curves of the tasks`; those that
     have rows.
     """
@@ -108,7 +127,6 @@ def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
         return {}
     ends = {"interval": "tokens", "seen": "crossing"}
     shown = emergence.assign(
-        words=[emergence_sentence(row, facts) for _, row in emergence.iterrows()],
         **{
             column: [
                 format_interval(low, high)
@@ -126,6 +144,8 @@ def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
         own = shown[[one == name for one in part]]
         if name == PARTS[0]:
             own = own.drop(columns="head", errors="ignore")
+        if (own["task"] == NO_TASK).all():
+            own = own.drop(columns="task")
         made = table(own, EMERGENCE, facts)
         found |= {name: made} if made is not None else {}
     return found
@@ -151,22 +171,49 @@ def scaling_table(scaling: pd.DataFrame, facts: Facts) -> tuple[Table | None, in
     return table(scaling[~silent], SCALING, facts), int(silent.sum())
 
 
-def _cell(column: str, value: Any, facts: Facts) -> Cell:
+def _kind(column: str, frame: pd.DataFrame) -> Literal["tokens", "share", "whole", "number"]:
+    """How the numbers of a column are written: whole where all of them are."""
+    if "tokens" in column.split("_") or (column in ENDS and "tokens_before" in frame):
+        return "tokens"
+    if column.endswith("share") and column != "strongest_share":
+        return "share"
+    known = pd.to_numeric(frame[column], errors="coerce").dropna().astype(float)
+    whole = "jaccard" not in column and (known == known.round()).all()
+    return "whole" if whole else "number"
+
+
+def _cell(column: str, value: Any, kind: str, facts: Facts) -> Cell:
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return Cell("", sort="")
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
     if isinstance(value, str):
-        kind = f"status-{value.split(':')[0].split()[0]}" if column == "status" and value else ""
-        if column in NAMES and value != NO_TASK:
-            value = facts.words(value)
-        return Cell(value, kind or ("note" if column in TEXTS else ""))
+        style = f"status-{value.split(':')[0].split()[0]}" if column == "status" and value else ""
+        return Cell(_words(column, value, facts), style or ("note" if column in TEXTS else ""))
     number = float(value)
-    if column in TOKENS:
+    if kind == "tokens" or (kind == "whole" and LARGE <= number < math.inf):
         text = format_tokens(number) or "0"
-    elif column.endswith("share") and column != "strongest_share":
-        text = f"{number:.1%}"
+    elif kind == "share":
+        text = f"{100 * number:.1f} %"
     else:
-        whole = number.is_integer() and abs(number) < 1e6 and "jaccard" not in column
-        text = f"{number:.0f}" if whole else f"{number:.3g}"
+        text = format_number(int(number) if kind == "whole" and math.isfinite(number) else number)
     return Cell(text, "number", str(number))
+
+
+def _words(column: str, value: str, facts: Facts) -> str:
+    """A stored word as people read it."""
+    if column in NAMES and value != NO_TASK:
+        own = facts.quantity(f"algorithm/{value}")
+        if column == "quantity" and own.key in facts.quantities:
+            return own.label or own.words
+        return facts.words(value)
+    if column == "measure":
+        return MEASURES.get(value, value)
+    if column == "finding":
+        return METRICS.get(value, value)
+    if column == "knee_status":
+        return KNEES.get(value, value)
+    if column == "confirmed_at_end" and value:
+        checked = (part.partition(": ") for part in value.split("; "))
+        return "; ".join(f"{task_of_check(task, facts)}: {heads}" for task, _, heads in checked)
+    return with_minus(value) if column == "heads" else value
