@@ -33,6 +33,7 @@ demo: $(READY) ## train two small models, watch four tasks, summarise: multirun/
 	$(BIN)/circuitwatch summarize sweep=demo
 
 test: lint ## lint, types and the test suite
+	@tests/web/web.sh test
 	$(BIN)/pytest -n 2
 
 lint: $(READY) ## style and types; the pages' JavaScript too, where node is there

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks of the pages' JavaScript: web.sh install | check | format
+# Checks of the pages' JavaScript: web.sh install | check | test | format
 #
 # Where there is no node of a version that eslint runs on, or no package registry can be reached, it
 # says so in one line and passes: nobody needs node to work on the rest. Findings fail.
@@ -43,12 +43,16 @@ case ${1:-} in
     eslint --max-warnings 0 "${scripts[@]}"
     prettier --check "${written[@]}"
     ;;
+  test) # of what needs no browser; the rest is tests/summary/report
+    install
+    node --test --test-reporter=dot $web/*.test.mjs
+    ;;
   format)
     install
     prettier --write "${written[@]}"
     ;;
   *)
-    echo "web.sh install | check | format" >&2
+    echo "web.sh install | check | test | format" >&2
     exit 2
     ;;
 esac
