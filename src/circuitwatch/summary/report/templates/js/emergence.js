@@ -98,12 +98,12 @@ export function drawEmergence(chart, place) {
   const wide = width > 560;
   const longest = Math.max(...groups.map((group) => group.words.length));
   const box = {
-    left: Math.min(width * 0.36, 16 + longest * 6.4),
-    right: width - (wide ? 150 : 22),
+    left: Math.min(width * 0.42, 16 + longest * 7),
+    right: width - (wide ? 150 : 8),
     top: 2,
     bottom: height - 36,
   };
-  const x = logScale(chart.limits[0], chart.limits[1], box.left + 14, box.right - 14);
+  const x = logScale(chart.limits[0], chart.limits[1], box.left + 18, box.right - 26);
   countAxis(svg, box, x, chart.limits, "training tokens (log)");
   let y = box.top + BETWEEN;
   for (const group of groups) {
