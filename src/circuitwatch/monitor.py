@@ -48,6 +48,7 @@ from circuitwatch.records import Cell, remove_unfinished
 from circuitwatch.shards import Shard, gate, hold_cell, hold_shard, others_in, refuse_others
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
 from circuitwatch.tracking import Tracker, send_if_needed
+from circuitwatch.units import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -337,7 +338,7 @@ def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:
     """Show a cell that is done; with tracking=online make sure that its run is whole."""
     skipped = f", {len(cell.skipped())} skipped" if cell.skipped() else ""
     console.print(
-        f"{cell.folder}: done already, {len(cell.steps_done())} checkpoints{skipped}",
+        f"{cell.folder}: done already, {counted(len(cell.steps_done()), 'checkpoint')}{skipped}",
         highlight=False,
         soft_wrap=True,
     )

@@ -28,7 +28,7 @@ from rich.table import Table
 from circuitwatch.facts import Facts
 from circuitwatch.record_files import PREFIX_REMOVED
 from circuitwatch.records import Cell
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 TABLE_ROWS = 14
 TABLE_WIDTH = 146
@@ -257,12 +257,9 @@ def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
     words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words + begins
     prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
     wrapped = ", ".join(sorted(set(prefixes)))
-    taken_off = (
-        f"\ntaken off the names of {len(prefixes)} checkpoints' weights: {wrapped}"
-        if wrapped
-        else ""
-    )
-    return f"{len(scalars)} checkpoints in {cell.folder}{words}{taken_off}" + (
+    names = counted(len(prefixes), "checkpoint's weights", "checkpoints' weights")
+    taken_off = f"\ntaken off the names of {names}: {wrapped}" if wrapped else ""
+    return f"{counted(len(scalars), 'checkpoint')} in {cell.folder}{words}{taken_off}" + (
         f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
     )
 
