@@ -13,7 +13,6 @@ from matplotlib.image import AxesImage
 from circuitwatch.summary.charts.looks import FAITH, MISSING
 from circuitwatch.summary.charts.matrices import Matrix
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
-from circuitwatch.units import format_number
 
 MOST_TICKS = 4
 DARK = 0.6
@@ -74,7 +73,7 @@ def _draw(axis: Axes, one: Matrix, *, first: bool) -> AxesImage | None:
             if np.isfinite(value):
                 colour = "#ffffff" if abs(value) > DARK else "#000000"
                 said = {"ha": "center", "va": "center", "fontsize": TEXT - 1.5, "color": colour}
-                axis.text(column, row, format_number(value), **said)
+                axis.text(column, row, f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), **said)
     for names, place in ((one.columns, axis.set_xticks), (one.rows, axis.set_yticks)):
         most = len(names) if one.numbers else min(MOST_TICKS, len(names))
         chosen = np.unique(np.linspace(0, len(names) - 1, most).round().astype(int))

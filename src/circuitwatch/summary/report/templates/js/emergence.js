@@ -3,8 +3,8 @@ import { because, canvas, countAxis, draw, legend, make, titled, upAxis } from "
 import { logScale } from "./scales.js";
 import { called, data, follow, hidden, isHidden, marked, paint } from "./state.js";
 
-const ROW = 15;
-const BETWEEN = 9; // pixels between two groups
+const ROW = 13;
+const BETWEEN = 8; // pixels between two groups
 const REACH = 16; // of an arrow whose end is not known
 
 // An interval, a line of dots that fades where it goes on, a hollow triangle for a limit.
