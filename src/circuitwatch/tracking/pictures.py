@@ -128,9 +128,7 @@ def faithfulness_picture(record: CheckpointRecord) -> Figure | None:
     return figure
 
 
-def pictures_of(
-    record: CheckpointRecord, facts: Facts, graph: Graph
-) -> dict[str, bytes]:
+def pictures_of(record: CheckpointRecord, facts: Facts, graph: Graph) -> dict[str, bytes]:
     """Every picture that there is of a checkpoint, by name, as PNG."""
     figures = {
         "heads": heat_map(record, facts),

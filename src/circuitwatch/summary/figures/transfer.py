@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def transfer_figure(rows: Sequence[Sequence[Matrix]]) -> Figure | None:
 
 def _draw(axis: Axes, one: Matrix, *, first: bool) -> AxesImage | None:
     model, _, what = one.title.partition(", ")
-    style = {"fontsize": TITLE - 0.5, "fontweight": "bold"}
+    style: dict[str, Any] = {"fontsize": TITLE - 0.5, "fontweight": "bold"}
     axis.set_title(f"{model}\n{what}", loc="left", **style)
     if not one.values.size:
         axis.set_axis_off()
@@ -72,7 +73,12 @@ def _draw(axis: Axes, one: Matrix, *, first: bool) -> AxesImage | None:
         for (row, column), value in np.ndenumerate(one.values):
             if np.isfinite(value):
                 colour = "#ffffff" if abs(value) > DARK else "#000000"
-                said = {"ha": "center", "va": "center", "fontsize": TEXT - 1.5, "color": colour}
+                said: dict[str, Any] = {
+                    "ha": "center",
+                    "va": "center",
+                    "fontsize": TEXT - 1.5,
+                    "color": colour,
+                }
                 axis.text(column, row, f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), **said)
     for names, place in ((one.columns, axis.set_xticks), (one.rows, axis.set_yticks)):
         most = len(names) if one.numbers else min(MOST_TICKS, len(names))
