@@ -57,6 +57,8 @@ EXCEPTIONS = {
     ("tracking", "heads.holding"): "who can hold a role",
     ("tracking", "results"): "when the curves of a cell emerged, for its run",
     ("tracking", "summary.figures"): "circuits are drawn as in the figures",
+    ("tracking", "circuits.graph"): "the graph that a circuit is drawn in",
+    ("summary", "quantities.overlap"): "names of the measures of overlap",
     ("results", "checkpoints.suites"): "sizes of the models that others' results name",
 }
 """(who imports, what): why it may all the same."""

@@ -15,6 +15,7 @@ from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.algorithm import algorithm_chart
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.heads.algorithm import algorithm_table, over_cutoffs, said_by_cutoff
 from circuitwatch.summary.heads.bands import band_of, bands_table, by_cutoff
@@ -187,7 +188,9 @@ def test_a_verdict_that_every_cutoff_gives_is_given() -> None:
         found(changed)[0].loc["D", "verdicts"] == "falls at 0.1–0.6, stays at 0.7, falls at 0.8–0.9"
     )
     spec = specification(curves_of([cell]), [cell], bands)
-    figure = algorithm_figure(spec, [cell], pd.DataFrame())
+    chart = algorithm_chart(spec, [cell], pd.DataFrame())
+    assert chart is not None
+    figure = algorithm_figure(chart)
     assert figure is not None
     low, high = figure.axes[-1].get_ylim()
     assert low < -0.19 and high > 1.3

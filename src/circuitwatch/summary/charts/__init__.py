@@ -1,4 +1,4 @@
-"""What there is to draw, said once: the figures (matplotlib) and the report's page draw exactly this.
+"""What there is to draw, said once: the figures (matplotlib) and the page draw exactly this.
 
 `looks` has colours, dashes, legends and ticks; each other module one kind of picture. Whatever
 names, colours, limits or orders a picture has is decided here, in numbers and words that JSON can

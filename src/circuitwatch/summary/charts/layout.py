@@ -102,10 +102,7 @@ class Layout:
         """What is written into each node: `h3`, `m0`; nothing for input and logits, which have
         their names beside them.
         """
-        return [
-            "" if (place := place_of(name)) is None else name.split(".")[-1]
-            for name in self.graph.nodes
-        ]
+        return ["" if place_of(name) is None else name.split(".")[-1] for name in self.graph.nodes]
 
     def ends(self, edges: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Sender's and receiver's node of some edges, places in the flattened mask [edge]."""

@@ -101,8 +101,7 @@ def timelines(
         roles = [rows for history in own for rows in _of_role(history, facts)]
         if not roles:
             continue
-        ends = np.concatenate([shown_tokens(history.scores.index.get_level_values("tokens"))
-                               for history in own])  # fmt: skip
+        ends = np.concatenate([edge for one in roles for edge in edges_of(one.tokens)])
         moments = [
             Moment(task, facts.task(task).words, at, dash)
             for task, dash in dashes.items()
@@ -130,7 +129,7 @@ def edges_of(tokens: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     if x.size == 1:
         return x * 0.8, x * 1.25
     middles = np.sqrt(x[1:] * x[:-1])
-    return np.append(x[0], middles), np.append(middles, x[-1])
+    return np.append(x[0] ** 2 / middles[0], middles), np.append(middles, x[-1] ** 2 / middles[-1])
 
 
 def _of_role(history: RoleHistory, facts: Facts) -> list[RoleRows]:

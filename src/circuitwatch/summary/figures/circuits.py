@@ -8,6 +8,7 @@ says which input of its receiver it enters, and it passes no node on its way (`c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -157,7 +158,7 @@ def _graph(cell: CellData) -> Graph:
 def _path(way: NDArray[np.float64]) -> Path:
     """Straight upwards at each point, bent half-way between two."""
     points, codes = [way[0]], [Path.MOVETO]
-    for (x, y), (to_x, to_y) in zip(way[:-1], way[1:], strict=True):
+    for (x, y), (to_x, to_y) in pairwise(way):
         middle = (y + to_y) / 2
         points += [(x, y + STRAIGHT), (x, middle), (to_x, middle), (to_x, to_y - STRAIGHT)]
         points.append((to_x, to_y))

@@ -57,7 +57,7 @@ def legends(figure: Figure, choice: Choice) -> None:
     """Who is drawn how above the panels, and below them what else is in them."""
     keys = choice.keys
     legend(figure, [key for key in keys if key.mark == "line"])
-    legend(figure, [key for key in keys if key.mark != "line"], "lower")
+    legend(figure, [key for key in keys if key.mark != "line"], below=True)
 
 
 def behaviour_figure(spec: Specification) -> Figure | None:

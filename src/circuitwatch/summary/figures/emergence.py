@@ -50,7 +50,7 @@ def emergence_figure(charts: Sequence[Emergence], colours: Mapping[str, str]) ->
         _draw(axis, chart, length, colours)
     keys = {key.words: key for chart in charts for key in chart.keys}
     legend(figure, [*keys.values()])
-    legend(figure, limit_keys(), "lower")
+    legend(figure, limit_keys(), below=True)
     return figure
 
 
@@ -64,7 +64,7 @@ def sizes_figure(chosen: Sequence[Sizes], colours: Mapping[str, str]) -> Figure 
     for one, axis in zip(chosen, axes, strict=True):
         _draw_sizes(axis, one, colours)
     if any(dot.limit for one in chosen for dot in one.dots):
-        legend(figure, limit_keys(), "lower")
+        legend(figure, limit_keys(), below=True)
     return figure
 
 

@@ -148,21 +148,18 @@ def handle(key: Key) -> Artist:
             return Line2D([], [], ls=dashes(key.dash), marker=key.marker or "", ms=3, **style)
 
 
-def legend(figure: Figure, keys: Sequence[Key], where: str = "upper", columns: int = 0) -> None:
-    """One legend for all panels, outside of them, so that it covers no data; columns: 0 for as many
-    as fit.
-    """
+def legend(figure: Figure, keys: Sequence[Key], *, below: bool = False) -> None:
+    """One legend for all panels, above or below them, so that it covers no data."""
     if not keys:
         return
     words = [textwrap.fill(key.words, LONGEST_ENTRY) for key in keys]
     longest = max(len(line) for one in words for line in one.splitlines())
     fit = int(figure.get_figwidth() / max(0.45 + 0.052 * longest, 0.7))
-    handles: list[Any] = [handle(key) for key in keys]
     figure.legend(
-        handles,
+        [handle(key) for key in keys],
         words,
-        loc=f"outside {where} center",
-        ncols=columns or max(1, min(len(keys), fit)),
+        loc="outside lower center" if below else "outside upper center",
+        ncols=max(1, min(len(keys), fit)),
         fontsize=TEXT,
         frameon=False,
         handlelength=1.8,

@@ -40,9 +40,9 @@ def circuits_blob(
     done.
 
     Returns (a line a cell: m, t, s, its graph as `name_of` has it, tokens, steps, edges
-    [checkpoint]; base64 of the deflated stream; notes). For each cell and checkpoint the stream has: how many
-    nodes changed, the differences of their places; how many of the kept edges changed, and the
-    differences of theirs.
+    [checkpoint]; base64 of the deflated stream; notes). For each cell and checkpoint the stream
+    has: how many nodes changed, the differences of their places; how many of the kept edges
+    changed, and the differences of theirs.
     """
     there = [cell for cell in cells if cell.circuits and graph_of(cell) is not None]
     if not there:

@@ -9,6 +9,7 @@ them; the modules in templates/js are the other half, and read exactly this.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ LEVELS = 23
 FIRST_CHARACTER = 33
 MOST_CHECKPOINTS = 32
 """Checkpoints of a transfer matrix, along each side, that the page draws, evenly spread."""
+COLOUR = re.compile("#[0-9a-f]{6}")
 MOST_POINTS = 200_000
 """Points of curves in the page; beyond, every curve is thinned evenly in log tokens."""
 
@@ -153,9 +155,8 @@ def dark_colours(data: Any) -> dict[str, str]:
             if not part or isinstance(part[0], dict | list | str):
                 for value in part:
                     search(value)
-        elif isinstance(part, str) and len(part) == 7 and part[0] == "#":
-            if all(character in "0123456789abcdef" for character in part[1:]):
-                found[part] = on_dark(part)
+        elif isinstance(part, str) and COLOUR.fullmatch(part):
+            found[part] = on_dark(part)
 
     search({name: part for name, part in data.items() if name not in ("series", "axes", "files")})
     return found

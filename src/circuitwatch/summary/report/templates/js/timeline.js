@@ -114,7 +114,10 @@ export function drawTimeline() {
   for (const role of roles) {
     const at = places(data.axes[role.a]);
     const middles = at.slice(1).map((tokens, i) => Math.sqrt(tokens * at[i]));
-    const edge = [at[0], ...middles, at.at(-1)].map(x);
+    const [begin, end] = middles.length
+      ? [at[0] ** 2 / middles[0], at.at(-1) ** 2 / middles.at(-1)]
+      : [at[0] * 0.8, at[0] * 1.25];
+    const edge = [begin, ...middles, end].map(x);
     svg.append(
       draw("rect", { x: box.left, y: top + 5, width: 10, height: 10, fill: paint(role.colour) }),
     );
