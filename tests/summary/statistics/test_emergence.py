@@ -68,7 +68,7 @@ def test_a_steady_slope_has_half_of_its_rise_so_far() -> None:
     found = fit_emergence(TOKENS, slope - slope[0])
     assert (found.status, found.shape) == ("emerged", "straight line")
     assert np.log(found.tokens) == pytest.approx((x[0] + x[-1]) / 2, abs=0.3)
-    assert found.note.startswith("still rises at the end: half of the rise so far")
+    assert found.note.startswith("still rising at the end: half of the rise so far")
     assert (found.lower, found.upper) == pytest.approx((0.0, np.ptp(x) / 20), abs=0.02)
 
 

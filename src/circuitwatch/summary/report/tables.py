@@ -182,4 +182,4 @@ def _words(column: str, value: str, facts: Facts) -> str:
     if column == "confirmed_at_end" and value:
         checked = (part.partition(": ") for part in value.split("; "))
         return "; ".join(f"{task_of_check(task, facts)}: {heads}" for task, _, heads in checked)
-    return with_minus(value) if column == "heads" else value
+    return with_minus(value) if column in ("heads", "note") else value

@@ -168,7 +168,7 @@ class Found:
         low, high = emergence.crossing_low * (1 - 1e-9), emergence.crossing_high * (1 + 1e-9)
         beside = not low <= emergence.tokens <= high
         return [
-            "still rises at the end: half of the rise so far"
+            "still rising at the end: half of the rise so far"
             if half and self._still_rises(emergence)
             else "",
             f"dips first: the level before the rise is its lowest value {emergence.lower:.3g}"
