@@ -93,8 +93,8 @@ def answer(
         ),
         (
             [row("emerged", 2.5e7), row("emerged", 2.4e7)],
-            "IOI emerged in both models, at about the same number of tokens: 24M tokens in large, "
-            "at 25M in small.",
+            "IOI emerged in both models, at about the same number of tokens: 24M in large, 25M in "
+            "small.",
         ),
         (
             [row("emerged", 2.5e7, low=1e7, high=5e7), row("emerged", 1.2e7)],

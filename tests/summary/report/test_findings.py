@@ -103,12 +103,12 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
         "S-inhibition (IOI) ✓ a1.h0 helps" in large
     )
     assert (
-        "duplicate token (IOI) ✓ a0.h3 helps, a0.h0 by score alone;" in large
+        "duplicate token (IOI) ✓ a0.h3 helps, and a0.h0 by score alone;" in large
     )  # a0.h0 looks like its role and does nothing
     assert "negative name mover (IOI) ✓ a1.h2 hurts" in large
     assert "previous token (repeated tokens) ✓ a0.h1 helps" in large
     assert "No head holds this role at the last checkpoint: negative name mover." in small
-    assert "Heads without any role have 0.3" in large or "heads without any role have 0.3" in large
+    assert "At the last checkpoint heads without any role have 0.3" in large
     assert "the strongest a1.h0 −0.27, a0.h0 +0.21." in large
     assert (
         "The strongest head of a role changed once, for induction. Heads lost a role twice and "
@@ -199,7 +199,7 @@ def share(verdict: str, **more: object) -> pd.DataFrame:
         ),
         (
             share("depends on the cut-off", verdicts="stays at 0.1–0.6, rises at 0.7"),
-            "IOI: What {C} does depends on the cut-off: stays at 0.1–0.6, rises at 0.7 (0.40 to "
+            "IOI: what {C} does depends on the cut-off: stays at 0.1–0.6, rises at 0.7 (0.40 to "
             "0.50).",
         ),
         (

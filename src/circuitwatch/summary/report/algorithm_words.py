@@ -12,6 +12,8 @@ from circuitwatch.summary.report.emergence_words import begin, between, together
 from circuitwatch.units import counted, format_number
 
 UNEXPLAINED, SURE = "algorithm/unexplained", "algorithm/unexplained_sure"
+ALMOST_NONE = 0.005
+"""A share below this is said to be almost none."""
 IN_SEEDS = {
     "missing": "can't be measured",
     "too few checkpoints": "has too few checkpoints",
@@ -28,19 +30,19 @@ def algorithm_sentences(algorithm: pd.DataFrame, facts: Facts) -> list[str]:
     """
     sentences = []
     for task, rows in algorithm.groupby("task", sort=False) if len(algorithm) else ():
-        words = []
         judged = rows[~rows["quantity"].map(key_of).isin([UNEXPLAINED, SURE])]
+        known = judged[judged["verdict"] != "missing"]
+        words = [_share(row, facts) for _, row in known.iterrows()]
         for why, missing in judged[judged["verdict"] == "missing"].groupby(
             "why_missing", sort=False
         ):
             names = together([name_of(str(name), facts) for name in missing["quantity"]])
             words.append(f"{names} can't be measured" + (f" ({why})" if why else ""))
-        words += [
-            _share(row, facts) for _, row in judged[judged["verdict"] != "missing"].iterrows()
-        ]
         words += _unexplained(rows)
         name = begin(facts.task(str(task)).words)
-        sentences += [f"{name}: {'. '.join(map(begin, words))}."] if words else []
+        sentences += (
+            [f"{name}: {'. '.join([*words[:1], *map(begin, words[1:])])}."] if words else []
+        )
     return sentences
 
 
@@ -117,12 +119,14 @@ def _unexplained(rows: pd.DataFrame) -> list[str]:
     own = known.assign(key=known["quantity"].map(key_of)).set_index("key")
     if UNEXPLAINED not in own.index:
         return []
+    value, whose = float(own.loc[UNEXPLAINED, "last"]), "heads without any role have"
+    if abs(value) < ALMOST_NONE:
+        return [f"at the last checkpoint {whose} almost none of the direct effect on the logits"]
     words = (
-        f"At the last checkpoint heads without any role have "
-        f"{format_number(float(own.loc[UNEXPLAINED, 'last']))} of the direct effect on the logits"
+        f"at the last checkpoint {whose} {format_number(value)} of the direct effect on the logits"
     )
     if SURE in own.index:
         sure = format_number(float(own.loc[SURE, "last"]))
-        words += f" ({sure} counting heads whose effect is sure)"
+        words += f" ({sure} counting only heads whose effect is sure)"
     heads = str(own.loc[UNEXPLAINED, "heads"] or "")
     return [words + (f", the strongest {with_minus(heads)}" if heads else "")]

@@ -28,6 +28,7 @@ from circuitwatch.summary.report.emergence_words import (
     trend_of,
     trend_sentence,
     who_of,
+    with_minus,
 )
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
 from circuitwatch.units import counted, format_tokens
@@ -197,14 +198,17 @@ def _which_first(emerged: pd.DataFrame) -> str:
     """Of two models, which was sooner, or that it can't be told."""
     first, second = (row for _, row in emerged.sort_values("tokens", kind="stable").iterrows())
     points = f"at {_at(first)} tokens in {first['model']}, at {_at(second)} in {second['model']}"
-    if interval_of(first)[1] < interval_of(second)[0]:
-        a, b = float(first["params_total"]), float(second["params_total"])
-        sizes = math.isfinite(a) and math.isfinite(b) and a != b
-        who = f"the {'larger' if a > b else 'smaller'}" if sizes else str(first["model"])
-        return f"sooner in {who}: {points}"
-    if second["tokens"] <= NEAR * first["tokens"]:
-        return f"at about the same number of tokens: {points.removeprefix('at ')}"
-    return f"{points}; the intervals overlap, so the order is open"
+    if interval_of(first)[1] >= interval_of(second)[0]:
+        if second["tokens"] > NEAR * first["tokens"]:
+            return f"{points}; the intervals overlap, so the order is open"
+        return (
+            f"at about the same number of tokens: {_at(first)} in {first['model']}, "
+            f"{_at(second)} in {second['model']}"
+        )
+    a, b = float(first["params_total"]), float(second["params_total"])
+    sizes = math.isfinite(a) and math.isfinite(b) and a != b
+    who = f"the {'larger' if a > b else 'smaller'}" if sizes else str(first["model"])
+    return f"sooner in {who}: {points}"
 
 
 def _order(trend: pd.Series | None) -> str:
@@ -321,12 +325,13 @@ def _points(rows: pd.DataFrame) -> list[str]:
 def _reasons(rows: pd.DataFrame) -> list[str]:
     """Why some runs have no emergence point, or a doubtful one."""
     noted = rows[(rows["status"] != "already") & rows["note"].map(_is_said)]
-    found = [f"{who_of(row, rows)}: {row['note']}." for _, row in noted.iterrows()]
+    by_note: dict[str, list[str]] = {}
+    for _, row in noted.iterrows():
+        by_note.setdefault(with_minus(row["note"]), []).append(who_of(row, rows))
+    found = [f"{listed(who)}: {note}." for note, who in by_note.items()]
     more = len(found) - MOST_NAMES
     return found[:MOST_NAMES] + (
-        [f"{counted(more, 'more run')} with a remark: see the table of every curve."]
-        if more > 0
-        else []
+        [f"{counted(more, 'more remark')}: see the table of every curve."] if more > 0 else []
     )
 
 

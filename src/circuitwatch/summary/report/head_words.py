@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -97,11 +97,8 @@ def _by_task(role: str, history: RoleHistory, facts: Facts) -> list[str]:
     for task in history.checked_at_end():
         sure = confirmed_holders(history, task)
         names = {words.split()[0] for words in sure}
+        rest = [name for name in every if name not in names]
         parts = [f"{CONFIRMED} {listed(sure)}"] if sure else []
-        parts += _by_score([name for name in every if name not in names])
-        said.append(f"{role} ({task_of_check(task, facts)}) {', '.join(parts)}")
+        parts += [f"{listed(rest)} by score alone"] if rest else []
+        said.append(f"{role} ({task_of_check(task, facts)}) {', and '.join(parts)}")
     return said or [f"{role} {listed(every)} (not checked)"]
-
-
-def _by_score(names: Sequence[str]) -> list[str]:
-    return [f"{listed(names)} by score alone"] if names else []

@@ -119,7 +119,7 @@ def _of_rows(shown: pd.DataFrame) -> list[Of]:
 def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
     """The emergence table, in parts: `behaviours` (and curves from
     elsewhere), `head roles`, `the model's other curves`, `other curves of the tasks`; those that
-    have rows.
+    have rows. Models are beside one another, by size as in the table.
     """
     if emergence.empty:
         return {}
@@ -137,14 +137,20 @@ def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:
     )
     part = [_part(str(q), str(t), facts) for q, t in zip(shown["quantity"], shown["task"],
                                                         strict=True)]  # fmt: skip
+    shown = shown.assign(
+        part=part,
+        task_place=[(facts.task(str(t)).place, str(t)) for t in shown["task"]],
+        place=[(facts.quantity(str(q)).place, str(q)) for q in shown["quantity"]],
+    ).sort_values(["task_place", "place"], kind="stable")
     found: dict[str, Table] = {}
     for name in PARTS:
-        own = shown[[one == name for one in part]]
+        own = shown[shown["part"] == name]
         if name == PARTS[0]:
             own = own.drop(columns="head", errors="ignore")
         if (own["task"] == NO_TASK).all():
             own = own.drop(columns="task")
-        made = table(own, EMERGENCE, facts)
+        columns = {**EMERGENCE, "quantity": "role"} if name == PARTS[1] else EMERGENCE
+        made = table(own, columns, facts)
         found |= {name: made} if made is not None else {}
     return found
 
@@ -214,4 +220,4 @@ def _words(column: str, value: str, facts: Facts) -> str:
     if column == "confirmed_at_end" and value:
         checked = (part.partition(": ") for part in value.split("; "))
         return "; ".join(f"{task_of_check(task, facts)}: {heads}" for task, _, heads in checked)
-    return with_minus(value) if column == "heads" else value
+    return with_minus(value) if column in ("heads", "note") else value

@@ -23,9 +23,17 @@ from scipy.stats import binomtest
 from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence import emergence_samples
 from circuitwatch.summary.statistics.emergence_points import COVERAGE, EmergencePoints
-from circuitwatch.summary.statistics.status import Emergence
+from circuitwatch.summary.statistics.status import Emergence, Status
 
 Verdict = Literal["before", "after", "inconclusive"]
+SAID: dict[Status, str] = {
+    "emerged": "emerged",
+    "already": "was there at its first checkpoint",
+    "never": "had not emerged by its last checkpoint",
+    "transient": "rose and fell again",
+    "ambiguous": "has no clear emergence point",
+}
+"""What a curve did, where two can't be compared."""
 TOO_CLOSE = "too close to tell: the interval of their ratio includes 1"
 TOO_SPARSE = "checkpoints are too sparse to tell: both emerged between the same ones"
 
@@ -164,7 +172,7 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
     if a.status == "emerged" and b.status == "emerged":
         return None
     verdict: Verdict = "inconclusive"
-    note, low, high = f"no emergence point: {a.status}, {b.status}", None, None
+    note, low, high = f"the first {SAID[a.status]}, the second {SAID[b.status]}", None, None
     if (
         a.status == "emerged"
         and b.status == "never"
