@@ -150,9 +150,7 @@ class Circuit:
         from circuitwatch.summary.figures.shared import COLUMN
 
         places = np.flatnonzero(self.mask)
-        figure = Figure(
-            figsize=(COLUMN, rows_of(self.graph) * LANE + 0.75), layout="constrained"
-        )
+        figure = Figure(figsize=(COLUMN, rows_of(self.graph) * LANE + 0.75), layout="constrained")
         strengths = np.abs(self.scores).ravel()[places]
         draw_graph(figure.subplots(), places, strengths, self.graph)
         name_inputs(figure)

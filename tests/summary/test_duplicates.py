@@ -63,7 +63,7 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
         assert figure is not None
         words = [label for axis in figure.axes for label in axis.get_legend_handles_labels()[1]]
         assert DUPLICATES in words
-    assert any("1 checkpoints have the weights of another" in note for note in curves.notes)
+    assert any("1 checkpoint has the weights of another" in note for note in curves.notes)
     shown, _ = report_data(spec, after, pd.DataFrame(), head_tables([data], after))
     (behaviour,) = [line for line in shown["series"] if line["q"] == "behaviour/value"]
     tokens, values = behaviour["copies"]

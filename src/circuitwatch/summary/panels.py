@@ -36,6 +36,7 @@ from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.lines import DUPLICATES, ELSEWHERE, Line, Lines, shown_tokens
 from circuitwatch.summary.overlaps import references
 
+Kind = Literal["curve", "effect", "ceiling", "chance", "behaviour"]
 TITLES = {
     "behaviour": "Behaviour over tokens",
     "circuits": "Circuit size over tokens",
@@ -57,6 +58,8 @@ SHOWN = (-0.5, 1.6)
 """Shares of the algorithm beyond these are cut off, so that one odd checkpoint doesn't flatten the
 panel.
 """
+COMPARED: tuple[tuple[Kind, Dash], ...] = (("ceiling", CEILING_DASH), ("chance", CHANCE_DASH))
+"""What an overlap is compared with."""
 MARGIN = 0.04
 """Empty space above and below the curves, as a share of the panel's height."""
 
@@ -77,7 +80,7 @@ class Curve:
     line: Line
     colour: str
     label: str = ""
-    kind: Literal["curve", "effect", "ceiling", "chance", "behaviour"] = "curve"
+    kind: Kind = "curve"
     dash: Dash = SOLID
     width: float = 1.0
     marker: str = ""
@@ -321,7 +324,7 @@ def _panel(quantity: Quantity, task: str, lines: Lines, colours: Mapping[str, st
     beside = lines.of(EFFECT, task) if quantity.key == METRIC else ()
     drawn = [
         Curve(line.smoothed(), colours[line.model], "", kind, dash, 0.7, band=0.0)
-        for kind, dash in (("ceiling", CEILING_DASH), ("chance", CHANCE_DASH))
+        for kind, dash in COMPARED
         for line in lines.of(references(quantity.key).get(kind, ""), task)
     ]
     drawn += [

@@ -19,7 +19,7 @@ from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.summary.figures.circuits import INPUTS, LANE, draw_graph, rows_of
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.tracking.rows import whole_table
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 DPI = 150
 COLUMNS = ("tokens", "step", "role", "head", "score", "effect", "confirmed")
@@ -86,7 +86,7 @@ def circuit_picture(record: CheckpointRecord, graph: Graph) -> Figure | None:
     strengths = np.abs(record.scores).ravel()[edges]
     drawn = draw_graph(axis, edges, strengths, graph)
     part = f", {drawn} drawn" if drawn < edges.size else ""
-    _title(figure, f"{_at(record)}: {edges.size} edges{part}")
+    _title(figure, f"{_at(record)}: {counted(edges.size, 'edge')}{part}")
     handles = [Line2D([], [], color=colour, lw=1.2) for colour in INPUTS.values()]
     figure.legend(
         handles,
@@ -128,9 +128,7 @@ def faithfulness_picture(record: CheckpointRecord) -> Figure | None:
     return figure
 
 
-def pictures_of(
-    record: CheckpointRecord, facts: Facts, graph: Graph
-) -> dict[str, bytes]:
+def pictures_of(record: CheckpointRecord, facts: Facts, graph: Graph) -> dict[str, bytes]:
     """Every picture that there is of a checkpoint, by name, as PNG."""
     figures = {
         "heads": heat_map(record, facts),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from circuitwatch.summary.figures.sizes import circuit_sizes_figure, emergence_figure
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -16,7 +17,6 @@ from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.figures.circuits import INPUTS, circuit_figure
 from circuitwatch.summary.figures.curves import behaviour_figure
 from circuitwatch.summary.figures.shared import MinorTicks, save_figures
-from circuitwatch.summary.figures.sizes import circuit_sizes_figure, emergence_figure
 from circuitwatch.summary.figures.transfer import transfer_figure
 from circuitwatch.summary.panels import Specification, specification
 from support.own_cells import curves_of, own_cell

@@ -127,9 +127,7 @@ def emergence_charts(emergence: pd.DataFrame, spec: Specification) -> list[Emerg
     return found
 
 
-def _chart(
-    title: str, rows: pd.DataFrame, spec: Specification, roles: dict[str, int]
-) -> Emergence:
+def _chart(title: str, rows: pd.DataFrame, spec: Specification, roles: dict[str, int]) -> Emergence:
     facts = spec.facts
     zero = _zero(rows)
     names = rows.groupby(["task", "quantity"], sort=False)["model"].nunique()
@@ -252,9 +250,7 @@ def _point(row: pd.Series, facts: Facts, zero: float) -> Point:
         return Point(model, seed, status, words, last, open_high=True, limit="after")
     if status == "already":
         words = f"there at the first checkpoint ({format_tokens(first) or 0} tokens)"
-        return Point(
-            model, seed, status, words, max(first, zero), open_low=True, limit="before"
-        )
+        return Point(model, seed, status, words, max(first, zero), open_low=True, limit="before")
     falls = facts.quantity(str(row["quantity"])).falls
     gone = "fell and rose again" if falls else "rose and fell again"
     return Point(model, seed, status, gone if status == "transient" else "no clear point")

@@ -45,6 +45,9 @@ LEAST_CONTRAST = 4.5
 MOST_ENTRIES = 24
 """Models that a legend names; of more these many, evenly over their sizes."""
 
+APART = 0.75
+"""Of the room that a label has on average: no two are nearer."""
+
 Mark = Literal["line", "band", "ring", "cross", "level"]
 
 
@@ -99,7 +102,8 @@ def log_ticks(low: float, high: float, most: int) -> tuple[list[float], list[flo
     """Ticks of a logarithmic axis: those that are labelled, at most so many, and those between.
 
     Every power of ten is labelled that there is room for, with 2 and 5 times it or more where there
-    is more; of too many powers every second, third, … `scales.js` does the same.
+    is more, none nearer to the next than APART of the room of one; of too many powers every second,
+    third, … `scales.js` does the same.
     """
     first, last = int(np.floor(np.log10(low))) - 1, int(np.ceil(np.log10(high))) + 1
     powers = range(first, last + 1)
@@ -108,10 +112,14 @@ def log_ticks(low: float, high: float, most: int) -> tuple[list[float], list[flo
         every = (part * 10.0**power for power in powers for part in parts)
         return [tick for tick in every if low * 0.999 <= tick <= high * 1.001]
 
+    def are_apart(ticks: Sequence[float]) -> bool:
+        least = APART * np.log(high / low) / max(most, 1)
+        return bool((np.diff(np.log(ticks)) >= least).all())
+
     small = within(range(2, 10))
     for parts in ((1, 1.5, 2, 3, 4, 5, 6, 8), (1, 2, 5), (1, 3), (1,)):
         labelled = within(parts)
-        if 0 < len(labelled) <= most:
+        if 0 < len(labelled) <= most and (len(parts) == 1 or are_apart(labelled)):
             break
     else:
         every = 1

@@ -49,9 +49,7 @@ def roles_choice(
     for model in models:
         for task, roles in columns:
             drawn = [
-                curve
-                for role in roles
-                for curve in _of_role(role, lines[role], model, signs, spec)
+                curve for role in roles for curve in _of_role(role, lines[role], model, signs, spec)
             ]
             behaviour = _behaviour(spec, cells, model, task)
             words = facts.task(task).words if task else "other roles" * (len(columns) > 1)
@@ -135,7 +133,9 @@ def _behaviour(
     found = []
     for line in lines:
         scale, values = _scaled(line.values, spec.facts.task(task).chance)
-        scaled = replace(line, values=values, low=None, high=None, copies=(np.empty(0), np.empty(0)))
+        scaled = replace(
+            line, values=values, low=None, high=None, copies=(np.empty(0), np.empty(0))
+        )
         width = 0.7 if len(lines) > 1 else 1.0
         found.append(Curve(scaled, INK, scale, "behaviour", DASHES["dashed"], width, band=0.0))
     return found

@@ -8,6 +8,7 @@ says which input of its receiver it enters, and it passes no node on its way (`c
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -104,7 +105,8 @@ def draw_graph(
     _draw_nodes(axis, layout, nodes)
     rows = 1 if graph.parallel else 2
     every = 1 if graph.n_layers <= 8 else 4
-    axis.set_yticks(range(0, rows * graph.n_layers, rows * every), range(0, graph.n_layers, every))
+    shown = range(0, graph.n_layers, every)
+    axis.set_yticks([rows * layer for layer in shown], [str(layer) for layer in shown])
     axis.set_ylabel("layer", fontsize=TEXT)
     axis.set_xticks([])
     axis.set_xlim(-0.8, layout.columns - 0.2)
@@ -167,7 +169,12 @@ def _draw_nodes(axis: Axes, layout: Layout, nodes: NDArray[np.intp]) -> None:
     within = np.isin(np.arange(layout.x.size), nodes)
     places = np.column_stack([layout.x, layout.y])
     for inside, (face, rim) in ((False, HOLLOW), (True, FULL)):
-        style = {"facecolors": face, "edgecolors": rim, "linewidths": 0.5, "zorder": 2}
+        style: dict[str, Any] = {
+            "facecolors": face,
+            "edgecolors": rim,
+            "linewidths": 0.5,
+            "zorder": 2,
+        }
         round_ones = places[~layout.square & (within == inside)]
         size = np.full(len(round_ones), 2 * RADIUS)
         axis.add_collection(
@@ -182,11 +189,11 @@ def _draw_nodes(axis: Axes, layout: Layout, nodes: NDArray[np.intp]) -> None:
     for place, words in ((0, "input"), (layout.x.size - 1, "logits")):
         at = (layout.x[place] + 1.3 * RADIUS, layout.y[place])
         axis.text(*at, words, va="center", fontsize=TEXT - 0.5)
+    said: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": TEXT - 2.5}
     if layout.graph.n_heads <= FEW_HEADS:
-        for place in np.flatnonzero(within):
-            said = {"ha": "center", "va": "center_baseline", "fontsize": TEXT - 2.5}
-            words = layout.labels[place]
-            axis.text(layout.x[place], layout.y[place], words, color="#ffffff", **said)
+        for node in np.flatnonzero(within):
+            at = (layout.x[node], layout.y[node])
+            axis.text(*at, layout.labels[int(node)], color=HOLLOW[0], **said)
 
 
 def _step_of(cell: CellData, step: int | None) -> int | None:

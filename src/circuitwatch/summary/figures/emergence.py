@@ -35,9 +35,7 @@ MARKERS = {"": "o", "after": ">", "before": "<"}
 ARROW = {"arrowstyle": "-|>", "lw": 1.0, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 5}
 
 
-def emergence_figure(
-    charts: Sequence[Emergence], colours: Mapping[str, str]
-) -> Figure | None:
+def emergence_figure(charts: Sequence[Emergence], colours: Mapping[str, str]) -> Figure | None:
     """One panel a chart: of each thing that emerged a row a size, the smallest above. None without
     a chart.
     """
@@ -113,7 +111,7 @@ def _draw_point(
     for is_open, end, edge in ends:
         if is_open:
             axis.annotate("", (edge, y), (end, y), arrowprops=ARROW | {"color": colour})
-    hollow = {"mfc": "#ffffff"} if point.limit else {}
+    hollow: dict[str, Any] = {"mfc": "#ffffff"} if point.limit else {}
     axis.plot(point.at, y, MARKERS[point.limit], color=colour, ms=size, zorder=3, **hollow)
 
 
@@ -150,5 +148,5 @@ def _draw_dot(axis: Axes, dot: Dot, colour: str) -> None:
             style = ARROW | {"color": colour}
             axis.annotate("", (dot.params, edge), (dot.params, end), arrowprops=style)
     marker = {"": "o", "after": "^", "before": "v"}[dot.limit]
-    hollow = {"mfc": "#ffffff"} if dot.limit else {}
+    hollow: dict[str, Any] = {"mfc": "#ffffff"} if dot.limit else {}
     axis.plot(dot.params, dot.y, marker, color=colour, ms=4, zorder=3, **hollow)

@@ -53,6 +53,8 @@ NAMELESS: dict[str, dict[str, None]] = {
 }
 """What each format would say of when and by what it was made."""
 FORMATS = tuple(NAMELESS)
+
+
 def wrapped(words: str) -> str:
     """Words beside an axis, on as many lines as they need."""
     return "\n".join(textwrap.wrap(words, LONGEST, break_long_words=False))
@@ -141,9 +143,9 @@ def handle(key: Key) -> Artist:
         case "cross":
             return Line2D([], [], ls="none", marker="x", color=key.colour, ms=4, mew=0.9)
         case _:
-            hollow = {"mfc": "none"} if key.marker in ("<", ">") else {}
-            line = "none" if hollow else dashes(key.dash)
-            return Line2D([], [], ls=line, marker=key.marker or "", ms=3, **hollow, **style)
+            if key.marker in ("<", ">"):
+                return Line2D([], [], ls="none", marker=key.marker, ms=3, mfc="none", **style)
+            return Line2D([], [], ls=dashes(key.dash), marker=key.marker or "", ms=3, **style)
 
 
 def legend(figure: Figure, keys: Sequence[Key], where: str = "upper", columns: int = 0) -> None:
@@ -155,8 +157,9 @@ def legend(figure: Figure, keys: Sequence[Key], where: str = "upper", columns: i
     words = [textwrap.fill(key.words, LONGEST_ENTRY) for key in keys]
     longest = max(len(line) for one in words for line in one.splitlines())
     fit = int(figure.get_figwidth() / max(0.45 + 0.052 * longest, 0.7))
+    handles: list[Any] = [handle(key) for key in keys]
     figure.legend(
-        [handle(key) for key in keys],
+        handles,
         words,
         loc=f"outside {where} center",
         ncols=columns or max(1, min(len(keys), fit)),

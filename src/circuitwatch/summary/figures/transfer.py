@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,6 @@ from matplotlib.image import AxesImage
 from circuitwatch.summary.charts.looks import FAITH, MISSING
 from circuitwatch.summary.charts.matrices import Matrix
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
-from circuitwatch.units import format_number
 
 MOST_TICKS = 4
 DARK = 0.6
@@ -53,7 +53,7 @@ def transfer_figure(rows: Sequence[Sequence[Matrix]]) -> Figure | None:
 
 def _draw(axis: Axes, one: Matrix, *, first: bool) -> AxesImage | None:
     model, _, what = one.title.partition(", ")
-    style = {"fontsize": TITLE - 0.5, "fontweight": "bold"}
+    style: dict[str, Any] = {"fontsize": TITLE - 0.5, "fontweight": "bold"}
     axis.set_title(f"{model}\n{what}", loc="left", **style)
     if not one.values.size:
         axis.set_axis_off()
@@ -73,8 +73,13 @@ def _draw(axis: Axes, one: Matrix, *, first: bool) -> AxesImage | None:
         for (row, column), value in np.ndenumerate(one.values):
             if np.isfinite(value):
                 colour = "#ffffff" if abs(value) > DARK else "#000000"
-                said = {"ha": "center", "va": "center", "fontsize": TEXT - 1.5, "color": colour}
-                axis.text(column, row, format_number(value), **said)
+                said: dict[str, Any] = {
+                    "ha": "center",
+                    "va": "center",
+                    "fontsize": TEXT - 1.5,
+                    "color": colour,
+                }
+                axis.text(column, row, f"{round(value, 2) + 0.0:.2f}".replace("-", "−"), **said)
     for names, place in ((one.columns, axis.set_xticks), (one.rows, axis.set_yticks)):
         most = len(names) if one.numbers else min(MOST_TICKS, len(names))
         chosen = np.unique(np.linspace(0, len(names) - 1, most).round().astype(int))

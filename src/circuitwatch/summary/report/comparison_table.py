@@ -14,6 +14,7 @@ from circuitwatch.summary.comparison import (
     slope_words,
 )
 from circuitwatch.summary.report.tables import MOST_ROWS, Cell, Of, Table
+from circuitwatch.summary.statistics.knees import MIN_SIZES_KNEE
 from circuitwatch.units import format_tokens
 
 SORTED = {"already": "-1", "in some seeds": "1e29", "never": "1e30"}
@@ -27,7 +28,8 @@ def comparison_table(
 
     A column a model, smallest first, with `tokens [interval]` or the status; then the slope, what
     it says, where more size stops to help, and the size of the circuit in each model that has any.
-    Columns that would be empty are left out. None without rows.
+    Columns that would be empty are left out, and those that would only say that the sizes are too
+    few. None without rows.
     """
     chosen = rows.of_kind(*kinds) if kinds is not None else list(rows)
     if not chosen:
@@ -43,14 +45,17 @@ def comparison_table(
     headings += [_headed(model, params[model]) for model in models]
     sloped = any(row.slope is not None for row in shown)
     headings += ["slope (log–log)"] if sloped else []
-    headings += ["with size", "size helps up to"] if len(models) > 1 else []
+    # where no row says more than that the sizes are too few, that is said once, elsewhere
+    trended = any(row.trend_status == "fitted" for row in shown)
+    limited = any(row.knee is not None for row in shown) or (trended and _enough(shown))
+    headings += ["with size"] * trended + ["size helps up to"] * limited
     headings += [f"circuit in {model}" for model in sized]
     cells = []
     for row in shown:
         line = [Cell(row.named(facts))]
         line += [_size_cell(row.size(model)) for model in models]
         line += [_slope_cell(row)] if sloped else []
-        line += [Cell(row.trend, "note"), _limit_cell(row)] if len(models) > 1 else []
+        line += [Cell(row.trend, "note")] * trended + [_limit_cell(row)] * limited
         line += [_circuit_cell(row.size(model)) for model in sized]
         cells.append(line)
     of_models = dict(zip([_headed(model, params[model]) for model in models], models, strict=True))
@@ -62,6 +67,11 @@ def comparison_table(
         [Of(task="" if row.task == NO_TASK else row.task) for row in shown],
         [Of(model=of_models.get(heading, "")) for heading in headings],
     )
+
+
+def _enough(rows: Sequence[ComparisonRow]) -> bool:
+    """Whether any row has enough sizes to ask where more size stops to help."""
+    return any(row.n_observed >= MIN_SIZES_KNEE for row in rows)
 
 
 def _headed(model: str, params: float | None) -> str:

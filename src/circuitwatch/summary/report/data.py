@@ -259,7 +259,9 @@ def _point(point: Point | Dot) -> dict[str, Any]:
 def _sizes(charts: Charts, models: list[str]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Behaviours first."""
     order = sorted(charts.sizes, key=lambda quantity: quantity != METRIC)
-    return [(quantity, [_size(one, models) for one in charts.sizes[quantity]]) for quantity in order]
+    return [
+        (quantity, [_size(one, models) for one in charts.sizes[quantity]]) for quantity in order
+    ]
 
 
 def _size(one: Sizes, models: list[str]) -> dict[str, Any]:
@@ -332,9 +334,7 @@ def _matrix(one: Matrix, models: list[str]) -> dict[str, Any]:
         "rows": [one.rows[place] for place in rows],
         "columns": [one.columns[place] for place in columns],
         "tokens": [number(one.tokens[place], 12) for place in columns] if one.tokens else [],
-        "v": [
-            [number(v, 3) for v in line] for line in one.values[np.ix_(rows, columns)].tolist()
-        ],
+        "v": [[number(v, 3) for v in line] for line in one.values[np.ix_(rows, columns)].tolist()],
         "axes": [one.row_axis, one.column_axis],
         "said": [one.row_words, one.column_words],
         "upwards": one.upwards,

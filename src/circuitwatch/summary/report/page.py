@@ -151,7 +151,9 @@ def _palette(colours: Mapping[str, str]) -> str:
     """Every colour of the figures as a variable of the style sheet, on light and on dark paper."""
 
     def block(shades: Mapping[str, str]) -> str:
-        return ":root{" + "".join(f"--c-{name[1:]}:{shade};" for name, shade in shades.items()) + "}"
+        return (
+            ":root{" + "".join(f"--c-{name[1:]}:{shade};" for name, shade in shades.items()) + "}"
+        )
 
     light = block({colour: colour for colour in colours})
     return f"\n{light}\n@media (prefers-color-scheme:dark){{{block(colours)}}}\n"
@@ -164,7 +166,16 @@ def _order(spec: Specification) -> list[tuple[str, str, str]]:
     found = [(macro, macro, title) for macro, title in BEFORE]
     new = [name for name in spec.sections if name not in TITLES]
     shown = first_panels(spec)
-    for name in ("behaviour", ELSEWHERE, "roles", "circuits", "overlaps", "algorithm", "text", *new):
+    for name in (
+        "behaviour",
+        ELSEWHERE,
+        "roles",
+        "circuits",
+        "overlaps",
+        "algorithm",
+        "text",
+        *new,
+    ):
         if name in spec.sections and name != shown:
             found.append(("panels", name, spec.sections[name].title))
         found += [(macro, macro, title) for macro, title in FOLLOWED.get(name, ())]

@@ -1,5 +1,5 @@
-"""The page's script: the modules in templates/js as one, since a page that is opened from a disk may
-not load modules.
+"""The page's script: the modules in templates/js as one, since a page that is opened from a disk
+may not load modules.
 
 Each is a module of its own for eslint and for the tests. Here each becomes a function that returns
 what it exports, after those that it imports, so that names are as much its own as before. Only

@@ -113,9 +113,7 @@ def _of_rows(shown: pd.DataFrame) -> list[Of]:
     """Whose each row of a table is, by its columns `model` and `task`."""
     of = [shown[name].astype(str) if name in shown else [""] * len(shown)
           for name in ("model", "task")]  # fmt: skip
-    return [
-        Of(model, "" if task == NO_TASK else task) for model, task in zip(*of, strict=True)
-    ]
+    return [Of(model, "" if task == NO_TASK else task) for model, task in zip(*of, strict=True)]
 
 
 def emergence_tables(emergence: pd.DataFrame, facts: Facts) -> dict[str, Table]:

@@ -7,6 +7,8 @@ import { data, follow, hidden, isHidden, marked, paint, wordsOf } from "./state.
 
 const ROW = 46; // pixels from row to row at most
 const COLUMN = 46;
+const MARGIN = 106; // for the layers' numbers and the names of input and logits
+const NARROWEST = 165;
 const TALLEST = 900;
 const FEW_HEADS = 10; // up to so many a layer have their names in them
 
@@ -148,7 +150,7 @@ function drawCircuit(host, cell) {
     height,
     `circuit of ${wordsOf(cell.t)} in ${data.models[cell.m].name}. ${words}`,
   );
-  const pitch = Math.min(COLUMN, (width - 64) / layout.columns);
+  const pitch = Math.min(COLUMN, (width - 70) / layout.columns);
   const left = 36 + pitch / 2;
   const x = (column) => left + column * pitch;
   const y = (row) => height - 20 - (row + 1) * lane;
@@ -183,6 +185,14 @@ function drawCircuit(host, cell) {
   host.append(make("p", { class: "readout" }, words));
 }
 
+// Pixels that a circuit takes: what its columns need, less where all sizes fit beside each other so.
+function widthOf(cells, room) {
+  const columns = Math.max(...cells.map((cell) => data.layouts.of[cell.graph].columns));
+  const wanted = Math.min(room, MARGIN + COLUMN * columns);
+  const each = (room - (cells.length - 1) * 16) / cells.length;
+  return each >= NARROWEST ? Math.min(wanted, each) : wanted;
+}
+
 export function drawCircuits() {
   const host = document.getElementById("circuits");
   if (!host) return;
@@ -194,17 +204,14 @@ export function drawCircuits() {
   for (const task of data.tasks.filter((one) => !hidden.tasks.has(one.name))) {
     const own = shown.filter((cell) => cell.t === task.name).sort((a, b) => a.m - b.m || a.s - b.s);
     if (!own.length) continue;
-    const row = make("div", {
-      class: "sizes scroll",
-      tabindex: 0,
-      role: "group",
-      "aria-label": `circuits of ${task.words}`,
-    });
-    host.append(make("h3", {}, task.words), row);
+    const row = make("div", { class: "sizes" });
+    host.append(make("div", { class: "task" }, make("h3", {}, task.words), row));
+    const width = widthOf(own, host.clientWidth);
     for (const cell of own) {
       const name = data.models[cell.m].name + (several ? `, seed ${cell.s}` : "");
       const picture = make("div", { class: "picture" });
-      row.append(make("div", { class: "circuit" }, make("h4", {}, name), picture));
+      const look = { class: "circuit", style: `width:${Math.floor(width)}px` };
+      row.append(make("div", look, make("h4", {}, name), picture));
       follow(() => drawCircuit(picture, cell));
     }
   }

@@ -4,7 +4,7 @@ import { short, value } from "./format.js";
 import { linearScale, logScale, nearest, places } from "./scales.js";
 import { called, data, follow, hidden, isHidden, marked, paint, setCheckpoint } from "./state.js";
 
-const HEIGHT = 236;
+const HEIGHT = 216;
 const MOST_SAID = 12; // values below a panel
 let clips = 0;
 

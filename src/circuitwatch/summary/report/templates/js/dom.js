@@ -30,7 +30,7 @@ export function titled(node, words) {
 }
 
 export function canvas(host, height, label) {
-  const width = Math.max(220, host.clientWidth);
+  const width = Math.max(160, host.clientWidth);
   const svg = draw("svg", {
     viewBox: `0 0 ${width} ${height}`,
     height,

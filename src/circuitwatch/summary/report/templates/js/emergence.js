@@ -3,8 +3,8 @@ import { because, canvas, countAxis, draw, legend, make, titled, upAxis } from "
 import { logScale } from "./scales.js";
 import { called, data, follow, hidden, isHidden, marked, paint } from "./state.js";
 
-const ROW = 15;
-const BETWEEN = 9; // pixels between two groups
+const ROW = 13;
+const BETWEEN = 8; // pixels between two groups
 const REACH = 16; // of an arrow whose end is not known
 
 // An interval, a line of dots that fades where it goes on, a hollow triangle for a limit.
@@ -98,12 +98,12 @@ export function drawEmergence(chart, place) {
   const wide = width > 560;
   const longest = Math.max(...groups.map((group) => group.words.length));
   const box = {
-    left: Math.min(width * 0.36, 16 + longest * 6.4),
-    right: width - (wide ? 150 : 22),
+    left: Math.min(width * 0.42, 16 + longest * 7),
+    right: width - (wide ? 150 : 8),
     top: 2,
     bottom: height - 36,
   };
-  const x = logScale(chart.limits[0], chart.limits[1], box.left + 14, box.right - 14);
+  const x = logScale(chart.limits[0], chart.limits[1], box.left + 18, box.right - 26);
   countAxis(svg, box, x, chart.limits, "training tokens (log)");
   let y = box.top + BETWEEN;
   for (const group of groups) {

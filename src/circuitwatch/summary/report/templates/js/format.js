@@ -26,6 +26,12 @@ export function value(number) {
   return text.replace("-", "−");
 }
 
+// Two decimals, whatever is lost of a small number: for what stands in a square.
+export function inSquare(number) {
+  const text = number.toFixed(2);
+  return (+text === 0 ? "0.00" : text).replace("-", "−");
+}
+
 // As spreadsheets.py does it: a text that would be taken for a formula gets an apostrophe.
 export function csvCell(content) {
   let text = String(content);

@@ -1,6 +1,6 @@
 // Circuits of one checkpoint, or of one task, imposed on another: faithfulness as coloured squares.
 import { because, draw, make, titled } from "./dom.js";
-import { value } from "./format.js";
+import { inSquare, value } from "./format.js";
 import { data, isHidden, setCheckpoint } from "./state.js";
 
 const DARK = 0.6; // squares beyond this have white numbers
@@ -53,7 +53,7 @@ function drawMatrix(host, one) {
       };
       if (one.numbers && v !== null)
         svg.append(
-          draw("text", { ...middle, class: Math.abs(v) > DARK ? "light" : "dark" }, value(v)),
+          draw("text", { ...middle, class: Math.abs(v) > DARK ? "light" : "dark" }, inSquare(v)),
         );
     }),
   );

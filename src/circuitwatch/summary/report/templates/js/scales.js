@@ -16,6 +16,8 @@ export function linearScale(low, high, from, to) {
   return (y) => from + ((y - low) / (high - low || 1)) * (to - from);
 }
 
+const APART = 0.75; // of the room that a label has on average: no two are nearer
+
 // Ticks of a logarithmic axis: [those that are labelled, at most so many; those between].
 export function logTicks(low, high, most) {
   const first = Math.floor(Math.log10(low)) - 1;
@@ -30,8 +32,13 @@ export function logTicks(low, high, most) {
     return found;
   };
   let small = within([2, 3, 4, 5, 6, 7, 8, 9]);
+  const least = (APART * Math.log(high / low)) / Math.max(most, 1);
+  const areApart = (ticks) =>
+    ticks.every((tick, k) => !k || Math.log(tick / ticks[k - 1]) >= least);
   const finest = [[1, 1.5, 2, 3, 4, 5, 6, 8], [1, 2, 5], [1, 3], [1]];
-  let labelled = finest.map(within).find((ticks) => ticks.length > 0 && ticks.length <= most);
+  const fits = (ticks, parts) =>
+    ticks.length > 0 && ticks.length <= most && (parts.length === 1 || areApart(ticks));
+  let labelled = finest.map((parts) => [within(parts), parts]).find((one) => fits(...one))?.[0];
   if (!labelled) {
     labelled = within([1]);
     small = [...small, ...labelled];
