@@ -4,7 +4,6 @@ how large what can be pressed is, at two widths, light and dark.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,8 @@ from typing import Any
 import pytest
 
 from circuitwatch.summary import SummaryResult
+from support.browsers import ARGUMENTS, CHROMIUM
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = {"desk": (1400, 900), "phone": (390, 844)}
 LEAST = 24  # CSS px each way: WCAG 2.2, target size (minimum)
@@ -62,9 +59,7 @@ SCROLLS = "document.documentElement.scrollWidth - document.documentElement.clien
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield started
         started.close()
 

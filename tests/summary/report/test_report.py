@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,9 @@ from circuitwatch.summary.report.data import as_json
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.report.tables import table
 from circuitwatch.summary.together import Comparisons
+from support.browsers import ARGUMENTS, CHROMIUM
 from support.own_cells import curves_of, own_cell
 from support.sweeps import GRAPH
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium here to open the report with"
