@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.stranger import Stranger, own_run, watches_demo
+from support.stranger import OWN, TASK, Stranger, own_run, watches_demo
 
 pytestmark = pytest.mark.e2e
 REPOSITORY = Path(__file__).parents[2]
@@ -55,6 +55,8 @@ def test_the_installation_says_what_it_can(stranger: Stranger) -> None:
 
 def test_own_checkpoints_and_own_prompts(stranger: Stranger) -> None:
     own_run(stranger)
+    shown = stranger.does("prompts", *OWN, "model=tiny", *TASK)
+    assert "64 usable rows" in shown and "·she" in shown
 
 
 def test_the_demo(stranger: Stranger) -> None:
