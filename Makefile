@@ -10,11 +10,7 @@ OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-<<<<<<< HEAD
-.PHONY: help demo test lint format audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
-=======
-.PHONY: help demo test lint audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb e2e-stranger clean
->>>>>>> terminal
+.PHONY: help demo test lint format audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb e2e-stranger clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -111,13 +107,8 @@ $(OPENWANDB)/.ready:
 e2e-wandb: $(READY) $(OPENWANDB)/.ready ## runs on PyPI's openwandb (non-commercial licence), and its page: multirun/e2e/openwandb.png
 	$(E2E) tests/e2e/test_openwandb.py
 
-<<<<<<< HEAD
-clean: ## remove the virtual environments, and what npm installed
-	rm -rf .venv $(OPENWANDB) tests/web/node_modules
-=======
 e2e-stranger: $(READY) ## install into a new environment → demo → own checkpoints of two sizes → own prompts → report
 	$(E2E) tests/e2e/test_stranger.py
 
-clean: ## remove the virtual environments
-	rm -rf .venv $(OPENWANDB)
->>>>>>> terminal
+clean: ## remove the virtual environments, and what npm installed
+	rm -rf .venv $(OPENWANDB) tests/web/node_modules
