@@ -43,16 +43,16 @@ def test_the_api_as_the_page_shows_it(
 ) -> None:
     monkeypatch.chdir(place)
     names: dict[str, Any] = {}
-    exec(compile(blocks("notebooks.md")[number], "notebooks.md", "exec"), names)
+    exec(compile(blocks("api.md")[number], "api.md", "exec"), names)
     shown = {0: "circuit", 1: "scores", 2: "found"}[number]
     assert len(names[shown]) if number < 2 else names[shown].status == "emerged"
 
 
 def test_objects_of_the_page_are_objects_of_the_catalogue() -> None:
     found: list[Any] = []
-    for block in blocks("how-to-add.md"):
+    for block in blocks("your-task.md"):
         names: dict[str, Any] = {}
-        exec(compile(block, "how-to-add.md", "exec"), names)
+        exec(compile(block, "your-task.md", "exec"), names)
         found += [names[kind] for kind in ("TASK", "ROLE", "QUANTITY") if kind in names]
     assert [type(item) for item in found] == [Task, Role, Quantity]
     task, role, _ = found
@@ -60,10 +60,9 @@ def test_objects_of_the_page_are_objects_of_the_catalogue() -> None:
 
 
 def test_the_template_and_the_file_of_the_page_are_read(tmp_path: Path) -> None:
-    """Indented blocks: the CSV file, and the template, as a user would copy them."""
-    text = (DOCS / "how-to-add.md").read_text(encoding="utf-8")
-    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, flags=re.M)
-    indented = ["".join(f"{x[4:]}\n" for x in block.splitlines()).lstrip("\n") for block in found]
+    """The CSV file, and the template, as a user would copy them."""
+    text = (DOCS / "your-task.md").read_text(encoding="utf-8")
+    indented = re.findall(r"```(?:csv|yaml)\n(.*?)```", text, flags=re.S)
     (rows,) = (block for block in indented if block.startswith("clean,corrupted"))
     (template,) = (block for block in indented if block.startswith("words: capital"))
     (tmp_path / "mine.csv").write_text(rows)
@@ -75,7 +74,7 @@ def test_the_template_and_the_file_of_the_page_are_read(tmp_path: Path) -> None:
 
 
 def test_the_notebook_runs(place: Path) -> None:
-    notebook = nbformat.read(DOCS / "tour.ipynb", as_version=4)
+    notebook = nbformat.read(DOCS / "tutorial.ipynb", as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert len(code) == 10
     client = NotebookClient(
