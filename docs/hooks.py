@@ -2,7 +2,8 @@
 of the report, from `circuitwatch.summary.report.terms`.
 
 In a page `<!-- term: status -->` becomes the line that the report shows for that term, and
-`<!-- other terms -->` those that the page has no such mark for, each under its anchor.
+`<!-- other terms -->` those that the page has no such mark for, each under its anchor. The
+notebook's page loses what nbconvert would fetch from another server.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from circuitwatch.summary.report.terms import TERMS
 
 ONE = re.compile(r"<!-- term: ([\w-]+) -->")
 OTHERS = "<!-- other terms -->"
+FETCHING = re.compile(
+    r"<script[^>]*>(?:(?!</script>).)*cdnjs\.cloudflare(?:(?!</script>).)*</script>", re.S
+)
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -31,3 +35,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if term.key not in marked
     )
     return ONE.sub(lambda found: lines[found[1]], markdown).replace(OTHERS, others)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """The finished page, without scripts that come from another server (of diagrams)."""
+    return FETCHING.sub("", output)
