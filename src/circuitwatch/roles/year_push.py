@@ -7,7 +7,7 @@ from circuitwatch.heads.checks import LOGITS
 
 ROLE = Role(
     name="year_push",
-    words="year push",
+    words="later-year MLP",
     about=(
         "share of greater-than prompts on which what the MLP writes raises later years above "
         "earlier ones"
