@@ -22,8 +22,11 @@ DATA = ROOT / "tests" / "data"
 def place(tmp_path_factory: pytest.TempPathFactory, trained_suite: Path) -> Path:
     """The folder; commands of the pages may write into it."""
     folder = tmp_path_factory.mktemp("docs")
-    write_sweep(folder / "multirun" / "demo")
-    write_watched(folder / "multirun" / "mine", tasks=("ioi",))
+    write_sweep(folder / "multirun" / "demo", tasks=("ioi", "gendered_pronoun"))
+    write_watched(folder / "multirun" / "mine", models=("nano-400k",), tasks=("ioi",))
+    for name in ("mine", "demo"):
+        one = folder / "one" / "multirun" / name
+        write_watched(one, models=("nano-400k",), tasks=("gendered_pronoun",))
     (folder / "checkpoints").symlink_to(trained_suite)
     (folder / "runs").mkdir()
     for name in ("mine", "tiny", "small"):

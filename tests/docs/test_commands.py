@@ -19,10 +19,13 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from hydra import compose, initialize_config_dir
 
 from circuitwatch import monitor
 from circuitwatch.cli import main
+from circuitwatch.cli.choices import conf_dir
 from circuitwatch.cli.command import COMMANDS
+from circuitwatch.config import register
 from circuitwatch.nano.check import _parsed
 from circuitwatch.records import find_cells
 from support.hub import running_hub
@@ -88,9 +91,21 @@ def one_of(words: list[str], which: int) -> tuple[str, ...]:
 
 
 def by_its_launcher(shell: Shell, words: list[str]) -> None:
-    """The first cell, and the launcher with its options (what launchers do: tests/e2e)."""
-    shown = shell.printed(*one_of(words[1:], 0), "--cfg", "hydra")
-    assert "_target_: hydra_plugins.circuitwatch_launchers." in shown
+    """The cells as without the launcher, and the launcher with its options; what it does is tested
+    where it is installed (tests/e2e).
+    """
+    up_to_the_work(shell, [word for word in words if "launcher" not in word])
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        register()
+        composed = compose(
+            "config", [w for w in words if "launcher" in w], return_hydra_config=True
+        )
+    launcher = composed.hydra.launcher
+    assert launcher._target_.startswith("hydra_plugins.circuitwatch_launchers.")
+    for word in words:
+        if word.startswith("hydra.launcher."):
+            key, _, value = word.removeprefix("hydra.launcher.").partition("=")
+            assert str(launcher[key]) == value
 
 
 def with_less(shell: Shell, words: list[str]) -> None:
@@ -118,7 +133,7 @@ def on_a_hub(shell: Shell, words: list[str]) -> None:
         tokenizer_named("words").save_pretrained(revision)
         random_model("llama").save_pretrained(revision)
     shell.patch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    shell.patch.setenv("HF_HOME", str(shell.place / "hf"))
+    shell.patch.setattr(huggingface_hub.constants, "HF_HOME", str(shell.place / "hf"))
     with running_hub(root) as hub:
         shell.patch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
         file = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
@@ -127,17 +142,19 @@ def on_a_hub(shell: Shell, words: list[str]) -> None:
 
 
 def as_json(shell: Shell, words: list[str]) -> None:
-    """Up to what would be sent (tests/cli/test_workspace.py sends it to a server)."""
+    """Up to what would be sent, of one cell (tests/cli/test_workspace.py sends it to a server)."""
+    shell.patch.chdir(shell.place / "one")
     assert json.loads(shell.printed(*words[1:], "dry_run=true")).keys() == {"workspace", "report"}
 
 
 def on_wandb(shell: Shell, words: list[str]) -> None:
     """The real client, in a process of its own, with a server on loopback, and one cell."""
+    cwd = shell.place / "one" if words[1] == "track" else shell.place
     with WandbServer() as server:
         done = subprocess.run(
             [sys.executable, "-m", "circuitwatch", *words[1:]],
             env=environment(server.url, shell.place) | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            cwd=shell.place, capture_output=True, text=True, timeout=240,
+            cwd=cwd, capture_output=True, text=True, timeout=240,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert server.unknown == []
