@@ -11,7 +11,7 @@ OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-.PHONY: help demo test lint docs audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
+.PHONY: help demo test lint format docs audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -34,12 +34,18 @@ demo: $(READY) ## train two small models, watch four tasks, summarise: multirun/
 	$(BIN)/circuitwatch summarize sweep=demo
 
 test: lint ## lint, types and the test suite
+	@tests/web/web.sh test
 	$(BIN)/pytest -n 2
 
-lint: $(READY) ## style and types only
+lint: $(READY) ## style and types; the pages' JavaScript too, where node is there
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
+	@tests/web/web.sh check
+
+format: $(READY) ## lay out Python, and the pages' JavaScript where node is there
+	$(BIN)/ruff format src tests
+	@tests/web/web.sh format
 
 $(DOCS_READY): $(READY)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
@@ -110,5 +116,5 @@ $(OPENWANDB)/.ready:
 e2e-wandb: $(READY) $(OPENWANDB)/.ready ## runs on PyPI's openwandb (non-commercial licence), and its page: multirun/e2e/openwandb.png
 	$(E2E) tests/e2e/test_openwandb.py
 
-clean: ## remove the virtual environments
-	rm -rf .venv $(OPENWANDB)
+clean: ## remove the virtual environments, and what npm installed
+	rm -rf .venv $(OPENWANDB) tests/web/node_modules

@@ -272,7 +272,7 @@ def test_when_it_has_been_idle_what_is_not_whole_is_skipped_until_it_changes(
     assert cell.skipped()["128"]["reason"] == reason
     assert f"step 128: skipped, {reason}" in capsys.readouterr().err
     watch_cell(watching(run.folder), cell.folder)
-    assert "done already, 1 checkpoints, 1 skipped" in capsys.readouterr().out
+    assert "done already, 1 checkpoint, 1 skipped" in capsys.readouterr().out
     run.truncate(128, 9000)
     watch_cell(watching(run.folder), cell.folder)
     assert "has 9000 of" in cell.skipped()["128"]["reason"] and cell.is_done()

@@ -21,7 +21,8 @@ LAYERS = (
     | {"shapes", "headers", "transfer_files", "json_files", "record_files", "comparing", "sealing"},
     # what is done at one checkpoint, and what shows it
     {"circuits", "checkpoints", "tasks", "heads", "roles", "quantities", "behaviour", "algorithms"}
-    | {"nano", "scalars", "linking", "progress", "tracking", "usable"},
+    | {"nano", "scalars", "linking", "progress", "tracking", "usable"}
+    | {"beside", "ending"},
     {"config"},
     {"analysis"},
     {"recording"},
@@ -39,7 +40,7 @@ import them.
 """
 RECORDS = {"errors", "units", "options", "catalogue", "directions", "facts", "records", "progress"}
 RECORDS |= {"locks", "limits", "names", "spreadsheets", "transfer_files", "soundness", "json_files"}
-RECORDS |= {"record_files", "comparing", "sealing"}
+RECORDS |= {"record_files", "comparing", "sealing", "beside"}
 EXCEPTIONS = {
     ("tracking.charts", "summary"): "what the runs of a sweep have, as the figures draw it",
     ("tracking.questions", "summary"): "the answers of a sweep, in the words of the summary",
@@ -56,6 +57,8 @@ EXCEPTIONS = {
     ("tracking", "heads.holding"): "who can hold a role",
     ("tracking", "results"): "when the curves of a cell emerged, for its run",
     ("tracking", "summary.figures"): "circuits are drawn as in the figures",
+    ("tracking", "circuits.graph"): "the graph that a circuit is drawn in",
+    ("summary", "quantities.overlap"): "names of the measures of overlap",
     ("results", "checkpoints.suites"): "sizes of the models that others' results name",
 }
 """(who imports, what): why it may all the same."""

@@ -404,7 +404,7 @@ def test_weights_that_are_not_whole_are_skipped_by_name(
     for step, reason in skipped.items():
         assert "\n" not in reason and f"step {step}: skipped, {reason}" in said.err
     assert "step 300: " in said.err and "_orig_mod. taken off the weights' names" in said.err
-    assert "taken off the names of 1 checkpoints' weights: _orig_mod." in " ".join(said.out.split())
+    assert "taken off the names of 1 checkpoint's weights: _orig_mod." in " ".join(said.out.split())
     kept = {step: dict(cell.read(step).scalars) for step in (150, 300)}
     assert kept[300].pop("weights/prefix_removed") == "_orig_mod."
     plain = configuration(

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from circuitwatch import catalogue, progress
 from circuitwatch.catalogue import Role
+from circuitwatch.ending import ROLES_SHOWN, roles_shown
 from circuitwatch.facts import Facts
-from circuitwatch.progress import QUIET, ROLES_SHOWN, CellProgress, roles_shown
+from circuitwatch.progress import QUIET, CellProgress
 
 
 def curves(*roles: str) -> list[str]:

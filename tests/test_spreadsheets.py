@@ -84,10 +84,16 @@ def test_tables_are_written_nowhere_else() -> None:
 
 @pytest.mark.skipif(not shutil.which("node"), reason="node is not installed")
 def test_the_reports_own_file_is_made_the_same_way() -> None:
-    """The line of report.js that makes texts harmless, run on the same texts."""
-    script = Path(circuitwatch.__file__).parent / "summary/report/templates/report.js"
-    line = next(line for line in script.read_text().splitlines() if "const harmless = text" in line)
+    """The page's own function for a cell, run on the same texts; it quotes too."""
+    module = Path(circuitwatch.__file__).parent / "summary/report/templates/js/format.js"
     texts = [*FORMULAS, *TEXTS, *NUMBERS[:-1]]
-    program = f"{line}\nconsole.log(JSON.stringify({json.dumps(texts)}.map(harmless)))"
-    done = subprocess.run(["node", "-e", program], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [harmless(text) for text in texts]
+    program = (
+        f"import {{ csvCell }} from {json.dumps(module.as_uri())};"
+        f"console.log(JSON.stringify({json.dumps(texts)}.map(csvCell)))"
+    )
+    command = ["node", "--input-type=module", "-e", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    cells = json.loads(done.stdout)
+    assert [next(csv.reader([cell], strict=True))[0] for cell in cells] == [
+        harmless(text) for text in texts
+    ]

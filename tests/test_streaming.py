@@ -249,7 +249,7 @@ def test_duplicates_can_be_an_error(tmp_path: Path, conf: Path, hub: Hub) -> Non
     ran = watch(tmp_path, "checkpoints.duplicates=error", HF_ENDPOINT=hub.url)
     assert (
         ran.returncode == 2
-        and "1 checkpoints have the weights of another (step 2 those of step1)" in ran.stderr
+        and "1 checkpoint has the weights of another (step 2 those of step1)" in ran.stderr
     )
     assert not hub.served
 

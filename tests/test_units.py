@@ -1,11 +1,11 @@
-"""Durations as people write them, and as they are shown."""
+"""Durations, numbers and counts as people write them, and as they are shown."""
 
 from __future__ import annotations
 
 import pytest
 
 from circuitwatch.errors import UserError
-from circuitwatch.units import format_duration, format_number, parse_duration
+from circuitwatch.units import counted, format_duration, format_number, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -33,10 +33,19 @@ def test_durations_are_shown_in_their_largest_unit(seconds: float, shown: str) -
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        *[(0.8, "0.80"), (1.0, "1.00"), (0.12345, "0.12"), (-0.00341, "−0.0034"), (12.345, "12.35")],
+        *[(0.8, "0.80"), (1.0, "1.00"), (0.12345, "0.12"), (-0.00341, "−0.0034")],
+        (12.345, "12.35"),
         *[(123.4, "123"), (-250.6, "−251"), (0.0, "0.00"), (7, "7"), (1.2e-7, "1.2e−07")],
         *[(float("nan"), ""), (None, ""), (float("inf"), "inf")],
     ],
 )
 def test_numbers_have_at_most_two_significant_decimals(value: float | None, shown: str) -> None:
     assert format_number(value) == shown
+
+
+def test_a_noun_has_the_number_of_its_count() -> None:
+    assert [counted(n, "model") for n in (0, 1, 2)] == ["0 models", "1 model", "2 models"]
+    assert [counted(n, "emergence of it", "emergences") for n in (1, 3)] == [
+        "1 emergence of it",
+        "3 emergences",
+    ]

@@ -146,14 +146,13 @@ class Circuit:
         """Its graph by layer, of a large circuit the strongest 300 edges."""
         from matplotlib.figure import Figure
 
-        from circuitwatch.summary.figures.circuits import LANE, draw_graph, name_inputs
+        from circuitwatch.summary.figures.circuits import LANE, draw_graph, name_inputs, rows_of
         from circuitwatch.summary.figures.shared import COLUMN
 
         places = np.flatnonzero(self.mask)
-        layers, heads = self.graph.n_layers, self.graph.n_heads
-        figure = Figure(figsize=(COLUMN, (layers + 2) * LANE + 0.75), layout="constrained")
+        figure = Figure(figsize=(COLUMN, rows_of(self.graph) * LANE + 0.75), layout="constrained")
         strengths = np.abs(self.scores).ravel()[places]
-        draw_graph(figure.subplots(), places, strengths, layers=layers, heads=heads)
+        draw_graph(figure.subplots(), places, strengths, self.graph)
         name_inputs(figure)
         return figure
 

@@ -31,7 +31,8 @@ from circuitwatch.checkpoints.stream import HubSource, tokenizer_folder
 from circuitwatch.checkpoints.tokenizers import load_tokenizer
 from circuitwatch.checkpoints.unusable import Unusable
 from circuitwatch.circuits.graph import Graph
-from circuitwatch.config import Config, require_criterion
+from circuitwatch.config import Config, cell_folder, require_criterion
+from circuitwatch.ending import one_line, print_cell
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts, TaskFacts, with_thresholds
 from circuitwatch.following import CLOCK, Arrivals, Clock, arrivals_of, first_arrival, follow
@@ -42,21 +43,24 @@ from circuitwatch.linking import relink
 from circuitwatch.locks import no_empty_folders
 from circuitwatch.nano.training import ensure_trained
 from circuitwatch.nano.vocabulary import build_tokenizer
-from circuitwatch.progress import CellProgress, cell_tables, wide_console
+from circuitwatch.progress import CellProgress, table_console, wide_console
 from circuitwatch.recording import Recorder, watch_checkpoints, with_other_weights
 from circuitwatch.records import Cell, remove_unfinished
 from circuitwatch.shards import Shard, gate, hold_cell, hold_shard, others_in, refuse_others
 from circuitwatch.tasks import PromptSet, prompts_for, task_of, with_hash
 from circuitwatch.tracking import Tracker, send_if_needed
+from circuitwatch.units import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
-    """Watch one cell into its folder, print its table, and return it. A cell that is done is only
-    shown, unless checkpoints have come to the model's folder since, or some that were skipped have
-    changed.
+def watch_cell(
+    config: Config, folder: Path, clock: Clock = CLOCK, *, in_sweep: bool = False
+) -> Cell:
+    """Watch one cell into its folder, print how it ended (a table; in a sweep a line), and return
+    it. A cell that is done is only named, unless checkpoints have come to the model's folder since,
+    or some that were skipped have changed.
 
     A checkpoint that is missing or damaged is skipped and reported. With `config.follow` the
     model's folder is watched while it grows, see `following`; `clock` says how time passes. Raises
@@ -65,12 +69,12 @@ def watch_cell(config: Config, folder: Path, clock: Clock = CLOCK) -> Cell:
     require_criterion(config)
     config = replace(config, task=with_hash(config.task))
     if config.shard is not None:
-        return _watch_shard(config, folder, Shard.parsed(config.shard))
+        return _watch_shard(config, folder, Shard.parsed(config.shard), in_sweep)
     with hold_cell(folder):
-        return _watch_whole(config, folder, clock)
+        return _watch_whole(config, folder, clock, in_sweep)
 
 
-def _watch_whole(config: Config, folder: Path, clock: Clock) -> Cell:
+def _watch_whole(config: Config, folder: Path, clock: Clock, in_sweep: bool) -> Cell:
     """Watch a cell that no other process watches."""
     console = wide_console()
     put_away_damaged(folder, console)
@@ -109,7 +113,7 @@ def _watch_whole(config: Config, folder: Path, clock: Clock) -> Cell:
         is_done = not failed and bool(cell.steps_done())
         if is_done:
             cell.mark_done()
-        console.print(*cell_tables(cell))
+        _show_end(cell, config, in_sweep)
         if is_done:
             tracker.complete()
     _require_a_record(cell)
@@ -118,7 +122,7 @@ def _watch_whole(config: Config, folder: Path, clock: Clock) -> Cell:
     return cell
 
 
-def _watch_shard(config: Config, folder: Path, shard: Shard) -> Cell:
+def _watch_shard(config: Config, folder: Path, shard: Shard, in_sweep: bool) -> Cell:
     """Watch a part of a cell's checkpoints, and put the records together if no other is left and no
     other process is at work: then the cell is as if one had watched it.
     """
@@ -159,11 +163,11 @@ def _watch_shard(config: Config, folder: Path, shard: Shard) -> Cell:
         if failed := [entry for step, entry in again.items() if step in steps]:
             raise _not_fetched(cell, failed)
         with gate(folder), held:  # let go within the gate: the last must know that it is
-            _end_shard(cell, config, shard, console)
+            _end_shard(cell, config, shard, console, in_sweep)
     return cell
 
 
-def _end_shard(cell: Cell, config: Config, shard: Shard, out: Console) -> None:
+def _end_shard(cell: Cell, config: Config, shard: Shard, out: Console, in_sweep: bool) -> None:
     """Put a cell's records together if all are there, or say what is still missing."""
     said = f"{cell.folder}: shard {shard} is done"
     if others := others_in(cell.folder, shard):
@@ -188,7 +192,7 @@ def _end_shard(cell: Cell, config: Config, shard: Shard, out: Console) -> None:
     remove_unfinished(cell.folder)
     relink(cell)
     cell.mark_done()
-    out.print(*cell_tables(cell))
+    _show_end(cell, config, in_sweep)
     if config.tracking.mode == "online":
         send_if_needed(cell, config.tracking, sweep=config.sweep)
     else:
@@ -333,11 +337,24 @@ def has_changed(cell: Cell, source: Source) -> bool:
     return any(True for _ in with_other_weights(cell, source, recorded))
 
 
+def _show_end(cell: Cell, config: Config, in_sweep: bool) -> None:
+    """Print how a cell ended, and what to do next; in a sweep, whose end has a table, in a line."""
+    console = table_console()
+    if in_sweep:
+        console.print(one_line(cell), highlight=False, markup=False, soft_wrap=True)
+        return
+    then = None
+    if cell.folder == cell_folder(config):
+        then = f"circuitwatch summarize sweep={config.sweep}"
+        then += "" if config.out == "multirun" else f" out={config.out}"
+    print_cell(cell, console, then)
+
+
 def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:
     """Show a cell that is done; with tracking=online make sure that its run is whole."""
     skipped = f", {len(cell.skipped())} skipped" if cell.skipped() else ""
     console.print(
-        f"{cell.folder}: done already, {len(cell.steps_done())} checkpoints{skipped}",
+        f"{cell.folder}: done already, {counted(len(cell.steps_done()), 'checkpoint')}{skipped}",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,18 +1,17 @@
 """What a person sees while a cell is watched: a bar with the checkpoint, what is being done and the
-time left; a table at the end.
+time left, and where that and the tables at the end are printed.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import rich.box
 from rich.console import Console
 from rich.progress import (
@@ -23,15 +22,9 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
-from circuitwatch.facts import Facts
-from circuitwatch.record_files import PREFIX_REMOVED
-from circuitwatch.records import Cell
-from circuitwatch.units import format_tokens
-
-TABLE_ROWS = 14
 TABLE_WIDTH = 146
+FILE_WIDTH = 120
 STYLE: dict[str, Any] = {
     "title_justify": "left",
     "caption_justify": "left",
@@ -40,8 +33,6 @@ STYLE: dict[str, Any] = {
 }
 QUIET = 30.0
 """Seconds without a line, off a terminal, after which one says what is being done."""
-ROLES_SHOWN = 6
-"""Roles in the table of a cell."""
 
 
 class CellProgress:
@@ -160,17 +151,6 @@ class CellProgress:
             self._say(f"{done}/{self.total}")
 
 
-EFFECT = (
-    "\neffect: what the deciding word does, clean less corrupted; a behaviour needs "
-    "both above chance"
-)
-OUT_OF_RANGE = (
-    "\n!: faithfulness above 1.2 or below −0.2: this circuit does more than the "
-    "model, or the opposite"
-)
-"""Printed below the table of a cell, the second where it happens."""
-
-
 def wide_console() -> Console:
     """Standard output, at least as wide as our tables: what is piped into a file should not be cut
     to 80 columns.
@@ -179,96 +159,11 @@ def wide_console() -> Console:
     return console if console.width >= TABLE_WIDTH else Console(width=TABLE_WIDTH)
 
 
-def cell_tables(cell: Cell) -> tuple[Table, Table]:
-    """About a dozen of a cell's checkpoints, the first and last among them: behaviour and circuit,
-    and the strongest head of each role.
+def table_console() -> Console:
+    """Standard output for tables that adapt to its width: of a terminal as it is, of a file or a
+    pipe FILE_WIDTH columns unless the environment says COLUMNS.
     """
-    scalars = cell.scalars_table().astype(object)
-    shown = scalars.iloc[
-        np.unique(
-            np.linspace(0, len(scalars) - 1, min(TABLE_ROWS, len(scalars))).round().astype(int)
-        )
-    ]
-    title = f"{cell.header['model']['name']} · {cell.header['task']} · seed {cell.header['seed']}"
-    circuits = Table(title=title, **STYLE)
-    heads = Table(title="strongest head of each role", caption=_caption(cell, scalars), **STYLE)
-    facts = Facts.of_headers([cell.header])
-    roles = roles_shown(facts, cell.header["task"], scalars.columns)
-    for name in (
-        "tokens",
-        "behaviour",
-        "95 % interval",
-        "effect",
-        "95 % interval ",
-        "accuracy",
-        "circuit edges",
-        "share",
-        "recovery",
-        "faithful",
-        "edge Jaccard",
-    ):
-        circuits.add_column(name, justify="right", no_wrap=True)
-    for name in ("tokens", *(facts.words(role) for role in roles)):
-        heads.add_column(name, justify="right", no_wrap=True)
-    for _, row in shown.iterrows():
-        circuits.add_row(
-            format_tokens(row["tokens"]),
-            _number(row, "behaviour/value"),
-            f"{_number(row, 'behaviour/low')} … {_number(row, 'behaviour/high')}",
-            _number(row, "behaviour/effect"),
-            f"{_number(row, 'behaviour/effect_low')} … {_number(row, 'behaviour/effect_high')}",
-            _number(row, "behaviour/accuracy"),
-            _number(row, "circuit/edges", "d"),
-            _number(row, "circuit/edges_share", ".1%"),
-            _number(row, "circuit/recovery"),
-            _number(row, "circuit/faithfulness")
-            + (" !" if row.get("circuit/out_of_range") is True else ""),
-            _number(row, "overlap/edge_jaccard"),
-        )
-        strongest = [
-            f"{_number(row, f'roles/{role}/max')} {row.get(f'roles/{role}/head', '')}"
-            for role in roles
-        ]
-        heads.add_row(format_tokens(row["tokens"]), *strongest)
-    return circuits, heads
-
-
-def roles_shown(facts: Facts, task: str, scalars: Collection[str]) -> list[str]:
-    """The first roles that serve the task, or of all if none does, that have a curve among the
-    names of scalars.
-    """
-    serving = facts.task(task).roles or tuple(facts.roles)
-    drawn = [role for role in serving if facts.role(role).quantity.key in scalars]
-    return drawn[:ROLES_SHOWN]
-
-
-def _caption(cell: Cell, scalars: pd.DataFrame) -> str:
-    skipped = [f"{entry['revision']} ({entry['reason']})" for entry in cell.skipped().values()]
-    more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-    usable = ", ".join(
-        f"{count} {words.replace('_', ' ')}"
-        for words, count in cell.header.get("lexicon", {}).items()
-    )
-    words = f"\nwith this tokenizer: {usable}" if usable else ""
-    flagged = scalars.get("circuit/out_of_range", pd.Series(dtype=object)).eq(True)
-    bos = cell.header.get("bos", "")
-    begins = f"every prompt begins with {bos}" if bos else "no token is put before the prompts"
-    begins = f"\n{begins}" if "bos" in cell.header else ""
-    words = EFFECT + (OUT_OF_RANGE if flagged.any() else "") + words + begins
-    prefixes = scalars[PREFIX_REMOVED].dropna() if PREFIX_REMOVED in scalars else []
-    wrapped = ", ".join(sorted(set(prefixes)))
-    taken_off = (
-        f"\ntaken off the names of {len(prefixes)} checkpoints' weights: {wrapped}"
-        if wrapped
-        else ""
-    )
-    return f"{len(scalars)} checkpoints in {cell.folder}{words}{taken_off}" + (
-        f"\nskipped: {'; '.join(skipped[:3])}{more}" if skipped else ""
-    )
-
-
-def _number(row: pd.Series, name: str, form: str = ".2f") -> str:
-    value = row.get(name)
-    if value is None or pd.isna(value):
-        return "–"
-    return format(int(value) if form == "d" else float(value), form)
+    console = Console()
+    if console.is_terminal or os.environ.get("COLUMNS", "").isdigit():
+        return console
+    return Console(width=FILE_WIDTH)

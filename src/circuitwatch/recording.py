@@ -29,6 +29,7 @@ from circuitwatch.record_files import (
 from circuitwatch.records import Cell
 from circuitwatch.timing import Stopwatch
 from circuitwatch.tracking import Tracker
+from circuitwatch.units import counted
 
 HOPELESS = 3
 """Checkpoints in a row that could not be fetched, or of a kind that can't be analysed, after which
@@ -312,9 +313,10 @@ def refuse_duplicates(config: Config, audit: Audit) -> None:
     """
     if config.checkpoints.duplicates == "error" and audit.duplicate_of:
         step, original = next(iter(audit.duplicate_of.items()))
+        copies = counted(len(audit.duplicate_of), "checkpoint has", "checkpoints have")
         raise UserError(
-            f"{config.model.name}: {len(audit.duplicate_of)} checkpoints have the weights of "
-            f"another (step {step} those of {original}); "
+            f"{config.model.name}: {copies} the weights of another "
+            f"(step {step} those of {original}); "
             f"`circuitwatch doctor` lists them, and checkpoints.duplicates=skip or flag goes on"
         )
 

@@ -28,6 +28,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
 from circuitwatch.limits import MOST_RESAMPLES, require_whole
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.comparison import ComparisonRows, circuit_sizes, comparison_rows
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import KEYS, CurveKey, Curves
 from circuitwatch.summary.fits import Fits
@@ -168,6 +169,11 @@ class Results:
         return scaling_rows(self.all_curves, self.emergence)
 
     @cached_property
+    def comparison(self) -> ComparisonRows:
+        """The sizes beside each other: a row for each behaviour, role and curve from elsewhere."""
+        return comparison_rows(self.emergence, self.scaling, circuit_sizes(self.cells), self.facts)
+
+    @cached_property
     def ends(self) -> Rows[CellRow]:
         """How the cells ended."""
         return cells_table(self.cells)
@@ -296,7 +302,7 @@ class _Tables(Mapping[str, Table]):
 
     def _content(self, name: str) -> Rows | pd.DataFrame:
         results = self._results
-        if name in ("emergence", "scaling", "seeds"):
+        if name in ("emergence", "comparison", "scaling", "seeds"):
             return getattr(results, name)
         if name == "cells":
             return results.ends

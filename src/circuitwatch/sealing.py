@@ -19,6 +19,7 @@ from circuitwatch.errors import UserError
 from circuitwatch.headers import Count
 from circuitwatch.json_files import read_json, write_json
 from circuitwatch.shapes import misfit
+from circuitwatch.units import counted
 
 DONE = "done.json"
 MANIFEST = "manifest.json"
@@ -110,7 +111,8 @@ def broken(folder: Path, cell: str, records: Sequence[Path]) -> str | None:
         return f"{DONE} is damaged" if said is None else f"{DONE} is of another cell"
     if "files" not in said:
         fits = said["checkpoints"] <= len(records)
-        return None if fits else f"{said['checkpoints'] - len(records)} records are missing"
+        missing = counted(said["checkpoints"] - len(records), "record is", "records are")
+        return None if fits else f"{missing} missing"
     now = _hashes(folder, records)
     for name in sorted(now.keys() | said["files"].keys()):
         if name not in now:

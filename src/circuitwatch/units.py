@@ -94,3 +94,10 @@ def format_number(value: Any) -> str:
     else:
         text = f"{value:.2g}"
     return ("0" if not float(text) and size else text).replace("-", "−")
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """How many of something, with the noun as it is then: 1 model, 2 models, 0 models; plural: of a
+    noun that takes more than an s.
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

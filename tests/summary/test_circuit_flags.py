@@ -28,10 +28,10 @@ def test_the_table_counts_them(result: SummaryResult) -> None:
 
 def test_the_page_says_them(result: SummaryResult) -> None:
     (said,) = circuit_warnings(result.cells, result.facts)
-    assert said.startswith(
-        "nano-400k gendered pronoun seed 0: faithfulness is above 1.2 or below −0.2 at 1 of "
-    )
-    assert "had not converged at 3 checkpoints (largest estimated error 0.05 of all scores)" in said
+    assert said.startswith("nano-400k, gendered pronoun: at 1 of ")
+    assert "faithfulness is above 1.2 or below −0.2: the circuit does something else" in said
+    assert "at 3 checkpoints the edge scores had not converged" in said
+    assert "(largest estimated error 0.05 of all scores)" in said
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
     assert "Mind the circuits" in page.split("<h2")[2] and "behaviour not above chance (" in page
 

@@ -64,7 +64,7 @@ BAD = {
     ),
     "one checkpoint": (
         curve("odd", 2e6).iloc[[4]],
-        r"one checkpoint only in 1 curves \(odd arith acc\)",
+        r"one checkpoint only in 1 curve \(odd arith acc\)",
     ),
     "no value": (
         curve("odd", 2e6).assign(value=np.nan),

@@ -89,7 +89,7 @@ def test_of_two_runs_of_a_cell_the_one_made_last_is_read(
     for order in ([earlier, *own], [*own, earlier]):
         runs["me/twice"] = order
         sources = read_sources(Request(("wandb:me/twice",), tmp_path))
-        note = "1 runs of cells that have a later one (an earlier one): left out"
+        note = "1 run of cells that have a later one (an earlier one): left out"
         assert any(note in said for said in sources.curves.notes)
         pd.testing.assert_frame_equal(
             emergence("wandb:me/twice", tmp_path).drop(columns="source"),

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 
 from circuitwatch.records import Cell, find_cells
+from circuitwatch.summary.charts.together import charts
 from circuitwatch.summary.curve_tables import emergence_rows
 from circuitwatch.summary.curves import Curves, combine
 from circuitwatch.summary.figures.curves import behaviour_figure, circuits_figure
@@ -58,13 +60,18 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
         and row["checkpoints"] == len(cell.steps_done())
     )
     spec = specification(curves, [data])
-    figures = behaviour_figure(spec), roles_figure(spec, [data]), circuits_figure(spec)
+    heads = head_tables([data], after)
+    drawn = charts(spec, [data], after, pd.DataFrame(), heads)
+    assert drawn.roles is not None
+    figures = behaviour_figure(spec), roles_figure(drawn.roles), circuits_figure(spec)
     for figure in figures:
         assert figure is not None
-        words = [label for axis in figure.axes for label in axis.get_legend_handles_labels()[1]]
+        words = [text.get_text() for one in figure.legends for text in one.get_texts()]
         assert DUPLICATES in words
-    assert any("1 checkpoints have the weights of another" in note for note in curves.notes)
-    shown, _ = report_data(spec, after, pd.DataFrame(), head_tables([data], after))
+        assert any(one.get_offsets().shape == (1, 2) for axis in figure.axes
+                   for one in axis.collections if isinstance(one, PathCollection))  # fmt: skip
+    assert any("1 checkpoint has the weights of another" in note for note in curves.notes)
+    shown, _ = report_data(drawn)
     (behaviour,) = [line for line in shown["series"] if line["q"] == "behaviour/value"]
     tokens, values = behaviour["copies"]
     assert tokens == [3 * 1008] and 3 * 1008 not in shown["axes"][behaviour["a"]]

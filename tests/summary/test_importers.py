@@ -135,7 +135,7 @@ def test_entries_with_a_unit_beside_entries_without_one(tmp_path: Path) -> None:
     curves = load(tmp_path, many, last)
     assert (tmp_path / "table.csv").stat().st_size > 2**20  # a block of pyarrow's reader
     assert list(curves.curve("last", "t", "q").index) == [0, 2e6, 2e7, 2.1e8, 2.1e9, 2.1e10]
-    assert noted(curves, r"tokens: 1 entries are no numbers \('x'\)")
+    assert noted(curves, r"tokens: 1 entry is no number \('x'\)")
     assert noted(curves, r"tokens: 5 entries have a unit such as '2M', 36000 have none")
     assert noted(curves, "1 values of last t q have neither step nor tokens: left out")
 
@@ -235,7 +235,7 @@ BAD = {
         rising("bad", value=[0, 0, np.inf, 0, np.nan, 1, 1]),
         "2 values of bad t q are missing or infinite",
     ),
-    "one checkpoint": (rising("bad").iloc[:1], r"one checkpoint only in 1 curves \(bad t q\)"),
+    "one checkpoint": (rising("bad").iloc[:1], r"one checkpoint only in 1 curve \(bad t q\)"),
     "no model": (rising(None), "7 rows without model, task or quantity left out"),
     "params in billions": (
         rising("bad", params=0.16),
@@ -249,11 +249,11 @@ BAD = {
     ),
     "out of order": (
         rising("bad").iloc[::-1],
-        r"tokens of 1 curves \(bad t q\) are not in ascending order: sorted",
+        r"tokens of 1 curve \(bad t q\) are not in ascending order: sorted",
     ),
     "text as value": (
         rising("bad", value=["0", "0", "none of it", "0", "1", "1", "1"]),
-        r"value: 1 entries are no numbers \('none of it'\)",
+        r"value: 1 entry is no number \('none of it'\)",
     ),
 }
 
@@ -423,8 +423,8 @@ def test_results_of_ones_own_models(tmp_path: Path) -> None:
     assert curves.curve("large", "lambada", "acc").to_dict() == {0.0: 0.0, 1e5: 0.5, 2e5: 1.0}
     assert curves.curve("small", "lambada", "acc").to_dict() == {0.0: 0.0, 1e5: 0.5, 2e5: 1.0}
     for line in (
-        r"1 files left out \(results_final.json\): no step",
-        r"1 files left out \(package.json\): no result of lm-evaluation-harness",
+        r"1 file left out \(results_final.json\): no step",
+        r"1 file left out \(package.json\): no result of lm-evaluation-harness",
         r"\(x_step7.json\): the file's name says another step than its revision step8",
         r"\(torn.json\): can't be read as JSON",
     ):
@@ -675,8 +675,8 @@ def test_files_of_the_harness_that_no_harness_wrote(tmp_path: Path) -> None:
     write(tmp_path / "e/pythia-70m/c_step2.json", earlier(10**400, ""))
     (tmp_path / "e/pythia-70m/deep.json").write_text("[" * 200_000)
     curves = read_sources(parse_request({"from": str(tmp_path / "e"), "to": "x"}), SUITES).curves
-    assert noted(curves, r"1 files left out \(a_step1.json\): its `config` is no group of settings")
-    assert noted(curves, r"1 files left out \(deep.json\): can't be read as JSON")
+    assert noted(curves, r"1 file left out \(a_step1.json\): its `config` is no group of settings")
+    assert noted(curves, r"1 file left out \(deep.json\): can't be read as JSON")
     assert curves.curve("pythia-70m", "lambada", "acc").to_dict() == {1000.0 * PYTHIA: 0.1}
 
 
@@ -796,7 +796,7 @@ def test_runs_give_what_their_cells_give(sweep_folder: Path) -> None:
     assert curves.not_above_chance == of_cells.not_above_chance
     assert set(curves.not_above_chance["nano-100k", "ioi", 0].values()) == {"value and effect"}
     assert noted(curves, r"run torn: history can't be read \(too slow\)")
-    assert noted(curves, r"1 runs \(other\) log no number beside tokens or step")
+    assert noted(curves, r"1 run \(other\) with no number beside tokens or step")
     group = read_runs(find_runs("me/proj/demo", lambda: FakeApi(projects)), registry=REGISTRY)
     assert group.notes == [] and len(group.table) == len(curves.table)
 

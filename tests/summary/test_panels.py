@@ -91,10 +91,16 @@ def test_overlaps_stand_beside_chance_and_ceiling() -> None:
     cell = replace(cell, curves=cell.curves.assign(**values))
     spec = specification(curves_of([cell]), [cell])
     plain, other = only(spec, names[0]), only(spec, names[2])
-    assert not plain.ceiling and len(plain.chance) == len(other.chance) == len(other.ceiling) == 1
+    assert (
+        not plain.of_kind("ceiling")
+        and len(plain.of_kind("chance"))
+        == len(other.of_kind("chance"))
+        == len(other.of_kind("ceiling"))
+        == 1
+    )
     ceiling = values[names[3]]
     expected = [ceiling[max(i - 2, 0) : i + 3].mean() for i in range(RISE.size)]
-    np.testing.assert_allclose(other.ceiling[0].values, expected)
+    np.testing.assert_allclose(other.of_kind("ceiling")[0].values, expected)
     np.testing.assert_allclose(other.curves[0].values, values[names[2]])
     assert "other prompts" in other.axis and "other prompts" not in plain.axis
 

@@ -96,6 +96,7 @@ def test_files(result: SummaryResult) -> None:
     names = {path.name for path in result.folder.iterdir()}
     tables = {
         "emergence",
+        "comparison",
         "scaling",
         "cells",
         "turnover",

@@ -16,13 +16,16 @@ finally:
 """
 
 
-def imported(*arguments: str) -> tuple[str, set[str]]:
-    """What a command line prints, and the modules that it has imported by its end."""
+def imported(*arguments: str, given: str = "") -> tuple[str, set[str]]:
+    """What a command line prints, and the modules that it has imported by its end; given: what it
+    reads on standard input.
+    """
     done = subprocess.run(
         [sys.executable, "-c", IMPORTED, json.dumps(arguments)],
         capture_output=True,
         text=True,
         check=False,
+        input=given,
     )
     lines = done.stderr.splitlines()
     modules = next(line for line in lines if line.startswith("["))

@@ -98,8 +98,8 @@ def test_emergence_is_that_of_the_table(two: Results, report: dict[str, Any]) ->
     for row in emerged:
         assert f"| {row.model} | " in text
         assert f"| emerged | {format_tokens(row.tokens)} | " in text
-    assert "| never by the last checkpoint | – | – |" in text  # nano-100k on IOI
-    assert "Never by the last checkpoint: nano-100k" in text
+    assert "| not by the last checkpoint | – | – |" in text  # nano-100k on IOI
+    assert "nano-100k had not learned it by" in text
 
 
 def test_the_smallest_model_has_no_circuit_for_ioi(two: Results) -> None:
@@ -145,7 +145,7 @@ def test_two_sizes_are_not_enough(two: Results) -> None:
 def test_four_sizes_have_a_trend(four: list[Answer]) -> None:
     scaling = four[5]
     assert any("goes with parameters to the power −0." in words for words in scaling.sentences)
-    fitted = [row for row in scaling.rows if row[0] == "greater than, behaviour"]
+    fitted = [row for row in scaling.rows if row[0] == "greater-than, behaviour"]
     assert fitted[0][2] == "4 of 4" and "over 4 sizes" in fitted[0][3]
     assert all(row[3] for row in scaling.rows)
 

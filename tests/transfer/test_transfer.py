@@ -437,7 +437,7 @@ def test_what_could_not_be_fetched_is_tried_again(
         patch.setattr(FolderSource, "hold", broken)
         line = refused(capsys, "sweep=mine", f"out={out}")
     assert (
-        line == f"{out}/mine: 1 checkpoints could not be fetched; the others are there, and the "
+        line == f"{out}/mine: 1 checkpoint could not be fetched; the others are there, and the "
         f"same command tries again"
     )
     assert set(files(out)) == {"step000128.parquet", "step000300.parquet"}

@@ -20,7 +20,7 @@ from rich.table import Table
 from circuitwatch.checkpoints.files import weight_files, weights_sha256
 from circuitwatch.checkpoints.schedule import Checkpoint
 from circuitwatch.progress import STYLE
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ def audit_table(name: str, checkpoints: Sequence[Checkpoint], audit: Audit) -> T
     """One row a checkpoint: tokens, size and hash of its weights, and what is wrong with it."""
     weights = audit.weights.values()
     caption = (
-        f"{len(checkpoints)} checkpoints, {len(audit.missing)} missing, "
-        f"{len(audit.duplicate_of)} duplicates, "
+        f"{counted(len(checkpoints), 'checkpoint')}, {len(audit.missing)} missing, "
+        f"{counted(len(audit.duplicate_of), 'duplicate')}, "
         f"{sum(w.size for w in weights) / 1e9:.2f} GB of weights"
     )
     table = Table(title=f"weights of {name}", caption=caption, **STYLE)

@@ -80,6 +80,8 @@ def _run(arguments: list[str]) -> None:
 
         print(f"circuitwatch {__version__}")
         return
+    if arguments[0] in ("-sc", "--shell-completion"):  # Hydra's knows none of our commands
+        arguments = ["completion", *(one.removeprefix("install=") for one in arguments[1:])]
     name = COMMANDS[0]
     if (
         "=" not in arguments[0]

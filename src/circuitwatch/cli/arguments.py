@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from circuitwatch.checkpoints.suites import Suite
-from circuitwatch.cli.choices import config_dirs, offered_in
+from circuitwatch.cli.choices import GROUPS, config_dirs, offered_in
 from circuitwatch.config import OVERRIDES, Config
 from circuitwatch.errors import UserError, meant
 from circuitwatch.limits import shown
@@ -44,7 +44,6 @@ REFUSED = {
 }
 MOST_CELLS = 100_000
 """Values of a range; Hydra composes a cell for each before the first is begun."""
-GROUPS = ("model", "task", "schedule", "circuit", "heads", "tracking", "experiment")
 
 
 @dataclass(frozen=True)

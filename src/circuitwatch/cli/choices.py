@@ -15,6 +15,8 @@ from circuitwatch.limits import shown
 from circuitwatch.tasks import OWN_TASK, templates_in
 
 CONFIG_DIR = ("--config-dir", "-cd")
+GROUPS = ("model", "task", "schedule", "circuit", "heads", "tracking", "experiment")
+"""The configuration's groups."""
 
 
 def choices_of(group: str) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 COMMANDS = (
     *("watch", "train", "doctor", "prompts", "summarize", "transfer", "export", "track"),
-    *("workspace", "status", "models"),
+    *("workspace", "status", "models", "completion"),
 )
 """The commands in the order of the help; the first is what runs where none is given."""
 

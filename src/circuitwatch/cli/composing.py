@@ -7,6 +7,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from circuitwatch import catalogue
 from circuitwatch.checkpoints.suites import Suite
@@ -58,6 +59,7 @@ def with_hydra(
         )
         if task.single is not None:
             raise task.single
+        _show_end(task)
         require_all_well(task)  # before what is empty is removed: it reads what was noted there
     except (HydraException, OmegaConfBaseException) as error:
         say_unsaid(task)
@@ -70,9 +72,23 @@ def with_hydra(
         # A launcher that gives up, as submitit does after a job was killed.
         if task.sweep is None:
             raise
+        _show_end(task)
         require_all_well(task, stopped_by=error)
     finally:
         before.remove_empty(task.sweep)
+
+
+def _show_end(task: job.Job) -> None:
+    """Print how a sweep ended, as far as its records can be read; of a run that is no sweep its
+    cell has told.
+    """
+    if task.sweep is None or task.planned is None:
+        return
+    from circuitwatch.progress import table_console
+    from circuitwatch.sweeping.ending import print_sweep
+
+    with suppress(OSError):  # what became of the jobs is said in any case
+        print_sweep(task.sweep, [entry.folder for entry in task.planned], table_console())
 
 
 def one_line(error: BaseException, suites: Sequence[Suite], templates: Iterable[str] = ()) -> str:

@@ -19,6 +19,9 @@ def watch(arguments: list[str]) -> None:
 
 
 def _watch_one(config: Config) -> None:
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     from circuitwatch.cli.paths import require_paths
     from circuitwatch.config import cell_folder
 
@@ -26,7 +29,8 @@ def _watch_one(config: Config) -> None:
     from circuitwatch.monitor import watch_cell
 
     STOPPING.begin()
-    watch_cell(config, cell_folder(config))
+    in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+    watch_cell(config, cell_folder(config), in_sweep=in_sweep)
 
 
 COMMAND = Command(

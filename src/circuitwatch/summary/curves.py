@@ -21,7 +21,7 @@ from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.disagreements import disagreements
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 KEYS = ("model", "task", "quantity", "seed")
 """What makes a curve."""
@@ -274,8 +274,8 @@ def _doubts(table: pd.DataFrame, params: pd.Series) -> list[str]:
     if (lengths == 1).any():
         short = curve_names(over_tokens[lengths == 1])
         notes.append(
-            f"one checkpoint only in {len(short)} curves ({named(short)}): nothing can be "
-            f"said about when"
+            f"one checkpoint only in {counted(len(short), 'curve')} ({named(short)}): "
+            f"nothing can be said about when"
         )
     unsized = params.index[params.isna()]
     if len(unsized):

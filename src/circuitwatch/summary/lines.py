@@ -90,6 +90,13 @@ class Line:
         return replace(self, values=means.to_numpy(dtype=float))
 
 
+def shown_tokens(tokens: Any) -> Floats:
+    """Tokens for a logarithmic axis: 0 is drawn at half of the first positive count."""
+    counts = np.asarray(tokens, dtype=float)
+    positive = counts[counts > 0]
+    return np.where(counts > 0, counts, float(positive.min()) / 2 if positive.size else 1.0)
+
+
 class Lines:
     """All curves of some sources that have a place in a figure, by quantity and task."""
 

@@ -25,7 +25,7 @@ from circuitwatch.circuits.overlap import (
     resampled_scalars,
 )
 from circuitwatch.summary.cells import CellData, without_duplicates
-from circuitwatch.summary.figures.layout import is_laid_out
+from circuitwatch.summary.charts.layout import is_laid_out
 
 RESAMPLED = ("_resampled", "_resampled_ceiling", "_resampled_chance")
 FINAL_KINDS = ("_final", "_final_chance", *(f"_final{kind}" for kind in RESAMPLED))

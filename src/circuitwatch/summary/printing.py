@@ -1,141 +1,178 @@
-"""What of a summary is printed: when things emerged, what was left out, and where the report is.
-
-A few curves have a row each. Of many, of several models, the models stand beside each other, a row
-for each task and quantity: the quantities that emerged first.
+"""What of a summary is printed: the sizes beside each other, what is doubtful or was left out, and
+where the report is.
 """
 
 from __future__ import annotations
 
-import pandas as pd
-import rich.box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from collections.abc import Sequence
+from dataclasses import replace
 
+from rich.console import Console
+
+from circuitwatch.beside import EDGES, GAP, MISSING, Line, print_beside, say
 from circuitwatch.facts import Facts
-from circuitwatch.progress import wide_console
-from circuitwatch.summary.cells import NO_TASK
+from circuitwatch.progress import table_console
+from circuitwatch.summary.comparison import (
+    ComparisonRow,
+    ComparisonRows,
+    SizePoint,
+    slope_words,
+)
 from circuitwatch.summary.report.findings import circuit_warnings
 from circuitwatch.summary.writing import SummaryResult
-from circuitwatch.units import format_interval, format_tokens
+from circuitwatch.units import format_tokens
 
-MOST_ROWS = 60
-"""Curves of behaviours, and of head roles, that have a row each; of more, models stand beside each
-other.
-"""
-MOST_BESIDE = 40
-"""Rows of models beside each other."""
-NAMES = 42
-"""Columns of the screen for the names of a row."""
+SECTIONS = (
+    ("behaviours", ("behaviour",)),
+    ("curves from elsewhere", ("curve from elsewhere",)),
+    ("head roles", ("head role",)),
+    ("the models' other curves", ("model",)),
+)
+"""Headings of the table → the kinds of rows below each."""
+MOST_ROWS = 40
+"""Rows of a section; of more, those that emerged in most models."""
+LONGEST_NAME = 42
+"""Characters of a row's name."""
+MOST_LIMITS = 3
+"""Lines on the size beyond which more size doesn't help."""
+MOST_NOTES = 5
+"""Notes, and warnings, that are printed; all are in the report."""
 
 
 def print_summary(result: SummaryResult) -> None:
-    """Print when things emerged, what was left out, and where the report is."""
-    console = Console() if Console().is_terminal else wide_console()
-    emergence, file = result.emergence, result.folder / "emergence.csv"
-    roles = emergence["task"] == NO_TASK if len(emergence) else pd.Series(dtype=bool)
-    parts = (emergence[~roles], emergence[roles]) if len(emergence) else (emergence,)
-    beside = [len(part) > MOST_ROWS and part["model"].nunique() > 1 for part in parts]
-    rows = _table("emergence")
-    _add_columns(rows, several=len(emergence) > 0 and emergence["seed"].nunique() > 1)
-    hidden = 0
-    for part, models_beside in zip(parts, beside, strict=True):
-        if not models_beside:
-            _add_rows(rows, part.head(MOST_ROWS), result.facts)
-            hidden += max(len(part) - MOST_ROWS, 0)
-    if rows.row_count or not any(beside):
-        console.print(rows)
-    for part, models_beside in zip(parts, beside, strict=True):
-        if models_beside:
-            hidden += _print_beside(console, part, result.facts)
+    """Print the sizes beside each other, what is doubtful, and where the report is."""
+    console = table_console()
+    rows = result.comparison
+    hidden = len(result.emergence)
+    if rows:
+        shown = _sections(rows)
+        _print_comparison(console, rows.models, shown, result)
+        hidden -= sum(point.seeds for _, part in shown for row in part for point in row.sizes)
+        for line in _with_size(rows):
+            say(console, line)
     if hidden:
-        _say(console, f"{hidden} more curves in {file}")
+        say(console, f"{hidden} more curves in {result.folder / 'emergence.csv'}")
     unfinished = result.cells[~result.cells["finished"]] if len(result.cells) else result.cells
     if len(unfinished):
         named = ", ".join(unfinished["model"] + " × " + unfinished["task"])
-        console.print(f"not finished: {named}", highlight=False, markup=False)
-    for note in result.notes:
-        _say(console, f"note: {note}")
-    for warning in [*result.comparisons.warnings(), *circuit_warnings(result.cells, result.facts)]:
-        _say(console, f"warning: {warning}")
-    _say(console, f"report: {result.folder / 'report.html'}")
+        say(console, f"not finished: {named}")
+    warnings = [*result.comparisons.warnings(), *circuit_warnings(result.cells, result.facts)]
+    for kind, lines in (("note", result.notes), ("warning", warnings)):
+        for line in lines[:MOST_NOTES]:
+            say(console, f"{kind}: {line}")
+        if len(lines) > MOST_NOTES:
+            say(console, f"{len(lines) - MOST_NOTES} more {kind}s are in the report")
+    say(console, f"report: {result.folder / 'report.html'}")
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+def _sections(rows: ComparisonRows) -> list[tuple[str, list[ComparisonRow]]]:
+    """The rows that are shown below each heading; of too many those that emerged in most models, in
+    the order of the table.
+    """
+    found = []
+    for heading, kinds in SECTIONS:
+        part = rows.of_kind(*kinds)  # type: ignore[arg-type]
+        if len(part) > MOST_ROWS:
+            often = {id(row): sum(point.emerged > 0 for point in row.sizes) for row in part}
+            best = sorted(part, key=lambda row: -often[id(row)])[:MOST_ROWS]
+            chosen = {id(row) for row in best}
+            part = [row for row in part if id(row) in chosen]
+        if part:
+            found.append((heading, part))
+    return found
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _print_comparison(
+    console: Console,
+    models: Sequence[str],
+    sections: Sequence[tuple[str, Sequence[ComparisonRow]]],
+    result: SummaryResult,
+) -> None:
+    """Print when things emerged and how large circuits are, with intervals where there is room."""
+    rows = [row for _, part in sections for row in part]
+    sloped = any(row.slope is not None for row in rows)
+    params = {point.model: point.params for row in rows for point in row.sizes}
+    headed = [_headed(model, params.get(model)) for model in models]
+    names = _names(sections, result.facts)
+    points = [point for row in rows for point in row.sizes]
+    widest = {
+        model: max([len(p.words) for p in points if p.model == model], default=0)
+        for model in models
+    }
+    room = console.width - max(len(name) for name in names.values()) - GAP - EDGES
+    has_room = sum(max(widest[m], *map(len, h.splitlines())) + GAP for m, h in
+                   zip(models, headed, strict=True)) <= room  # fmt: skip
+    lines: list[Line] = []
+    for heading, part in sections:
+        own = [Line((heading,))]
+        for row in part:
+            values = [_said(row.size(model), has_room) for model in models]
+            values += [slope_words(row)] if sloped else []
+            own.append(Line((names[id(row)],), tuple(values)))
+        lines += [*own[:-1], replace(own[-1], ends=True)]
+    lines += _circuits(rows, models, names, sloped)
+    title = "Tokens of emergence, models by size"
+    title += " [95 % interval]" if has_room else "; intervals are in comparison.csv"
+    print_beside(console, title, ("",), headed + ["slope (log–log)"] * sloped, lines)
 
 
-def _add_columns(table: Table, *, several: bool) -> None:
-    names = ("model", *(["seed"] if several else []), "task", "quantity", "status", "tokens")
-    for name in (*names, "95 % interval", "seen between", "at the end"):
-        wraps = name in ("task", "quantity")
-        right = name in ("tokens", "at the end")
-        table.add_column(name, justify="right" if right else "left", no_wrap=not wraps)
+def _circuits(
+    rows: Sequence[ComparisonRow], models: Sequence[str], names: dict[int, str], sloped: bool
+) -> list[Line]:
+    """The size of the last circuit of each task, below a heading; none without circuits."""
+    lines = []
+    for row in rows:
+        if row.quantity != "behaviour/value":
+            continue
+        sizes = [None if (p := row.size(model)) is None else p.circuit for model in models]
+        if any(sizes):
+            values = [
+                MISSING if size is None else f"{size.edges:.0f} edges"
+                if size.share is None else f"{size.share:.1%}"
+                for size in sizes
+            ]  # fmt: skip
+            lines.append(Line((names[id(row)],), (*values, *[""] * sloped)))
+    return [Line(("last circuit, share of all edges",)), *lines] if lines else []
 
 
-def _add_rows(table: Table, part: pd.DataFrame, facts: Facts) -> None:
-    """A row for each curve."""
-    several = any(column.header == "seed" for column in table.columns)
-    for _, row in part.iterrows():
-        interval, seen = (
-            format_interval(row[f"{name}_low"], row[f"{name}_high"])
-            for name in ("tokens", "crossing")
-        )
-        table.add_row(
-            escape(row["model"]),
-            *([str(row["seed"])] if several else []),
-            escape(row["task"]),
-            escape(facts.words(str(row["quantity"]))),
-            row["status"],
-            format_tokens(row["tokens"]),
-            interval,
-            seen,
-            f"{row['final']:.2f}",
-        )
-    table.add_section()
+def _headed(model: str, params: float | None) -> str:
+    return model if params is None else f"{model}\n{format_tokens(params)} parameters"
 
 
-def _print_beside(console: Console, part: pd.DataFrame, facts: Facts) -> int:
-    """Print models beside each other, and return how many curves are not shown."""
-    sizes = part.groupby("model", sort=False)["params_total"].first().sort_values(kind="stable")
-    models = list(sizes.index)
-    each = max(len(model) for model in models) + 2
-    shown = models[-max((console.width - NAMES) // each, 1) :]
-    emerged = part["status"] == "emerged"
-    counts = emerged.groupby([part["task"], part["quantity"]], sort=False).sum()
-    order = counts[counts > 0].sort_values(ascending=False, kind="stable").index
-    table = _table("tokens of emergence, by model size")
-    table.add_column("task")
-    table.add_column("quantity")
-    for model in shown:
-        table.add_column(escape(model), justify="right", overflow="fold")
-    of = {key: rows for key, rows in part.groupby(["task", "quantity"], sort=False)}
-    for task, quantity in list(order)[:MOST_BESIDE]:
-        rows = of[task, quantity]
-        cells = [_cell(rows[rows["model"] == model]) for model in shown]
-        table.add_row(escape(task), escape(facts.words(quantity)), *cells)
-    if len(order):
-        console.print(table)
-    printed = len(list(order)[:MOST_BESIDE])
-    never = len(counts) - len(order)
-    if never:
-        _say(console, f"{never} of {len(counts)} quantities emerged in no model")
-    if len(shown) < len(models):
-        _say(console, f"not shown, for want of room: {', '.join(models[: -len(shown)])}")
-    beside = part.set_index(["task", "quantity"]).index.isin(list(order)[:printed])
-    return int((~(beside & part["model"].isin(shown).to_numpy())).sum())
+def _names(sections: Sequence[tuple[str, Sequence[ComparisonRow]]], facts: Facts) -> dict[int, str]:
+    """What rows are called below their headings; a task's other curve follows its behaviour."""
+    names = {}
+    for _, part in sections:
+        before = ""
+        for row in part:
+            is_second = row.kind == "behaviour" and row.task == before
+            words = facts.words(row.quantity) if is_second else row.named(facts)
+            name = f"{'    ' if is_second else '  '}{words}"
+            names[id(row)] = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+            before = row.task
+    return names
 
 
-def _cell(rows: pd.DataFrame) -> str:
-    """When it emerged in a model, over its seeds the median; else its status."""
-    if rows.empty:
-        return ""
-    points = rows.loc[rows["status"] == "emerged", "tokens"]
-    if len(points):
-        share = f" ({len(points)}/{len(rows)})" if len(points) < len(rows) else ""
-        return f"{format_tokens(float(points.median()))}{share}"
-    return f"[dim]{rows['status'].mode().iloc[0]}[/dim]"
+def _said(point: SizePoint | None, with_interval: bool) -> str:
+    if point is None:
+        return MISSING
+    if with_interval or point.tokens is None:
+        return point.words
+    share = f" ({point.emerged}/{point.seeds})" if point.emerged < point.seeds else ""
+    return format_tokens(point.tokens) + share
+
+
+def _with_size(rows: ComparisonRows) -> list[str]:
+    """What can be said of the size beyond which more doesn't help, the commonest first; nothing
+    where there is no trend, of which a note says why.
+    """
+    said: dict[str, list[ComparisonRow]] = {}
+    for row in rows:
+        if row.trend_status == "fitted":
+            said.setdefault(row.limit, []).append(row)
+    most = sorted(said.items(), key=lambda item: -len(item[1]))[:MOST_LIMITS]
+    every = sum(map(len, said.values()))
+    return [
+        f"size beyond which more doesn't help: {words} ({len(found)} of {every} rows)"
+        for words, found in most
+    ]

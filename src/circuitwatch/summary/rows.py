@@ -323,68 +323,80 @@ class Table:
 HEADINGS: dict[str, tuple[str, str]] = {
     "emergence": (
         "When each curve emerged",
-        "tokens is where a curve has risen by half, from lower to upper, or passes its threshold: "
-        "where a smooth curve without a claim about shape does, with a 95 % bootstrap interval "
-        "(tokens_low, tokens_high; interval says what these rest on). crossing_low and "
-        "crossing_high are the two checkpoints around the first crossing of the values that holds. "
-        "status: emerged; already above at the first checkpoint; never by the "
+        "tokens is where a curve has risen by half, from lower to upper, or passes its threshold. "
+        "tokens_low and tokens_high are its 95 % bootstrap interval; interval says what they rest "
+        "on. crossing_low and crossing_high are the two checkpoints around the first crossing "
+        "that holds. status: emerged; already, above at the first checkpoint; never, not by the "
         "last one, which is a limit and not a late date; transient, it rose and fell; ambiguous, "
-        "for the reason given. Of a quantity that falls as a model learns all this is about its "
-        "fall.",
+        "for the reason given. For a quantity that falls as a model learns, such as a loss, all "
+        "this is about its fall.",
+    ),
+    "comparison": (
+        "Sizes beside each other",
+        "A row for each behaviour, head role and curve from elsewhere, a group of columns a model, "
+        "smallest first: tokens of emergence with the 95 % interval, or the status where there is "
+        "no emergence point; of several seeds the median and, as low and high, the earliest and "
+        "the latest; and the size of the task's circuit at the last checkpoint that has one. slope "
+        "is that of the scaling table: −1 means that a model twice as large needs half the tokens. "
+        "knee is the number of parameters beyond which more size doesn't help; limit says it, or "
+        "why it can't be said.",
     ),
     "scaling": (
         "Across model sizes",
-        "slope is the change of the logarithm of what is described for a change of log parameters "
-        "by one: −1 means that a model twice as large needs half as much. p-values are exact and "
-        "adjusted for all tests of the table (Holm, Benjamini–Hochberg).",
+        "slope is the power of the number of parameters that something goes with: at −1 a model "
+        "twice as large needs half as many tokens. knee is the size beyond which more changes "
+        "nothing. p-values are exact and adjusted for all tests of the table (Holm, "
+        "Benjamini–Hochberg).",
     ),
     "cells": (
-        "How the cells ended",
-        "One row a cell, at its last checkpoint; means are over its checkpoints with a circuit.",
+        "Every cell at its last checkpoint",
+        "One row a cell (model, task, seed). Columns that begin with mean_ are means over its "
+        "checkpoints with a circuit.",
     ),
     "seeds": (
         "Across seeds",
-        "The tokens that half of the training seeds have emerged by, never a mean of curves; a "
-        "seed that never emerged is later than all that did.",
+        "tokens_median is where half of the training seeds had emerged; a seed that never emerged "
+        "counts as later than all that did. It is no mean of curves.",
     ),
     "overlap": (
         "Overlap of circuits",
-        "Each circuit with the one before and with the last (final). resampled is the overlap of "
-        "circuits of different prompts, to be read between its chance and its ceiling, what two "
-        "samples of prompts share at one checkpoint.",
+        "Each circuit with the one before, and with the last (final). resampled is the overlap of "
+        "circuits from different prompts. Read it between chance and ceiling, which is what "
+        "circuits from two samples of prompts share at one checkpoint.",
     ),
     "roles": (
-        "Who holds the roles",
-        "A head holds a role from the threshold on. compensation is how much of what some heads "
-        "lose others gain, and says something only above compensation_chance.",
+        "Which heads hold the roles",
+        "A head holds a role from the role's threshold on. compensation is how much of what some "
+        "heads lose others gain; it says something only above compensation_chance.",
     ),
     "turnover": (
-        "Which heads, when",
-        "One row a head that ever holds a role: from when to when, how often, and in which task "
-        "the causal check confirms it.",
+        "Which head holds a role, and when",
+        "One row for each head that ever holds a role: from when to when, how often, and in which "
+        "task patching it confirms the role.",
     ),
     "handovers": (
-        "Changes of the strongest head",
-        "The two checkpoints between which another head became a role's strongest holder.",
+        "Changes of a role's strongest head",
+        "The two checkpoints between which another head became the strongest of its role, and the "
+        "scores of both.",
     ),
     "algorithm": (
-        "Does the algorithm stay",
-        "Range and trend of each share while the behaviour is above chance; a verdict counts only "
-        "if every cut-off of the roles gives the same.",
+        "Whether the algorithm stays the same",
+        "Range and trend of each share while the behaviour is above chance. A verdict counts only "
+        "if every cut-off from which heads may hold a role gives the same.",
     ),
     "algorithm_bands": (
         "The algorithm's shares at every cut-off",
         "cutoff is missing where every role has its own threshold.",
     ),
     "transfer": (
-        "Circuits of one checkpoint on another",
-        "Mean faithfulness of earlier circuits on later models and of later ones on earlier "
-        "models, beside each circuit's own; a circuit of other edges that still does it is "
-        "interchangeable.",
+        "Circuits of one checkpoint in the model of another",
+        "Mean faithfulness of earlier circuits in later models and of later circuits in earlier "
+        "models, beside each circuit in its own model. A circuit with other edges that still does "
+        "the task is interchangeable.",
     ),
     "specificity": (
-        "Circuits of one task on another's prompts",
-        "A circuit is specific where it does its own task and no other's.",
+        "Circuits of one task on the prompts of another",
+        "A circuit is specific where it does its own task and no other.",
     ),
     "lags": (
         "Which came first, role or behaviour",
@@ -393,29 +405,30 @@ HEADINGS: dict[str, tuple[str, str]] = {
     ),
     "agreement": (
         "Whether a role comes first at every size",
-        "Numbers of sizes with each verdict, and a sign test of the lags over sizes; smallest_p is "
-        "the least that so few sizes can give.",
+        "In how many sizes the role came before the behaviour, after it, or neither can be told, "
+        "and a sign test over the sizes. smallest_p is the least p that so few sizes can give.",
     ),
     "changes": (
-        "Changes of course",
-        "The checkpoints between which a curve's line in log tokens changes, with the 95 % "
-        "interval of the place and the values and slopes on its two sides.",
+        "Where curves change course",
+        "The token counts at which a curve's slope in log tokens changes, each with its 95 % "
+        "interval, and the values and slopes on its two sides.",
     ),
     "stability": (
         "Curves after they emerged",
-        "spread about a robust line, drift of that line per tenfold of tokens, and the largest "
-        "fall from the highest value so far, all as shares of the rise.",
+        "spread is how far a curve strays from its line, drift the slope of that line per tenfold "
+        "of tokens, largest_fall the largest loss from the highest value so far: all as shares of "
+        "the rise.",
     ),
     "circuit_stability": (
         "How much circuits change",
-        "stability is where the overlap of circuits of other prompts lies between chance (0) and "
-        "the noise ceiling (1): at about 1 a circuit changes no more from one checkpoint to the "
-        "next than from one sample of prompts to another.",
+        "stability is where the overlap of circuits from different prompts lies between chance (0) "
+        "and the noise ceiling (1). At about 1 a circuit changes no more from one checkpoint to "
+        "the next than from one sample of prompts to another.",
     ),
     "metrics": (
-        "Jumps of the metric",
-        "ratio is the width of accuracy's rise over the metric's own: where only the thresholded "
-        "one is sharp, the jump is made by the threshold.",
+        "Whether a jump is made by counting right answers",
+        "ratio is the width of accuracy's rise over that of the task's own metric. Where only "
+        "accuracy rises sharply, the jump is made by its threshold, right or wrong.",
     ),
 }
 """The tables by their files' names: heading, and how they are read."""

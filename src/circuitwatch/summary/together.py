@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from circuitwatch.circuits.overlap import MEASURES
+from circuitwatch.facts import plain
 from circuitwatch.summary.cells import NO_TASK, CellData, without_duplicates
 from circuitwatch.summary.curves import CurveKey, Curves
 from circuitwatch.summary.fits import Fits
@@ -78,7 +79,10 @@ class Comparisons:
     def warnings(self) -> list[str]:
         """Sentences on jumps that are the thresholded metric's alone."""
         found = self.metrics[self.metrics["warning"] != ""] if len(self.metrics) else self.metrics
-        return [f"{row['model']} {row['task']}: {row['warning']}" for _, row in found.iterrows()]
+        return [
+            f"{row['model']}, {plain(row['task'])}: {row['warning']}."
+            for _, row in found.iterrows()
+        ]
 
 
 def compare(
@@ -130,7 +134,9 @@ def _lags(fits: Fits) -> tuple[list[LagRow], list[AgreementRow]]:
                     ratio_low=_exp(lag.low),
                     ratio_high=_exp(lag.high),
                     same_checkpoints=lag.same_checkpoints,
-                    note=lag.note,
+                    note=lag.note.replace("the first", "the role").replace(
+                        "the second", "the behaviour"
+                    ),
                 )
             )
     several = {

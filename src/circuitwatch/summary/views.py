@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from circuitwatch.circuits.graph import Graph
 from circuitwatch.errors import UserError
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.layout import is_laid_out
 from circuitwatch.summary.curves import CurveKey
-from circuitwatch.summary.figures.layout import is_laid_out
 from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.statistics.status import Emergence
 

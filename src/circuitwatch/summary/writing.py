@@ -17,6 +17,8 @@ from circuitwatch.locks import hold
 from circuitwatch.progress import CellProgress
 from circuitwatch.results import Results
 from circuitwatch.spreadsheets import write_csv
+from circuitwatch.summary.charts.together import charts
+from circuitwatch.summary.comparison import ComparisonRows
 from circuitwatch.summary.figures.drawing import draw_figures
 from circuitwatch.summary.figures.shared import FORMATS, save_figures
 from circuitwatch.summary.heads.tables import HeadTables
@@ -30,7 +32,9 @@ from circuitwatch.summary.together import Comparisons
 
 @dataclass(frozen=True)
 class SummaryResult:
-    """Where the summary is, its tables as data frames, and notes of what was left out."""
+    """Where the summary is, its tables as data frames, the sizes beside each other, and notes of
+    what was left out.
+    """
 
     folder: Path
     emergence: pd.DataFrame
@@ -40,6 +44,7 @@ class SummaryResult:
     comparisons: Comparisons
     notes: list[str] = field(default_factory=list)
     facts: Facts = field(default_factory=Facts)
+    comparison: ComparisonRows = field(default_factory=ComparisonRows)
 
 
 def summarize(
@@ -111,12 +116,13 @@ def write_summary(
             for title, table in tables.items():
                 write_csv(table, building / f"{title}.csv")
             spec = specification(results.all_curves, results.cells, results.heads.bands)
-            drawn = draw_figures(spec, results.cells, emergence, scaling, results.heads, notes)
+            drawn_of = charts(spec, results.cells, emergence, scaling, results.heads)
+            drawn = draw_figures(drawn_of, results.cells, notes)
             save_figures(drawn, building, formats)
             (building / "notes.txt").write_text("\n".join([MARK, *notes, ""]), encoding="utf-8")
             found = Findings(
                 name,
-                spec,
+                drawn_of,
                 results.all_curves,
                 results.cells,
                 emergence,
@@ -127,8 +133,17 @@ def write_summary(
                 compared,
                 notes,
                 tables,
+                results.comparison,
             )
             write_report(building / "report.html", found)
     return SummaryResult(
-        folder, emergence, scaling, ends, results.heads, compared, notes, results.facts
+        folder,
+        emergence,
+        scaling,
+        ends,
+        results.heads,
+        compared,
+        notes,
+        results.facts,
+        results.comparison,
     )

@@ -21,6 +21,7 @@ from circuitwatch.encoding import ids_behind
 from circuitwatch.errors import UserError
 from circuitwatch.tasks.prompts import Draft, PromptSet, assemble
 from circuitwatch.tasks.rows import Answer, Row, read_rows
+from circuitwatch.units import counted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -94,14 +95,14 @@ def _make_prompts(
         else:
             usable.append((row, draft))
     notes = [
-        f"{len(rows)} of {len(read.rows)} rows left out: {reason} "
+        f"{len(rows)} of {counted(len(read.rows), 'row')} left out: {reason} "
         f"({_answers(reader.no_token) if reason == NO_TOKEN else _numbers(rows)})"
         for reason, rows in left_out.items()
     ]
     if len(usable) < min_prompts:
         raise UserError(
-            f"{path}: only {len(usable)} of {len(read.rows)} rows can be used with this model's "
-            f"tokenizer, task.min_prompts={min_prompts} are needed"
+            f"{path}: only {len(usable)} of {counted(len(read.rows), 'row')} can be used with "
+            f"this model's tokenizer, task.min_prompts={min_prompts} are needed"
             + "".join(f"; {note}" for note in notes)
         )
     if reader.shortened:

@@ -131,7 +131,7 @@ def make_prompts(
 
 TASK = Task(
     name="greater_than",
-    words="greater than",
+    words="greater-than",
     metric="prob_diff",
     make_prompts=make_prompts,
     roles=("successor", "induction", "year_attention", "year_push"),
@@ -147,8 +147,8 @@ TASK = Task(
             ),
             algorithm_share(
                 "year_lens",
-                "heads' logit lens: weight on the start year",
-                "logit lens at the start year",
+                "heads' logit lens: rank of the start year",
+                "start year in the logit lens",
                 "#56b4e9",
                 "s",
                 440,
@@ -156,7 +156,7 @@ TASK = Task(
             algorithm_share(
                 "mlp_push",
                 "MLPs: later years raised above earlier ones",
-                "MLPs raise later years",
+                "raising later years (MLPs)",
                 "#d55e00",
                 "^",
                 450,

@@ -105,7 +105,7 @@ TASK = Task(
             algorithm_share(
                 "C",
                 "C: of the effect on name-mover queries, from S-inhibition heads",
-                "C: S-inhib. → name movers",
+                "C: S-inhibition → name movers",
                 "#e69f00",
                 "s",
                 410,
@@ -115,7 +115,7 @@ TASK = Task(
                 "D",
                 "D: of the effect on S-inhibition keys and values, from induction "
                 "and duplicate-token heads",
-                "D: induction, dupl. → S-inhib.",
+                "D: induction, duplicates → S-inhibition",
                 "#009e73",
                 "^",
                 420,

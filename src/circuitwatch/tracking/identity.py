@@ -16,6 +16,7 @@ from typing import Any
 from circuitwatch.comparing import compared
 from circuitwatch.facts import Facts, variant_of
 from circuitwatch.records import Cell
+from circuitwatch.units import counted
 
 WATCH, SUMMARY = "watch", "summary"
 """Job types of the runs of cells and of a sweep's summary."""
@@ -86,7 +87,7 @@ def identity_of(cell: Cell) -> Identity:
         group=sweep_of(cell),
         job_type=WATCH,
         tags=[tag[:LONGEST_TAG] for tag in (model["name"], task, variant_of(header)) if tag],
-        notes=f"{known.words} in {len(schedule)} checkpoints of {model['name']}{ends}",
+        notes=f"{known.words} in {counted(len(schedule), 'checkpoint')} of {model['name']}{ends}",
         config={
             **without_paths(header["config"]),
             "model_facts": model,

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
+from circuitwatch.circuits.graph import Graph
 from circuitwatch.facts import Facts
 from circuitwatch.record_files import CheckpointRecord
-from circuitwatch.summary.figures.circuits import INPUTS, LANE, draw_graph
+from circuitwatch.summary.figures.circuits import INPUTS, LANE, draw_graph, rows_of
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.tracking.rows import whole_table
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 DPI = 150
 COLUMNS = ("tokens", "step", "role", "head", "score", "effect", "confirmed")
@@ -74,18 +75,18 @@ def heat_map(record: CheckpointRecord, facts: Facts) -> Figure:
     return figure
 
 
-def circuit_picture(record: CheckpointRecord, n_layers: int, n_heads: int) -> Figure | None:
+def circuit_picture(record: CheckpointRecord, graph: Graph) -> Figure | None:
     """The circuit by layer, of a large one its strongest edges; none where there is none."""
     if record.mask is None or record.scores is None:
         return None
-    high = (n_layers + 2) * LANE + 0.9
+    high = rows_of(graph) * LANE + 0.9
     figure = Figure(figsize=(COLUMN, high))
     axis = figure.add_axes((0.1, 0.02, 0.88, 1 - 0.55 / high))
     edges = np.flatnonzero(record.mask)
     strengths = np.abs(record.scores).ravel()[edges]
-    drawn = draw_graph(axis, edges, strengths, layers=n_layers, heads=n_heads)
+    drawn = draw_graph(axis, edges, strengths, graph)
     part = f", {drawn} drawn" if drawn < edges.size else ""
-    _title(figure, f"{_at(record)}: {edges.size} edges{part}")
+    _title(figure, f"{_at(record)}: {counted(edges.size, 'edge')}{part}")
     handles = [Line2D([], [], color=colour, lw=1.2) for colour in INPUTS.values()]
     figure.legend(
         handles,
@@ -127,13 +128,11 @@ def faithfulness_picture(record: CheckpointRecord) -> Figure | None:
     return figure
 
 
-def pictures_of(
-    record: CheckpointRecord, facts: Facts, n_layers: int, n_heads: int
-) -> dict[str, bytes]:
+def pictures_of(record: CheckpointRecord, facts: Facts, graph: Graph) -> dict[str, bytes]:
     """Every picture that there is of a checkpoint, by name, as PNG."""
     figures = {
         "heads": heat_map(record, facts),
-        "circuit": circuit_picture(record, n_layers, n_heads),
+        "circuit": circuit_picture(record, graph),
         "faithfulness": faithfulness_picture(record),
     }
     return {name: as_png(figure) for name, figure in figures.items() if figure is not None}

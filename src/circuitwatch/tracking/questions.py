@@ -14,12 +14,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from circuitwatch.summary.panels import METRIC
-from circuitwatch.summary.report.emergence_words import (
-    STATUS_WORDS,
-    begin,
-    emergence_findings,
-    times,
-)
+from circuitwatch.summary.report import answers as when
+from circuitwatch.summary.report.emergence_words import STATUS_WORDS, begin, times
 from circuitwatch.summary.report.findings import circuit_warnings, findings
 from circuitwatch.summary.together import FINAL
 from circuitwatch.tracking.wording import (
@@ -36,7 +32,7 @@ from circuitwatch.tracking.wording import (
     trends,
     who_of,
 )
-from circuitwatch.units import format_interval, format_tokens
+from circuitwatch.units import counted, format_interval, format_tokens
 
 if TYPE_CHECKING:
     from circuitwatch.results import Results
@@ -110,7 +106,8 @@ def introduction(results: Results) -> list[str]:
         results.facts.task(task).words
         for task in sorted({c.task for c in cells}, key=lambda t: (results.facts.task(t).place, t))
     )
-    said = [f"Models: {models}. Tasks: {tasks}. {len(cells)} cells (model × task × seed)."]
+    cells_run = counted(len(cells), "cell")
+    said = [f"Models: {models}. Tasks: {tasks}. {cells_run} (model × task × seed)."]
     unfinished = [f"{c.model} × {c.task}" for c in cells if not c.finished]
     if unfinished:
         said.append(f"Not finished: {', '.join(unfinished)}; what follows is of their part so far.")
@@ -119,7 +116,11 @@ def introduction(results: Results) -> list[str]:
 
 def _emergence(results: Results) -> Answer:
     facts, table = results.facts, results.emergence.frame()
-    said = emergence_findings(table, results.scaling.frame(), facts)
+    ends, scaling = results.ends.frame(), results.scaling.frame()
+    said = [
+        " ".join((answer.sentence, *answer.details))
+        for answer in when.answers(table, scaling, ends, facts)
+    ]
     rows = [
         (
             facts.task(row.task).words,
@@ -134,8 +135,7 @@ def _emergence(results: Results) -> Answer:
     ]
     return Answer(
         "When does each behaviour emerge, by model size?",
-        tuple(f"{task}: {words}" for task, words in said)
-        or ("No cell has a curve of its behaviour that can be asked.",),
+        tuple(said) or ("No cell has a curve of its behaviour that can be asked.",),
         ("task", "model", "parameters", "seed", "status", "tokens", "95 % interval", "at the end"),
         by_task(rows, facts),
         "behaviour",
@@ -206,8 +206,8 @@ def _overlap(results: Results) -> Answer:
         )
     said = [
         f"Edges shared with {compared} (Jaccard, circuits of other prompts): above chance in "
-        f"{sum('above chance' in verdict for verdict in own)} of {len(own)} cells, and within "
-        f"noise of the ceiling in {sum('at the noise' in verdict for verdict in own)}."
+        f"{sum('above chance' in verdict for verdict in own)} of {counted(len(own), 'cell')}, and "
+        f"within noise of the ceiling in {sum('at the noise' in verdict for verdict in own)}."
         for compared, own in verdicts.items()
     ]
     said += (
@@ -246,9 +246,12 @@ def _roles(results: Results) -> Answer:
         measured = own[own["checkpoints"] > 0]
         held = measured[measured["holders_at_end"] > 0]
         several = f" seed {seed}" if table["seed"].nunique() > 1 else ""
+        changes = int(measured["handovers"].sum())
+        changed = f"changed {times(changes)}" if changes else "never changed"
         said.append(
-            f"{model}{several}: {len(held)} of {len(measured)} measured roles are held at the last "
-            f"checkpoint; the strongest head changed {times(measured['handovers'].sum())}."
+            f"{model}{several}: {len(held)} of {counted(len(measured), 'measured role')} "
+            f"{'is' if len(held) == 1 else 'are'} held at the last checkpoint; the strongest head "
+            f"of a role {changed}."
         )
         rows += [
             (

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from circuitwatch.circuits.graph import Graph
 from circuitwatch.record_files import CheckpointRecord
 from circuitwatch.records import Cell
 from circuitwatch.tracking import sessions
@@ -79,7 +80,8 @@ class CellRun:
 
         wandb, model = load_wandb(), self.cell.header["model"]
         self._note_heads(record)
-        drawn = pictures_of(record, self._rows.facts, model["n_layers"], model["n_heads"])
+        graph = Graph(model["n_layers"], model["n_heads"], bool(model.get("parallel")))
+        drawn = pictures_of(record, self._rows.facts, graph)
         return {
             **{
                 f"pictures/{name}": wandb.Image(Image.open(io.BytesIO(png)))

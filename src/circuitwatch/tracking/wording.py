@@ -13,7 +13,7 @@ from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.report.emergence_words import MINUS, begin, knee_words
 from circuitwatch.summary.rows import ScalingRow
 from circuitwatch.summary.statistics.scaling import MIN_SIZES
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 MISSING = "–"
 """What stands for a number that does not exist."""
@@ -41,7 +41,7 @@ def trend_words(row: ScalingRow) -> str:
     )
     return (
         f"goes with parameters to the power {number(row.slope)} [{', '.join(ends)}] over "
-        f"{row.n_sizes} sizes; {knee_words(pd.Series(vars(row)))}"
+        f"{counted(row.n_sizes, 'size')}; {knee_words(pd.Series(vars(row)))}"
     )
 
 

@@ -33,6 +33,7 @@ from circuitwatch.records import Cell, find_cells
 from circuitwatch.transfer.imposing import impose
 from circuitwatch.transfer.planning import ModelPlan, plan_model
 from circuitwatch.transfer_files import is_made, read
+from circuitwatch.units import counted
 
 
 def transfer(sweep: Path, *, checkpoints: int = 12) -> pd.DataFrame:
@@ -84,8 +85,8 @@ def _transfer(sweep: Path, cells: Sequence[Cell], checkpoints: int) -> pd.DataFr
         console.print(note, highlight=False, soft_wrap=True)
     if again:
         raise UserError(
-            f"{sweep}: {len(again)} checkpoints could not be fetched; the others are there, "
-            f"and the same command tries again"
+            f"{sweep}: {counted(len(again), 'checkpoint')} could not be fetched; the others "
+            f"are there, and the same command tries again"
         )
     if not tables:
         raise UserError(f"{sweep}: none of the checkpoints that have a circuit could be looked at")

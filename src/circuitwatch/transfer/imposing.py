@@ -36,6 +36,7 @@ from circuitwatch.tasks import PromptSet
 from circuitwatch.transfer.planning import Mask, ModelPlan
 from circuitwatch.transfer_files import COLUMNS, is_made, remove_others, write
 from circuitwatch.transformer import Transformer
+from circuitwatch.units import counted
 from circuitwatch.usable import require_room_for, unless_diverged
 
 
@@ -103,7 +104,7 @@ def impose(plan: ModelPlan) -> Skipped:
                     continue
                 in_a_row = 0
                 write(plan.path(checkpoint), rows, plan.made_from(checkpoint))
-                progress.advance(f"step {checkpoint.step}: {len(rows)} circuits imposed")
+                progress.advance(f"step {checkpoint.step}: {counted(len(rows), 'circuit')} imposed")
     return skipped
 
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.together import charts
 from circuitwatch.summary.figures.curves import (
     behaviour_figure,
     circuits_figure,
@@ -56,7 +57,8 @@ def coloured(axis: Axes, colour: str) -> list[Line2D]:
 
 
 def legend_words(figure: Figure) -> list[str]:
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return [text.replace("\n", " ") for text in texts]
 
 
 def band(axis: Axes, place: int) -> np.ndarray:
@@ -91,10 +93,10 @@ def test_words_and_units_are_those_of_the_facts(own: Specification) -> None:
     (axis,) = drawn(behaviour_figure(own)).axes
     assert axis.get_title(loc="left") == "capital cities"
     assert " ".join(axis.get_ylabel().split()) == "log-probability of the answer"
-    (depth,) = drawn(curves_figure(own, own.sections["depth of circuits"].panels)).axes
+    (depth,) = drawn(curves_figure(own.sections["depth of circuits"].panels)).axes
     assert depth.get_title(loc="left") == "mean depth"
     assert " ".join(depth.get_ylabel().split()) == "layers, capital cities"
-    assert legend_words(drawn(behaviour_figure(own))) == ["small", "large"]
+    assert legend_words(drawn(behaviour_figure(own))) == ["small", "large", "95 % interval"]
 
 
 def test_every_panel_has_the_unit_of_its_task(demo: Specification) -> None:
@@ -102,7 +104,7 @@ def test_every_panel_has_the_unit_of_its_task(demo: Specification) -> None:
     units = {axis.get_title(loc="left"): axis.get_ylabel() for axis in figure.axes}
     assert units == {
         "IOI": "logit difference",
-        "greater than": "probability difference",
+        "greater-than": "probability difference",
         "gendered pronoun": "logit difference",
         "agreement": "probability difference",
     }
@@ -168,7 +170,8 @@ def test_overlaps_are_drawn_with_what_they_are_compared_with() -> None:
         recorded = values[f"overlap__node_jaccard_resampled_{kind}"]
         assert smooth[0] == pytest.approx(recorded[:3].mean())
         assert smooth[3] == pytest.approx(recorded[1:6].mean())
-    assert {"noise ceiling", "by chance"} <= set(legend_words(figure))
+    words = " ".join(legend_words(figure))
+    assert "noise ceiling" in words and "by chance" in words
     assert not figure.axes[1].axison  # nothing to the last circuit
 
 
@@ -176,7 +179,8 @@ def test_there_is_a_figure_for_what_a_user_invents(
     own: Specification, own_cells: list[CellData]
 ) -> None:
     nothing = pd.DataFrame()
-    figures = draw_figures(own, own_cells, nothing, nothing, head_tables(own_cells, nothing))
+    heads = head_tables(own_cells, nothing)
+    figures = draw_figures(charts(own, own_cells, nothing, nothing, heads), own_cells)
     assert {"behaviour", "text", "depth_of_circuits", "roles_by_size", "algorithm"} <= set(figures)
     (loss,) = figures["text"].axes
     assert loss.get_title(loc="left") == "loss on text" and loss.get_ylabel() == "nats per token"

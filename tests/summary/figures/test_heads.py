@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import matplotlib.colors
 import numpy as np
@@ -13,9 +14,12 @@ from matplotlib.figure import Figure
 
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.algorithm import EMERGES, algorithm_chart
+from circuitwatch.summary.charts.roles import roles_choice
+from circuitwatch.summary.charts.timeline import states, timelines
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.figures.roles import roles_figure
-from circuitwatch.summary.figures.timeline import states, timeline_figure
+from circuitwatch.summary.figures.timeline import timeline_figure
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.panels import Specification, specification
 from support.own_cells import RISE, TOKENS, curves_of, own_cell, own_facts
@@ -33,9 +37,18 @@ def own(own_cells: list[CellData]) -> Specification:
     return specification(curves_of(own_cells), own_cells)
 
 
-def drawn(figure: Figure | None) -> Figure:
-    assert figure is not None
-    return figure
+def roles_of(*given: Any) -> Figure:
+    """The figure of what `roles_choice` is given."""
+    choice = roles_choice(*given)
+    assert choice is not None
+    return roles_figure(choice)
+
+
+def algorithm_of(*given: Any) -> Figure:
+    """The figure of what `algorithm_chart` is given."""
+    chart = algorithm_chart(*given)
+    assert chart is not None
+    return algorithm_figure(chart)
 
 
 def history(model: str = "small") -> RoleHistory:
@@ -63,7 +76,7 @@ def history(model: str = "small") -> RoleHistory:
 
 
 def test_a_role_has_its_own_colour_and_line(own: Specification, own_cells: list[CellData]) -> None:
-    figure = drawn(roles_figure(own, own_cells, [history()]))
+    figure = roles_of(own, own_cells, [history()])
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         "small, capital cities",
         "large, capital cities",
@@ -72,18 +85,18 @@ def test_a_role_has_its_own_colour_and_line(own: Specification, own_cells: list[
         (role,) = [line for line in axis.lines if line.get_color() == "#123456"]
         assert role.get_linestyle() != "-"  # dotted, as its facts say
         np.testing.assert_allclose(role.get_ydata(), 0.5 * RISE * (1 + params / 1e6))
-        (behaviour,) = [line for line in axis.lines if line.get_color() == "#000000"]
+        (behaviour,) = [line for line in axis.lines if line.get_color() == "#222222"]
         values = -4 + 3 * RISE * (1 + params / 1e6)
         least, most = values.min(), values.max()
         np.testing.assert_allclose(behaviour.get_ydata(), (values - least) / (most - least))
     words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["attention sink (helps)", "behaviour, least to most"]
+    assert words == ["attention sink (helps)", "behaviour, from least to most"]
 
 
 def test_a_behaviour_with_a_chance_is_a_share_of_its_maximum(cells: list[CellData]) -> None:
     own = [c for c in cells if (c.model, c.task) == ("nano-400k", "ioi")]
-    (axis, *_) = drawn(roles_figure(specification(curves_of(own), own), own)).axes
-    (behaviour,) = [line for line in axis.lines if line.get_color() == "#000000"]
+    (axis, *_) = roles_of(specification(curves_of(own), own), own).axes
+    (behaviour,) = [line for line in axis.lines if line.get_color() == "#222222"]
     values = own[0].curves["behaviour/value"]
     np.testing.assert_allclose(behaviour.get_ydata(), values / values.max())
 
@@ -92,7 +105,7 @@ def test_roles_that_serve_no_task_have_a_panel(own_cells: list[CellData]) -> Non
     facts = own_facts()
     facts["tasks"]["capitals"]["roles"] = []
     bare = [replace(cell, header={**cell.header, "facts": facts}) for cell in own_cells]
-    figure = drawn(roles_figure(specification(curves_of(bare), bare), bare))
+    figure = roles_of(specification(curves_of(bare), bare), bare)
     assert [len(axis.lines) for axis in figure.axes] == [1, 1]
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["small", "large"]
 
@@ -114,7 +127,7 @@ def test_the_timeline_says_when_and_how_strongly(own_cells: list[CellData]) -> N
         [{"model": "small", "seed": 0, "task": "capitals", "quantity": "behaviour/value",
           "status": "emerged", "tokens": 5e5}]
     )  # fmt: skip
-    figure = timeline_figure([history()], own_cells[:1], emergence, facts)
+    figure = timeline_figure(timelines([history()], own_cells[:1], emergence, facts))
     (axis,) = figure.axes
     (bars,) = [made for made in axis.collections if isinstance(made, PolyCollection)]
     boxes = [path.vertices for path in bars.get_paths()]
@@ -144,7 +157,7 @@ def test_the_algorithm_of_a_users_task_is_drawn(
         [{"model": "large", "seed": 0, "task": "capitals", "quantity": "behaviour/value",
           "status": "emerged", "tokens": 5e5, "tokens_low": 4e5, "tokens_high": 7e5}]
     )  # fmt: skip
-    figure = drawn(algorithm_figure(own, own_cells, emergence))
+    figure = algorithm_of(own, own_cells, emergence)
     steps, small, large = figure.axes
     assert [text.get_text() for text in steps.texts] == ["country", "logits", "", "look up"]
     there = RISE > 0.3
@@ -160,8 +173,8 @@ def test_the_algorithm_of_a_users_task_is_drawn(
         {5e5}
     ]
     assert small.get_ylim()[1] > 1 and small.get_ylabel() == "share"
-    words = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert words == ["look-up by MLPs", "behaviour emerges (95 %)"]
+    words = [t.get_text().replace("\n", " ") for one in figure.legends for t in one.get_texts()]
+    assert words == ["look-up by MLPs", "95 % interval", EMERGES]
 
 
 def test_shares_over_cutoffs_have_band_and_bars(own_cells: list[CellData]) -> None:
@@ -174,7 +187,7 @@ def test_shares_over_cutoffs_have_band_and_bars(own_cells: list[CellData]) -> No
     ]
     about = {"model": "small", "seed": 0, "task": "capitals", "quantity": "lookup"}
     spec = specification(curves_of([cell]), [cell], pd.DataFrame(rows).assign(**about))
-    figure = drawn(algorithm_figure(spec, [cell], NO_EMERGENCE))
+    figure = algorithm_of(spec, [cell], NO_EMERGENCE)
     axis = figure.axes[1]
     (band,) = [made for made in axis.collections if isinstance(made, PolyCollection)]
     (bars,) = [made for made in axis.collections if isinstance(made, LineCollection)]
@@ -190,7 +203,7 @@ def test_a_share_far_beyond_the_others_is_cut_off_and_said(own_cells: list[CellD
     share[-1] = 40.0
     cell = replace(cell, curves=cell.curves.assign(**{"algorithm/lookup": share}))
     spec = specification(curves_of([cell]), [cell])
-    low, high = drawn(algorithm_figure(spec, [cell], NO_EMERGENCE)).axes[1].get_ylim()
+    low, high = algorithm_of(spec, [cell], NO_EMERGENCE).axes[1].get_ylim()
     assert -0.1 < low < 0 and 1.6 < high < 1.8
     (choice,) = spec.sections["algorithm"].choices
-    assert "values beyond −0.5 and 1.6 are cut off" in choice.notes
+    assert "Values beyond −0.5 and 1.6 are cut off." in choice.notes

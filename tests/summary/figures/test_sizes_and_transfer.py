@@ -7,16 +7,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.emergence import circuit_sizes, emergence_charts, sizes_panels
+from circuitwatch.summary.charts.looks import log_ticks
+from circuitwatch.summary.charts.matrices import matrices
 from circuitwatch.summary.figures.circuits import INPUTS, circuit_figure
 from circuitwatch.summary.figures.curves import behaviour_figure
+from circuitwatch.summary.figures.emergence import emergence_figure, sizes_figure
 from circuitwatch.summary.figures.shared import MinorTicks, save_figures
-from circuitwatch.summary.figures.sizes import circuit_sizes_figure, emergence_figure
 from circuitwatch.summary.figures.transfer import transfer_figure
 from circuitwatch.summary.panels import Specification, specification
 from support.own_cells import curves_of, own_cell
@@ -58,25 +61,55 @@ def test_emergence_points_and_limits(own: Specification) -> None:
           "status": "fitted", "slope": -0.5, "slope_low": -0.7, "slope_high": -0.2,
           "intercept": np.log(4e5) + 0.5 * np.log(9e5)}]
     )  # fmt: skip
-    (axis,) = drawn(emergence_figure(emergence, scaling, "behaviour/value", own)).axes
+    panels = sizes_panels(emergence, scaling, own)["behaviour/value"]
+    (axis,) = drawn(sizes_figure(panels, own.colours)).axes
     by_marker = {line.get_marker(): line for line in axis.lines if line.get_marker() != "None"}
     assert by_marker["^"].get_xydata().tolist() == [[1e5, 32e5]]
-    assert by_marker["^"].get_markerfacecolor() == "none"
+    assert by_marker["^"].get_markerfacecolor() == "#ffffff"
     assert by_marker["o"].get_xydata().tolist() == [[9e5, 4e5]]
-    interval, trend = [line for line in axis.lines if line.get_marker() == "None"]
+    (interval,) = [line for line in axis.lines if line.get_linestyle() == "-" and
+                   line.get_marker() == "None"]  # fmt: skip
+    (trend,) = [line for line in axis.lines if line.get_linestyle() == "--"]
     assert interval.get_xydata().tolist() == [[9e5, 3e5], [9e5, 6e5]]
     np.testing.assert_allclose(trend.get_ydata(), [4e5 * 3, 4e5])
     assert axis.get_title(loc="left") == "capital cities"
-    assert axis.texts[0].get_text() == "slope −0.50 [−0.70, −0.20]"
+    words = [text.get_text() for text in axis.texts]
+    assert "slope −0.50 [−0.70, −0.20]" in words
+    assert axis.get_ylabel().replace("\n", " ") == "tokens of emergence (log)"
+    arrows = [text for text in axis.texts if text.get_text() == ""]
+    assert len(arrows) == 1  # from the limit on upwards
+
+
+def test_sizes_stand_beside_each_other_with_open_ends(own: Specification) -> None:
+    """An interval whose end is not known ends in an arrow; a limit is hollow and has one too."""
+    rows = [
+        emergence_row("small", 1e5, "never"),
+        emergence_row("large", 9e5, "emerged", tokens=4e5, tokens_low=3e5),
+    ]
+    charts = emergence_charts(pd.DataFrame(rows), own)
+    assert [chart.title for chart in charts] == ["Behaviours"]
+    (axis,) = drawn(emergence_figure(charts, own.colours)).axes
+    by_marker = {line.get_marker(): line for line in axis.lines if line.get_marker() != "None"}
+    assert by_marker["o"].get_xydata().tolist() == [[4e5, 1.0]]
+    assert by_marker[">"].get_xydata().tolist() == [[32e5, 0.0]]
+    assert by_marker[">"].get_markerfacecolor() == "#ffffff"
+    interval = [line for line in axis.lines if len(line.get_xdata()) == 2 and
+                line.get_color() == own.colours["large"]]  # fmt: skip
+    assert [line.get_xydata().tolist() for line in interval] == [[[3e5, 1.0], [32e5, 1.0]]]
+    arrows = [text.xyann[0] for text in axis.texts if text.get_text() == ""]
+    assert arrows == [32e5, 32e5]  # both begin at the last checkpoint
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["capital cities"]
 
 
 def test_mean_sizes_of_circuits(own_cells: list[CellData]) -> None:
     for place, cell in enumerate(own_cells):
         cell.curves["circuit/nodes"] = [np.nan, np.nan, 4.0, 6.0, 8.0 + place, 6.0, 6.0]
     spec = specification(curves_of(own_cells), own_cells)
-    (axis,) = drawn(circuit_sizes_figure(pd.DataFrame(), "circuit/nodes", spec)).axes
-    np.testing.assert_allclose(axis.collections[0].get_offsets(), [[1e5, 6.0], [9e5, 6.2]])
-    assert axis.get_ylabel() == "mean nodes"
+    panels = circuit_sizes(pd.DataFrame(), "circuit/nodes", spec)
+    (axis,) = drawn(sizes_figure(panels, spec.colours)).axes
+    dots = [line.get_xydata()[0] for line in axis.lines]
+    np.testing.assert_allclose(dots, [[1e5, 6.0], [9e5, 6.2]])
+    assert axis.get_ylabel() == "mean nodes (log)"
 
 
 def test_transfer_goes_up_with_the_circuit_and_right_with_the_model(
@@ -97,7 +130,7 @@ def test_transfer_goes_up_with_the_circuit_and_right_with_the_model(
          for c, t, v in (("capitals", "capitals", 0.9), ("capitals", "ioi", 0.2),
                          ("ioi", "capitals", -0.3), ("ioi", "ioi", 1.0))]
     )  # fmt: skip
-    figure = transfer_figure(pd.DataFrame(rows), specific, own_cells[:1], facts)
+    figure = drawn(transfer_figure(matrices(pd.DataFrame(rows), specific, ["small"], facts)))
     axis, tasks = figure.axes[:2]
     picture = axis.images[0]
     np.testing.assert_allclose(picture.get_array(), faith)
@@ -117,17 +150,18 @@ def test_the_circuit_has_the_edges_of_the_mask(cells: list[CellData]) -> None:
     (cell,) = [c for c in cells if (c.model, c.task) == ("nano-400k", "ioi")]
     step = max(cell.circuits)
     (axis,) = drawn(circuit_figure([cell])).axes
-    (edges,) = [made for made in axis.collections if isinstance(made, LineCollection)]
-    assert len(edges.get_segments()) == cell.circuits[step].size
-    receivers = [GRAPH.receivers[place % len(GRAPH.receivers)] for place in cell.circuits[step]]
     kinds = dict(zip("qkv", INPUTS.values(), strict=False))
-    wanted = [kinds.get(name[-2], "#777777") if "<" in name else "#777777" for name in receivers]
-    assert [to_hex(colour) for colour in edges.get_colors()] == wanted
-    starts = [segment[0].tolist() for segment in edges.get_segments()]
-    senders = [GRAPH.senders[place // len(GRAPH.receivers)] for place in cell.circuits[step]]
-    for name, start in zip(senders, starts, strict=True):
-        layer = -1 if name == "input" else int(name[1:].split(".")[0])
-        assert start[1] == layer
+    wanted: dict[str, list[tuple[float, float]]] = {colour: [] for colour in INPUTS.values()}
+    x = {name: int(name.split("h")[-1]) if "h" in name else 4 for name in GRAPH.senders[1:]}
+    for place in cell.circuits[step]:
+        sender, receiver = divmod(int(place), len(GRAPH.receivers))
+        name, into = GRAPH.senders[sender], GRAPH.receivers[receiver]
+        start = (2.0, -1.0) if name == "input" else (x[name], int(name[1:].split(".")[0]))
+        wanted[kinds.get(into[-2], "#777777") if "<" in into else "#777777"].append(start)
+    edges = [made for made in axis.collections if isinstance(made, PathCollection)]
+    for made, (colour, starts) in zip(edges, wanted.items(), strict=True):
+        assert [to_hex(one) for one in made.get_edgecolors()] == [colour]
+        assert [tuple(path.vertices[0]) for path in made.get_paths()] == starts
     assert axis.get_title(loc="left") == "IOI"
 
 
@@ -157,5 +191,7 @@ def test_minor_ticks_are_those_between_the_powers_of_ten(own: Specification) -> 
     axis.set_xlim(5e4, 3e6)
     figure.draw_without_rendering()
     (ticks,) = [artist for artist in axis.artists if isinstance(artist, MinorTicks)]
-    expected = [*np.arange(5, 10) * 1e4, *np.arange(2, 10) * 1e5, 2e6, 3e6]
-    np.testing.assert_allclose(ticks.line.get_xdata(), expected)
+    labelled, between = log_ticks(5e4, 3e6, 5)
+    every = [*np.arange(5, 11) * 1e4, *np.arange(2, 11) * 1e5, 2e6, 3e6]
+    np.testing.assert_allclose(ticks.line.get_xdata(), between)
+    np.testing.assert_allclose(sorted([*labelled, *between]), every)

@@ -15,12 +15,13 @@ from circuitwatch.circuits.prompts import Prepared
 from circuitwatch.config import HeadsConfig
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.algorithm import algorithm_chart
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.heads.algorithm import algorithm_table, over_cutoffs, said_by_cutoff
 from circuitwatch.summary.heads.bands import band_of, bands_table, by_cutoff
 from circuitwatch.summary.heads.histories import role_histories
 from circuitwatch.summary.panels import specification
-from circuitwatch.summary.report.findings import _algorithm
+from circuitwatch.summary.report.algorithm_words import algorithm_sentences
 from support.built_ioi import ioi_model, ioi_prompts
 from support.own_cells import curves_of
 
@@ -161,10 +162,10 @@ def test_a_verdict_that_flips_with_the_cutoff_is_not_given() -> None:
     each = by_cutoff(bands, cell, "B")
     assert list(each) == CUTOFFS and each[0.2].to_numpy() == pytest.approx(np.full(N, 1.3 / 1.6))
     assert each[0.9].to_numpy() == pytest.approx(np.full(N, 0.5 / 1.6))
-    (said,) = _algorithm(rows.reset_index(), Facts.of_installation())
+    (said,) = algorithm_sentences(rows.reset_index(), Facts.of_installation())
     assert (
-        "B depends on the cut-off (between 0.31 and 0.81" in said
-        and "stays at 0.1–0.3, varies without a trend at 0.4–0.7" in said
+        "does depends on the cut-off: stays at 0.1–0.3, varies without a trend at 0.4–0.7" in said
+        and "(0.31 to 0.81" in said
     )
 
 
@@ -187,7 +188,9 @@ def test_a_verdict_that_every_cutoff_gives_is_given() -> None:
         found(changed)[0].loc["D", "verdicts"] == "falls at 0.1–0.6, stays at 0.7, falls at 0.8–0.9"
     )
     spec = specification(curves_of([cell]), [cell], bands)
-    figure = algorithm_figure(spec, [cell], pd.DataFrame())
+    chart = algorithm_chart(spec, [cell], pd.DataFrame())
+    assert chart is not None
+    figure = algorithm_figure(chart)
     assert figure is not None
     low, high = figure.axes[-1].get_ylim()
     assert low < -0.19 and high > 1.3

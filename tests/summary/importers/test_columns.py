@@ -91,7 +91,7 @@ def test_steps_may_be_names_of_checkpoints(tmp_path: Path) -> None:
     path = table(tmp_path, tokens=None, step=["main", "step5"])
     curves = curves_of(path, tokens_per_step="10")
     assert points(curves, "m", "t", "acc") == {50: 0.2}
-    assert "step: 1 entries are no numbers ('main'): taken as missing" in said(curves)
+    assert "step: 1 entry is no number ('main'): taken as missing" in said(curves)
 
 
 def test_tables_are_known_by_what_is_in_them(tmp_path: Path) -> None:

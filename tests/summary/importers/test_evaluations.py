@@ -93,7 +93,7 @@ def test_one_bad_file_costs_no_other(tmp_path: Path) -> None:
     shutil.copytree(LIGHTEVAL, tmp_path / "evals")
     (tmp_path / "evals/cut.json").write_text('{"config_general": {"model_na')
     curves = curves_of(tmp_path / "evals", tokens_per_step="10")
-    assert "1 files left out (cut.json): no result of lighteval" in said(curves)
+    assert "1 file left out (cut.json): no result of lighteval" in said(curves)
     assert set(curves.models) == {"lab/mine", "runs/other"}
 
 

@@ -28,7 +28,7 @@ def test_groups_within_groups_are_curves(tmp_path: Path, name: str) -> None:
     assert points(curves, "mine", "run", "eval/piqa/acc") == {2000: 0.5, 4000: 0.6}
     assert names(curves, "quantity") == {"train/loss", "eval/piqa/acc"}  # no learning rate
     # The run was killed within its last line.
-    assert "1 lines are no JSON object (line 8): left out" in said(curves)
+    assert "1 line is no JSON object (line 8): left out" in said(curves)
 
 
 def test_lists_are_no_columns() -> None:

@@ -42,7 +42,7 @@ def test_a_folder_of_downloads(tmp_path: Path) -> None:
 def test_a_download_of_words(tmp_path: Path) -> None:
     path = tmp_path / "run-a-tag-b.csv"
     path.write_text("Wall time,Step,Value\n1,0,low\n")
-    with pytest.raises(UserError, match=r"Value: 1 entries are no numbers \('low'\)"):
+    with pytest.raises(UserError, match=r"Value: 1 entry is no number \('low'\)"):
         curves_of(path, tokens_per_step="1")
 
 
@@ -69,7 +69,7 @@ def test_an_event_file_that_was_cut_is_read_up_to_there(tmp_path: Path) -> None:
     cut.write_bytes(EVENT_FILE.read_bytes()[:-5])
     curves = curves_of(cut, tokens_per_step="10")
     assert points(curves, "run", "run", "train/loss") == {0: 5, 1000: 4}
-    assert f"1 files end within a record ({cut.name}): read up to there" in said(curves)
+    assert f"1 file ends within a record ({cut.name}): read up to there" in said(curves)
 
 
 def test_a_resumed_run_has_the_last_value(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_event_file_without_scalars(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     first = next(tensorboard_events._records(EVENT_FILE))
     (tmp_path / EVENT_FILE.name).write_bytes(EVENT_FILE.read_bytes()[:first])
-    with pytest.raises(UserError, match="no scalar in it: 1 files hold no scalar"):
+    with pytest.raises(UserError, match="no scalar in it: 1 file holds no scalar"):
         curves_of(tmp_path, tokens_per_step="1")
 
 

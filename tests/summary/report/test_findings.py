@@ -10,8 +10,9 @@ import pytest
 
 from circuitwatch.facts import Facts
 from circuitwatch.summary import SummaryResult
-from circuitwatch.summary.report.emergence_words import emergence_findings, emergence_sentence
+from circuitwatch.summary.report.algorithm_words import algorithm_over_seeds, algorithm_sentences
 from circuitwatch.summary.report.findings import findings, order_of
+from circuitwatch.summary.report.head_words import CONFIRMED, KEY, handover_sentences
 
 
 def row(
@@ -67,11 +68,26 @@ def test_sentences_and_table_say_the_same(result: SummaryResult) -> None:
         if f.model == "nano-400k"
     )
     assert own["verdict"] == "before"
-    before = said[0].split("before it: ")[1].split("; after it:")[0]
+    before = said[0].split("Before it: ")[1].split(". After it: ")[0]
+    ratio, low, high = (own[name] for name in ("ratio", "ratio_low", "ratio_high"))
     assert (
-        f"IOI took {own['ratio']:.2f} [{own['ratio_low']:.2f}, {own['ratio_high']:.2f}] "
-        in (before.split("induction (")[1].split("times as many")[0])
+        f"IOI needed {ratio:.2f} [{low:.2f}, {high:.2f}] times as many"
+        in before.split("induction (")[1].split(")")[0]
     )
+
+
+def test_of_two_the_later_one_needed_more(result: SummaryResult) -> None:
+    """Also where the role is the later one: the ratio that is said is then the inverse."""
+    lags = result.comparisons.lags
+    own = lags[
+        (lags["model"] == "nano-400k") & (lags["task"] == "ioi") & (lags["role"] == "name_mover")
+    ].iloc[0]
+    found = findings(result.emergence, result.heads, result.comparisons, result.facts)
+    said = next(f.sentences[0] for f in found if f.model == "nano-400k")
+    after = said.split("After it: ")[1].split("name mover (")[1].split(")")[0]
+    inverse = [1 / own[name] for name in ("ratio", "ratio_high", "ratio_low")]
+    assert own["verdict"] == "after" and inverse[0] > 1
+    assert f"{inverse[0]:.2f} [{inverse[1]:.2f}, {inverse[2]:.2f}] times as many as IOI" in after
 
 
 def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
@@ -80,35 +96,138 @@ def test_sentences_of_the_made_up_sweep(result: SummaryResult) -> None:
         for finding in findings(result.emergence, result.heads, result.comparisons, result.facts)
     }
     large, small = " ".join(said["nano-400k"]), " ".join(said["nano-100k"])
-    assert re.search(r"^IOI emerged at 4\d\dk tokens.*; before it: .*induction \(42", large)
-    assert re.search(r"Greater than emerged at 3\d\dk.*before it: successor \(", large)
+    assert re.search(r"^IOI emerged at 4\d\dk tokens.*\. Before it: .*induction \(42", large)
+    assert re.search(r"Greater-than emerged at 3\d\dk.*Before it: successor \(", large)
     assert (
-        "induction (IOI) ✓ a1.h2 helps; induction (greater than) by score alone a1.h2; "
+        "induction (IOI) ✓ a1.h2 helps; induction (greater-than) a1.h2 by score alone; "
         "S-inhibition (IOI) ✓ a1.h0 helps" in large
     )
     assert (
-        "duplicate token (IOI) ✓ a0.h3 helps, by score alone a0.h0;" in large
+        "duplicate token (IOI) ✓ a0.h3 helps, and a0.h0 by score alone;" in large
     )  # a0.h0 looks like its role and does nothing
+    assert "negative name mover (IOI) ✓ a1.h2 hurts" in large
+    assert "previous token (repeated tokens) ✓ a0.h1 helps" in large
+    assert "No head holds this role at the last checkpoint: negative name mover." in small
+    assert "At the last checkpoint heads without any role have 0.3" in large
+    assert "the strongest a1.h0 −0.27, a0.h0 +0.21." in large
     assert (
-        "negative name mover (IOI) ✓ a1.h2 hurts" in large
-        and "previous token (repeated) ✓ a0.h1 helps" in large
+        "The strongest head of a role changed once, for induction. Heads lost a role twice and "
+        "took one up again once." in large
     )
-    assert "Held by no head there: negative name mover." in small
-    assert (
-        "heads without any role have 0.3" in large and "strongest a1.h0 −0.27, a0.h0 +0.21" in large
-    )
-    assert "changed once (induction 1); a head lost a role twice and regained one once." in large
-    assert "B stays" in large and "C stays" in large and "D falls" in large
-    assert "IOI never emerged by 1.01M tokens; there without it: " in small
-    assert "name mover a1.h1, a1.h3 (unchecked)" in small and "(IOI)" not in small
+    assert "B (name movers → logits) stays about the same (" in large
+    assert re.search(r"D \(.*?\) falls by 0\.9\d \[.*\] for every tenfold of tokens \(", large)
+    assert "IOI had not emerged by 1.01M tokens. There without it: " in small
+    assert "name mover a1.h1, a1.h3 (not checked)" in small and "(IOI)" not in small
     assert "Not measured: copy suppression (heads of the first 2 layers hold none)." in small
-    assert "IOI: B, C, D undefined" in small
+    assert re.search(r"IOI: B \(.*\), C \(.*\) and D \(.*\) can't be measured \(beh", small)
+
+
+def test_the_mark_of_a_confirmed_head_is_explained_once(result: SummaryResult) -> None:
+    found = findings(result.emergence, result.heads, result.comparisons, result.facts)
+    said = [words for finding in found for words in finding.sentences]
+    assert len(found) == 2 and sum(KEY in words for words in said) == 1
+    assert sum(CONFIRMED in words for words in said) == 2
+
+
+PRIVATE = (
+    "lost a role never", "at no one moment", "by no head there", "took", "1 models", "1 sizes",
+    "mlp push", "year push", " nan", "None",
+)  # fmt: skip
+
+
+def test_sentences_are_plain(result: SummaryResult) -> None:
+    for finding in findings(result.emergence, result.heads, result.comparisons, result.facts):
+        for words in finding.sentences:
+            assert words.endswith(".") and words[0].isupper(), words
+            assert not [part for part in PRIVATE if part in words.replace("took one up", "")], words
+
+
+ROLE = {"model": "m", "seed": 0, "checkpoints": 5, "lost": 0, "regained": 0}
+
+
+@pytest.mark.parametrize(
+    ("lost", "regained", "changes", "said"),
+    [
+        (0, 0, [], "Every role kept its strongest head. No head lost a role."),
+        (1, 0, [], "Every role kept its strongest head. Heads lost a role once, and took none up "
+         "again."),
+        (3, 1, ["induction"], "The strongest head of a role changed once, for induction. Heads "
+         "lost a role 3 times and took one up again once."),
+        (2, 2, ["induction", "name_mover", "induction"], "The strongest head of a role changed 3 "
+         "times: twice for induction and once for name mover. Heads lost a role twice and took "
+         "one up again twice."),
+    ],
+)  # fmt: skip
+def test_how_often_heads_changed(lost: int, regained: int, changes: list[str], said: str) -> None:
+    roles = pd.DataFrame([ROLE | {"role": "induction", "lost": lost, "regained": regained}])
+    handovers = pd.DataFrame({"role": changes})
+    assert handover_sentences(roles, handovers, Facts.of_installation()) == [said]
+    assert handover_sentences(roles.assign(checkpoints=0), handovers, Facts()) == []
+
+
+def share(verdict: str, **more: object) -> pd.DataFrame:
+    """A row of the algorithm's table on C, between 0.4 and 0.5, without a sure trend."""
+    known = {
+        "task": "ioi", "quantity": "C", "verdict": verdict, "verdicts": "", "why_missing": "",
+        "min": 0.4, "max": 0.5, "last": 0.45, "heads": "", "trend": 0.02, "trend_low": -0.1,
+        "trend_high": 0.2,
+    }  # fmt: skip
+    return pd.DataFrame([known | more])
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (share("stays"), "IOI: {C} stays about the same (0.40 to 0.50)."),
+        (
+            share("stays", trend=-0.038, trend_low=-0.05, trend_high=-0.01),
+            "IOI: {C} stays about the same (0.40 to 0.50), though it slowly falls by 0.038 "
+            "[0.01, 0.05] for every tenfold of tokens.",
+        ),
+        (
+            share("rises", trend=0.3, trend_low=0.1, trend_high=0.5, band_min=0.3, band_max=0.6),
+            "IOI: {C} rises by 0.30 [0.10, 0.50] for every tenfold of tokens (0.40 to 0.50; 0.30 "
+            "to 0.60 over all cut-offs).",
+        ),
+        (
+            share("varies without a trend"),
+            "IOI: {C} goes up and down without a trend (0.40 to 0.50).",
+        ),
+        (
+            share("too few checkpoints", trend=None, trend_low=None, trend_high=None),
+            "IOI: {C} has too few checkpoints for a verdict (0.40 to 0.50).",
+        ),
+        (
+            share("depends on the cut-off", verdicts="stays at 0.1–0.6, rises at 0.7"),
+            "IOI: what {C} does depends on the cut-off: stays at 0.1–0.6, rises at 0.7 (0.40 to "
+            "0.50).",
+        ),
+        (
+            share("not checked over cut-offs"),
+            "IOI: {C} was not checked over cut-offs, so there is no verdict (0.40 to 0.50).",
+        ),
+        (
+            share("missing", why_missing="no head copies names", last=None),
+            "IOI: {C} can't be measured (no head copies names).",
+        ),
+    ],
+)
+def test_what_a_share_of_the_algorithm_does(rows: pd.DataFrame, said: str) -> None:
+    name = "C (S-inhibition → name movers)"
+    assert algorithm_sentences(rows, Facts.of_installation()) == [said.replace("{C}", name)]
+
+
+def test_a_share_over_seeds() -> None:
+    rows = pd.concat([share("stays").assign(seed=0), share("missing").assign(seed=1)])
+    assert algorithm_over_seeds(rows, Facts.of_installation()) == [
+        "IOI, over 2 seeds: C (S-inhibition → name movers) stays in 1, can't be measured in 1."
+    ]
 
 
 def test_the_report_has_them_first(result: SummaryResult) -> None:
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
     titles = [title for title in page.split("<h2")[1:]]
-    assert "What was run" in titles[0] and "Answers" in titles[1] and "before it: " in titles[1]
+    assert "What was run" in titles[0] and "Answers" in titles[1] and "Before it: " in titles[1]
     for title in (
         "Head roles over tokens",
         "Which heads, when",
@@ -118,26 +237,3 @@ def test_the_report_has_them_first(result: SummaryResult) -> None:
         "Data",
     ):
         assert sum(f">{title}</h2>" in part for part in titles) == 1, title
-
-
-def test_when_behaviours_emerge_in_words(result: SummaryResult) -> None:
-    said = dict(emergence_findings(result.emergence, result.scaling, result.facts))
-    assert list(said) == ["IOI", "Greater than", "Gendered pronoun", "Agreement"]
-    assert (
-        "It emerged in 1 of 2 models: nano-400k at" in said["IOI"]
-        and "Too few sizes for a trend." in said["IOI"]
-    )
-    assert "It emerged in 2 of 2 models" in said["Gendered pronoun"]
-    for _, row in result.emergence.iterrows():
-        sentence = emergence_sentence(row, result.facts)
-        assert sentence.endswith(".") and (row["status"] != "emerged" or "emerged at" in sentence)
-
-
-def test_what_falls_is_said_to_have_fallen_and_risen() -> None:
-    """Of a quantity that falls as a model learns; of others the other way round."""
-    row = {"status": "transient", "note": "", "model": "m", "seed": 0, "reason": None, "task": "t"}
-    for quantity, said in (("ppl", "Ppl fell and rose."), ("acc", "Acc rose and fell.")):
-        rows = pd.DataFrame([row | {"quantity": quantity, "model": name} for name in "ab"])
-        assert emergence_sentence(rows.iloc[0], Facts()) == said
-        ((_, findings_of_it),) = emergence_findings(rows, pd.DataFrame(), Facts())
-        assert said.split(maxsplit=1)[1].rstrip(".").capitalize() in findings_of_it

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,9 @@ from circuitwatch.summary.report.data import as_json
 from circuitwatch.summary.report.page import Findings, write_report
 from circuitwatch.summary.report.tables import table
 from circuitwatch.summary.together import Comparisons
+from support.browsers import ARGUMENTS, CHROMIUM
 from support.own_cells import curves_of, own_cell
 from support.sweeps import GRAPH
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="there is no Chromium here to open the report with"
@@ -225,7 +211,7 @@ def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
     assert {
         "negative name mover (IOI)",
         "induction (IOI)",
-        "induction (greater than)",
+        "induction (greater-than)",
         "previous token (repeated)",
     } <= set(names)
     opened.page.locator(
@@ -377,8 +363,8 @@ def test_a_tables_headings_and_numbers() -> None:
     made = table(frame, columns | {"note": None}, Facts.of_installation())
     assert made is not None and made.headings == ["model", "emerges", "quantity", "share"]
     assert [[cell.text for cell in row] for row in made.rows] == [
-        ["m", "1.5M", "behaviour", "25.0%"],
-        ["m", "", "-", "50.0%"],
+        ["m", "1.5M", "behaviour", "25.0 %"],
+        ["m", "", "-", "50.0 %"],
     ]
     assert [row[1].sort for row in made.rows] == ["1500000.0", ""]
     assert table(frame.iloc[:0], columns, Facts.of_installation()) is None

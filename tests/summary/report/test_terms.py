@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+from markupsafe import escape
 
 from circuitwatch import catalogue
 from circuitwatch.summary.report import terms
-from circuitwatch.summary.report.terms import LONGEST, TERMS, docs_link, term, term_of
+from circuitwatch.summary.report.page import environment
+from circuitwatch.summary.report.terms import LONGEST, TERMS, Glossary, docs_link, term, term_of
 
 
 def test_one_short_line_each() -> None:
@@ -76,3 +79,37 @@ def test_no_link_where_the_package_names_no_documentation(
 
     monkeypatch.setattr(terms, "metadata", missing)
     assert terms.documentation.__wrapped__() == ""
+
+
+def test_a_term_is_explained_once_a_page() -> None:
+    glossary = Glossary()
+    linked = str(glossary("stability", "<stable>"))
+    assert "&lt;stable&gt;</a>" in linked and f'title="{escape(term("stability").line)}"' in linked
+    assert f'href="{docs_link("stability")}"' in linked
+    glossary("drift")
+    assert [one.key for one in glossary.first_met()] == ["stability", "drift"]
+    glossary("stability")
+    glossary("lag")
+    assert [one.key for one in glossary.first_met()] == ["lag"]
+    assert glossary.first_met() == []
+
+
+def test_a_term_without_documentation_is_no_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terms, "documentation", lambda: "")
+    assert str(Glossary()("lag")).startswith('<span class="term" title="')
+
+
+def test_every_reading_is_short_and_explains_its_terms() -> None:
+    module = environment().get_template("reading.html").module
+    names = list(module.texts)  # type: ignore[attr-defined]
+    assert {"emergence", "algorithm", "stays", "scaling"} <= set(names)
+    glossary, explained = Glossary(), []
+    for name in names:
+        html = str(module.reading(name, glossary))  # type: ignore[attr-defined]
+        paragraph, _, below = html.partition("</p>")
+        words = re.sub(r"<[^>]+>", "", paragraph)
+        assert 1 <= len(re.findall(r"[.:](?=\s|$)", words)) <= 7 and len(words) < 560, name
+        assert "{" not in html, name
+        explained += re.findall(r"<dt>(.*?)</dt>", below)
+    assert len(explained) == len(set(explained)) > 15
+    assert str(module.reading("no such section", glossary)).strip() == ""  # type: ignore[attr-defined]

@@ -68,7 +68,7 @@ def test_a_steady_slope_has_half_of_its_rise_so_far() -> None:
     found = fit_emergence(TOKENS, slope - slope[0])
     assert (found.status, found.shape) == ("emerged", "straight line")
     assert np.log(found.tokens) == pytest.approx((x[0] + x[-1]) / 2, abs=0.3)
-    assert found.note.startswith("still rises at the end: half of the rise so far")
+    assert found.note.startswith("still rising at the end, so this is half of the rise so far")
     assert (found.lower, found.upper) == pytest.approx((0.0, np.ptp(x) / 20), abs=0.02)
 
 
@@ -360,7 +360,7 @@ def test_the_estimate_lies_where_its_interval_and_the_values_are() -> None:
         emerged += 1
         assert found.low <= found.tokens <= (found.high or np.inf)
         between = found.crossing_low <= found.tokens <= found.crossing_high
-        assert between or "the values themselves cross at" in found.note
+        assert between or "the unsmoothed values cross at" in found.note
     assert emerged > 50
 
 

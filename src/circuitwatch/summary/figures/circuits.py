@@ -2,49 +2,54 @@
 checkpoint.
 
 Circles are attention heads, squares MLPs; hollow ones are not in the circuit. The colour of an edge
-says which input of its receiver it enters.
+says which input of its receiver it enters, and it passes no node on its way (`charts.layout`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import EllipseCollection, PathCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
+from circuitwatch.circuits.graph import Graph
 from circuitwatch.summary.cells import CellData
-from circuitwatch.summary.figures.layout import is_laid_out, nodes_of, places_of, receivers_of
+from circuitwatch.summary.charts.layout import RADIUS, STRAIGHT, Layout, graph_of
+from circuitwatch.summary.charts.looks import INPUTS
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TITLE
 from circuitwatch.summary.lines import DOUBTS
 from circuitwatch.units import format_tokens
 
-INPUTS = {"queries": "#0072b2", "keys": "#d55e00", "values": "#009e73", "MLPs, logits": "#777777"}
-"""Colours of Okabe and Ito's palette, as in the report."""
 MOST_EDGES = 300
 """Of a larger circuit the strongest edges are drawn, and all its nodes."""
-LANE = 0.26
-"""Inches of one layer."""
+LANE = 0.3
+"""Inches from row to row."""
+FEW_HEADS = 10
+"""Up to so many heads a layer, nodes have their names in them."""
+HOLLOW, FULL = ("#ffffff", "#bbbbbb"), ("#222222", "#222222")
+"""Faces and rims."""
 
 
 def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure | None:
     """One panel a cell: its circuit at a step, by default the last that has one; none where no cell
     has.
     """
-    chosen = [(cell, _step_of(cell, step)) for cell in cells if is_laid_out(cell)]
+    chosen = [(cell, _step_of(cell, step)) for cell in cells if graph_of(cell) is not None]
     shown = [(cell, at) for cell, at in chosen if at is not None]
     if not shown:
         return None
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
-    layers = max(int(cell.header["model"]["n_layers"]) for cell, _ in shown)
-    lane = min(LANE, 4.0 / (layers + 2))
-    figure = Figure(
-        figsize=(COLUMN, rows * ((layers + 2) * lane + 0.45) + 0.3), layout="constrained"
-    )
+    tall = max(rows_of(Layout.of(_graph(cell)).graph) for cell, _ in shown)
+    lane = min(LANE, 4.5 / tall)
+    figure = Figure(figsize=(COLUMN, rows * (tall * lane + 0.45) + 0.3), layout="constrained")
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))
     for axis in axes[len(shown) :]:
         axis.set_axis_off()
@@ -52,6 +57,11 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
         draw_circuit(axis, cell, at)
     name_inputs(figure)
     return figure
+
+
+def rows_of(graph: Graph) -> int:
+    """Rows of nodes, with those of input and logits."""
+    return graph.n_layers * (1 if graph.parallel else 2) + 2
 
 
 def name_inputs(figure: Figure) -> None:
@@ -70,12 +80,7 @@ def name_inputs(figure: Figure) -> None:
 
 
 def draw_graph(
-    axis: Axes,
-    edges: NDArray[np.intp],
-    strengths: NDArray[np.floating],
-    *,
-    layers: int,
-    heads: int,
+    axis: Axes, edges: NDArray[np.intp], strengths: NDArray[np.floating], graph: Graph
 ) -> int:
     """Draw a circuit into a panel, of a large one the strongest MOST_EDGES edges.
 
@@ -83,79 +88,30 @@ def draw_graph(
         axis: the panel.
         edges: [edge], places in the flattened mask [sender, receiver].
         strengths: [edge], how strong each is.
-        layers: of the model.
-        heads: in each layer.
+        graph: what they are edges of.
 
     Returns:
         how many edges were drawn.
     """
-    n_receivers = layers * (3 * heads + 1) + 1
-    nodes = nodes_of(edges, layers, heads, n_receivers)
+    layout = Layout.of(graph)
+    nodes = layout.nodes(edges)
     if edges.size > MOST_EDGES:
         edges = edges[np.argsort(-strengths, kind="stable")[:MOST_EDGES]]
-    x, y = places_of(layers, heads)
-    senders, receivers = np.divmod(edges, n_receivers)
-    targets, kinds = receivers_of(receivers, layers, heads, n_receivers)
-    curve = np.linspace(0, 1, 12)[:, None]
-    bend = np.where(np.abs(x[targets] - x[senders]) < 1e-9, 0.35, 0.15 * (x[targets] - x[senders]))
-    middle = (x[senders] + x[targets]) / 2 + bend
-    paths_x = (
-        (1 - curve) ** 2 * x[senders] + 2 * curve * (1 - curve) * middle + curve**2 * x[targets]
-    )
-    paths_y = (1 - curve) * y[senders] + curve * y[targets]
-    colours = np.array(list(INPUTS.values()))[kinds]
-    lines = np.stack([paths_x.T, paths_y.T], axis=-1)
-    axis.add_collection(
-        LineCollection(
-            list(lines),
-            colors=list(colours),
-            lw=0.8 if len(edges) <= 80 else 0.4,
-            alpha=0.6,
-            zorder=1,
-        )
-    )
-    within = np.isin(np.arange(x.size), nodes)
-    square = np.arange(x.size) % (heads + 1) == 0  # the input and each layer's MLP
-    square[-1] = True
-    size = float(np.clip(900 / (heads + 2) ** 2, 2, 22))
-    for marker, kind in (("o", ~square), ("s", square)):
-        for inside, face, edge in ((False, "#ffffff", "#bbbbbb"), (True, "#222222", "#222222")):
-            one = kind & (within == inside)
-            axis.scatter(
-                x[one],
-                y[one],
-                marker=marker,
-                s=size,
-                c=face,
-                edgecolors=edge,
-                linewidths=0.5,
-                zorder=2,
-            )
-    for place, words in ((0, "input"), (x.size - 1, "logits")):
-        axis.annotate(
-            words,
-            (x[place], y[place]),
-            (4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=TEXT - 0.5,
-        )
-    if heads <= 8:
-        for place in np.flatnonzero(within)[1:-1]:
-            name = f"m{int(y[place])}" if square[place] else f"h{int(x[place])}"
-            axis.annotate(
-                name,
-                (x[place], y[place]),
-                (2.5, 2.5),
-                textcoords="offset points",
-                fontsize=TEXT - 1.5,
-                color="#333333",
-            )
-    axis.set_yticks(range(0, layers, 1 if layers <= 8 else 4))
+    width = 0.9 if edges.size <= 80 else 0.5
+    kinds = layout.kinds(edges)
+    for kind, colour in enumerate(INPUTS.values()):
+        paths = [_path(layout.way(int(edge))) for edge in edges[kinds == kind]]
+        lines = PathCollection(paths, facecolors="none", edgecolors=colour, linewidths=width)
+        axis.add_collection(lines)
+    _draw_nodes(axis, layout, nodes)
+    rows = 1 if graph.parallel else 2
+    every = 1 if graph.n_layers <= 8 else 4
+    shown = range(0, graph.n_layers, every)
+    axis.set_yticks([rows * layer for layer in shown], [str(layer) for layer in shown])
     axis.set_ylabel("layer", fontsize=TEXT)
     axis.set_xticks([])
-    axis.set_xlim(-0.7, heads + 0.8)
-    axis.set_ylim(-1.6, layers + 0.6)
+    axis.set_xlim(-0.8, layout.columns - 0.2)
+    axis.set_ylim(-1.5, rows * graph.n_layers + 0.5)
     axis.tick_params(labelsize=TEXT, length=0)
     axis.spines[:].set_visible(False)
     return int(edges.size)
@@ -163,10 +119,9 @@ def draw_graph(
 
 def draw_circuit(axis: Axes, cell: CellData, step: int) -> None:
     """Draw a cell's circuit at a step, which must have one, into a panel."""
-    model, edges = cell.header["model"], cell.circuits[step]
+    edges = cell.circuits[step]
     strengths = cell.strengths.get(step, np.zeros(edges.size))
-    layers, heads = int(model["n_layers"]), int(model["n_heads"])
-    drawn = draw_graph(axis, edges, strengths, layers=layers, heads=heads)
+    drawn = draw_graph(axis, edges, strengths, _graph(cell))
     tokens = cell.curves.loc[cell.curves["step"] == step, "tokens"].iloc[0]
     part = f", {drawn} drawn" if edges.size > drawn else ""
     doubts = "".join(f"\n{words}" for words in doubts_at(cell, step))
@@ -192,6 +147,54 @@ def doubts_at(cell: CellData, step: int) -> list[str]:
     """What is doubtful about a cell's circuit at a step."""
     row = cell.curves[cell.curves["step"] == step].iloc[0]
     return [words for name, doubtful, words in DOUBTS if name in row and row[name] == doubtful]
+
+
+def _graph(cell: CellData) -> Graph:
+    graph = graph_of(cell)
+    assert graph is not None
+    return graph
+
+
+def _path(way: NDArray[np.float64]) -> Path:
+    """Straight upwards at each point, bent half-way between two."""
+    points, codes = [way[0]], [Path.MOVETO]
+    for (x, y), (to_x, to_y) in pairwise(way):
+        middle = (y + to_y) / 2
+        points += [(x, y + STRAIGHT), (x, middle), (to_x, middle), (to_x, to_y - STRAIGHT)]
+        points.append((to_x, to_y))
+        codes += [Path.LINETO, *[Path.CURVE4] * 3, Path.LINETO]
+    return Path(np.array(points), codes)
+
+
+def _draw_nodes(axis: Axes, layout: Layout, nodes: NDArray[np.intp]) -> None:
+    within = np.isin(np.arange(layout.x.size), nodes)
+    places = np.column_stack([layout.x, layout.y])
+    for inside, (face, rim) in ((False, HOLLOW), (True, FULL)):
+        style: dict[str, Any] = {
+            "facecolors": face,
+            "edgecolors": rim,
+            "linewidths": 0.5,
+            "zorder": 2,
+        }
+        round_ones = places[~layout.square & (within == inside)]
+        size = np.full(len(round_ones), 2 * RADIUS)
+        axis.add_collection(
+            EllipseCollection(size, size * 2 * STRAIGHT / (2 * RADIUS), np.zeros(len(size)),
+                              units="xy", offsets=round_ones,
+                              offset_transform=axis.transData, **style)
+        )  # fmt: skip
+        corner = np.array([[-RADIUS, -1], [RADIUS, -1], [RADIUS, 1], [-RADIUS, 1]])
+        corner = corner * np.array([1.0, 0.9 * STRAIGHT])
+        boxes = places[layout.square & (within == inside)][:, None, :] + corner
+        axis.add_collection(PolyCollection(list(boxes), **style))
+    for place, words in ((0, "input"), (layout.x.size - 1, "logits")):
+        at = (layout.x[place] + 1.3 * RADIUS, layout.y[place])
+        axis.text(*at, words, va="center", fontsize=TEXT - 0.5)
+    said: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": TEXT - 2.5}
+    if layout.graph.n_heads <= FEW_HEADS:
+        for node in np.flatnonzero(within):
+            at = (layout.x[node], layout.y[node])
+            axis.text(*at, layout.labels[int(node)], color=HOLLOW[0], **said)
 
 
 def _step_of(cell: CellData, step: int | None) -> int | None:

@@ -8,11 +8,11 @@ from collections.abc import Collection, Sequence
 from itertools import chain, count
 
 import matplotlib
-import pandas as pd
 from matplotlib.figure import Figure
 
 from circuitwatch.catalogue import Quantity
 from circuitwatch.summary.cells import CellData, models_in_order
+from circuitwatch.summary.charts.together import CIRCUIT_SIZE, Charts
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.figures.circuits import circuit_figure
 from circuitwatch.summary.figures.curves import (
@@ -21,13 +21,12 @@ from circuitwatch.summary.figures.curves import (
     curves_figure,
     overlaps_figure,
 )
+from circuitwatch.summary.figures.emergence import emergence_figure, sizes_figure
 from circuitwatch.summary.figures.roles import role_sizes_figure, roles_figure
-from circuitwatch.summary.figures.sizes import circuit_sizes_figure, emergence_figure
 from circuitwatch.summary.figures.timeline import timeline_figure
 from circuitwatch.summary.figures.transfer import transfer_figure
-from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
-from circuitwatch.summary.panels import METRIC, Panel, Section, Specification
+from circuitwatch.summary.panels import METRIC, Panel, Section
 
 MOST_PANELS = 12
 """Panels of one figure of curves: those of the most models."""
@@ -42,37 +41,30 @@ BESIDE = ("behaviour/", "circuit/", "overlap/")
 
 
 def draw_figures(
-    spec: Specification,
-    cells: Sequence[CellData],
-    emergence: pd.DataFrame,
-    scaling: pd.DataFrame,
-    heads: HeadTables,
-    notes: list[str] | None = None,
+    charts: Charts, cells: Sequence[CellData], notes: list[str] | None = None
 ) -> dict[str, Figure]:
     """The figures that there is something for, by name; cells in order.
 
-    behaviour, roles, roles_by_size, timeline, circuits, overlaps, algorithm, transfer; circuit (the
-    largest model's last ones, by layer); emergence (against model size, also of what other sources
-    give), circuit_sizes (against model size); text, and one for any other panel that quantities
-    name; curves_<quantity> of other sources.
+    emergence (sizes beside each other), emergence_by_size, behaviour, roles, roles_by_size,
+    timeline, circuits, overlaps, algorithm, transfer; circuit (the largest model's last ones, by
+    layer); circuit_sizes (against model size); text, and one for any other panel that quantities
+    name; curves_<quantity> and emergence_<quantity> of other sources.
     """
     with matplotlib.rc_context({"text.parse_math": False}):  # a dollar sign in a name is one
-        return _drawn(spec, cells, emergence, scaling, heads, [] if notes is None else notes)
+        return _drawn(charts, cells, [] if notes is None else notes)
 
 
-def _drawn(
-    spec: Specification,
-    cells: Sequence[CellData],
-    emergence: pd.DataFrame,
-    scaling: pd.DataFrame,
-    heads: HeadTables,
-    notes: list[str],
-) -> dict[str, Figure]:
-    facts = spec.facts
-    drawn: dict[str, Figure | None] = {"behaviour": behaviour_figure(spec)}
-    if heads.histories:
-        drawn["roles"] = roles_figure(spec, cells, heads.histories)
-        drawn["timeline"] = timeline_figure(heads.histories, cells, emergence, facts)
+def _drawn(charts: Charts, cells: Sequence[CellData], notes: list[str]) -> dict[str, Figure]:
+    spec = charts.spec
+    facts, colours = spec.facts, spec.colours
+    drawn: dict[str, Figure | None] = {
+        "emergence": emergence_figure(charts.emergence, colours),
+        "behaviour": behaviour_figure(spec),
+    }
+    if charts.roles is not None:
+        drawn["roles"] = roles_figure(charts.roles)
+    if any(cell.roles is not None and len(cell.roles) for cell in cells):
+        drawn["timeline"] = timeline_figure(charts.timelines)
     drawn["roles_by_size"] = role_sizes_figure(spec)
     drawn["circuits"] = circuits_figure(spec)
     drawn["overlaps"] = overlaps_figure(spec)
@@ -82,25 +74,24 @@ def _drawn(
         own = [cell for cell in cells if (cell.model, cell.seed) == (largest, seed)]
         own.sort(key=lambda cell: (facts.task(cell.task).place, cell.task))
         drawn["circuit"] = circuit_figure(own)
-    drawn["algorithm"] = algorithm_figure(spec, cells, emergence)
-    if len(heads.transfer):
-        drawn["transfer"] = transfer_figure(heads.transfer, heads.specificity, cells, facts)
-    if len(emergence):
-        drawn["emergence"] = emergence_figure(emergence, scaling, METRIC, spec)
-        asked = [str(quantity) for quantity in dict.fromkeys(emergence["quantity"])]
-        elsewhere = [q for q in asked if facts.quantity(q).panel == ELSEWHERE]
-        for quantity in elsewhere[:MOST_FIGURES]:
-            name = _free(f"emergence_{_file(quantity)}", drawn)
-            drawn[name] = emergence_figure(emergence, scaling, quantity, spec)
-    drawn["circuit_sizes"] = circuit_sizes_figure(scaling, "circuit/nodes", spec)
+    if charts.algorithm is not None:
+        drawn["algorithm"] = algorithm_figure(charts.algorithm)
+    drawn["transfer"] = transfer_figure(charts.matrices)
+    drawn["emergence_by_size"] = sizes_figure(charts.sizes.get(METRIC, [])[:MOST_PANELS], colours)
+    drawn["circuit_sizes"] = sizes_figure(charts.sizes.get(CIRCUIT_SIZE, []), colours)
+    elsewhere = [quantity for quantity in charts.sizes if facts.quantity(quantity).panel ==
+                 ELSEWHERE]  # fmt: skip
+    for quantity in elsewhere[:MOST_FIGURES]:
+        name = _free(f"emergence_{_file(quantity)}", drawn)
+        drawn[name] = sizes_figure(charts.sizes[quantity][:MOST_PANELS], colours)
     for section in spec.sections.values():
         if section.name not in OWN_FIGURES:
-            drawn |= _of_section(section, spec, notes, drawn)
+            drawn |= _of_section(section, notes, drawn)
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _of_section(
-    section: Section, spec: Specification, notes: list[str], taken: Collection[str]
+    section: Section, notes: list[str], taken: Collection[str]
 ) -> dict[str, Figure | None]:
     """The figures of quantities that stand in no figure yet: of curves from elsewhere one for each,
     of a section's own quantities one for all.
@@ -114,7 +105,7 @@ def _of_section(
         every = [panel for panels in by_quantity.values() for panel in panels]
         own = _most(every, section.title, notes)
         name = _file(section.name)
-        return {_free(name, taken): curves_figure(spec, own)} if own else {}
+        return {_free(name, taken): curves_figure(own)} if own else {}
     if len(by_quantity) > MOST_FIGURES:
         notes.append(
             f"figures of curves from elsewhere show the first {MOST_FIGURES} quantities; "
@@ -123,7 +114,7 @@ def _of_section(
     drawn: dict[str, Figure | None] = {}
     for quantity, panels in list(by_quantity.items())[:MOST_FIGURES]:
         name = _free(f"curves_{_file(quantity)}", [*taken, *drawn])
-        drawn[name] = curves_figure(spec, _most(panels, quantity, notes))
+        drawn[name] = curves_figure(_most(panels, quantity, notes))
     return drawn
 
 

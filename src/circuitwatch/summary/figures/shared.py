@@ -5,7 +5,7 @@ written to files.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
@@ -20,10 +21,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.markers import TICKDOWN, MarkerStyle
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-from numpy.typing import NDArray
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from circuitwatch.catalogue import Quantity
+from circuitwatch.summary.charts.looks import Dash, Key, log_ticks
 from circuitwatch.units import format_tokens
 
 COLUMN = 3.5
@@ -38,10 +39,12 @@ TITLE_LENGTH = 27
 """Characters of a title in one line of a panel."""
 LONGEST = 26
 """Characters of a line beside an axis."""
-LEGEND_ENTRY = 1.1
-"""Inches that an entry of a legend needs."""
-MOST_ENTRIES = 24
-"""Entries of a legend; of more models these many, evenly over their sizes."""
+LONGEST_ENTRY = 46
+"""Characters of a line of a legend."""
+MOST_TICKS = 5
+"""Labels below a panel."""
+TOKENS = "training tokens (log)"
+RING: dict[str, Any] = {"marker": "o", "mfc": "none", "ms": 3.6, "mew": 0.7}
 DPI = 300
 NAMELESS: dict[str, dict[str, None]] = {
     "png": {"Software": None},
@@ -50,27 +53,6 @@ NAMELESS: dict[str, dict[str, None]] = {
 }
 """What each format would say of when and by what it was made."""
 FORMATS = tuple(NAMELESS)
-PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
-"""Okabe and Ito's colours, which people with colour-blindness can tell apart: for what names no
-colour of its own.
-"""
-MARKERS = ("o", "s", "^", "D", "v", "P")
-DASHES: tuple[Any, ...] = ((0, (4, 2)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)), (0, (2, 2, 6, 2)))
-"""Lines that can be told apart, of tasks."""
-LINES: dict[str, Any] = {"solid": "-", "dotted": (0, (1, 1))}
-"""How a role's line is drawn, by the name that its facts give."""
-
-
-def colour_of(quantity: Quantity, place: int) -> str:
-    """A quantity's colour; one of the palette where it names none."""
-    return quantity.colour or PALETTE[place % len(PALETTE)]
-
-
-def shown_tokens(tokens: Any) -> NDArray[np.float64]:
-    """Tokens for a logarithmic axis: 0 is drawn at half of the first positive count."""
-    counts = np.asarray(tokens, dtype=float)
-    positive = counts[counts > 0]
-    return np.where(counts > 0, counts, float(positive.min()) / 2 if positive.size else 1.0)
 
 
 def wrapped(words: str) -> str:
@@ -96,24 +78,22 @@ class MinorTicks(Artist):
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw them for the limits that the axis has now."""
-        low, high = self._of.get_xlim()
-        decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)))
-        places = np.outer(decades, np.arange(2, 10)).ravel()
-        places = places[(places >= low) & (places <= high)]
-        self.line.set_data(places, np.zeros(places.size))
+        _, between = log_ticks(*self._of.get_xlim(), MOST_TICKS)
+        self.line.set_data(between, np.zeros(len(between)))
         self.line.set_transform(self._of.get_xaxis_transform())
         self.line.draw(renderer)
 
 
-def token_ticks(axis: Axes) -> None:
-    """Ticks of a logarithmic token axis as 100k, 1M; in between as well where the axis is less than
-    two decades long.
-    """
-    low, high = axis.get_xlim()
-    between = (1.0, 2.0, 4.0) if high < 6 * low else (1.0, 3.0) if high < 100 * low else (1.0,)
-    axis.xaxis.set_major_locator(LogLocator(subs=between, numticks=7))
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: format_tokens(tokens)))
-    axis.xaxis.set_minor_locator(NullLocator())
+def count_ticks(axis: XAxis | YAxis, low: float, high: float, most: int) -> None:
+    """Ticks of a logarithmic axis of counts, as 100k, 1M."""
+    labelled, _ = log_ticks(low, high, most)
+    axis.set_major_locator(FixedLocator(labelled))
+    axis.set_major_formatter(FuncFormatter(lambda count, _: _count(count)))
+    axis.set_minor_locator(NullLocator())
+
+
+def _count(count: float) -> str:
+    return format_tokens(count) if count >= 1000 else f"{count:.3g}"
 
 
 def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
@@ -129,15 +109,12 @@ def panels(n: int, columns: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:n]
 
 
-def line_style(checkpoints: int) -> dict[str, Any]:
-    """How a curve is drawn: with its checkpoints as dots as long as they can be told apart."""
-    return {"lw": 1.0} | ({"marker": ".", "ms": 2.5} if checkpoints <= 30 else {})
-
-
-def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") -> None:
-    """A panel's title, logarithmic axis of counts, and the name of what is shown."""
+def finish(axis: Axes, title: str, quantity: str, x: str = TOKENS) -> None:
+    """A panel's title, logarithmic axis of counts, and the name of what is shown; after its
+    horizontal limits are set.
+    """
     axis.set_xscale("log")
-    token_ticks(axis)
+    count_ticks(axis.xaxis, *axis.get_xlim(), MOST_TICKS)
     axis.add_artist(MinorTicks(axis))
     # A place of its own, or matplotlib measures all ticks anew to find that none is above.
     lines = "\n".join(textwrap.fill(line, TITLE_LENGTH) for line in title.splitlines())
@@ -150,32 +127,42 @@ def finish(axis: Axes, title: str, quantity: str, x: str = "training tokens") ->
     axis.spines[["bottom", "left"]].set_linewidth(0.6)
 
 
-def with_legend(
-    figure: Figure, axes: Iterable[Axes], more: Mapping[str, Any] | None = None
-) -> None:
-    """One legend for all panels, above them, so that it covers no data; what several panels have
-    stands in it once; `more` has words and handles of what no panel names.
-    """
-    known: dict[str, Any] = {}
-    for axis in axes:
-        for handle, words in zip(*axis.get_legend_handles_labels(), strict=True):
-            known.setdefault(words, handle)
-    if len(known) > MOST_ENTRIES:  # evenly over the sizes
-        names = list(known)
-        known = {
-            names[k]: known[names[k]]
-            for k in np.unique(np.linspace(0, len(names) - 1, MOST_ENTRIES).round().astype(int))
-        }
-    known |= more or {}
-    columns = max(1, min(len(known), int(figure.get_figwidth() / LEGEND_ENTRY)))
+def dashes(dash: Dash) -> Any:
+    """A dash as matplotlib takes it."""
+    return (0, dash) if dash else "-"
+
+
+def handle(key: Key) -> Artist:
+    """What stands beside an entry of a legend."""
+    style: dict[str, Any] = {"color": key.colour, "lw": 1.0}
+    match key.mark:
+        case "band":
+            return Patch(fc=key.colour, alpha=0.3)
+        case "ring":
+            return Line2D([], [], ls="none", color=key.colour, **RING)
+        case "cross":
+            return Line2D([], [], ls="none", marker="x", color=key.colour, ms=4, mew=0.9)
+        case _:
+            if key.marker in ("<", ">"):
+                return Line2D([], [], ls="none", marker=key.marker, ms=3, mfc="none", **style)
+            return Line2D([], [], ls=dashes(key.dash), marker=key.marker or "", ms=3, **style)
+
+
+def legend(figure: Figure, keys: Sequence[Key], *, below: bool = False) -> None:
+    """One legend for all panels, above or below them, so that it covers no data."""
+    if not keys:
+        return
+    words = [textwrap.fill(key.words, LONGEST_ENTRY) for key in keys]
+    longest = max(len(line) for one in words for line in one.splitlines())
+    fit = int(figure.get_figwidth() / max(0.45 + 0.052 * longest, 0.7))
     figure.legend(
-        list(known.values()),
-        list(known),
-        loc="outside upper center",
-        ncols=columns,
+        [handle(key) for key in keys],
+        words,
+        loc="outside lower center" if below else "outside upper center",
+        ncols=max(1, min(len(keys), fit)),
         fontsize=TEXT,
         frameon=False,
-        handlelength=1.6,
+        handlelength=1.8,
         columnspacing=1.0,
     )
 

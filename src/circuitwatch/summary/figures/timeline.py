@@ -1,4 +1,4 @@
-"""Which heads hold a role when: a row for every head that ever holds one."""
+"""Which heads hold a role when: heads × tokens, a panel a model, seeds beside one another."""
 
 from __future__ import annotations
 
@@ -6,228 +6,83 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.colors
-import numpy as np
-import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.legend_handler import HandlerBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from numpy.typing import NDArray
+from matplotlib.transforms import Transform
 
-from circuitwatch.facts import Facts
-from circuitwatch.summary.cells import CellData, role_curves, without_duplicates
-from circuitwatch.summary.figures.shared import COLUMN, DASHES, TEXT, finish, shown_tokens
-from circuitwatch.summary.heads.histories import RoleHistory
-from circuitwatch.summary.heads.turnover import holding, tenure
-from circuitwatch.summary.panels import METRIC
+from circuitwatch.summary.charts.looks import GREY, INK
+from circuitwatch.summary.charts.timeline import STATES, RoleRows, Timeline, edges_of
+from circuitwatch.summary.figures.shared import COLUMN, TEXT, TOKENS, dashes, finish
 
-MOST_HEADS = 10
-"""Heads of a role that the timeline shows: those that hold it longest."""
 MOST_SEEDS = 3
-"""Seeds of a model that the timeline shows, the first ones."""
+"""Seeds of a model that are shown, the first ones."""
 MOST_PATCHES = 4000
 """Beyond so many bars they are drawn as a picture, also where the rest is drawn as lines."""
 ROW, GAP = 0.125, 0.5
-"""Inches of one row of the timeline, and rows between two roles."""
-HEIGHTS = (0.14, 0.5, 0.94)
-"""Heights of the timeline's bars, in rows: not a holder, a holder by its score, confirmed."""
+"""Inches of one row, and rows between two roles."""
+ORDER = (2, 3, 1, 0)
+"""States in the legend."""
 
 
-def states(history: RoleHistory, held: pd.DataFrame, task: str | None) -> pd.DataFrame:
-    """What each head is at each checkpoint, in the shape of `scores`: 0 not a holder, 1 a holder by
-    its score, 2 confirmed in a task and helps, 3 and hurts.
+def timeline_figure(chosen: Sequence[Timeline]) -> Figure:
+    """A row for every head that ever holds a role, coloured by role, stronger with the score; the
+    height of a bar says what the head is at that checkpoint (`STATES`), and lines when behaviours
+    emerged.
+
+    Labels say where heads or seeds are left out. One without any timeline says so.
     """
-    found = held.astype(int)
-    if task is None:
-        return found
-    sure = held & history.confirmed(task).fillna(False).astype(bool)
-    hurts = (history.signs(task) == "hurts").fillna(False).astype(bool)
-    return found + sure.astype(int) + (sure & hurts).astype(int)
-
-
-def role_label(history: RoleHistory, task: str | None, facts: Facts) -> str:
-    """A role in words, with the task in which it was checked."""
-    words = facts.role(history.role).words
-    return words + (f" ({facts.task(task).words})" if task else "")
-
-
-def timeline_figure(
-    histories: Sequence[RoleHistory],
-    cells: Sequence[CellData],
-    emergence: pd.DataFrame,
-    facts: Facts,
-) -> Figure:
-    """Heads × tokens, one panel a model (seeds beside one another): a row for every head that ever
-    holds a role, coloured by role, stronger with the score.
-
-    A full-height bar: it holds the role and the causal check confirms it in the task that is named;
-    one with a white line through it hurts, the others help. Half the height: it holds the role by
-    its score alone. A thin line: it doesn't hold it. A role that was checked in several tasks
-    stands once for each. Dashed lines are the emergence of the behaviours that roles serve. At most
-    MOST_HEADS of a role, those that hold it longest, and MOST_SEEDS of a model; labels say of how
-    many.
-    """
-    rows = {key: _timeline_rows(own) for key, own in _by_model(histories).items()}
-    rows = {key: of_model for key, of_model in rows.items() if of_model}
-    if not rows:
+    if not chosen:
         figure = Figure(figsize=(COLUMN, 1.0))
         figure.text(0.5, 0.5, "no head holds a role at any checkpoint", ha="center", fontsize=9)
         return figure
-    seeds: dict[str, list[int]] = {}
-    for model, seed in rows:
-        seeds.setdefault(model, []).append(seed)
+    seeds: dict[str, list[Timeline]] = {}
+    for one in chosen:
+        seeds.setdefault(one.model, []).append(one)
     columns = min(MOST_SEEDS, max(map(len, seeds.values())))
-    lengths = [
-        max(sum(len(heads) + GAP for _, _, heads, _ in rows[model, seed]) for seed in own[:columns])
-        + 0.2
-        for model, own in seeds.items()
-    ]
+    lengths = [max(map(_length, own[:columns])) + 0.2 for own in seeds.values()]
     width = COLUMN if columns == 1 else 2.8 * columns
-    figure = Figure(
-        figsize=(width, sum(lengths) * ROW + 0.6 * len(seeds) + 0.75), layout="constrained"
-    )
+    high = sum(lengths) * ROW + 0.6 * len(seeds) + 0.95
+    figure = Figure(figsize=(width, high), layout="constrained")
     figure.set_layout_engine("constrained", w_pad=0.04)
-    last = list(seeds)[-1]
-    served = [task for task in dict.fromkeys(cell.task for cell in cells) if facts.task(task).roles]
-    served.sort(key=lambda task: (facts.task(task).place, task))
-    dashed = {task: DASHES[place % len(DASHES)] for place, task in enumerate(served)}
     axes = figure.subplots(
         len(seeds), columns, squeeze=False, gridspec_kw={"height_ratios": lengths}
     )
-    for (model, own), length, beside in zip(seeds.items(), lengths, axes, strict=True):
-        for axis in beside[len(own) :]:
+    for row, (own, length) in enumerate(zip(seeds.values(), lengths, strict=True)):
+        for axis in axes[row, len(own) :]:
             axis.set_axis_off()
-        for seed, axis in zip(own, beside, strict=False):
-            tokens = without_duplicates(
-                role_curves([cell for cell in cells if cell.model == model])[model, seed]
-            )["tokens"]
-            _draw_timeline(axis, rows[model, seed], tokens, facts)
-            title = f"{model} seed {seed}" + (
-                f" (of {len(own)} seeds)" if len(own) > columns else ""
-            )
-            finish(axis, title if columns > 1 else model, "")
+        for one, axis in zip(own, axes[row], strict=False):
+            _draw(axis, one)
+            part = f" (of {len(own)} seeds)" if len(own) > columns else ""
+            finish(axis, one.title + part, "")
             axis.set_ylim(length - 0.5, -0.7)
             axis.grid(visible=False, axis="y")
             axis.tick_params(axis="y", length=0, labelsize=TEXT - 0.5)
-            axis.set_xlabel("training tokens" if model == last else "", fontsize=TEXT)
-            for task, dashes in dashed.items():
-                if (tokens_then := _emerged_at(emergence, model, seed, task)) is not None:
-                    axis.axvline(tokens_then, color="#000000", lw=1.0, ls=dashes, zorder=3)
-    grey = "#666666"
-    handles: list[Any] = [
-        Rectangle((0, 0), 1, 1, fc=grey, ec="none"),
-        (Rectangle((0, 0), 1, 1, fc=grey, ec="none"), Line2D([], [], color="#ffffff", lw=1.0)),
-        _HalfBar(fc=grey),
-        Line2D([], [], color=grey, lw=1.5),
-    ]
-    labels = [
-        "confirmed by cause: helps",
-        "confirmed by cause: hurts",
-        "holds it by its score alone",
-        "does not hold it",
-    ]
-    handles += [Patch(fc=_shade(grey, score)) for score in (0.25, 1.0)]
-    labels += ["score 0.25", "score 1"]
-    for task, dashes in dashed.items():
-        if any(_emerged_at(emergence, model, seed, task) is not None for model, seed in rows):
-            handles.append(Line2D([], [], color="#000000", lw=1.0, ls=dashes))
-            labels.append(f"{facts.task(task).words} emerges")
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=2,
-        fontsize=TEXT,
-        frameon=False,
-        handlelength=1.6,
-        columnspacing=1.0,
-    )
+            axis.set_xlabel(TOKENS if row == len(seeds) - 1 else "", fontsize=TEXT)
+    _legend(figure, chosen)
     return figure
 
 
-class _HalfBar(Line2D):
-    """A bar of half the height in a legend."""
-
-    def __init__(self, fc: str) -> None:
-        super().__init__([], [], color=fc, lw=4, solid_capstyle="butt")
+def _length(one: Timeline) -> float:
+    return sum(len(role.rows) + GAP for role in one.roles)
 
 
-def _by_model(histories: Sequence[RoleHistory]) -> dict[tuple[str, int], list[RoleHistory]]:
-    found: dict[tuple[str, int], list[RoleHistory]] = {}
-    for history in histories:
-        found.setdefault((history.model, history.seed), []).append(history)
-    return found
-
-
-def _timeline_rows(
-    histories: Sequence[RoleHistory],
-) -> list[tuple[RoleHistory, str | None, list[str], int]]:
-    """For each role that any head ever holds, and each task in which it was checked: its heads by
-    when they first hold it, and how many are left out.
-    """
-    found = []
-    for history in histories:
-        heads = tenure(history.scores, history.threshold)
-        if len(heads):
-            shown = heads.loc[
-                heads["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"
-            ]
-            for task in history.checks or (None,):
-                found.append(
-                    (history, task, [str(head) for head in shown], len(heads) - len(shown))
-                )
-    return found
-
-
-def _draw_timeline(
-    axis: Axes,
-    rows: Sequence[tuple[RoleHistory, str | None, list[str], int]],
-    tokens: pd.Series,
-    facts: Facts,
-) -> None:
-    left, right = _edges(shown_tokens(tokens))
-    places = {count: place for place, count in enumerate(tokens)}
-    boxes, faces, ticks, names, colours, through = [], [], [], [], [], []
+def _draw(axis: Axes, one: Timeline) -> None:
+    boxes: list[Any] = []
+    faces: list[Any] = []
+    through: list[Any] = []
+    ticks, names = [], []
     y = 0.0
-    for history, task, heads, more in rows:
-        colour = facts.role(history.role).colour
-        held = holding(history.scores, history.threshold)
-        at = [places[count] for count in history.scores.index.get_level_values("tokens")]
-        label = role_label(history, task, facts) + (f", {more} more" if more else "")
-        state = states(history, held, task).to_numpy()
-        scores = history.scores.to_numpy(dtype=float)
-        places_of = {str(head): column for column, head in enumerate(history.scores.columns)}
-        middle = y + (len(heads) - 1) / 2
-        axis.annotate(
-            label,
-            (1.01, middle),
-            xycoords=("axes fraction", "data"),
-            color=colour,
-            fontsize=TEXT,
-            va="center",
-            fontweight="bold",
-        )
-        for head in heads:
-            column = places_of[head]
-            for i, place in enumerate(at):
-                kind = int(state[i, column])
-                height = HEIGHTS[min(kind, 2)]
-                low, high = y - height / 2, y + height / 2
-                boxes.append(
-                    [
-                        (left[place], low),
-                        (right[place], low),
-                        (right[place], high),
-                        (left[place], high),
-                    ]
-                )
-                faces.append(_shade(colour, float(scores[i, column])))
-                if kind == 3:
-                    through.append(((left[place], y), (right[place], y)))
+    for role in one.roles:
+        _draw_role(axis, role, y, boxes, faces, through)
+        for row in role.rows:
             ticks.append(y)
-            names.append(head)
-            colours.append(colour)
+            names.append(row.head)
             y += 1
         y += GAP
     bars = PolyCollection(
@@ -235,18 +90,35 @@ def _draw_timeline(
     )
     axis.add_collection(bars)
     axis.add_collection(LineCollection(through, colors="#ffffff", lw=1.0))
-    axis.set_xlim(left[0], right[-1])
+    axis.set_xlim(*one.limits)
     axis.set_yticks(ticks, names)
-    for text, colour in zip(axis.get_yticklabels(), colours, strict=True):
-        text.set_color(colour)
+    for moment in one.moments:
+        axis.axvline(moment.tokens, color=INK, lw=1.0, ls=dashes(moment.dash), zorder=3)
 
 
-def _edges(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where each checkpoint's bar begins and ends: half-way, in log tokens, to its neighbours."""
-    if x.size == 1:
-        return x * 0.8, x * 1.25
-    middles = np.sqrt(x[1:] * x[:-1])
-    return np.append(x[0] ** 2 / middles[0], middles), np.append(middles, x[-1] ** 2 / middles[-1])
+def _draw_role(
+    axis: Axes, role: RoleRows, y: float, boxes: list[Any], faces: list[Any], through: list[Any]
+) -> None:
+    left, right = edges_of(role.tokens)
+    label = role.words + (f", {role.more} more" if role.more else "")
+    axis.annotate(
+        label,
+        (1.01, y + (len(role.rows) - 1) / 2),
+        xycoords=("axes fraction", "data"),
+        color=role.colour,
+        fontsize=TEXT,
+        va="center",
+        fontweight="bold",
+    )
+    for row in role.rows:
+        for begin, end, state, score in zip(left, right, row.states, row.scores, strict=True):
+            _, height, hollow = STATES[int(state)]
+            low, high = y - height / 2, y + height / 2
+            boxes.append([(begin, low), (end, low), (end, high), (begin, high)])
+            faces.append(_shade(role.colour, float(score)))
+            if hollow:
+                through.append(((begin, y), (end, y)))
+        y += 1
 
 
 def _shade(colour: str, score: float) -> tuple[float, ...]:
@@ -255,15 +127,56 @@ def _shade(colour: str, score: float) -> tuple[float, ...]:
     return tuple(1 - strength * (1 - part) for part in matplotlib.colors.to_rgb(colour))
 
 
-def _emerged_at(emergence: pd.DataFrame, model: str, seed: int, task: str) -> float | None:
-    """When a task's behaviour emerges in a model; none if it doesn't."""
-    if emergence.empty:
-        return None
-    found = emergence[
-        (emergence["model"] == model)
-        & (emergence["seed"] == seed)
-        & (emergence["task"] == task)
-        & (emergence["quantity"] == METRIC)
-        & (emergence["status"] == "emerged")
-    ]
-    return float(found["tokens"].iloc[0]) if len(found) else None
+class Bar(Patch):
+    """A state's bar in the legend, as high as it is drawn."""
+
+    def __init__(self, state: int) -> None:
+        super().__init__()
+        self.height, self.hollow = STATES[state][1:]
+
+
+class _AsDrawn(HandlerBase):
+    def create_artists(
+        self,
+        legend: Legend,
+        orig_handle: Artist,
+        xdescent: float,
+        ydescent: float,
+        width: float,
+        height: float,
+        fontsize: float,
+        trans: Transform,
+    ) -> list[Artist]:
+        """Two checkpoints of a bar, its height as a share of the entry's."""
+        assert isinstance(orig_handle, Bar)
+        tall = 1.35 * height * orig_handle.height
+        middle = (height - ydescent) / 2
+        corner = (-xdescent, middle - tall / 2)
+        made: list[Artist] = [Rectangle(corner, width, tall, fc=GREY, ec="none", transform=trans)]
+        if orig_handle.hollow:
+            ends = [-xdescent, width - xdescent]
+            line = Line2D(ends, [middle] * 2, color="#ffffff", lw=1.2, transform=trans)
+            made.append(line)
+        return made
+
+
+def _legend(figure: Figure, chosen: Sequence[Timeline]) -> None:
+    handles: list[Artist] = [Bar(state) for state in ORDER]
+    labels = [STATES[state][0] for state in ORDER]
+    handles += [Patch(fc=_shade(GREY, score)) for score in (0.25, 1.0)]
+    labels += ["score 0.25", "score 1"]
+    moments = {moment.task: moment for one in chosen for moment in one.moments}
+    for moment in moments.values():
+        handles.append(Line2D([], [], color=INK, lw=1.0, ls=dashes(moment.dash)))
+        labels.append(f"{moment.words} emerges")
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=2,
+        fontsize=TEXT,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.0,
+        handler_map={Bar: _AsDrawn()},
+    )

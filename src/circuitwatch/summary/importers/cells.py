@@ -36,6 +36,7 @@ from circuitwatch.summary.curves import (
     empty_table,
 )
 from circuitwatch.summary.overlaps import with_final
+from circuitwatch.units import counted
 
 PER_PROMPT = {
     "behaviour/value": "value",
@@ -180,7 +181,8 @@ def curves_of(cells: Sequence[CellData]) -> Curves:
         about = f"{cell.model} {cell.task} seed{cell.seed}"
         own = without_duplicates(cell.curves)
         if duplicates := int(is_duplicate(cell.curves).sum()):
-            notes.append(f"{about}: {duplicates} checkpoints have the weights of another: left out")
+            copies = counted(duplicates, "checkpoint has", "checkpoints have")
+            notes.append(f"{about}: {copies} the weights of another: left out")
         if own.empty:
             notes.append(f"{about}: no record that could be used")
             continue

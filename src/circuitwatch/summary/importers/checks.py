@@ -22,6 +22,7 @@ from circuitwatch.summary.importers.units_of_tokens import (
     fill_tokens,
     leave_out_mixed,
 )
+from circuitwatch.units import counted
 
 FEWEST_PARAMS = 1000.0
 """A smaller number of parameters is not a count, but millions or billions."""
@@ -55,7 +56,7 @@ def complete(
         draft.rows["seed"] = 0
     lacking = draft.rows[["model", "task", "quantity"]].isna().any(axis=1)
     if lacking.any():
-        draft.note(f"{int(lacking.sum())} rows without model, task or quantity left out")
+        draft.note(f"{counted(int(lacking.sum()), 'row')} without model, task or quantity left out")
         draft.rows = draft.rows[~lacking].reset_index(drop=True)
     draft.rows = draft.rows.assign(
         **{name: draft.rows[name].astype("str") for name in ("model", "task", "quantity")}
@@ -196,5 +197,6 @@ def _leave_out_disorder(draft: Draft) -> None:
         which = np.unique(curve[order][1:][falls])
         names = curve_names(rows[np.isin(curve, which)])
         draft.note(
-            f"tokens of {len(names)} curves ({named(names)}) are not in ascending order: sorted"
+            f"tokens of {counted(len(names), 'curve')} ({named(names)}) are not in ascending "
+            f"order: sorted"
         )

@@ -15,6 +15,7 @@ from circuitwatch.summary.curves import named
 from circuitwatch.summary.importers.names import read_name
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.tables import MISSING
+from circuitwatch.units import counted
 
 NUMBER = re.compile(
     r"([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([kKMBGT]?)\s*(?:tokens?|params?|parameters|steps?)?$",
@@ -59,13 +60,12 @@ def to_numbers(column: pd.Series, *, decimal_comma: bool = False) -> tuple[pd.Se
         notes.append("a comma is read as the decimal sign, as semicolons separate the columns")
     if wrong.any():
         shown = named(repr(str(text)) for text in np.asarray(texts, dtype=object)[wrong[:-1]])
-        notes.append(
-            f"{int(wrong[codes].sum())} entries are no numbers ({shown}): taken as missing"
-        )
+        those = counted(int(wrong[codes].sum()), "entry is no number", "entries are no numbers")
+        notes.append(f"{those} ({shown}): taken as missing")
     plain = ~units[codes] & np.isfinite(values[codes]) & (values[codes] != 0)
     if units.any() and plain.any():
         notes.append(
-            f"{int(units[codes].sum())} entries have a unit such as "
+            f"{counted(int(units[codes].sum()), 'entry has', 'entries have')} a unit such as "
             f"{str(texts[int(units.argmax())])!r}, {int(plain.sum())} have none and are "
             f"taken as they are"
         )
@@ -167,7 +167,7 @@ def to_seeds(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_], list[str]
     bad = (given & ~whole).to_numpy()
     notes = _left_out(column, bad, "whole numbers such as 0")
     if given.any() and not given.all():
-        notes.append(f"{int((~given).sum())} rows have none: taken as 0")
+        notes.append(f"{counted(int((~given).sum()), 'row has', 'rows have')} none: taken as 0")
     return numbers.where(whole, 0).astype("int64"), bad, notes
 
 
@@ -209,4 +209,8 @@ def _left_out(column: pd.Series, bad: NDArray[np.bool_], right: str) -> list[str
     curve.
     """
     shown = named(repr(entry) for entry in column[bad].astype("str"))
-    return [f"{int(bad.sum())} rows with {shown} left out: not {right}"] if bad.any() else []
+    return (
+        [f"{counted(int(bad.sum()), 'row')} with {shown} left out: not {right}"]
+        if bad.any()
+        else []
+    )

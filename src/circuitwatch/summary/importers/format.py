@@ -24,6 +24,7 @@ from circuitwatch.summary.importers.rates import TokensPerStep
 from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.summary.importers.stages import with_stages
 from circuitwatch.summary.importers.tables import columns_of, is_table
+from circuitwatch.units import counted
 
 RUN = "run"
 """The task of what is logged of a run as a whole, such as its loss."""
@@ -190,4 +191,7 @@ def number_of(value: Any) -> float | None:
 
 def left_out(files: Mapping[str, Sequence[str]]) -> list[str]:
     """One line for each reason for which files were left out: reason → names of the files."""
-    return [f"{len(names)} files left out ({named(names)}): {why}" for why, names in files.items()]
+    return [
+        f"{counted(len(names), 'file')} left out ({named(names)}): {why}"
+        for why, names in files.items()
+    ]

@@ -17,6 +17,7 @@ import pandas as pd
 
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import named
+from circuitwatch.units import counted
 
 SUFFIXES = (".jsonl", ".ndjson")
 LONGEST_LINE = 1_000_000
@@ -57,7 +58,11 @@ def read(path: Path, names: list[str]) -> tuple[pd.DataFrame, list[str]]:
             rows.append(row)
     if not rows:
         raise UserError(f'{path}: no line of it is a JSON object such as {{"step": 100, …}}')
-    notes = [f"{len(bad)} lines are no JSON object ({named(bad)}): left out"] if bad else []
+    notes = (
+        [f"{counted(len(bad), 'line is', 'lines are')} no JSON object ({named(bad)}): left out"]
+        if bad
+        else []
+    )
     frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows]) for name in names})
     return frame, notes
 

@@ -28,6 +28,7 @@ from circuitwatch.summary.importers.registry import Registry
 from circuitwatch.tracking.account import connect, reason_of
 from circuitwatch.tracking.identity import is_summary
 from circuitwatch.tracking.names import FOUND, MADE_HERE, STATUS, recorded_name
+from circuitwatch.units import counted
 
 AXES = ("tokens", "step")
 
@@ -106,8 +107,8 @@ def read_runs(found: Runs, *, registry: Registry, tokens_per_step: TokensOfStep 
     ]
     if empty:
         notes.append(
-            f"{source}: {len(empty)} runs ({named(empty)}) log no number beside tokens or "
-            f"step: left out"
+            f"{source}: {counted(len(empty), 'run', 'runs')} ({named(empty)}) with no "
+            f"number beside tokens or step: left out"
         )
     if not rows:
         return Curves(empty_table(), notes)
@@ -152,7 +153,7 @@ def _once_each(found: Runs) -> tuple[Runs, list[str]]:
         return found, []
     kept = [k for k in range(len(found.runs)) if k not in left]
     note = (
-        f"{found.source}: {len(left)} runs of cells that have a later one "
+        f"{found.source}: {counted(len(left), 'run')} of cells that have a later one "
         f"({named(list(left.values()))}): left out"
     )
     runs = Runs(found.source, [found.runs[k] for k in kept], [found.headers[k] for k in kept])

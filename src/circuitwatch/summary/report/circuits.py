@@ -1,8 +1,9 @@
 """Circuits at every checkpoint, small enough to lie in the report's page.
 
 Circuits are the edges that enter or leave from one checkpoint to the next, as differences of their
-places, deflated; of a large circuit only the strongest edges are kept, and all nodes. `report.js`
-is the other half: it reads exactly this.
+places, deflated; of a large circuit only the strongest edges are kept, and all nodes. Where nodes
+are, and in which order, is `charts.layout`'s. `js/circuits.js` is the other half: it reads exactly
+this.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from circuitwatch.circuits.graph import Graph
 from circuitwatch.summary.cells import CellData, without_duplicates
-from circuitwatch.summary.figures.layout import is_laid_out, nodes_of
+from circuitwatch.summary.charts.layout import (
+    LANES,
+    RADIUS,
+    SPREAD,
+    STRAIGHT,
+    Layout,
+    graph_of,
+)
 from circuitwatch.summary.lines import DOUBTS
 
 EDGES = (300, 150, 75, 40, 20)
@@ -30,12 +39,12 @@ def circuits_blob(
     """Circuits of all cells at every checkpoint, in at most `room` characters where that can be
     done.
 
-    Returns (a line a cell: m, t, seed, layers, heads, receivers, tokens, steps, edges [checkpoint];
-    base64 of the deflated stream; notes). For each cell and checkpoint the stream has: how many
-    nodes changed, the differences of their places; how many of the kept edges changed, and the
-    differences of theirs.
+    Returns (a line a cell: m, t, s, its graph as `name_of` has it, tokens, steps, edges
+    [checkpoint]; base64 of the deflated stream; notes). For each cell and checkpoint the stream
+    has: how many nodes changed, the differences of their places; how many of the kept edges
+    changed, and the differences of theirs.
     """
-    there = [cell for cell in cells if cell.circuits and is_laid_out(cell)]
+    there = [cell for cell in cells if cell.circuits and graph_of(cell) is not None]
     if not there:
         return [], "", []
     blob = ""
@@ -71,12 +80,43 @@ def circuits_blob(
     return lines, blob, notes
 
 
+def name_of(graph: Graph) -> str:
+    """What the page calls a graph."""
+    blocks = "parallel" if graph.parallel else "sequential"
+    return f"{graph.n_layers}x{graph.n_heads} {blocks}"
+
+
+def layouts(cells: Sequence[CellData]) -> dict[str, Any]:
+    """Where the nodes of the cells' graphs are, by the graph's name, and `draw`, what edges are
+    drawn by.
+    """
+    graphs = {name_of(graph): graph for cell in cells if (graph := graph_of(cell)) is not None}
+    found: dict[str, Any] = {}
+    for name, graph in graphs.items():
+        layout = Layout.of(graph)
+        found[name] = {
+            "nodes": graph.nodes,
+            "labels": layout.labels,
+            "x": layout.x.tolist(),
+            "y": [int(row) for row in layout.y],
+            "square": [int(square) for square in layout.square],
+            "target": layout.target.tolist(),
+            "kind": "".join(map(str, layout.kind.tolist())),
+            "columns": layout.columns,
+            "layers": graph.n_layers,
+            "each": 1 if graph.parallel else 2,
+        }
+    draw = {"lanes": LANES, "spread": SPREAD, "radius": RADIUS, "straight": STRAIGHT}
+    return {"draw": draw, "of": found}
+
+
 def _packed(
     cell: CellData, models: Sequence[str], most: int, every: int
 ) -> tuple[dict[str, Any], bytes, int]:
     """One cell's line and stream, and how many of its circuits have more edges than are kept."""
-    layers, heads = int(cell.header["model"]["n_layers"]), int(cell.header["model"]["n_heads"])
-    n_receivers = len(cell.header["graph"]["receivers"])
+    graph = graph_of(cell)
+    assert graph is not None
+    layout = Layout.of(graph)
     known = without_duplicates(cell.curves)
     known = known.iloc[::every] if every > 1 else known
     edges_before: NDArray[np.intp] = np.empty(0, dtype=np.intp)
@@ -85,7 +125,7 @@ def _packed(
     for step in known["step"]:
         edges = cell.circuits.get(int(step), edges_before[:0])
         counts.append(int(edges.size))
-        nodes = nodes_of(edges, layers, heads, n_receivers)
+        nodes = layout.nodes(edges)
         if edges.size > most:
             cut += 1
             strength = cell.strengths.get(int(step))
@@ -101,15 +141,13 @@ def _packed(
         "m": list(models).index(cell.model),
         "t": cell.task,
         "s": cell.seed,
-        "layers": layers,
-        "heads": heads,
-        "receivers": n_receivers,
+        "graph": name_of(graph),
         "tokens": [int(t) for t in known["tokens"]],
         "steps": [int(s) for s in known["step"]],
         "edges": counts,
         "most": most,
         "status": _codes(known),
-        "whole": cell.header["graph"].get("n_edges"),
+        "whole": cell.header["graph"].get("n_edges") or graph.n_edges,
     }
     return line, b"".join(content), cut
 

@@ -1,53 +1,56 @@
-"""What the report's figures are drawn from, small enough to lie in the page: the panels of
-`summary.panels`, heads' timelines, transfer (`circuits` has the circuits).
+"""What the page draws, as JSON: the charts of `summary.charts`, small enough to lie in the page
+(`circuits` has the circuits).
 
 Curves are numbers of four digits over shared lists of token counts. A head's score at a checkpoint
-is one character. `report.js` is the other half: it reads exactly this.
+is one character. Colours, names, limits and legends are those of the charts, as the figures have
+them; the modules in templates/js are the other half, and read exactly this.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import NO_TASK
-from circuitwatch.summary.figures.timeline import MOST_HEADS, role_label, states
-from circuitwatch.summary.heads.tables import HeadTables
-from circuitwatch.summary.heads.transfer import matrix, over_checkpoints
-from circuitwatch.summary.heads.turnover import holding, tenure
+from circuitwatch.summary.charts.algorithm import Steps
+from circuitwatch.summary.charts.emergence import Dot, Emergence, Point, Sizes, limit_keys
+from circuitwatch.summary.charts.looks import FAITH, INPUTS, MISSING, Key, on_dark
+from circuitwatch.summary.charts.matrices import Matrix
+from circuitwatch.summary.charts.timeline import STATES, RoleRows, Timeline
+from circuitwatch.summary.charts.together import Charts
 from circuitwatch.summary.lines import Line
-from circuitwatch.summary.panels import Choice, Panel, Specification
+from circuitwatch.summary.panels import METRIC, Choice, Curve, Panel
 
 LEVELS = 23
-"""Steps of a head's score in the timeline; its four states (not held, held, confirmed and helps,
-and hurts) times this fit one printable character.
-"""
+"""Steps of a head's score in the timeline; its states times this fit one printable character."""
 FIRST_CHARACTER = 33
 MOST_CHECKPOINTS = 32
-"""Checkpoints of a transfer matrix, along each side, that the report draws, evenly spread."""
+"""Checkpoints of a transfer matrix, along each side, that the page draws, evenly spread."""
+COLOUR = re.compile("#[0-9a-f]{6}")
 MOST_POINTS = 200_000
-"""Points of curves in the report; beyond, every curve is thinned evenly in log tokens."""
+"""Points of curves in the page; beyond, every curve is thinned evenly in log tokens."""
 
 
 @dataclass
 class _Page:
-    """What the page has once, whoever draws it: models, lists of token counts, curves."""
+    """What the page has once, whoever draws it: models, lists of token counts, curves, looks."""
 
     models: list[str]
     keep: int | None = None
     axes: list[list[float]] = field(default_factory=list)
     series: list[dict[str, Any]] = field(default_factory=list)
+    looks: list[dict[str, Any]] = field(default_factory=list)
     _places: dict[tuple[float, ...], int] = field(default_factory=dict)
     _known: dict[int, int] = field(default_factory=dict)
+    _kept: list[Line] = field(default_factory=list)
 
-    def axis(self, tokens: Sequence[float]) -> int:
+    def axis(self, tokens: Iterable[float]) -> int:
         """The place of a list of token counts."""
         key = tuple(float(count) for count in tokens)
         if key not in self._places:
@@ -55,16 +58,24 @@ class _Page:
             self.axes.append([int(count) if count == int(count) else count for count in key])
         return self._places[key]
 
-    def lines(self, lines: Sequence[Line], *, compared: bool = False) -> list[int]:
-        """The places of some curves; compared: they are what others are compared with, smoothed,
-        and no data of their own.
-        """
-        return [self._line(line, compared) for line in lines]
+    def drawn(self, curve: Curve) -> list[int]:
+        """The places of a curve's numbers and of its look."""
+        look = {
+            "colour": curve.colour,
+            "kind": curve.kind,
+            "dash": list(curve.dash),
+            "width": curve.width,
+            "band": curve.band,
+        }
+        if look not in self.looks:
+            self.looks.append(look)
+        return [self._line(curve.line, curve.kind), self.looks.index(look)]
 
-    def _line(self, line: Line, compared: bool) -> int:
+    def _line(self, line: Line, kind: str) -> int:
         if id(line) in self._known:
             return self._known[id(line)]
         self._known[id(line)] = len(self.series)
+        self._kept.append(line)  # or its id may become another's
         n = line.tokens.size
         if self.keep is not None and n > self.keep:
             line = line.at(_evenly(n, self.keep))
@@ -83,34 +94,24 @@ class _Page:
             made["copies"] = [line.copies[0].tolist(), _numbers(line.copies[1])]
         if line.doubts:
             made["doubts"] = {words: places.tolist() for words, places in line.doubts.items()}
-        if compared:
-            made["compared"] = 1
         self.series.append(made)
         return len(self.series) - 1
 
 
-def report_data(
-    spec: Specification, emergence: pd.DataFrame, scaling: pd.DataFrame, heads: HeadTables
-) -> tuple[dict[str, Any], list[str]]:
-    """Everything but the circuits, as JSON can hold it; and notes of what was thinned out.
-
-    Args:
-        spec: the panels.
-        emergence: one row a curve.
-        scaling: trends over size.
-        heads: timelines and transfer.
-    """
+def report_data(charts: Charts) -> tuple[dict[str, Any], list[str]]:
+    """Everything but the circuits, as JSON can hold it; and notes of what was thinned out."""
+    spec = charts.spec
     facts, models = spec.facts, spec.lines.models
-    every = [p for section in spec.sections.values() for p in section.panels]
-    points = sum(line.tokens.size for panel in every for line in panel.curves)
+    choices = {name: charts.choices(name) for name in spec.sections}
+    every = [panel for own in choices.values() for choice in own for panel in choice.panels]
+    points = sum(curve.line.tokens.size for panel in every for curve in panel.drawn)
     keep = max(2, int(MOST_POINTS / points * 160)) if points > MOST_POINTS else None
     page = _Page(models, keep)
     sections = [
-        {"id": section.name, "choices": [_choice(choice, page) for choice in section.choices]}
-        for section in spec.sections.values()
+        {"id": name, "choices": [_choice(choice, page) for choice in own]}
+        for name, own in choices.items()
     ]
-    asked = [str(q) for q in dict.fromkeys(emergence["quantity"])] if len(emergence) else []
-    data = {
+    data: dict[str, Any] = {
         "models": [
             {"name": m, "params": number(spec.lines.params.get(m), 9), "colour": spec.colours[m]}
             for m in models
@@ -120,18 +121,45 @@ def report_data(
             for task in spec.lines.tasks()
             if task != NO_TASK
         ],
-        "quantities": {quantity: facts.words(quantity) for quantity in asked},
         "sections": sections,
-        "timeline": _timeline(heads, page, facts),
-        "transfer": _transfer(heads.transfer, models),
-        "specificity": _specificity(heads.specificity, models, facts),
-        "emergence": _emergence(emergence, models),
-        "trends": _trends(scaling),
+        "steps": [_steps(steps) for steps in (charts.algorithm.steps if charts.algorithm else ())],
+        "emergence": [_emergence(chart, models) for chart in charts.emergence],
+        "limitKeys": [_key(key) for key in limit_keys()],
+        "sizes": [
+            {"q": quantity, "words": _sizes_words(quantity, panels, charts), "panels": panels}
+            for quantity, panels in _sizes(charts, models)
+        ],
+        "states": [list(state) for state in STATES],
+        "timelines": [_timeline(one, page) for one in charts.timelines],
+        "matrices": [[_matrix(one, models) for one in row] for row in charts.matrices],
+        "faith": {"colours": list(FAITH), "missing": MISSING},
+        "inputs": [list(pair) for pair in INPUTS.items()],
+        "code": {"levels": LEVELS, "first": FIRST_CHARACTER},
         "axes": page.axes,
+        "looks": page.looks,
         "series": page.series,
     }
     thinned = [f"curves in the report are thinned to {keep} checkpoints"] if keep else []
     return data, thinned
+
+
+def dark_colours(data: Any) -> dict[str, str]:
+    """The counterpart on dark paper of every colour in the page's data."""
+    found: dict[str, str] = {}
+
+    def search(part: Any) -> None:
+        if isinstance(part, dict):
+            for value in part.values():
+                search(value)
+        elif isinstance(part, list):
+            if not part or isinstance(part[0], dict | list | str):
+                for value in part:
+                    search(value)
+        elif isinstance(part, str) and COLOUR.fullmatch(part):
+            found[part] = on_dark(part)
+
+    search({name: part for name, part in data.items() if name not in ("series", "axes", "files")})
+    return found
 
 
 def as_json(data: Mapping[str, Any]) -> str:
@@ -153,10 +181,19 @@ def _numbers(values: NDArray[np.float64]) -> list[float | None]:
     return [number(value) for value in values.tolist()]
 
 
+def _without_empty(made: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in made.items() if value not in (None, "", False, [], ())}
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return _without_empty(asdict(key) | {"dash": list(key.dash)})
+
+
 def _choice(choice: Choice, page: _Page) -> dict[str, Any]:
     return {
         "label": choice.label,
         "notes": choice.notes,
+        "keys": [_key(key) for key in choice.keys],
         "panels": [_panel(panel, page) for panel in choice.panels],
     }
 
@@ -164,143 +201,155 @@ def _choice(choice: Choice, page: _Page) -> dict[str, Any]:
 def _panel(panel: Panel, page: _Page) -> dict[str, Any]:
     made: dict[str, Any] = {
         "t": None if panel.task == NO_TASK else panel.task,
+        "m": page.models.index(panel.model) if panel.model else None,
         "title": panel.title,
         "axis": panel.axis,
         "limits": [number(end, 6) for end in panel.limits],
-        "series": page.lines(panel.curves),
+        "curves": [page.drawn(curve) for curve in panel.drawn],
+        "levels": [{"y": level, "words": words} for level, words in panel.levels],
+        "spans": [
+            {"low": number(span.low), "high": number(span.high), "at": number(span.at),
+             "words": span.words, "open": span.open}
+            for span in panel.spans
+        ],
+        "empty": panel.empty,
+    }  # fmt: skip
+    needed = ("curves", "limits")
+    return {k: value for k, value in made.items() if k in needed or value not in (None, "", [])}
+
+
+def _steps(steps: Steps) -> dict[str, Any]:
+    return {
+        "t": steps.task,
+        "words": steps.words,
+        "boxes": list(steps.boxes),
+        "arrows": [list(arrow) for arrow in steps.arrows],
     }
-    if panel.levels:
-        made["levels"] = [{"y": level, "words": words} for level, words in panel.levels]
-    if panel.beside:
-        made["beside"] = page.lines(panel.beside)
-    for kind in ("ceiling", "chance"):
-        if lines := getattr(panel, kind):
-            made[kind] = page.lines(lines, compared=True)
-    return made
 
 
-def _timeline(heads: HeadTables, page: _Page, facts: Facts) -> list[dict[str, Any]]:
-    """A line a role of a model and seed: its heads, those that hold it longest, with one character
-    a checkpoint.
-    """
-    lines = []
-    for history in heads.histories:
-        held_ever = tenure(history.scores, history.threshold)
-        if held_ever.empty or history.model not in page.models:
-            continue
-        names = held_ever.loc[
-            held_ever["checkpoints"].rank(ascending=False, method="first") <= MOST_HEADS, "head"
-        ]
-        held = holding(history.scores, history.threshold)
-        for task in history.checks or (None,):
-            state = states(history, held, task)
-            rows = []
-            for name in names:
-                level = (
-                    (history.scores[name].clip(0, 1) * (LEVELS - 1)).round().astype(int).to_numpy()
-                )
-                code = "".join(
-                    chr(FIRST_CHARACTER + int(s) * LEVELS + int(v))
-                    for s, v in zip(state[name], level, strict=True)
-                )
-                rows.append([str(name), code])
-            lines.append(
-                {
-                    "m": page.models.index(history.model),
-                    "s": history.seed,
-                    "role": role_label(history, task, facts),
-                    "colour": facts.role(history.role).colour,
-                    "a": page.axis(history.scores.index.get_level_values("tokens").tolist()),
-                    "heads": rows,
-                    "more": len(held_ever) - len(rows),
-                }
-            )
-    return lines
-
-
-def _transfer(transfer: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
-    """Faithfulness [circuit's checkpoint][model's] of each model and task, over seeds their
-    median.
-    """
-    made = []
-    own = over_checkpoints(transfer) if len(transfer) else transfer
-    for (model, task), rows in own.groupby(["model", "task"], sort=False) if len(own) else ():
-        if model not in models:
-            continue
-        table = matrix(rows)
-        table = table.iloc[
-            _evenly(len(table), MOST_CHECKPOINTS), _evenly(table.shape[1], MOST_CHECKPOINTS)
-        ]
-        made.append(
+def _emergence(chart: Emergence, models: list[str]) -> dict[str, Any]:
+    return {
+        "title": chart.title,
+        "limits": [number(end, 6) for end in chart.limits],
+        "keys": [_key(key) for key in chart.keys],
+        "more": chart.more,
+        "groups": [
             {
-                "m": models.index(str(model)),
-                "t": task,
-                "rows": [int(t) for t in table.index],
-                "columns": [int(t) for t in table.columns],
-                "v": [[number(v, 3) for v in row] for row in table.to_numpy(dtype=float)],
+                "words": group.words,
+                "t": None if group.task == NO_TASK else group.task,
+                "q": group.quantity,
+                "rows": [
+                    {"m": models.index(model), "points": [_point(point) for point in points]}
+                    for model, points in group.rows
+                ],
             }
-        )
-    return made
-
-
-def _specificity(
-    specificity: pd.DataFrame, models: list[str], facts: Facts
-) -> list[dict[str, Any]]:
-    made = []
-    for model, rows in specificity.groupby("model", sort=False) if len(specificity) else ():
-        value = "last" if rows["last"].notna().any() else "mean"
-        table = rows.pivot_table(
-            index="circuit_task", columns="task", values=value, aggfunc="median", dropna=False
-        )
-        order = sorted(table.index, key=lambda task: (facts.task(task).place, task))
-        table = table.reindex(index=order, columns=[t for t in order if t in table.columns])
-        made.append(
-            {
-                "m": models.index(str(model)),
-                "at": number(rows["last_tokens"].max()) if value == "last" else None,
-                "rows": [facts.task(task).words for task in table.index],
-                "columns": [facts.task(task).words for task in table.columns],
-                "v": [[number(v, 3) for v in row] for row in table.to_numpy(dtype=float)],
-            }
-        )
-    return made
-
-
-def _emergence(emergence: pd.DataFrame, models: list[str]) -> list[dict[str, Any]]:
-    names = {
-        "tokens": "x",
-        "tokens_low": "low",
-        "tokens_high": "high",
-        "first_tokens": "first",
-        "last_tokens": "last",
+            for group in chart.groups
+        ],
     }
+
+
+def _point(point: Point | Dot) -> dict[str, Any]:
+    made = asdict(point)
+    made.pop("model")
+    for name in ("at", "low", "high", "y"):
+        if name in made:
+            made[name] = number(made[name])
+    return _without_empty(made)
+
+
+def _sizes(charts: Charts, models: list[str]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Behaviours first."""
+    order = sorted(charts.sizes, key=lambda quantity: quantity != METRIC)
     return [
-        {
-            "m": models.index(row["model"]),
-            "t": row["task"],
-            "q": row["quantity"],
-            "s": int(row["seed"]),
-            "status": row["status"],
-        }
-        | {short: number(row[name]) for name, short in names.items()}
-        for _, row in emergence.iterrows()
+        (quantity, [_size(one, models) for one in charts.sizes[quantity]]) for quantity in order
     ]
 
 
-def _trends(scaling: pd.DataFrame) -> list[dict[str, Any]]:
-    if scaling.empty:
-        return []
-    fitted = scaling[(scaling["of"] == "tokens of emergence") & (scaling["status"] == "fitted")]
-    return [
-        {
-            "t": row["task"],
-            "q": row["quantity"],
-            "slope": number(row["slope"]),
-            "intercept": number(row["intercept"], 8),
+def _size(one: Sizes, models: list[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "title": one.title,
+        "axis": one.axis,
+        "t": None if one.task == NO_TASK else one.task,
+        "dots": [_point(dot) | {"m": models.index(dot.model)} for dot in one.dots],
+        "unplaced": list(one.unplaced),
+    }
+    if one.trend is not None:
+        slope, intercept, words = one.trend
+        made["trend"] = {
+            "slope": number(slope),
+            "intercept": number(intercept, 8),
+            "words": words,
         }
-        for _, row in fitted.iterrows()
-    ]
+    return made
+
+
+def _sizes_words(quantity: str, panels: Sequence[Mapping[str, Any]], charts: Charts) -> str:
+    """What a choice of sizes is called; of circuit sizes it is no emergence."""
+    words = charts.spec.facts.words(quantity)
+    of_tokens = panels and "tokens" in panels[0]["axis"]
+    return f"when emerged: {words}" if of_tokens else f"size: {words}"
+
+
+def _timeline(one: Timeline, page: _Page) -> dict[str, Any]:
+    return {
+        "m": page.models.index(one.model),
+        "s": one.seed,
+        "title": one.title,
+        "limits": [number(end, 6) for end in one.limits],
+        "roles": [_role(role, page) for role in one.roles],
+        "moments": [
+            {"t": moment.task, "words": moment.words, "at": number(moment.tokens),
+             "dash": list(moment.dash)}
+            for moment in one.moments
+        ],
+    }  # fmt: skip
+
+
+def _role(role: RoleRows, page: _Page) -> dict[str, Any]:
+    rows = []
+    for row in role.rows:
+        level = (np.clip(np.nan_to_num(row.scores), 0, 1) * (LEVELS - 1)).round().astype(int)
+        characters = FIRST_CHARACTER + row.states * LEVELS + level
+        rows.append([row.head, "".join(map(chr, characters.tolist()))])
+    return {
+        "words": role.words,
+        "t": role.task,
+        "colour": role.colour,
+        "a": page.axis(role.tokens.tolist()),
+        "heads": rows,
+        "more": role.more,
+    }
+
+
+def _matrix(one: Matrix, models: list[str]) -> dict[str, Any]:
+    """Over checkpoints thinned to MOST_CHECKPOINTS."""
+    rows, columns = (
+        np.arange(n) if one.numbers else _evenly(n, MOST_CHECKPOINTS) for n in one.values.shape
+    )
+    diagonal = {place: number for number, place in enumerate(rows.tolist())}
+    across = {place: number for number, place in enumerate(columns.tolist())}
+    return {
+        "m": models.index(one.model),
+        "t": one.task,
+        "title": one.title,
+        "rows": [one.rows[place] for place in rows],
+        "columns": [one.columns[place] for place in columns],
+        "tokens": [number(one.tokens[place], 12) for place in columns] if one.tokens else [],
+        "v": [[number(v, 3) for v in line] for line in one.values[np.ix_(rows, columns)].tolist()],
+        "axes": [one.row_axis, one.column_axis],
+        "said": [one.row_words, one.column_words],
+        "upwards": one.upwards,
+        "numbers": one.numbers,
+        "diagonal": [
+            [diagonal[row], across[column]]
+            for row, column in one.diagonal
+            if row in diagonal and column in across
+        ],
+        "empty": one.empty,
+    }
 
 
 def _evenly(n: int, most: int) -> NDArray[np.intp]:
+    if n == 0:
+        return np.empty(0, dtype=np.intp)
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.intp))

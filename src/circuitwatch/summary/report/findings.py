@@ -1,11 +1,10 @@
-"""What the tables say of each model, in sentences: which came first, who holds the roles, how many
-handovers, whether algorithm and circuits stay.
+"""What the tables say of each model, in sentences: which came first, role or behaviour; who holds
+the roles (`head_words`); whether algorithm (`algorithm_words`) and circuits stay.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,28 +12,33 @@ import pandas as pd
 
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import NO_TASK
-from circuitwatch.summary.heads.algorithm import DEPENDS
-from circuitwatch.summary.heads.histories import RoleHistory
-from circuitwatch.summary.heads.holders import confirmed_holders, holders_at_end
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.panels import METRIC
-from circuitwatch.summary.report.emergence_words import MINUS, begin, listed, point_of, times
+from circuitwatch.summary.report.algorithm_words import algorithm_over_seeds, algorithm_sentences
+from circuitwatch.summary.report.emergence_words import begin, between, point_of, who_of
+from circuitwatch.summary.report.head_words import KEY, handover_sentences, holder_sentences
 from circuitwatch.summary.together import BEFORE, Comparisons
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_number, format_tokens
 
 Order = Literal["before", "after", "can't be told", "only the first", "only the second", "neither"]
-CONFIRMED = "✓"
 GROUPS: dict[Order, str] = {
-    "before": "before it",
-    "after": "after it",
-    "can't be told": "which came first can't be told",
-    "only the first": "there without it",
-    "only the second": "never by the last checkpoint",
-    "neither": "never either",
+    "before": "Before it",
+    "after": "After it",
+    "can't be told": "Order unclear",
+    "only the first": "There without it",
+    "only the second": "Not there by the last checkpoint",
+    "neither": "Not there either",
 }
 """How the roles of a task are said to stand to its behaviour, in this order."""
-NEGATIVE = re.compile(r"-(?=[0-9.])")
-UNEXPLAINED, SURE = "algorithm/unexplained", "algorithm/unexplained_sure"
+IN_SEEDS: dict[Order, str] = {
+    "before": "before it",
+    "after": "after it",
+    "can't be told": "order unclear",
+    "only the first": "there without it",
+    "only the second": "not there by the last checkpoint",
+    "neither": "neither there",
+}
+"""The same of some of a model's seeds."""
 
 
 @dataclass(frozen=True)
@@ -55,30 +59,24 @@ def findings(
 
     Only what there are numbers for.
     """
-    found = []
+    found, explained = [], False
     for model, of_model in emergence.groupby("model", sort=False):
         seeds = list(of_model["seed"].unique())
         if len(seeds) > 1:
-            found.append(
-                Finding(
-                    str(model), None, _over_seeds(of_model, heads, compared.lags, str(model), facts)
-                )
-            )
+            over = _over_seeds(of_model, heads, compared.lags, str(model), facts)
+            found.append(Finding(str(model), None, over))
         for seed in seeds:
             roles = _of(heads.roles, str(model), seed)
+            histories = {h.role: h for h in heads.histories if (h.model, h.seed) == (model, seed)}
+            of_seed = of_model[of_model["seed"] == seed]
             sentences = [
-                *_roles_and_behaviours(
-                    of_model[of_model["seed"] == seed], _of(compared.lags, str(model), seed), facts
-                ),
-                *_holders(
-                    roles,
-                    {h.role: h for h in heads.histories if (h.model, h.seed) == (model, seed)},
-                    facts,
-                ),
-                *_handovers(roles, _of(heads.handovers, str(model), seed), facts),
-                *_algorithm(_of(heads.algorithm, str(model), seed), facts),
+                *_roles_and_behaviours(of_seed, _of(compared.lags, str(model), seed), facts),
+                *holder_sentences(roles, histories, facts, explained=explained),
+                *handover_sentences(roles, _of(heads.handovers, str(model), seed), facts),
+                *algorithm_sentences(_of(heads.algorithm, str(model), seed), facts),
                 *_circuits(_of(compared.circuits, str(model), seed), facts),
             ]
+            explained = explained or any(KEY in words for words in sentences)
             found.append(Finding(str(model), int(seed), sentences))
     return [finding for finding in found if finding.sentences]
 
@@ -92,20 +90,20 @@ def circuit_warnings(ends: pd.DataFrame, facts: Facts) -> list[str]:
         words = []
         if row["out_of_range"]:
             words.append(
-                f"faithfulness is above 1.2 or below {MINUS}0.2 at {row['out_of_range']} of "
-                f"{row['checkpoints_with_circuit']} checkpoints with a circuit: the "
-                "circuit does something else than the whole model"
+                f"at {row['out_of_range']} of "
+                f"{counted(row['checkpoints_with_circuit'], 'checkpoint')} with a circuit the "
+                f"faithfulness is above 1.2 or below −0.2: the circuit does something else than "
+                f"the whole model"
             )
         if row["not_converged"]:
+            error = format_number(float(row["largest_score_error"]))
             words.append(
-                f"edge scores had not converged at {row['not_converged']} checkpoints "
-                f"(largest estimated error {row['largest_score_error']:.2g} of all scores)"
+                f"at {counted(row['not_converged'], 'checkpoint')} the edge scores had not "
+                f"converged (largest estimated error {error} of all scores)"
             )
         if words:
-            said.append(
-                f"{row['model']} {facts.task(str(row['task'])).words} seed {row['seed']}: "
-                f"{'; '.join(words)}."
-            )
+            who = f"{who_of(row, ends)}, {facts.task(str(row['task'])).words}"
+            said.append(f"{who}: {'; '.join(words)}.")
     return said
 
 
@@ -133,28 +131,28 @@ def _roles_and_behaviours(rows: pd.DataFrame, lags: pd.DataFrame, facts: Facts) 
     """For each task with roles, when its behaviour emerged, and which of its roles came before it
     and which after.
     """
-    sentences = []
+    found = []
     for task, behaviour, pairs in _pairs(rows, facts):
         groups: dict[Order, list[str]] = {}
         name = facts.task(task).words
         for role, row in pairs:
             lag = _lag_of(lags, task, role)
             order = order_of(row, behaviour, None if lag is None else str(lag["verdict"]))
-            details = [point_of(row)] if row["status"] in ("emerged", "already") else []
-            details += _ratio(lag, name) if order in ("before", "after") else []
-            if order == "can't be told" and lag is not None and lag["note"]:
+            details = [] if row["status"] == "never" else [point_of(row)]
+            details += _ratio(lag, order, name)
+            both = row["status"] == behaviour["status"] == "emerged"
+            if order == "can't be told" and lag is not None and lag["note"] and both:
                 details.append(str(lag["note"]))
             words = facts.role(role).words
-            groups.setdefault(order, []).append(
-                f"{words} ({'; '.join(details)})" if details else words
-            )
-        said = [
-            f"{words}: {', '.join(groups[order])}"
+            said = f"{words} ({'; '.join(details)})" if details else words
+            groups.setdefault(order, []).append(said)
+        sentences = [f"{begin(name)} {_how_it_rose(behaviour)}."] + [
+            f"{words}: {', '.join(groups[order])}."
             for order, words in GROUPS.items()
             if order in groups
         ]
-        sentences.append(f"{begin(name)} {_how_it_rose(behaviour)}; {'; '.join(said)}.")
-    return sentences
+        found.append(" ".join(sentences))
+    return found
 
 
 def _how_it_rose(behaviour: pd.Series) -> str:
@@ -164,18 +162,25 @@ def _how_it_rose(behaviour: pd.Series) -> str:
         case "already":
             return "was there at the first checkpoint"
         case "never":
-            return f"never emerged by {format_tokens(behaviour['last_tokens'])} tokens"
-        case status:
-            return f"has no one emergence point ({status})"
+            return f"had not emerged by {format_tokens(behaviour['last_tokens'])} tokens"
+        case "transient":
+            return "rose and fell again"
+        case _:
+            return "has no clear emergence point"
 
 
-def _ratio(lag: pd.Series | None, name: str) -> list[str]:
-    """How many times as many tokens a behaviour took as a role, with its interval."""
+def _ratio(lag: pd.Series | None, order: Order, name: str) -> list[str]:
+    """How many times as many tokens the later one of a role and a behaviour needed, with its
+    interval.
+    """
     ends = ("ratio", "ratio_low", "ratio_high")
-    if lag is None or any(pd.isna(lag[end]) for end in ends):
+    if lag is None or order not in ("before", "after") or any(pd.isna(lag[e]) for e in ends):
         return []
     ratio, low, high = (float(lag[end]) for end in ends)
-    return [f"{name} took {ratio:.2f} [{low:.2f}, {high:.2f}] times as many tokens"]
+    if order == "before":
+        return [f"{name} needed {format_number(ratio)} {between(low, high)} times as many"]
+    inverse = f"{format_number(1 / ratio)} {between(1 / high, 1 / low)}"
+    return [f"{inverse} times as many as {name}"]
 
 
 def _pairs(
@@ -199,155 +204,36 @@ def _lag_of(lags: pd.DataFrame, task: str, role: str) -> pd.Series | None:
     return own.iloc[0] if len(own) else None
 
 
-def _holders(roles: pd.DataFrame, histories: Mapping[str, RoleHistory], facts: Facts) -> list[str]:
-    """Who holds what at the end; what a causal check says of it stands for each task by itself, as
-    a head may do its work in one and not in another.
-    """
-    held, empty, missing = [], [], []
-    for _, row in roles.iterrows():
-        role = facts.role(str(row["role"])).words
-        if not row["checkpoints"]:
-            missing.append(f"{role} ({row['note']})")
-        elif row["holders_at_end"]:
-            held += _by_task(role, histories[str(row["role"])], facts)
-        else:
-            empty.append(role)
-    key = (
-        f"{CONFIRMED}: confirmed by cause in that task; a head helps if patching it lowers "
-        f"the behaviour, hurts if it raises it"
-    )
-    sentences = [f"Held at the last checkpoint ({key}): {'; '.join(held)}."] if held else []
-    sentences += [f"Held by no head there: {', '.join(empty)}."] if empty else []
-    return sentences + ([f"Not measured: {', '.join(missing)}."] if missing else [])
-
-
-def _by_task(role: str, history: RoleHistory, facts: Facts) -> list[str]:
-    """A role and its holders, once for each task in which they were checked."""
-    every, said = holders_at_end(history), []
-    for task in history.checked_at_end():
-        sure = confirmed_holders(history, task)
-        rest = [name for name in every if name not in {words.split()[0] for words in sure}]
-        alone = f"by score alone {listed(rest)}" if rest else ""
-        confirmed = f"{CONFIRMED} {listed(sure)}" if sure else ""
-        name = facts.task(task).words
-        said.append(f"{role} ({name}) {', '.join(filter(None, [confirmed, alone]))}")
-    return said or [f"{role} {listed(every)} (unchecked)"]
-
-
-def _handovers(roles: pd.DataFrame, handovers: pd.DataFrame, facts: Facts) -> list[str]:
-    measured = roles[roles["checkpoints"] > 0] if len(roles) else roles
-    if measured.empty:
-        return []
-    lost, regained = int(measured["lost"].sum()), int(measured["regained"].sum())
-    rest = f"a head lost a role {times(lost)} and regained one {times(regained)}."
-    if handovers.empty:
-        return [f"No role changed its strongest head; {rest}"]
-    counts = handovers["role"].value_counts(sort=False)
-    each = ", ".join(f"{facts.role(str(role)).words} {number}" for role, number in counts.items())
-    return [f"The strongest head of a role changed {times(len(handovers))} ({each}); {rest}"]
-
-
-def _algorithm(algorithm: pd.DataFrame, facts: Facts) -> list[str]:
-    sentences = []
-    for task, rows in algorithm.groupby("task", sort=False) if len(algorithm) else ():
-        words = []
-        judged = rows[~rows["quantity"].map(_key).isin([UNEXPLAINED, SURE])]
-        for why, missing in judged[judged["verdict"] == "missing"].groupby(
-            "why_missing", sort=False
-        ):
-            names = ", ".join(_short(str(name), facts) for name in missing["quantity"])
-            words.append(f"{names} undefined" + (f" ({why})" if why else ""))
-        for _, row in judged[judged["verdict"] != "missing"].iterrows():
-            span = f"between {row['min']:.2f} and {row['max']:.2f}"
-            if pd.notna(row["trend"]) and (
-                row["trend_low"] > 0 or row["trend_high"] < 0
-            ):  # also of one that stays by its range
-                span += (
-                    f", {row['trend']:+.2f} [{row['trend_low']:+.2f}, "
-                    f"{row['trend_high']:+.2f}] per tenfold of tokens"
-                )
-            over_cutoffs = ""
-            if pd.notna(row.get("band_min")):  # no such column where no measure has cut-offs
-                over_cutoffs = (
-                    f"; over all cut-offs between {row['band_min']:.2f} and {row['band_max']:.2f}"
-                )
-            verdicts = f": {row['verdicts']}" if over_cutoffs and row["verdict"] == DEPENDS else ""
-            few = row["verdict"] == "too few checkpoints"
-            verdict = "has too few checkpoints" if few else row["verdict"]
-            span = _with_minus(span) + _with_minus(over_cutoffs) + verdicts
-            words.append(f"{_short(str(row['quantity']), facts)} {verdict} ({span})")
-        words += _unexplained(rows)
-        name = begin(facts.task(str(task)).words)
-        sentences += [f"{name}: {'; '.join(words)}."] if words else []
-    return sentences
-
-
-def _with_minus(words: str) -> str:
-    """Numbers below 0 with a minus sign instead of a hyphen."""
-    return NEGATIVE.sub(MINUS, words)
-
-
-def _key(quantity: str) -> str:
-    """The key of a measure in the table of the algorithm."""
-    return quantity if "/" in quantity else f"algorithm/{quantity}"
-
-
-def _short(quantity: str, facts: Facts) -> str:
-    """A measure's name in a sentence: what its legend says before a colon."""
-    known = facts.quantity(_key(quantity))
-    return (known.label or known.words).split(":")[0]
-
-
-def _unexplained(rows: pd.DataFrame) -> list[str]:
-    """What no role explains at the last checkpoint, and the strongest heads of it by name."""
-    known = rows[rows["last"].notna()]
-    own = known.assign(key=known["quantity"].map(_key)).set_index("key")
-    if UNEXPLAINED not in own.index:
-        return []
-    words = (
-        f"heads without any role have {own.loc[UNEXPLAINED, 'last']:.2f} of the direct effect on "
-        f"the logits at the last checkpoint"
-    )
-    if SURE in own.index:
-        words += f" ({own.loc[SURE, 'last']:.2f} among heads whose effect is sure)"
-    heads = str(own.loc[UNEXPLAINED, "heads"] or "")
-    return [words + (f", strongest {_with_minus(heads)}" if heads else "")]
-
-
 def _circuits(circuits: pd.DataFrame, facts: Facts) -> list[str]:
     """How alike circuits of neighbouring checkpoints are, and where that lies between chance and
-    the noise ceiling.
+    the noise ceiling: a sentence a task.
     """
     if circuits.empty:
         return []
-    said = []
-    for _, row in circuits[
-        (circuits["compared"] == BEFORE) & (circuits["measure"] == "edge_jaccard")
-    ].iterrows():
-        words = f"{facts.task(str(row['task'])).words} {row['all_prompts']:.2f}"
-        if pd.notna(row["ceiling"]):
+    own = circuits[(circuits["compared"] == BEFORE) & (circuits["measure"] == "edge_jaccard")]
+    found = []
+    for _, row in own.iterrows():
+        shared, other, chance, ceiling = (
+            format_number(float(row[name]))
+            for name in ("all_prompts", "jaccard", "chance", "ceiling")
+        )
+        words = (
+            f"{begin(facts.task(str(row['task'])).words)}: circuits of neighbouring checkpoints "
+            f"share {shared} of their edges (Jaccard)"
+        )
+        if ceiling:
             words += (
-                f" (of other prompts {row['jaccard']:.2f}, noise ceiling "
-                f"{row['ceiling']:.2f}, by chance {row['chance']:.2f}"
+                f". Circuits of different prompts share {other}, where chance gives {chance} and "
+                f"unchanged circuits {ceiling} (the noise ceiling)"
             )
-            interval = f" [{row['low']:.2f}, {row['high']:.2f}]" if pd.notna(row["low"]) else ""
+        if ceiling and pd.notna(row["stability"]):
+            interval = f" {between(row['low'], row['high'])}" if pd.notna(row["low"]) else ""
             words += (
-                f": stability {row['stability']:.2f}{interval})"
-                if pd.notna(row["stability"])
-                else ")"
+                f": stability {format_number(float(row['stability']))}{interval}, between 0 "
+                f"(chance) and 1 (no change)"
             )
-        said.append(words)
-    if not said:
-        return []
-    meaning = (
-        "; at about 1 they change no more from one checkpoint to the next than from "
-        "one sample of prompts to another"
-    )
-    meaning = meaning if any("stability" in words for words in said) else ""
-    return [
-        f"Edges that circuits of neighbouring checkpoints share (Jaccard): "
-        f"{'; '.join(said)}{meaning}."
-    ]
+        found.append(f"{words}.")
+    return found
 
 
 def _over_seeds(
@@ -366,38 +252,23 @@ def _over_seeds(
     for task, by_role in orders.items():
         said = [
             f"{facts.role(role).words} "
-            + ", ".join(f"{GROUPS[order]} in {own.count(order)}" for order in dict.fromkeys(own))
+            + ", ".join(f"{IN_SEEDS[order]} in {own.count(order)}" for order in dict.fromkeys(own))
             for role, own in by_role.items()
         ]
-        seeds = max(map(len, by_role.values()))
+        seeds = counted(max(map(len, by_role.values())), "seed")
         name = facts.task(task).words
-        sentences.append(f"Roles and {name}, over {seeds} seeds: {'; '.join(said)}.")
+        sentences.append(f"Roles beside {name}, over {seeds}: {'; '.join(said)}.")
     roles = heads.roles[heads.roles["model"] == model] if len(heads.roles) else heads.roles
     measured = roles[roles["checkpoints"] > 0] if len(roles) else roles
     if len(measured):
         per_seed = measured.groupby("seed")["handovers"].sum().astype(float)
-        spread = f"median {per_seed.median():g}, from {per_seed.min():g} to {per_seed.max():g}"
         sentences.append(
-            f"Changes of a role's strongest head in a seed, all roles together: {spread}."
+            f"Changes of a role's strongest head in a seed, all roles together: median "
+            f"{per_seed.median():g}, from {per_seed.min():g} to {per_seed.max():g}."
         )
-    algorithm = (
-        heads.algorithm[heads.algorithm["model"] == model]
-        if len(heads.algorithm)
-        else heads.algorithm
-    )
-    for task, of_task in algorithm.groupby("task", sort=False) if len(algorithm) else ():
-        words = []
-        judged = of_task[~of_task["quantity"].map(_key).isin([UNEXPLAINED, SURE])]
-        for quantity, own in judged.groupby("quantity", sort=False):
-            verdicts = own["verdict"].value_counts(sort=False)
-            words.append(
-                f"{_short(str(quantity), facts)} "
-                f"{', '.join(f'{verdict} in {count}' for verdict, count in verdicts.items())}"
-            )
-        if words:
-            name, seeds = begin(facts.task(str(task)).words), of_task["seed"].nunique()
-            sentences.append(f"{name}, over {seeds} seeds: {'; '.join(words)}.")
-    return sentences
+    algorithm = heads.algorithm
+    own = algorithm[algorithm["model"] == model] if len(algorithm) else algorithm
+    return sentences + algorithm_over_seeds(own, facts)
 
 
 def _of(table: pd.DataFrame, model: str, seed: int) -> pd.DataFrame:

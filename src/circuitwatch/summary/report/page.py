@@ -1,10 +1,9 @@
 """One self-contained report.html: the answers first, then figures that answer to the pointer and
 the keyboard; it asks no network for anything.
 
-The page is written by the templates beside this file (jinja2, which escapes every name), its
-figures are drawn by `report.js` in plain SVG from the data that `data` and `circuits` put into it.
-A plotting library would have drawn the panels of curves, but neither circuits by layer nor heads'
-timelines, and would alone have been 1 to 5 MB; the script is 30 kB.
+The page is written by the templates beside this file (jinja2, which escapes every name); its
+figures are drawn in plain SVG by the modules in templates/js, from the data that `data` and
+`circuits` put into it.
 """
 
 from __future__ import annotations
@@ -22,41 +21,48 @@ from markupsafe import Markup
 from circuitwatch.facts import Facts
 from circuitwatch.spreadsheets import csv_of
 from circuitwatch.summary.cells import NO_TASK, CellData, in_order
+from circuitwatch.summary.charts.together import Charts
+from circuitwatch.summary.comparison import ComparisonRows
 from circuitwatch.summary.curves import Curves
 from circuitwatch.summary.heads.tables import HeadTables
 from circuitwatch.summary.lines import ELSEWHERE
-from circuitwatch.summary.panels import METRIC, TITLES, Specification
+from circuitwatch.summary.panels import TITLES, Specification
 from circuitwatch.summary.report import columns
-from circuitwatch.summary.report.circuits import circuits_blob
-from circuitwatch.summary.report.data import as_json, report_data
-from circuitwatch.summary.report.emergence_words import emergence_findings
+from circuitwatch.summary.report.answers import answers, trend_note
+from circuitwatch.summary.report.circuits import circuits_blob, layouts
+from circuitwatch.summary.report.comparison_table import comparison_table
+from circuitwatch.summary.report.data import as_json, dark_colours, report_data
 from circuitwatch.summary.report.findings import circuit_warnings, findings
+from circuitwatch.summary.report.script import script
 from circuitwatch.summary.report.tables import Table, emergence_tables, scaling_table, table
+from circuitwatch.summary.report.terms import Glossary
 from circuitwatch.summary.together import Comparisons
-from circuitwatch.units import format_tokens
+from circuitwatch.units import counted, format_tokens
 
 MOST_BYTES = 5_000_000
 """The report's size; circuits are thinned until it is kept."""
-ASSETS = ("report.css", "report.js")
+ROOM = 200_000
+"""Bytes that are kept for what comes with the circuits."""
 BEFORE = (
-    ("run", "What was run"),
-    ("answers", "Answers"),
-    ("sizes", "Emergence against model size"),
+    ("first", "When things emerged"),
+    ("circuit", "Circuits"),
+    ("comparison", "Sizes compared"),
 )
 AFTER = (
-    ("stays", "What stays"),
-    ("scaling", "Across model sizes"),
-    ("seeds", "Across seeds"),
-    ("ends", "How the cells ended"),
-    ("doubts", "Left out, changed or doubtful"),
-    ("downloads", "Data"),
-    ("configuration", "Configuration"),
+    ("emergence", "Every curve, and each model"),
+    ("stays", "What changes after the rise"),
+    ("seeds", "Across training seeds"),
+    ("ends", "How each run ended"),
+    ("doubts", "What was left out or is doubtful"),
+    ("downloads", "Data to download"),
+    ("configuration", "How this was made"),
 )
 """Sections, each a macro of sections.html with what it is called; those of panels stand between."""
+MOST_NAMED = 8
+"""Models, and tasks, that the first line names."""
 FOLLOWED = {
-    "behaviour": (("metrics", "Jumps of the metric"),),
-    "roles": (("timeline", "Which heads, when"),),
-    "overlaps": (("circuit", "The circuit"),),
+    "behaviour": (("metrics", "Does the metric jump?"),),
+    "roles": (("timeline", "Which heads hold a role, and when"),),
     "algorithm": (("transfer", "Circuits of one checkpoint on another"),),
 }
 """What stands after a section of panels."""
@@ -69,7 +75,7 @@ class Findings:
     """
 
     name: str
-    spec: Specification
+    charts: Charts
     curves: Curves
     cells: Sequence[CellData]
     emergence: pd.DataFrame
@@ -80,16 +86,23 @@ class Findings:
     comparisons: Comparisons
     notes: Sequence[str]
     tables: Mapping[str, pd.DataFrame]
+    comparison: ComparisonRows
+
+    @property
+    def spec(self) -> Specification:
+        """The panels of curves."""
+        return self.charts.spec
 
 
 def write_report(path: Path, found: Findings) -> None:
     """Write the report, in at most MOST_BYTES where thinning the circuits can keep that."""
     cells, spec = in_order(list(found.cells)), found.spec
-    data, thinned = report_data(spec, found.emergence, found.scaling, found.heads)
+    data, thinned = report_data(found.charts)
     data["files"] = {name: csv_of(frame) for name, frame in found.tables.items() if len(frame)}
     notes = [*found.notes, *thinned]
     context = _context(found, cells, data)
-    room = MOST_BYTES - len(_page(context, data, "", [], notes).encode()) - 200_000
+    data["layouts"] = layouts([cell for cell in cells if cell.circuits])
+    room = MOST_BYTES - len(_page(context, data, "", [], notes).encode()) - ROOM
     circuits, blob, said = circuits_blob(cells, spec.lines.models, room)
     page = _page(context, data, blob, circuits, [*notes, *said])
     path.write_text(page, encoding="utf-8")
@@ -116,29 +129,34 @@ def _page(
 ) -> str:
     templates = environment()
     macros = templates.get_template("sections.html").module
-    known = {**context, "circuits": circuits, "notes": notes}
-    known["first_circuit"] = _first_circuit(circuits, context["facts"])
+    known = {**context, "circuits": circuits, "notes": notes, "terms": Glossary()}
     sections = []
     for macro, name, title in _order(context["spec"]):
         content = getattr(macros, macro)(known, name)
         if content.strip():
             sections.append({"title": title, "anchor": _anchor(title), "content": content})
-    assets = {name: templates.loader.get_source(templates, name)[0] for name in ASSETS}  # type: ignore[union-attr]
+    colours = dark_colours(data)
+    style, _, _ = templates.loader.get_source(templates, "report.css")  # type: ignore[union-attr]
     return templates.get_template("page.html").render(
         known,
         sections=sections,
-        style=Markup(assets["report.css"]),
-        script=Markup(assets["report.js"]),
+        style=Markup(style + _palette(colours)),
+        script=Markup(script()),
         blob=blob,
         data=Markup(as_json({**data, "circuits": circuits})),
     )
 
 
-def _first_circuit(circuits: Sequence[Mapping[str, Any]], facts: Facts) -> int:
-    """Which circuit is shown first: the largest model's, of the first of the tasks."""
-    places = range(len(circuits))
-    by_size = {k: (circuits[k]["m"], -facts.task(circuits[k]["t"]).place) for k in places}
-    return max(places, key=by_size.__getitem__, default=0)
+def _palette(colours: Mapping[str, str]) -> str:
+    """Every colour of the figures as a variable of the style sheet, on light and on dark paper."""
+
+    def block(shades: Mapping[str, str]) -> str:
+        return (
+            ":root{" + "".join(f"--c-{name[1:]}:{shade};" for name, shade in shades.items()) + "}"
+        )
+
+    light = block({colour: colour for colour in colours})
+    return f"\n{light}\n@media (prefers-color-scheme:dark){{{block(colours)}}}\n"
 
 
 def _order(spec: Specification) -> list[tuple[str, str, str]]:
@@ -147,13 +165,26 @@ def _order(spec: Specification) -> list[tuple[str, str, str]]:
     """
     found = [(macro, macro, title) for macro, title in BEFORE]
     new = [name for name in spec.sections if name not in TITLES]
-    first = ("behaviour", "text", *new, ELSEWHERE)
-    rest = [name for name in ("roles", "circuits", "overlaps", "algorithm") if name not in first]
-    for name in (*first, *rest):
-        if name in spec.sections:
+    shown = first_panels(spec)
+    for name in (
+        "behaviour",
+        ELSEWHERE,
+        "roles",
+        "circuits",
+        "overlaps",
+        "algorithm",
+        "text",
+        *new,
+    ):
+        if name in spec.sections and name != shown:
             found.append(("panels", name, spec.sections[name].title))
         found += [(macro, macro, title) for macro, title in FOLLOWED.get(name, ())]
     return found + [(macro, macro, title) for macro, title in AFTER]
+
+
+def first_panels(spec: Specification) -> str:
+    """The section whose panels stand on the first screen."""
+    return next((name for name in ("behaviour", ELSEWHERE) if name in spec.sections), "")
 
 
 def _context(found: Findings, cells: Sequence[CellData], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,24 +192,27 @@ def _context(found: Findings, cells: Sequence[CellData], data: Mapping[str, Any]
     spec, heads, compared = found.spec, found.heads, found.comparisons
     facts = spec.facts
     trends, silent = scaling_table(found.scaling, facts)
+    unfinished = [
+        f"{cell.model} × {facts.task(cell.task).words}" for cell in cells if not cell.finished
+    ]
     return {
         "name": found.name,
         "facts": facts,
         "spec": spec,
         "models": data["models"],
         "tasks": data["tasks"],
-        "run": _what_was_run(found, cells, facts),
-        "behaviours": emergence_findings(found.emergence, found.scaling, facts),
-        "warnings": {
-            "Mind the metric": compared.warnings(),
-            "Mind the circuits": circuit_warnings(found.ends, facts),
-        },
+        "drawn": data,
+        "sections_of": {section["id"]: section for section in data["sections"]},
+        "first_panels": first_panels(spec),
+        "run": _what_was_run(found, facts),
+        "made": _how_it_was_made(found, cells),
+        "unfinished": unfinished,
+        "answers": answers(found.emergence, found.scaling, found.ends, facts),
+        "trend_note": trend_note(found.scaling) if len(found.scaling) else None,
+        "warnings": [*compared.warnings(), *circuit_warnings(found.ends, facts)],
         "findings": _by_model(found, facts),
         "emergence": emergence_tables(found.emergence, facts),
-        "quantities": _quantities(data),
-        "sized": sum(model["params"] is not None for model in data["models"]),
-        "timelines": _timelines(data),
-        "transferred": bool(data["transfer"]),
+        "compared": comparison_table(found.comparison, facts),
         "scaling": trends,
         "silent": silent,
         "of_scaling": len(found.scaling),
@@ -210,33 +244,34 @@ def _tables(
     return {name: table(frame, chosen, facts) for name, (frame, chosen) in shown.items()}
 
 
-def _what_was_run(found: Findings, cells: Sequence[CellData], facts: Facts) -> list[str]:
+def _what_was_run(found: Findings, facts: Facts) -> str:
+    """In one line: models, tasks, checkpoints."""
     curves, params = found.curves.table, found.spec.lines.params
-    models = ", ".join(
+    models = found.spec.lines.models
+    named = ", ".join(
         f"{model} ({format_tokens(params[model])})" if model in params else model
-        for model in found.spec.lines.models
+        for model in models[:MOST_NAMED]
     )
     known = sorted(set(curves["task"]) - {NO_TASK}, key=lambda t: (facts.task(t).place, t))
-    tasks = ", ".join(facts.task(str(task)).words for task in known)
-    checkpoints = curves["tokens"].dropna()
-    ends = (
-        f"{format_tokens(checkpoints.min()) or '0'} to {format_tokens(checkpoints.max())}"
-        if len(checkpoints)
-        else "no"
-    )
-    sources = ", ".join(dict.fromkeys(map(str, curves["source"])))
-    versions = sorted({str(cell.header.get("code_version")) for cell in cells})
-    lines = [
-        f"{len(found.spec.lines.models)} models, by parameters: {models}.",
-        f"Tasks: {tasks}.",
-        f"Checkpoints: {checkpoints.nunique()} token counts from {ends} tokens.",
-        f"Sources: {sources}."
-        + (f" {len(cells)} cells made by circuitwatch {', '.join(versions)}." if cells else ""),
-    ]
-    unfinished = [
-        f"{cell.model} × {facts.task(cell.task).words}" for cell in cells if not cell.finished
-    ]
-    return lines + ([f"Not finished: {', '.join(unfinished)}."] if unfinished else [])
+    tasks = ", ".join(facts.task(str(task)).words for task in known[:MOST_NAMED])
+    parts = [f"{counted(len(models), 'model')}: {named}" + _more(len(models))]
+    parts += [f"{counted(len(known), 'task')}: {tasks}" + _more(len(known))] if known else []
+    at = curves["tokens"].dropna()
+    if len(at):
+        ends = f"{format_tokens(at.min()) or '0'} to {format_tokens(at.max())}"
+        parts.append(f"{counted(at.nunique(), 'checkpoint')} from {ends} tokens")
+    return "; ".join(parts) + "."
+
+
+def _more(n: int) -> str:
+    return f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
+
+
+def _how_it_was_made(found: Findings, cells: Sequence[CellData]) -> list[str]:
+    sources = ", ".join(dict.fromkeys(map(str, found.curves.table["source"])))
+    versions = ", ".join(sorted({str(cell.header.get("code_version")) for cell in cells}))
+    made = f"{counted(len(cells), 'run')} of circuitwatch {versions}." if cells else ""
+    return [f"Read from {sources}.", *([made] if made else [])]
 
 
 def _by_model(found: Findings, facts: Facts) -> list[dict[str, Any]]:
@@ -253,23 +288,6 @@ def _by_model(found: Findings, facts: Facts) -> list[dict[str, Any]]:
         else:
             own["seeds"].append({"seed": finding.seed, "said": finding.sentences})
     return list(by_model.values())
-
-
-def _quantities(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(words, key) of what can be shown against model size, behaviours first."""
-    known = dict.fromkeys(row["q"] for row in data["emergence"])
-    first = sorted(known, key=lambda quantity: quantity != METRIC)
-    return [(data["quantities"][quantity], quantity) for quantity in first]
-
-
-def _timelines(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(words, "model seed" as the script has them) of the timelines."""
-    pairs = list(dict.fromkeys((line["m"], line["s"]) for line in data["timeline"]))
-    several = len({seed for _, seed in pairs}) > 1
-    return [
-        (data["models"][m]["name"] + (f" seed {s}" if several else ""), f"{m} {s}")
-        for m, s in pairs
-    ]
 
 
 def _settings(cells: Sequence[CellData]) -> list[tuple[str, str]]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, metadata
 
+from markupsafe import Markup
+
 PACKAGE = "circuitwatch"
 PAGE = "reading-a-report/"
 """The page of the documentation that has the terms, each under the anchor `term-<key>`."""
@@ -217,7 +219,7 @@ TERMS: tuple[Term, ...] = (
     ),
     Term(
         "later-years",
-        "MLPs raise later years",
+        "raising later years",
         "the share of greater-than prompts on which the circuit's MLPs together raise the years "
         "above the start year",
     ),
@@ -337,3 +339,35 @@ def _of_overlap(key: str) -> Term:
 
 def _hyphens(name: str) -> str:
     return name.replace("_", "-")
+
+
+class Glossary:
+    """The terms of one page as its templates take them: called with a term's key it gives a link to
+    the documentation, and it remembers which terms the page has not explained yet.
+    """
+
+    def __init__(self) -> None:
+        self._met: dict[str, None] = {}
+        self._explained: set[str] = set()
+
+    def __call__(self, key: str, words: str = "") -> Markup:
+        """A term as HTML, linked to where it is explained, its line as title.
+
+        Args:
+            key: of the term.
+            words: what stands there; its name by default.
+        """
+        known = term(key)
+        self._met[key] = None
+        link = docs_link(key)
+        tag = Markup('<a class="term" href="{}" title="{}">{}</a>')
+        bare = Markup('<span class="term" title="{}">{}</span>')
+        shown = words or known.name
+        return tag.format(link, known.line, shown) if link else bare.format(known.line, shown)
+
+    def first_met(self) -> list[Term]:
+        """The terms that were named since this was last asked, and never before on the page."""
+        new = [key for key in self._met if key not in self._explained]
+        self._explained |= set(new)
+        self._met = {}
+        return [term(key) for key in new]

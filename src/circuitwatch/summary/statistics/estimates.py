@@ -168,14 +168,14 @@ class Found:
         low, high = emergence.crossing_low * (1 - 1e-9), emergence.crossing_high * (1 + 1e-9)
         beside = not low <= emergence.tokens <= high
         return [
-            "still rises at the end: half of the rise so far"
+            "still rising at the end, so this is half of the rise so far"
             if half and self._still_rises(emergence)
             else "",
-            f"dips first: the level before the rise is its lowest value {emergence.lower:.3g}"
+            f"dips first, so the level before the rise is its lowest value {emergence.lower:.3g}"
             if half and emergence.lower != self.seen.smooth[0]
             else "",
             overshoot(self.seen, emergence.lower) if half else "",
-            f"the values themselves cross at {format_tokens(emergence.crossing)} tokens"
+            f"the unsmoothed values cross at {format_tokens(emergence.crossing)} tokens"
             if beside
             else "",
         ]

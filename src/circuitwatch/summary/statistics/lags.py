@@ -23,9 +23,19 @@ from scipy.stats import binomtest
 from circuitwatch.summary.statistics.curve import Curve
 from circuitwatch.summary.statistics.emergence import emergence_samples
 from circuitwatch.summary.statistics.emergence_points import COVERAGE, EmergencePoints
-from circuitwatch.summary.statistics.status import Emergence
+from circuitwatch.summary.statistics.status import Emergence, Status
 
 Verdict = Literal["before", "after", "inconclusive"]
+SAID: dict[Status, str] = {
+    "emerged": "emerged",
+    "already": "was there at its first checkpoint",
+    "never": "had not emerged by its last checkpoint",
+    "transient": "rose and fell again",
+    "ambiguous": "has no clear emergence point",
+}
+"""What a curve did, where two can't be compared."""
+TOO_CLOSE = "too close to tell: the interval of their ratio includes 1"
+TOO_SPARSE = "checkpoints are too sparse to tell: both emerged between the same ones"
 
 
 @dataclass(frozen=True)
@@ -123,11 +133,11 @@ def lag_between(
     low, high = _difference(a, b, points_a, points_b)
     low, high = min(low, lag), max(high, lag)
     verdict: Verdict = "before" if low > 0 else "after" if high < 0 else "inconclusive"
-    note = "" if verdict != "inconclusive" else "the interval of the lag holds 0"
+    note = "" if verdict != "inconclusive" else TOO_CLOSE
     if overlap:
         verdict, note = (
             "inconclusive",
-            "checkpoints are too sparse: both crossings lie between the same ones",
+            TOO_SPARSE,
         )
     return Lag(verdict, lag, _finite(low), _finite(high), overlap, paired, a, b, note)
 
@@ -162,7 +172,7 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
     if a.status == "emerged" and b.status == "emerged":
         return None
     verdict: Verdict = "inconclusive"
-    note, low, high = f"no emergence point: {a.status}, {b.status}", None, None
+    note, low, high = f"the first {SAID[a.status]}, the second {SAID[b.status]}", None, None
     if (
         a.status == "emerged"
         and b.status == "never"
@@ -172,7 +182,7 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
         verdict, low, note = (
             "before",
             float(np.log(b.last_tokens / a.high)),
-            "the second was not seen by its last checkpoint",
+            "the second had not emerged by its last checkpoint",
         )
     elif (
         b.status == "emerged"
@@ -183,7 +193,7 @@ def _without_both(a: Emergence, b: Emergence, paired: bool) -> Lag | None:
         verdict, high, note = (
             "after",
             float(np.log(b.high / a.last_tokens)),
-            "the first was not seen by its last checkpoint",
+            "the first had not emerged by its last checkpoint",
         )
     elif a.status == "already" and b.status == "emerged" and b.low and b.low > a.first_tokens:
         verdict, note = "before", "the first was there at its first checkpoint"

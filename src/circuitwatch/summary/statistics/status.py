@@ -67,7 +67,7 @@ HARDLY = 0.35
 """… but for most of them beyond this, as a quarter of curves without a rise are."""
 MOST = 0.5
 """Share of a curve's range that is most of it."""
-WANDERS = "rises no more than checkpoints that are alike may wander (2 %)"
+WANDERS = "the rise is no larger than random wandering gives (2 %)"
 LAST_ONLY = "above the level at the last checkpoint only"
 
 

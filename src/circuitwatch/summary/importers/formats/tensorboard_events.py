@@ -21,6 +21,7 @@ import pandas as pd
 from circuitwatch.errors import UserError
 from circuitwatch.summary.curves import Curves, named
 from circuitwatch.summary.importers.format import RUN, Asked, File, Format, finish, place_of
+from circuitwatch.units import counted
 
 PATTERN = "events.out.tfevents.*"
 FRAME = 16
@@ -46,9 +47,12 @@ def _read(files: Sequence[File], root: Path, asked: Asked) -> Curves:
             empty.append(file.path.name)
     notes = []
     if cut:
-        notes.append(f"{len(cut)} files end within a record ({named(cut)}): read up to there")
+        those = counted(len(cut), "file ends", "files end")
+        notes.append(f"{those} within a record ({named(cut)}): read up to there")
     if empty:
-        notes.append(f"{len(empty)} files hold no scalar ({named(empty)})")
+        notes.append(
+            f"{counted(len(empty), 'file holds', 'files hold')} no scalar ({named(empty)})"
+        )
     if not values:
         raise UserError(f"{root}: no scalar in it: {'; '.join(notes)}")
     rows = pd.DataFrame(list(values), columns=["model", "quantity", "step"])
