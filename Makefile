@@ -11,7 +11,7 @@ OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-.PHONY: help demo test lint format docs audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb clean
+.PHONY: help demo test lint format docs audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb e2e-stranger clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -79,7 +79,7 @@ bench: $(LAUNCHERS_READY) ## speed and memory, side by side: multirun/bench/resu
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.launchers
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.chaos
 
-e2e: e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb ## all checks on a real model, on trained nano suites, on a server for W&B runs
+e2e: e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb e2e-stranger ## all checks on a real model, on trained nano suites, on a server for W&B runs
 
 e2e-model: $(E2E_READY) ## SmolLM2-135M: loading, behaviours, and that an untrained model has none
 	$(E2E) tests/e2e/test_model.py
@@ -115,6 +115,9 @@ $(OPENWANDB)/.ready:
 
 e2e-wandb: $(READY) $(OPENWANDB)/.ready ## runs on PyPI's openwandb (non-commercial licence), and its page: multirun/e2e/openwandb.png
 	$(E2E) tests/e2e/test_openwandb.py
+
+e2e-stranger: $(READY) ## install into a new environment → demo → own checkpoints of two sizes → own prompts → report
+	$(E2E) tests/e2e/test_stranger.py
 
 clean: ## remove the virtual environments, and what npm installed
 	rm -rf .venv $(OPENWANDB) tests/web/node_modules

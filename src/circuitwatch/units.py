@@ -88,12 +88,15 @@ def format_number(value: Any) -> str:
         return ""
     size = abs(float(value))
     if isinstance(value, int) or size >= 100:
-        text = f"{value:.0f}" if size < 1e9 else f"{value:.2g}"
+        text = f"{size:.0f}" if size < 1e9 else f"{size:.2g}"
     elif size >= 0.095 or size == 0:
-        text = f"{value:.2f}"
+        text = f"{size:.2f}"
+    elif size >= 1e-4:
+        text = f"{size:.2g}"
     else:
-        text = f"{value:.2g}"
-    return ("0" if not float(text) and size else text).replace("-", "−")
+        mantissa, _, power = f"{size:.1e}".partition("e")
+        text = f"{mantissa.removesuffix('.0')}e{int(power)}"
+    return (f"-{text}" if value < 0 else text).replace("-", "−")
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -72,7 +72,9 @@ def test_a_copy_of_the_last_checkpoint_changes_nothing_but_the_picture(
                    for one in axis.collections if isinstance(one, PathCollection))  # fmt: skip
     assert any("1 checkpoint has the weights of another" in note for note in curves.notes)
     shown, _ = report_data(drawn)
-    (behaviour,) = [line for line in shown["series"] if line["q"] == "behaviour/value"]
+    (behaviour,) = [
+        line for line in shown["series"] if line["q"] == "behaviour/value" and "copies" in line
+    ]  # the other is the one that stands beside roles, scaled
     tokens, values = behaviour["copies"]
     assert tokens == [3 * 1008] and 3 * 1008 not in shown["axes"][behaviour["a"]]
     assert values == [pytest.approx(last.scalars["behaviour/value"], rel=1e-3)]

@@ -91,13 +91,9 @@ def test_overlaps_stand_beside_chance_and_ceiling() -> None:
     cell = replace(cell, curves=cell.curves.assign(**values))
     spec = specification(curves_of([cell]), [cell])
     plain, other = only(spec, names[0]), only(spec, names[2])
-    assert (
-        not plain.of_kind("ceiling")
-        and len(plain.of_kind("chance"))
-        == len(other.of_kind("chance"))
-        == len(other.of_kind("ceiling"))
-        == 1
-    )
+    assert not plain.of_kind("ceiling")
+    kinds = plain.of_kind("chance"), other.of_kind("chance"), other.of_kind("ceiling")
+    assert [len(lines) for lines in kinds] == [1, 1, 1]
     ceiling = values[names[3]]
     expected = [ceiling[max(i - 2, 0) : i + 3].mean() for i in range(RISE.size)]
     np.testing.assert_allclose(other.of_kind("ceiling")[0].values, expected)

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 web=tests/web
 ready=$web/node_modules/.ready
 scripts=('src/**/templates/js/**/*.js' "$web/*.js" "$web/*.mjs")
-written=("${scripts[@]}" "$web/*.json")
+written=("${scripts[@]}" 'src/**/templates/*.css' "$web/*.json")
 
 skip() {
   echo "the pages' JavaScript is not looked at: $1"

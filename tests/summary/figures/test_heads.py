@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData
 from circuitwatch.summary.charts.algorithm import EMERGES, algorithm_chart
+from circuitwatch.summary.charts.looks import INK
 from circuitwatch.summary.charts.roles import roles_choice
 from circuitwatch.summary.charts.timeline import states, timelines
 from circuitwatch.summary.figures.algorithm import algorithm_figure
@@ -144,8 +145,8 @@ def test_the_timeline_says_when_and_how_strongly(own_cells: list[CellData]) -> N
     np.testing.assert_allclose(strength, [full * (0.12 + 0.88 * s) for s in (0.5, 0.9)])
     assert [text.get_text() for text in axis.get_yticklabels()] == ["a0.h0", "a0.h1"]
     assert "attention sink (capital cities)" in [text.get_text() for text in axis.texts]
-    (dashed,) = [line for line in axis.lines if line.get_linestyle() == "--"]
-    assert set(dashed.get_xdata()) == {5e5}
+    (moment,) = [line for line in axis.lines if line.get_color() == INK and line.get_lw() == 1.0]
+    assert set(moment.get_xdata()) == {5e5}
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "capital cities emerges" in words
 

@@ -222,7 +222,7 @@ def seeds(model: str, params: float, *rows: EmergenceRow) -> list[EmergenceRow]:
             [row("emerged", 2e7), row("emerged", 3e7), row("emerged", 2.2e7)],
             [row("emerged", 1e7), row("never"), row("emerged", 1.2e7)],
             "IOI emerged in all 3 seeds of small (20M to 30M tokens) and 2 of 3 seeds of large "
-            "(10M to 12M tokens); of the other 1 run, 1 had not learned it by 60M tokens.",
+            "(10M to 12M tokens); the other run had not learned it by 60M tokens.",
         ),
         (
             [row("never")] * 3,
@@ -265,7 +265,7 @@ def test_seeds_of_many_models_are_counted() -> None:
     rows = [r for m, p in SIZES.items() for r in seeds(m, p, row("emerged", p), row("emerged", p))]
     rows[0] = replace(rows[0], status="never", tokens=None)
     assert answer(*rows, sizes=False).sentence == (
-        "IOI emerged in 9 of 10 runs of 5 models (1M to 10B tokens); of the other 1 run, 1 had "
+        "IOI emerged in 9 of 10 runs of 5 models (1M to 10B tokens); the other run had "
         "not learned it by 60M tokens."
     )
 

@@ -224,16 +224,20 @@ def test_a_share_over_seeds() -> None:
     ]
 
 
-def test_the_report_has_them_first(result: SummaryResult) -> None:
+def test_the_report_has_the_answers_first_and_the_findings_of_each_model(
+    result: SummaryResult,
+) -> None:
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
     titles = [title for title in page.split("<h2")[1:]]
-    assert "What was run" in titles[0] and "Answers" in titles[1] and "Before it: " in titles[1]
+    assert "When things emerged" in titles[0] and "IOI emerged in 1 of 2 models" in titles[0]
+    assert ">Circuits</h2>" in titles[1] and ">Sizes compared</h2>" in titles[2]
+    (each,) = [part for part in titles if ">Every curve, and each model</h2>" in part]
+    assert "Before it: " in each and "What was found in nano-400k" in each
     for title in (
         "Head roles over tokens",
-        "Which heads, when",
-        "Does the algorithm stay",
+        "Which heads hold a role, and when",
+        "Does the algorithm stay the same?",
         "Circuits of one checkpoint on another",
-        "The circuit",
-        "Data",
+        "Data to download",
     ):
         assert sum(f">{title}</h2>" in part for part in titles) == 1, title

@@ -12,11 +12,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 from circuitwatch.facts import Facts
 from circuitwatch.records import find_cells
 from circuitwatch.summary import SummaryResult
+from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.together import charts
+from circuitwatch.summary.comparison import ComparisonRows
 from circuitwatch.summary.curve_tables import emergence_rows
+from circuitwatch.summary.figures.curves import behaviour_figure
 from circuitwatch.summary.fits import Fits
 from circuitwatch.summary.heads.tables import head_tables
 from circuitwatch.summary.panels import specification
@@ -92,31 +97,79 @@ def set_range(opened: Opened, selector: str, place: int) -> None:
     )
 
 
+def top_of(opened: Opened, selector: str) -> float:
+    """Pixels from the top of the page."""
+    return float(opened.page.locator(selector).first.evaluate(
+        "one => one.getBoundingClientRect().top + scrollY"
+    ))  # fmt: skip
+
+
 def test_everything_is_drawn(opened: Opened, result: SummaryResult) -> None:
-    panels_of = {"behaviour": 4, "circuits": 4, "overlaps": 4, "roles": 9, "algorithm": 9}
+    panels_of = {"behaviour": 4, "circuits": 4, "overlaps": 4, "roles": 9, "algorithm": 4}
     for section, panels in panels_of.items():
+        assert opened.count(f"#panels-{section} .panel") == panels, section
+    for section in ("behaviour", "circuits", "overlaps", "roles"):
         host = f"#panels-{section}"
-        assert opened.count(f"{host} .panel svg") == panels, section
-        assert opened.count(f"{host} .curve") >= panels
+        assert opened.count(f"{host} .panel svg") == panels_of[section]
+        assert opened.count(f"{host} .curve") >= panels_of[section]
     points = opened.page.locator("#panels-behaviour .curve").first.get_attribute("points")
     assert len(points.split()) == 27
     drawn = opened.page.locator("svg").evaluate_all("all => all.map(svg => svg.outerHTML).join()")
     assert "NaN" not in drawn and "undefined" not in drawn and "Infinity" not in drawn
-    assert (
-        opened.count("#panels-sizes .observed") + opened.count("#panels-sizes .censored") == 8
-    )  # of two models and four tasks; some were never there
+    for host in ("#emergence-0", "#panels-sizes"):  # of two models and four tasks
+        assert opened.count(f"{host} .observed") + opened.count(f"{host} .censored") == 8
     assert opened.count("#timeline .held") > 10
     assert (
         opened.count("#panels-behaviour .effect") == opened.count("#panels-behaviour .curve") == 8
     )
-    assert (
-        opened.count("#panels-algorithm .cutoffs")
-        == opened.count("#panels-algorithm .interval")
-        == 3
-    )  # B, C and D of one model
+    opened.page.locator("#choose-algorithm").select_option("by model size")
+    cutoffs = [opened.count(f"#panels-algorithm .{kind}") for kind in ("cutoffs", "interval")]
+    assert cutoffs == [3, 3]  # B, C and D of one model
     assert opened.count("#transfer .square") > 500
-    rows = opened.count("tbody tr")
-    assert rows > len(result.emergence)
+    assert opened.count("tbody tr") > len(result.emergence)
+
+
+@pytest.mark.parametrize(("width", "height", "emergence"), [(1400, 900, 200), (390, 844, 330)])
+def test_the_answer_is_on_the_first_screen(
+    opened: Opened, width: int, height: int, emergence: int
+) -> None:
+    """Emergence first, answers below it, behaviours soon after, circuits on the second screen."""
+    opened.page.set_viewport_size({"width": width, "height": height})
+    opened.page.wait_for_function(f"Math.abs(innerWidth - {width}) < 2")
+    opened.page.wait_for_timeout(200)
+    assert top_of(opened, "#emergence-0 svg") < emergence
+    assert top_of(opened, ".answers") < height
+    if width > 1000:
+        assert top_of(opened, "#panels-behaviour svg") < height
+        assert top_of(opened, "#circuits svg") < 2 * height
+    bar = opened.page.locator(".bar").bounding_box()
+    assert bar["height"] < 45 and bar["width"] <= width  # one line
+    sentences = opened.page.locator(".answers > li").all_text_contents()
+    assert len(sentences) == 4 and sentences[0].startswith("IOI emerged in 1 of 2 models")
+    text = opened.text("main")
+    assert text.count("A trend with model size needs") == 1  # not once a task
+
+
+def test_what_has_no_known_end_is_drawn_open(opened: Opened) -> None:
+    """nano-100k never learns IOI: a hollow triangle at the last checkpoint, and on from there."""
+    limits = opened.page.locator("#emergence-0 .censored")
+    titles = limits.locator("title").all_text_contents()
+    assert "IOI, nano-100k: not by 1.01M tokens" in titles
+    for part in ("open", "limit"):
+        assert limits.locator(f".{part}").count() == len(titles), titles
+    words = [text for text in opened.page.locator("#emergence-0 .legend").all_text_contents()]
+    assert words == [" nano-100k nano-400k"]
+
+
+def test_every_axis_has_a_title_and_powers_of_ten(opened: Opened) -> None:
+    titles = opened.page.locator(".panels .panel svg").evaluate_all(
+        "all => all.map(svg => [...svg.querySelectorAll('.axis-title')].map(t => t.textContent))"
+    )
+    assert len(titles) > 20 and all(len(own) == 2 and all(own) for own in titles)
+    across = {own[1] for own in titles} | {own[0] for own in titles}
+    assert {"training tokens (log)", "parameters (log)", "tokens of emergence (log)"} <= across
+    ticks = opened.page.locator("#panels-behaviour .panel svg").first.locator(".tick")
+    assert {"1k", "10k", "100k", "1M"} <= set(ticks.all_text_contents())
 
 
 def test_the_circuit_is_that_of_the_record_at_every_checkpoint(
@@ -127,63 +180,109 @@ def test_the_circuit_is_that_of_the_record_at_every_checkpoint(
         for c in find_cells(sweep_folder)
         if c.header["task"] == "ioi" and c.header["model"]["name"] == "nano-400k"
     ]
-    assert "nano-400k, IOI" in opened.text("#choose-circuit option:checked")
+    host = ".task[data-name=ioi] .circuit[data-name=nano-400k]"
+    last = max(record.step for record in cell.records() if record.mask is not None)
+    assert f"(step {last})" in opened.text(f"{host} .readout")  # any checkpoint: the last circuit
     seen = 0
     for place, record in enumerate(cell.records()):
-        set_range(opened, "#step-circuit", place)
-        edges = opened.page.locator("#circuit .edges").evaluate_all(
+        set_range(opened, "#step-circuit", place + 1)
+        assert f"(step {record.step})" in opened.text(f"{host} .readout")
+        edges = opened.page.locator(f"{host} .edges").evaluate_all(
             "all => all.reduce((sum, one) => sum + +one.dataset.edges, 0)"
         )
-        titles = opened.page.locator("#circuit .node.on").all_text_contents()
+        titles = opened.page.locator(f"{host} .node.on").all_text_contents()
         if record.mask is None:
-            assert edges == 0 and titles == [] and "not above chance" in opened.text("#say-circuit")
+            assert edges == 0 and titles == []
+            assert "no circuit, behaviour not above chance" in opened.text(f"{host} .readout")
             continue
         senders, receivers = record.mask.nonzero()
         nodes = {GRAPH.senders[i] for i in senders} | {
             GRAPH.receivers[i].split("<")[0] for i in receivers
         }
         assert edges == record.mask.sum() and set(titles) == nodes
-        assert f"step {record.step}" in opened.text("#at-circuit")
         seen += 1
     assert seen > 10
 
 
-def test_the_slider_answers_to_the_keyboard(opened: Opened) -> None:
-    before = opened.text("#at-circuit")
-    opened.page.locator("#step-circuit").focus()
-    opened.page.keyboard.press("ArrowLeft")
-    assert opened.text("#at-circuit") != before
-    assert (
-        opened.text("#at-checkpoint").split()[0] == opened.text("#at-circuit").split()[0]
-    )  # one checkpoint everywhere
-
-
-def test_filters_by_size_and_task(opened: Opened) -> None:
-    small = '#panels-behaviour .curve[data-model="nano-100k"]'
-    assert opened.count(small) == 4
-    opened.page.get_by_label("nano-100k", exact=True).uncheck()
-    assert opened.count(small) == 0 and opened.count("#panels-behaviour .curve") == 4
-    opened.page.get_by_label("agreement", exact=True).focus()
-    opened.page.keyboard.press("Space")
-    assert (
-        opened.count("#panels-behaviour .panel") == 3 and opened.count("#panels-roles .panel") == 9
+def test_circuits_stand_beside_each_other_in_the_colours_of_the_legend(opened: Opened) -> None:
+    assert opened.count(".task") == 4
+    pairs = opened.page.locator(".task[data-name=agreement] .circuit").evaluate_all(
+        "all => all.map(one => [one.dataset.name, one.getBoundingClientRect().top])"
     )
-    opened.page.get_by_label("nano-100k", exact=True).check()
-    opened.page.get_by_label("agreement", exact=True).check()
-    assert opened.count(small) == 4
+    assert [name for name, _ in pairs] == ["nano-100k", "nano-400k"]
+    assert pairs[0][1] == pairs[1][1]
+    looks = opened.page.locator("#circuits .edges").evaluate_all(
+        "all => all.map(one => [getComputedStyle(one).stroke, getComputedStyle(one).opacity])"
+    )
+    legend = opened.page.locator("section:has(#circuits) .legend .swatch").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).backgroundColor)"
+    )
+    assert {colour for colour, _ in looks} <= set(legend) and len(set(legend)) == 4
+    assert {opacity for _, opacity in looks} == {"1"}  # over each other they don't mix
+
+
+def test_the_slider_answers_to_the_keyboard_and_returns_to_any_checkpoint(opened: Opened) -> None:
+    slider, said = opened.page.locator("#step-circuit"), "output[for=step-circuit]"
+    assert slider.get_attribute("aria-valuetext") == opened.text(said) == "any checkpoint"
+    slider.focus()
+    opened.page.keyboard.press("End")
+    assert slider.get_attribute("aria-valuetext") == opened.text(said) == "1.01M tokens"
+    assert opened.text("output[for=checkpoint]") == "1.01M tokens"  # one checkpoint everywhere
+    assert opened.count("#panels-behaviour .checkpoint") == 4
+    opened.page.keyboard.press("ArrowLeft")
+    assert opened.text(said) == "958k tokens"
+    opened.page.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext") == opened.text(said) == "any checkpoint"
+    assert opened.count("#panels-behaviour .checkpoint") == 0
+
+
+def choose(opened: Opened, menu: str, *names: str) -> None:
+    """Press some boxes in a menu of the bar."""
+    opened.page.locator(".bar summary", has_text=menu).click()
+    for name in names:
+        opened.page.get_by_label(name, exact=True).click()
+    opened.page.keyboard.press("Escape")
+    assert opened.count(".bar details[open]") == 0
+
+
+def test_filters_apply_to_everything(opened: Opened) -> None:
+    small = '#panels-behaviour .curve[data-model="nano-100k"]'
+    visible = "all => all.filter(one => one.checkVisibility()).length"
+    rows = opened.page.locator("tr[data-of-model=nano-100k]")
+    opened.page.evaluate("document.querySelectorAll('main details').forEach(d => d.open = true)")
+    assert opened.count(small) == 4 and rows.evaluate_all(visible) > 10
+    choose(opened, "Sizes", "nano-100k")
+    assert opened.count(small) == 0 and opened.count("#panels-behaviour .curve") == 4
+    assert opened.text("#shown-models").strip() == "1 of 2"
+    assert rows.evaluate_all(visible) == 0  # of every table
+    assert opened.page.locator("[data-of-model=nano-100k]").evaluate_all(visible) == 0
+    assert opened.count(".circuit[data-name=nano-100k]") == 0
+    assert "nano-100k" not in opened.text("#emergence-0") + opened.text("#panels-sizes")
+    choose(opened, "Tasks", "agreement")
+    assert opened.count("#panels-behaviour .panel") == 3
+    assert opened.count("#panels-roles .panel") == 9  # of the model, whatever the task
+    assert opened.page.locator("[data-t=agreement]").evaluate_all(visible) == 0
+    assert "always whole, whatever the filters hide" in opened.text("main")
+    choose(opened, "Sizes", "nano-400k")
+    for panel in opened.page.locator("#panels-behaviour .panel").all():
+        assert "hidden by the filter" in panel.text_content()
+    table = opened.page.locator(".table:has([data-of-model])").first
+    assert "hidden by the filters" in table.locator(".empty").text_content()
+    choose(opened, "Sizes", "nano-100k", "nano-400k")
+    choose(opened, "Tasks", "agreement")
+    assert opened.count(small) == 4 and opened.text("#shown-models") == ""
 
 
 def test_another_quantity_is_chosen(opened: Opened) -> None:
     opened.page.locator("#choose-behaviour").select_option("accuracy")
-    assert "accuracy" in opened.text("#panels-behaviour .panel h4 >> nth=0")
+    assert "accuracy" in opened.text("#panels-behaviour .panel svg .axis-title >> nth=0")
 
 
 def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> None:
-    box = opened.page.locator("#panels-behaviour svg").first.bounding_box()
-    opened.page.locator("#panels-behaviour svg").first.hover(
-        position={"x": box["width"] * 0.93, "y": box["height"] * 0.5}
-    )
-    said = opened.text("#at-checkpoint")
+    panel = opened.page.locator("#panels-behaviour svg:not(.key)").first
+    box = panel.bounding_box()
+    panel.hover(position={"x": box["width"] * 0.93, "y": box["height"] * 0.5})
+    said = opened.text("output[for=checkpoint]")
     assert re.fullmatch(r"[\d.]+[kM] tokens", said)
     for section in ("behaviour", "roles", "circuits", "overlaps"):
         marks = opened.page.locator(f"#panels-{section} .mark line").evaluate_all(
@@ -194,11 +293,14 @@ def test_hovering_marks_the_same_checkpoint_in_all_panels(opened: Opened) -> Non
         "all => all.map(one => one.getAttribute('x1'))"
     )
     assert len(set(behaviour)) == 1  # the panels have the same axis
-    assert opened.text("#at-circuit").split()[0] == said.split()[0]
+    readouts = opened.page.locator("#circuits .readout").all_text_contents()
+    same = [f"At {said.split()[0]} tokens" in one for one in readouts]
+    assert len(readouts) == 7 and same.count(True) >= 6  # one cell is unfinished
 
 
 def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
-    set_range(opened, "#checkpoint", 26)
+    opened.page.locator("#choose-algorithm").select_option("by model size")
+    set_range(opened, "#checkpoint", 27)
     assert re.search(
         r"\(effect [\d.]+\)", opened.text("#panels-behaviour .panel >> nth=0 >> .readout")
     )
@@ -207,34 +309,33 @@ def test_the_readouts_say_effect_band_and_sign(opened: Opened) -> None:
         opened.text("#panels-algorithm .panel >> nth=0 >> .readout"),
     )
     opened.page.locator("#choose-timeline").select_option("nano-400k")
-    names = opened.page.locator("#timeline svg text").all_text_contents()
+    names = opened.page.locator("#timeline svg .name").all_text_contents()
     assert {
         "negative name mover (IOI)",
         "induction (IOI)",
         "induction (greater-than)",
         "previous token (repeated)",
     } <= set(names)
-    opened.page.locator(
-        "#timeline svg text", has_text="negative name mover (IOI)"
-    ).scroll_into_view_if_needed()
-    box = opened.page.locator("#timeline svg").bounding_box()
-    at = opened.page.locator(
-        "#timeline svg text", has_text="negative name mover (IOI)"
-    ).bounding_box()
+    row = opened.page.locator("#timeline svg .name", has_text="negative name mover (IOI)")
+    row.scroll_into_view_if_needed()
+    box = opened.page.locator("#timeline > svg").bounding_box()
+    at = row.bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] - 14, at["y"] + at["height"] + 10)
     assert "negative name mover (IOI) a1.h2: " in opened.text("#timeline .readout")
-    assert "holds the role, confirmed: hurts" in opened.text("#timeline .readout")
+    assert "holds it, confirmed by cause: hurts" in opened.text("#timeline .readout")
 
 
 def test_the_data_can_be_had(opened: Opened, result: SummaryResult, tmp_path: Path) -> None:
-    for name in ("emergence", "curves"):
+    for name in ("emergence", "curves", "comparison"):
         with opened.page.expect_download() as download:
-            opened.page.locator(f'a[data-file="{name}"]').click()
+            opened.page.locator(f'.files a[data-file="{name}"]').click()
         download.value.save_as(tmp_path / f"{name}.csv")
-    assert pd.read_csv(tmp_path / "emergence.csv").equals(
-        pd.read_csv(result.folder / "emergence.csv")
-    )
+    for name in ("emergence", "comparison"):
+        assert pd.read_csv(tmp_path / f"{name}.csv").equals(
+            pd.read_csv(result.folder / f"{name}.csv")
+        )
     curves = pd.read_csv(tmp_path / "curves.csv")
+    assert not curves.duplicated(["model", "seed", "task", "quantity", "tokens"]).any()
     ioi = curves.query("model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'")
     final = result.emergence.query(
         "model == 'nano-400k' and task == 'ioi' and quantity == 'behaviour/value'"
@@ -242,29 +343,106 @@ def test_the_data_can_be_had(opened: Opened, result: SummaryResult, tmp_path: Pa
     assert len(ioi) == 27 and ioi["value"].iloc[-1] == pytest.approx(final.iloc[0], rel=1e-3)
 
 
-def test_tables_are_sorted_by_their_heads(opened: Opened) -> None:
-    table = opened.page.locator("h3:text('Every curve') ~ .scroll table").first
-    table.locator("th button", has_text="tokens").first.focus()
+def test_sizes_are_compared_in_one_table_that_can_be_sorted(opened: Opened) -> None:
+    table = opened.page.locator("section:has(#panels-sizes) table").first
+    heads = table.locator("th").all_text_contents()
+    assert heads[:3] == ["task or role", "nano-100k (98.4k)", "nano-400k (432k)"]
+    rows = table.locator("tbody tr td:first-child").all_text_contents()
+    assert rows[0] == "IOI" and {"induction", "name mover", "agreement"} <= set(rows)
+    assert table.locator("tbody tr").first.locator("td").nth(1).text_content() == "never"
+    head = table.locator("th").nth(2)
+    head.locator("button").focus()
     opened.page.keyboard.press("Enter")
-    shown = table.locator("td:nth-child(5)").evaluate_all(
+    assert head.get_attribute("aria-sort") == "ascending"
+    shown = table.locator("td:nth-child(3)").evaluate_all(
         "all => all.map(cell => cell.dataset.value)"
     )
     numbers = [float(text) for text in shown if text]
     assert numbers == sorted(numbers) and len(numbers) > 3 and "" not in shown[: len(numbers)]
+    opened.page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(opened: Opened) -> None:
+def test_on_a_phone_what_matters_is_in_view(opened: Opened) -> None:
     opened.page.set_viewport_size({"width": 390, "height": 844})
     opened.page.wait_for_function(
-        "document.querySelector('#panels-behaviour svg').clientWidth < 390"
+        "document.querySelector('#panels-behaviour .panel svg').clientWidth < 390"
     )
-    for summary in opened.page.locator("summary").all():
+    for summary in opened.page.locator("main summary").all():
         summary.click()
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390
-    smallest = opened.page.locator("#panels-behaviour svg text").first.evaluate(
+    smallest = opened.page.locator("#panels-behaviour .panel svg text").first.evaluate(
         "t => t.getBoundingClientRect().height"
     )
     assert smallest >= 10
+    table = opened.page.locator(".table:has(a[data-file=emergence])")
+    heads = table.locator("th").evaluate_all(
+        "all => all.map(one => [one.textContent, one.getBoundingClientRect().right])"
+    )
+    seen = [name for name, right in heads if right <= 390]
+    assert {"task", "status", "tokens"} <= set(seen), heads
+    scroll = table.locator(".scroll")
+    assert table.locator(".hint").is_visible()  # it says that there is more
+    scroll.evaluate("one => { one.scrollLeft = 200; }")
+    first = table.locator("tbody td:first-child").first.bounding_box()
+    assert first["x"] >= 0  # the task stays
+
+
+def test_the_dark_page_is_dark(browser: Any, result: SummaryResult) -> None:
+    page = browser.new_page()
+    page.emulate_media(color_scheme="dark")
+    opened = Opened(page, result.folder / "report.html")
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == "rgb(22, 25, 29)"
+    stroke = "one => getComputedStyle(one).stroke"
+    dark = page.locator("#panels-behaviour .curve").first.evaluate(stroke)
+    page.emulate_media(color_scheme="light")
+    light = page.locator("#panels-behaviour .curve").first.evaluate(stroke)
+    assert dark != light
+    page.close()
+    assert opened.errors == []
+
+
+def test_the_page_and_the_figures_draw_one_specification(
+    opened: Opened, result: SummaryResult, cells: list[CellData]
+) -> None:
+    """Titles, units, limits, colours and legends of the page are those of the figure."""
+    spec = specification(curves_of(cells), cells)
+    (section,) = [
+        one for one in opened.page.evaluate("JSON.parse(document.getElementById('data').text)")[
+            "sections"
+        ] if one["id"] == "behaviour"
+    ]  # fmt: skip
+    (choice,) = [one for one in section["choices"] if one["label"] == "behaviour"]
+    figure = behaviour_figure(spec)
+    assert figure is not None
+    for axis, panel, title in zip(
+        figure.axes,
+        choice["panels"],
+        opened.page.locator("#panels-behaviour h4").all_text_contents(),
+        strict=True,
+    ):
+        assert axis.get_title(loc="left") == panel["title"] == title
+        assert " ".join(axis.get_ylabel().split()) == panel["axis"]
+        assert axis.get_ylim() == pytest.approx(panel["limits"], rel=1e-4)
+    words = [t.get_text().replace("\n", " ") for one in figure.legends for t in one.get_texts()]
+    shown = opened.page.locator("#panels-behaviour .legend > span").all_text_contents()
+    assert sorted(words) == sorted(text.strip() for text in shown)
+    strokes = opened.page.locator("#panels-behaviour .curve").evaluate_all(
+        "all => all.map(one => getComputedStyle(one).stroke)"
+    )
+    of_figure = {to_rgb(line.get_color()) for axis in figure.axes for line in axis.lines
+                 if line.get_color() in spec.colours.values()}  # fmt: skip
+    of_page = {tuple(int(part) / 255 for part in re.findall(r"\d+", one)) for one in strokes}
+    assert sorted(of_page) == [pytest.approx(colour, abs=1e-6) for colour in sorted(of_figure)]
+
+
+def test_every_term_is_explained_once_with_a_link(opened: Opened) -> None:
+    names = opened.page.locator("dl.terms dt").all_text_contents()
+    assert len(names) == len(set(names)) > 15
+    assert {"emergence point", "noise ceiling", "stability"} <= set(names)
+    links = opened.page.locator("a.term").evaluate_all("all => all.map(one => one.href)")
+    assert links and all("reading-a-report/#term-" in link for link in links)
 
 
 def test_the_page_draws_what_the_figures_draw(opened: Opened, result: SummaryResult) -> None:
@@ -275,9 +453,10 @@ def test_the_page_draws_what_the_figures_draw(opened: Opened, result: SummaryRes
     rings = opened.page.locator("#panels-circuits .doubt title").all_text_contents()
     assert rings.count("faithfulness above 1.2 or below −0.2") == 1
     assert rings.count("edge scores not converged") == 3
-    opened.page.locator("#choose-overlaps").select_option(
-        "edge Jaccard of other prompts to the checkpoint before"
-    )
+    options = opened.page.locator("#choose-overlaps option").all_text_contents()
+    other = next(o for o in options if "other prompts" in o and "checkpoint before" in o and
+                 "edge" in o and "weighted" not in o)  # fmt: skip
+    opened.page.locator("#choose-overlaps").select_option(other)
     lines = opened.count("#panels-overlaps .curve")
     assert opened.count("#panels-overlaps .ceiling") == opened.count("#panels-overlaps .chance")
     assert opened.count("#panels-overlaps .ceiling") == lines > 0
@@ -316,10 +495,11 @@ def hostile(browser: Any, tmp_path: Path) -> Iterator[Opened]:
     spec, nothing = specification(curves, own), pd.DataFrame()
     ends = pd.DataFrame([{"model": f"small {HOSTILE}", "task": HOSTILE, "out_of_range": 0,
                           "not_converged": 0}])  # fmt: skip
+    heads = head_tables(own, emergence)
     found = Findings(
-        HOSTILE, spec, curves, own, emergence, nothing, ends, nothing,
-        head_tables(own, emergence), Comparisons(*[nothing] * 6), [f"a note on {HOSTILE}"],
-        {"emergence": emergence},
+        HOSTILE, charts(spec, own, emergence, nothing, heads), curves, own, emergence, nothing,
+        ends, nothing, heads, Comparisons(*[nothing] * 6), [f"a note on {HOSTILE}"],
+        {"emergence": emergence}, ComparisonRows(()),
     )  # fmt: skip
     write_report(tmp_path / "report.html", found)
     page = browser.new_page()
@@ -337,7 +517,7 @@ def test_names_are_shown_and_never_obeyed(hostile: Opened) -> None:
         "#panels-behaviour h4",
         "#panels-roles h4",
         "#panels-text h4",
-        ".controls",
+        ".bar",
         "td",
         "li",
     ):
@@ -346,10 +526,11 @@ def test_names_are_shown_and_never_obeyed(hostile: Opened) -> None:
 
 
 def test_a_users_task_role_and_quantities_are_in_the_page(hostile: Opened) -> None:
-    assert "log-probability of the answer" in hostile.text("#panels-behaviour h4")
-    assert "nats per token" in hostile.text("#panels-text h4")
-    depth = hostile.text("[id='panels-depth of circuits'] h4")
-    assert "mean depth · layers, task" in depth
+    assert "log-probability of the answer" in hostile.text("#panels-behaviour .panel")
+    assert "nats per token" in hostile.text("#panels-text .panel")
+    depth = hostile.text("[id='panels-depth of circuits'] .panel")
+    assert depth.startswith("mean depth") and "layers, task" in depth
+    hostile.page.locator("#choose-algorithm").select_option("by model size")
     for section in ("behaviour", "roles", "algorithm", "text"):
         assert hostile.count(f"#panels-{section} .curve") == 2, section
 

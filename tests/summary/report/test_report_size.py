@@ -16,6 +16,8 @@ import pytest
 
 from circuitwatch import catalogue
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.together import charts
+from circuitwatch.summary.comparison import ComparisonRows
 from circuitwatch.summary.curve_tables import emergence_rows, scaling_rows
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.fits import Fits
@@ -183,19 +185,21 @@ def test_the_report_of_a_large_sweep_stays_small(cells: list[CellData], tmp_path
         turnover=turnover_table(histories),
     )
     none = pd.DataFrame()
+    spec, scaling = specification(curves, cells, heads.bands), scaling_rows(curves, rows)
     found = Findings(
         "large",
-        specification(curves, cells, heads.bands),
+        charts(spec, cells, emergence, scaling.frame(), heads),
         curves,
         cells,
         emergence,
-        scaling_rows(curves, rows).frame(),
+        scaling.frame(),
         cells_table(cells).frame(),
         none,
         heads,
         Comparisons(none, none, none, none, none, none),
         [],
         {"emergence": emergence, **heads.files()},
+        ComparisonRows(()),
     )
     write_report(tmp_path / "report.html", found)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

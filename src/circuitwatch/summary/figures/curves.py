@@ -107,6 +107,8 @@ def draw_panel(axis: Axes, panel: Panel) -> None:
         style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": TEXT}
         axis.text(0.5, 0.5, wrapped(panel.empty), transform=axis.transAxes, **style)
     finish(axis, panel.title, panel.axis)
+    if not panel.drawn:
+        axis.set_xticks([])
 
 
 def _draw(axis: Axes, curve: Curve, *, dots: bool) -> None:

@@ -39,8 +39,10 @@ TITLE_LENGTH = 27
 """Characters of a title in one line of a panel."""
 LONGEST = 26
 """Characters of a line beside an axis."""
-LONGEST_ENTRY = 46
+LONGEST_ENTRY = 38
 """Characters of a line of a legend."""
+MANY = 6
+"""Entries of a legend beyond which it has two columns."""
 MOST_TICKS = 5
 """Labels below a panel."""
 TOKENS = "training tokens (log)"
@@ -154,7 +156,9 @@ def legend(figure: Figure, keys: Sequence[Key], *, below: bool = False) -> None:
         return
     words = [textwrap.fill(key.words, LONGEST_ENTRY) for key in keys]
     longest = max(len(line) for one in words for line in one.splitlines())
-    fit = int(figure.get_figwidth() / max(0.45 + 0.052 * longest, 0.7))
+    fit = int(figure.get_figwidth() / (0.4 + 0.048 * longest))
+    if len(keys) > MANY:
+        fit = max(fit, 2)
     figure.legend(
         [handle(key) for key in keys],
         words,

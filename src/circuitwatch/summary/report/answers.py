@@ -236,36 +236,33 @@ def _range(emerged: pd.DataFrame, *, named: bool = True) -> str:
 
 def _clauses(rows: pd.DataFrame, verbs: _Verbs) -> list[str]:
     """What the models did that did not emerge, a clause a status."""
-    found = []
-    for status, own in rows[rows["status"] != "emerged"].groupby("status", sort=False):
-        who = together([str(model) for model in own["model"]])
-        match status:
-            case "already":
-                found.append(f"{who} {verbs.already}")
-            case "never":
-                found.append(f"{who} {verbs.never} {_by_when(own)}")
-            case "transient":
-                found.append(f"in {who} it {verbs.transient}")
-            case _:
-                found.append(f"{who} {'is' if len(own) == 1 else 'are'} unclear")
-    return found
+    return [
+        _clause(str(status), together([str(model) for model in own["model"]]), own, verbs)
+        for status, own in rows[rows["status"] != "emerged"].groupby("status", sort=False)
+    ]
 
 
 def _numbers(rows: pd.DataFrame, verbs: _Verbs) -> str:
     """How many runs did not emerge, by what they did."""
-    found = []
-    for status, own in rows[rows["status"] != "emerged"].groupby("status", sort=False):
-        n = len(own)
-        match status:
-            case "already":
-                found.append(f"{n} {verbs.already}")
-            case "never":
-                found.append(f"{n} {verbs.never} {_by_when(own)}")
-            case "transient":
-                found.append(f"in {n} it {verbs.transient}")
-            case _:
-                found.append(f"{n} {'is' if n == 1 else 'are'} unclear")
-    return together(found)
+    return together(
+        [
+            _clause(str(status), str(len(own)), own, verbs)
+            for status, own in rows[rows["status"] != "emerged"].groupby("status", sort=False)
+        ]
+    )
+
+
+def _clause(status: str, who: str, rows: pd.DataFrame, verbs: _Verbs) -> str:
+    """What those did that have some rows of one status."""
+    match status:
+        case "already":
+            return f"{who} {verbs.already}"
+        case "never":
+            return f"{who} {verbs.never} {_by_when(rows)}"
+        case "transient":
+            return f"in {who} it {verbs.transient}"
+        case _:
+            return f"{who} {'is' if len(rows) == 1 else 'are'} unclear"
 
 
 def _over_seeds(rows: pd.DataFrame, words: str, verbs: _Verbs) -> str:
@@ -286,9 +283,12 @@ def _over_seeds(rows: pd.DataFrame, words: str, verbs: _Verbs) -> str:
             f"{words} {verbs.emerged} in {len(emerged)} of {runs} runs of {len(models)} models "
             f"({_range(emerged, named=False)})"
         )
-    left = runs - len(emerged)
-    others = f"; of the other {counted(left, 'run')}, {_numbers(rows, verbs)}" if left else ""
-    return f"{said}{others}."
+    left = rows[rows["status"] != "emerged"]
+    if len(left) == 1:
+        said += f"; {_clause(str(left['status'].iloc[0]), 'the other run', left, verbs)}"
+    elif len(left):
+        said += f"; of the other {len(left)} runs, {_numbers(left, verbs)}"
+    return f"{said}."
 
 
 def _seeds_of(rows: pd.DataFrame, model: str) -> str:

@@ -205,12 +205,14 @@ export function drawCircuits() {
     const own = shown.filter((cell) => cell.t === task.name).sort((a, b) => a.m - b.m || a.s - b.s);
     if (!own.length) continue;
     const row = make("div", { class: "sizes" });
-    host.append(make("div", { class: "task" }, make("h3", {}, task.words), row));
+    host.append(
+      make("div", { class: "task", "data-name": task.name }, make("h3", {}, task.words), row),
+    );
     const width = widthOf(own, host.clientWidth);
     for (const cell of own) {
       const name = data.models[cell.m].name + (several ? `, seed ${cell.s}` : "");
       const picture = make("div", { class: "picture" });
-      const look = { class: "circuit", style: `width:${Math.floor(width)}px` };
+      const look = { class: "circuit", "data-name": name, style: `width:${Math.floor(width)}px` };
       row.append(make("div", look, make("h4", {}, name), picture));
       follow(() => drawCircuit(picture, cell));
     }

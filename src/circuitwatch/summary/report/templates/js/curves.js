@@ -104,7 +104,7 @@ function said(line, lines) {
 }
 
 // Mark the checkpoint that is marked everywhere, and say the values there.
-function drawMark(svg, lines, x, y, box, readout) {
+function drawMark(svg, lines, every, x, y, box, readout) {
   const mark = draw("g", { class: "mark" });
   svg.append(mark);
   follow(() => {
@@ -126,7 +126,7 @@ function drawMark(svg, lines, x, y, box, readout) {
       };
       mark.append(draw("circle", { class: "dot", ...dot }));
     }
-    const words = there.slice(0, MOST_SAID).map((line) => said(line, lines));
+    const words = there.slice(0, MOST_SAID).map((line) => said(line, every));
     readout.append(make("span", { class: "said" }, `${short(tokens) || 0} tokens:`), ...words);
   });
 }
@@ -203,7 +203,7 @@ export function drawPanel(host, panel) {
   for (const line of lines) drawCurve(plot, line, x, y);
   const own = lines.filter((line) => line.look.kind === "curve" || line.look.kind === "behaviour");
   const readout = make("div", { class: "readout" });
-  drawMark(svg, own, x, y, box, readout);
+  drawMark(svg, own, lines, x, y, box, readout);
   host.append(readout);
   followPointer(svg, width, x, own);
   svg.setAttribute(

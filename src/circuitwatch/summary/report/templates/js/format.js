@@ -17,13 +17,11 @@ export function short(count) {
 export function value(number) {
   if (number === null || number === undefined) return "–";
   const size = Math.abs(number);
-  const text =
-    size >= 100
-      ? number.toFixed(0)
-      : size >= 0.095 || !size
-        ? number.toFixed(2)
-        : String(+number.toPrecision(2));
-  return text.replace("-", "−");
+  let text = String(+number.toPrecision(2));
+  if (size >= 100) text = number.toFixed(0);
+  else if (size >= 0.095 || !size) text = (size ? number : 0).toFixed(2);
+  else if (size < 1e-4) text = number.toExponential(1).replace(".0e", "e");
+  return text.replaceAll("-", "−");
 }
 
 // Two decimals, whatever is lost of a small number: for what stands in a square.

@@ -49,13 +49,17 @@ export function logTicks(low, high, most) {
   return [labelled, small.filter((tick) => !labelled.includes(tick))];
 }
 
+// Round numbers at about so many places; more where fewer than three lie on the axis.
 export function linearTicks(low, high, most = 4) {
-  const rough = (high - low) / most || 1;
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
-  const found = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++)
-    found.push(+(k * step).toPrecision(6));
+  let found = [];
+  for (let room = most; found.length < 3 && room < 4 * most; room += 2) {
+    const rough = (high - low) / room || 1;
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * 0.999);
+    found = [];
+    for (let k = Math.ceil(low / step - 1e-9); k * step <= high + 1e-9 * step; k++)
+      found.push(+(k * step).toPrecision(6));
+  }
   return found;
 }
 
