@@ -204,6 +204,7 @@ WATCHED = (
 """The sweep that is really watched, with less to do."""
 HOW: dict[str, How] = {
     r"circuitwatch( summarize)? --help": as_it_stands,
+    r"circuitwatch completion \w+": as_it_stands,
     r"circuitwatch -m .*hydra/launcher=(joblib|submitit_slurm)\b.*": by_its_launcher,
     re.escape(" ".join(("circuitwatch", *WATCHED))): with_less,
     r"circuitwatch .* --cfg job": as_it_stands,
