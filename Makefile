@@ -6,11 +6,12 @@ READY := .venv/.ready
 E2E_READY := .venv/.e2e
 E2E := $(BIN)/pytest -m e2e -p no:cacheprovider --durations=0 -rPs
 LAUNCHERS_READY := .venv/.launchers
+DOCS_READY := .venv/.docs
 OPENWANDB := multirun/e2e/openwandb-venv
 
 AUDIT := .venv/audit
 
-.PHONY: help demo test lint format audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb e2e-stranger clean
+.PHONY: help demo test lint format docs audit bench e2e e2e-model e2e-hub e2e-heads e2e-circuit e2e-integration e2e-nano e2e-launchers e2e-wandb e2e-stranger clean
 
 help: ## what can be made
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 17
@@ -45,6 +46,14 @@ lint: $(READY) ## style and types; the pages' JavaScript too, where node is ther
 format: $(READY) ## lay out Python, and the pages' JavaScript where node is there
 	$(BIN)/ruff format src tests
 	@tests/web/web.sh format
+
+$(DOCS_READY): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	@touch $(DOCS_READY)
+
+# The variable is for mkdocs-material, which else has news of its own to tell at every build.
+docs: $(DOCS_READY) ## the documentation, from docs/: site/index.html; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # found.json is written only if the advisories could be asked for: findings fail, a missing network does not.
 audit: $(READY) ## known vulnerabilities of what is installed; without a network it says so and passes

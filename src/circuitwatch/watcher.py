@@ -64,7 +64,8 @@ class Watcher:
         n_prompts: pairs of prompts of a task that is given by name.
         n_bootstrap: resamples of a bootstrap interval.
         device: where the copy is measured; auto: where the model is.
-        heads, circuit: options as of a sweep.
+        heads: options as of a sweep.
+        circuit: the same.
 
     Raises:
         UserError: a task is not known, the tokenizer lacks its words, or an option can't have its
