@@ -6,7 +6,7 @@ checkpoint, or was there at the first, is a limit; what has no one emergence poi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,9 +27,10 @@ BEHAVIOURS, ROLES, CURVES = "Behaviours", "Head roles", "Curves from elsewhere"
 
 @dataclass(frozen=True)
 class Point:
-    """When a curve of one model and seed emerged.
+    """When a curve of one model and seed emerged, or another number of a model and seed.
 
     Attributes:
+        status: of the curve; empty where it is no emergence point.
         at: where it is drawn, in tokens; none where there is no one point.
         low, high: ends of what is drawn of its interval.
         open_low, open_high: whether the interval goes on beyond that end.
@@ -73,18 +74,12 @@ class Emergence:
 
 @dataclass(frozen=True)
 class Dot:
-    """A model and seed in a panel over model size; the rest as in `Point`."""
+    """A point over model size: how many parameters, and where and how it is drawn upwards, with
+    words that name the model.
+    """
 
-    model: str
-    seed: int
     params: float
-    y: float
-    words: str
-    low: float | None = None
-    high: float | None = None
-    open_low: bool = False
-    open_high: bool = False
-    limit: Literal["", "after", "before"] = ""
+    point: Point
 
 
 @dataclass(frozen=True)
@@ -186,7 +181,7 @@ def circuit_sizes(scaling: pd.DataFrame, quantity: str, spec: Specification) -> 
             mean = float(line.values.mean())
             said = f"{spec.lines.called(line)}: {format_number(mean)} {words} on average"
             if mean > 0:  # the axis is logarithmic
-                dots.append(Dot(line.model, line.seed, params[line.model], mean, said))
+                dots.append(Dot(params[line.model], Point(line.model, line.seed, "", said, mean)))
         if dots:
             trend = _trend(scaling, task, quantity, MEAN)
             title = spec.facts.task(task).words
@@ -207,20 +202,7 @@ def _sizes(
         if point.at is None or (point.limit == "before" and not row["first_tokens"] > 0):
             unplaced.append(f"{name} ({point.words})")
             continue
-        dots.append(
-            Dot(
-                point.model,
-                point.seed,
-                float(row["params_total"]),
-                point.at,
-                f"{name}: {point.words}",
-                point.low,
-                point.high,
-                point.open_low,
-                point.open_high,
-                point.limit,
-            )
-        )
+        dots.append(Dot(float(row["params_total"]), replace(point, words=f"{name}: {point.words}")))
     title = facts.words(quantity) if task == NO_TASK else facts.task(task).words
     trend = _trend(scaling, task, quantity, "tokens of emergence") if dots else None
     axis = "tokens of emergence (log)"

@@ -199,7 +199,7 @@ function drawSize(cell, panel) {
     `${panel.title}, ${panel.axis}, against parameters: ${said}`,
   );
   const box = { left: 58, right: width - 14, top: 14, bottom: height - 38 };
-  const every = dots.flatMap((dot) => [dot.y, dot.low, dot.high]).filter((one) => one > 0);
+  const every = dots.flatMap((dot) => [dot.at, dot.low, dot.high]).filter((one) => one > 0);
   const params = dots.map((dot) => data.models[dot.m].params);
   const across = [Math.min(...params) * 0.75, Math.max(...params) * 1.35];
   const up = [Math.min(...every) * 0.75, Math.max(...every) * 1.4];
@@ -228,7 +228,7 @@ function drawSize(cell, panel) {
 function drawDot(svg, dot, x, y, box) {
   const colour = paint(data.models[dot.m].colour);
   const group = titled(draw("g", { class: dot.limit ? "censored" : "observed" }), dot.words);
-  const at = y(dot.y);
+  const at = y(dot.at);
   const low = dot.low === undefined ? at : y(dot.low);
   const high = dot.high === undefined ? at : y(dot.high);
   if (low > high)
