@@ -19,8 +19,10 @@ from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.panels import METRIC, Specification
 from circuitwatch.units import format_interval, format_number, format_tokens
 
-MOST_GROUPS = 14
-"""Groups of one chart, those of the most models; the tables have all."""
+MOST_GROUPS, MOST_ROWS = 14, 48
+"""Groups of one chart, those of the most models, and rows of curves from elsewhere, of which there
+may be any number; the tables have all.
+"""
 MEAN = "mean size over checkpoints with a circuit"
 BEHAVIOURS, ROLES, CURVES = "Behaviours", "Head roles", "Curves from elsewhere"
 
@@ -126,7 +128,9 @@ def _chart(title: str, rows: pd.DataFrame, spec: Specification, roles: dict[str,
     facts = spec.facts
     zero = _zero(rows)
     names = rows.groupby(["task", "quantity"], sort=False)["model"].nunique()
-    most = names.sort_values(ascending=False, kind="stable").index[:MOST_GROUPS]
+    names = names.sort_values(ascending=False, kind="stable")
+    room = MOST_ROWS if title == CURVES else names.sum()
+    most = names.index[: max(1, int((names.cumsum() <= room).sum()))][:MOST_GROUPS]
     order = sorted(most, key=lambda key: (facts.task(key[0]).place, roles.get(key[1], 0), key))
     groups, ends = [], [zero]
     for task, quantity in order:
