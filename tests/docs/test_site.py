@@ -87,6 +87,22 @@ def test_the_readme_is_one_screen_or_two() -> None:
     assert len(re.findall(r"!\[", text)) == 1
 
 
+def test_on_pypi_links_lead_to_the_site(site: Path) -> None:
+    """As the build rewrites them (pyproject.toml): each to a page, a picture or another server."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    hook = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["metadata"][
+        "hooks"
+    ]
+    for rule in hook["fancy-pypi-readme"]["substitutions"]:
+        text = re.sub(rule["pattern"], rule["replacement"], text)
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert len(links) > 20 and all(link.startswith("https://") for link in links)
+    for link in links:
+        if link.startswith(OURS):
+            place = site / link.removeprefix(OURS)
+            assert (place / "index.html" if link.endswith("/") else place).exists(), link
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     """mkdocs looks after anchors; README.md it does not see."""
