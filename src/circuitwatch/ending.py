@@ -206,7 +206,9 @@ def _remarks(end: CellEnd) -> list[str]:
     begins = []
     if "bos" in header:
         bos = header["bos"]
-        begins.append(f"every prompt begins with {bos}" if bos else "no token before the prompts")
+        begins.append(
+            f"every prompt begins with {bos}" if bos else "no token is put before the prompts"
+        )
     usable = [
         f"{count} {words.replace('_', ' ')}" for words, count in header.get("lexicon", {}).items()
     ]

@@ -59,7 +59,7 @@ def watch_cell(
     config: Config, folder: Path, clock: Clock = CLOCK, *, in_sweep: bool = False
 ) -> Cell:
     """Watch one cell into its folder, print how it ended (a table; in a sweep a line), and return
-    it. A cell that is done is only named, unless checkpoints have come to the model's folder since,
+    it. A cell that is done is only shown, unless checkpoints have come to the model's folder since,
     or some that were skipped have changed.
 
     A checkpoint that is missing or damaged is skipped and reported. With `config.follow` the
@@ -80,7 +80,7 @@ def _watch_whole(config: Config, folder: Path, clock: Clock, in_sweep: bool) -> 
     put_away_damaged(folder, console)
     done = Cell.finished(folder, asdict(config))
     if done is not None and needs_no_look(config):
-        return _shown_as_done(done, config, console)
+        return _shown_as_done(done, config, console, in_sweep)
     if config.threads:
         torch.set_num_threads(config.threads)
     source = open_source(config)
@@ -90,14 +90,14 @@ def _watch_whole(config: Config, folder: Path, clock: Clock, in_sweep: bool) -> 
     begun = begin(config, folder, source, before, arrivals, console)
     if begun is None:
         if done is not None:
-            return _shown_as_done(done, config, console)
+            return _shown_as_done(done, config, console, in_sweep)
         raise UserError(
             f"model.path={config.model.path}: no checkpoint in {config.follow_idle}; the same "
             f"command waits again"
         )
     cell, tokenizer, prompts, checkpoints = begun
     if arrivals is None and cell.is_done() and not has_changed(cell, source):
-        return _shown_as_done(cell, config, console)
+        return _shown_as_done(cell, config, console, in_sweep)
     cell.reopen()  # until all is linked anew
     subject = _subject(cell, config, tokenizer, prompts)
     with Tracker(cell, config.tracking, sweep=config.sweep) as tracker:
@@ -137,13 +137,13 @@ def _watch_shard(config: Config, folder: Path, shard: Shard, in_sweep: bool) -> 
             others = others_in(folder, shard)
             done = Cell.finished(folder, asdict(config))
             if done is not None and needs_no_look(config):
-                return _shown_as_done(done, config, console)
+                return _shown_as_done(done, config, console, in_sweep)
             before = taken_before(folder, source)
             begun = begin(config, folder, source, before, None, console, alone=not others)
             assert begun is not None  # nothing is waited for
             cell, tokenizer, prompts, checkpoints = begun
             if cell.is_done() and not has_changed(cell, source):
-                return _shown_as_done(cell, config, console)
+                return _shown_as_done(cell, config, console, in_sweep)
             cell.reopen()  # until all is linked anew
         cell.is_shared = True
         part = shard.part(checkpoints)
@@ -350,14 +350,18 @@ def _show_end(cell: Cell, config: Config, in_sweep: bool) -> None:
     print_cell(cell, console, then)
 
 
-def _shown_as_done(cell: Cell, config: Config, console: Console) -> Cell:
-    """Show a cell that is done; with tracking=online make sure that its run is whole."""
+def _shown_as_done(cell: Cell, config: Config, console: Console, in_sweep: bool) -> Cell:
+    """Show a cell that is done, in a sweep only name it; with tracking=online make sure that its
+    run is whole.
+    """
     skipped = f", {len(cell.skipped())} skipped" if cell.skipped() else ""
     console.print(
         f"{cell.folder}: done already, {counted(len(cell.steps_done()), 'checkpoint')}{skipped}",
         highlight=False,
         soft_wrap=True,
     )
+    if not in_sweep:
+        _show_end(cell, config, in_sweep)
     if config.tracking.mode == "online":
         send_if_needed(cell, config.tracking, sweep=config.sweep)
     return cell

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.panel import Panel
 from circuitwatch.summary.curves import COLUMNS, Curves, combine
 from circuitwatch.summary.lines import Lines
-from circuitwatch.summary.panels import Panel, Specification, specification
+from circuitwatch.summary.panels import Specification, specification
 from support.own_cells import RISE, TOKENS, curves_of, own_cell
 
 

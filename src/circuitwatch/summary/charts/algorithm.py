@@ -13,8 +13,9 @@ from circuitwatch.catalogue import Quantity
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData, models_in_order
 from circuitwatch.summary.charts.looks import DASHES, GREY, MARKERS, SOLID, Key, colour_of
+from circuitwatch.summary.charts.panel import Choice, Curve, Panel, Span
 from circuitwatch.summary.heads.algorithm import above_chance_from
-from circuitwatch.summary.panels import METRIC, Choice, Curve, Panel, Span, Specification
+from circuitwatch.summary.panels import METRIC, Specification
 
 LABEL = "each model and task, with when the behaviour emerged"
 EMERGES = "when the behaviour emerged (95 % interval)"

@@ -6,7 +6,7 @@ checkpoint, or was there at the first, is a limit; what has no one emergence poi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -19,17 +19,20 @@ from circuitwatch.summary.lines import ELSEWHERE
 from circuitwatch.summary.panels import METRIC, Specification
 from circuitwatch.units import format_interval, format_number, format_tokens
 
-MOST_GROUPS = 14
-"""Groups of one chart, those of the most models; the tables have all."""
+MOST_GROUPS, MOST_ROWS = 14, 48
+"""Groups of one chart, those of the most models, and rows of curves from elsewhere, of which there
+may be any number; the tables have all.
+"""
 MEAN = "mean size over checkpoints with a circuit"
 BEHAVIOURS, ROLES, CURVES = "Behaviours", "Head roles", "Curves from elsewhere"
 
 
 @dataclass(frozen=True)
 class Point:
-    """When a curve of one model and seed emerged.
+    """When a curve of one model and seed emerged, or another number of a model and seed.
 
     Attributes:
+        status: of the curve; empty where it is no emergence point.
         at: where it is drawn, in tokens; none where there is no one point.
         low, high: ends of what is drawn of its interval.
         open_low, open_high: whether the interval goes on beyond that end.
@@ -73,18 +76,12 @@ class Emergence:
 
 @dataclass(frozen=True)
 class Dot:
-    """A model and seed in a panel over model size; the rest as in `Point`."""
+    """A point over model size: how many parameters, and where and how it is drawn upwards, with
+    words that name the model.
+    """
 
-    model: str
-    seed: int
     params: float
-    y: float
-    words: str
-    low: float | None = None
-    high: float | None = None
-    open_low: bool = False
-    open_high: bool = False
-    limit: Literal["", "after", "before"] = ""
+    point: Point
 
 
 @dataclass(frozen=True)
@@ -131,7 +128,9 @@ def _chart(title: str, rows: pd.DataFrame, spec: Specification, roles: dict[str,
     facts = spec.facts
     zero = _zero(rows)
     names = rows.groupby(["task", "quantity"], sort=False)["model"].nunique()
-    most = names.sort_values(ascending=False, kind="stable").index[:MOST_GROUPS]
+    names = names.sort_values(ascending=False, kind="stable")
+    room = MOST_ROWS if title == CURVES else names.sum()
+    most = names.index[: max(1, int((names.cumsum() <= room).sum()))][:MOST_GROUPS]
     order = sorted(most, key=lambda key: (facts.task(key[0]).place, roles.get(key[1], 0), key))
     groups, ends = [], [zero]
     for task, quantity in order:
@@ -186,7 +185,7 @@ def circuit_sizes(scaling: pd.DataFrame, quantity: str, spec: Specification) -> 
             mean = float(line.values.mean())
             said = f"{spec.lines.called(line)}: {format_number(mean)} {words} on average"
             if mean > 0:  # the axis is logarithmic
-                dots.append(Dot(line.model, line.seed, params[line.model], mean, said))
+                dots.append(Dot(params[line.model], Point(line.model, line.seed, "", said, mean)))
         if dots:
             trend = _trend(scaling, task, quantity, MEAN)
             title = spec.facts.task(task).words
@@ -207,20 +206,7 @@ def _sizes(
         if point.at is None or (point.limit == "before" and not row["first_tokens"] > 0):
             unplaced.append(f"{name} ({point.words})")
             continue
-        dots.append(
-            Dot(
-                point.model,
-                point.seed,
-                float(row["params_total"]),
-                point.at,
-                f"{name}: {point.words}",
-                point.low,
-                point.high,
-                point.open_low,
-                point.open_high,
-                point.limit,
-            )
-        )
+        dots.append(Dot(float(row["params_total"]), replace(point, words=f"{name}: {point.words}")))
     title = facts.words(quantity) if task == NO_TASK else facts.task(task).words
     trend = _trend(scaling, task, quantity, "tokens of emergence") if dots else None
     axis = "tokens of emergence (log)"

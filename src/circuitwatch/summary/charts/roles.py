@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from circuitwatch.summary.cells import NO_TASK, CellData
 from circuitwatch.summary.charts.looks import DASHES, INK, SOLID, Key, colour_of
+from circuitwatch.summary.charts.panel import Choice, Curve, Panel
 from circuitwatch.summary.heads.algorithm import above_chance_from
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.holders import confirmed_holders
 from circuitwatch.summary.lines import Line
-from circuitwatch.summary.panels import METRIC, Choice, Curve, Panel, Specification
+from circuitwatch.summary.panels import METRIC, Specification
 
 LABEL = "each model, beside the behaviours that its roles serve"
 OF_MAXIMUM, OF_RANGE = "behaviour ÷ its maximum", "behaviour, from least to most"

@@ -17,10 +17,11 @@ from circuitwatch.summary.charts.emergence import (
     sizes_panels,
 )
 from circuitwatch.summary.charts.matrices import Matrix, matrices
+from circuitwatch.summary.charts.panel import Choice
 from circuitwatch.summary.charts.roles import roles_choice
 from circuitwatch.summary.charts.timeline import Timeline, timelines
 from circuitwatch.summary.heads.tables import HeadTables
-from circuitwatch.summary.panels import Choice, Specification
+from circuitwatch.summary.panels import Specification
 
 CIRCUIT_SIZE = "circuit/nodes"
 

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from circuitwatch.summary.charts.looks import FAINT, WARNING
+from circuitwatch.summary.charts.panel import Choice, Curve, Panel
 from circuitwatch.summary.figures.shared import (
     RING,
     TEXT,
@@ -27,7 +28,7 @@ from circuitwatch.summary.figures.shared import (
     wrapped,
 )
 from circuitwatch.summary.lines import shown_tokens
-from circuitwatch.summary.panels import METRIC, Choice, Curve, Panel, Specification
+from circuitwatch.summary.panels import METRIC, Specification
 
 CIRCUITS = ("circuit/edges_share", "overlap/edge_jaccard")
 OVERLAPS = ("overlap/node_jaccard", "overlap/edge_jaccard_final")

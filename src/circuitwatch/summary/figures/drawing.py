@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from circuitwatch.catalogue import Quantity
 from circuitwatch.summary.cells import CellData, models_in_order
+from circuitwatch.summary.charts.panel import Panel
 from circuitwatch.summary.charts.together import CIRCUIT_SIZE, Charts
 from circuitwatch.summary.figures.algorithm import algorithm_figure
 from circuitwatch.summary.figures.circuits import circuit_figure
@@ -26,7 +27,7 @@ from circuitwatch.summary.figures.roles import role_sizes_figure, roles_figure
 from circuitwatch.summary.figures.timeline import timeline_figure
 from circuitwatch.summary.figures.transfer import transfer_figure
 from circuitwatch.summary.lines import ELSEWHERE
-from circuitwatch.summary.panels import METRIC, Panel, Section
+from circuitwatch.summary.panels import METRIC, Section
 
 MOST_PANELS = 12
 """Panels of one figure of curves: those of the most models."""

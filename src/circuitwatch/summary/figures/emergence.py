@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from circuitwatch.summary.charts.emergence import Dot, Emergence, Point, Sizes, limit_keys
+from circuitwatch.summary.charts.emergence import Emergence, Point, Sizes, limit_keys
 from circuitwatch.summary.figures.shared import (
     COLUMN,
     MOST_TICKS,
@@ -63,7 +63,7 @@ def sizes_figure(chosen: Sequence[Sizes], colours: Mapping[str, str]) -> Figure 
     figure, axes = panels(len(chosen), 2)
     for one, axis in zip(chosen, axes, strict=True):
         _draw_sizes(axis, one, colours)
-    if any(dot.limit for one in chosen for dot in one.dots):
+    if any(dot.point.limit for one in chosen for dot in one.dots):
         legend(figure, limit_keys(), below=True)
     return figure
 
@@ -116,13 +116,14 @@ def _draw_point(
 
 
 def _draw_sizes(axis: Axes, one: Sizes, colours: Mapping[str, str]) -> None:
-    ends = [end for dot in one.dots for end in (dot.y, dot.low, dot.high) if end]
+    every = [dot.point for dot in one.dots]
+    ends = [end for point in every for end in (point.at, point.low, point.high) if end]
     x = [dot.params for dot in one.dots]
     axis.set_yscale("log")
     axis.set_xlim(min(x) * 0.75, max(x) * 1.35)
     axis.set_ylim(min(ends) * 0.75, max(ends) * 1.4)
     for dot in one.dots:
-        _draw_dot(axis, dot, colours[dot.model])
+        _draw_dot(axis, dot.params, dot.point, colours[dot.point.model])
     if one.trend is not None:
         slope, intercept, words = one.trend
         at = np.array([min(x), max(x)])
@@ -138,15 +139,16 @@ def _draw_sizes(axis: Axes, one: Sizes, colours: Mapping[str, str]) -> None:
         axis.text(0.02, 0.02, said, fontsize=TEXT - 1.5, color="#555555", **left)
 
 
-def _draw_dot(axis: Axes, dot: Dot, colour: str) -> None:
-    if dot.low is not None and dot.high is not None:
-        axis.plot([dot.params] * 2, [dot.low, dot.high], color=colour, lw=1.2)
+def _draw_dot(axis: Axes, params: float, point: Point, colour: str) -> None:
+    assert point.at is not None
+    if point.low is not None and point.high is not None:
+        axis.plot([params] * 2, [point.low, point.high], color=colour, lw=1.2)
     bottom, top = axis.get_ylim()
-    ends = ((dot.open_low, dot.low or dot.y, bottom), (dot.open_high, dot.high or dot.y, top))
-    for is_open, end, edge in ends:
+    low, high = point.low or point.at, point.high or point.at
+    for is_open, end, edge in ((point.open_low, low, bottom), (point.open_high, high, top)):
         if is_open:
             style = ARROW | {"color": colour}
-            axis.annotate("", (dot.params, edge), (dot.params, end), arrowprops=style)
-    marker = {"": "o", "after": "^", "before": "v"}[dot.limit]
-    hollow: dict[str, Any] = {"mfc": "#ffffff"} if dot.limit else {}
-    axis.plot(dot.params, dot.y, marker, color=colour, ms=4, zorder=3, **hollow)
+            axis.annotate("", (params, edge), (params, end), arrowprops=style)
+    marker = {"": "o", "after": "^", "before": "v"}[point.limit]
+    hollow: dict[str, Any] = {"mfc": "#ffffff"} if point.limit else {}
+    axis.plot(params, point.at, marker, color=colour, ms=4, zorder=3, **hollow)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from circuitwatch.summary.charts.panel import Choice
 from circuitwatch.summary.figures.curves import curves_figure, draw_panel, legends
 from circuitwatch.summary.figures.shared import COLUMN, TEXT, TOKENS, wrapped
-from circuitwatch.summary.panels import Choice, Specification
+from circuitwatch.summary.panels import Specification
 
 
 def roles_figure(choice: Choice) -> Figure:

@@ -1,31 +1,31 @@
 """What the page draws, as JSON: the charts of `summary.charts`, small enough to lie in the page
 (`circuits` has the circuits).
 
-Curves are numbers of four digits over shared lists of token counts. A head's score at a checkpoint
-is one character. Colours, names, limits and legends are those of the charts, as the figures have
-them; the modules in templates/js are the other half, and read exactly this.
+A head's score at a checkpoint is one character; `packing` says what curves are. Colours, names,
+limits and legends are those of the charts, as the figures have them; the modules in templates/js
+are the other half, and read exactly this.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from circuitwatch.summary.cells import NO_TASK
 from circuitwatch.summary.charts.algorithm import Steps
-from circuitwatch.summary.charts.emergence import Dot, Emergence, Point, Sizes, limit_keys
+from circuitwatch.summary.charts.emergence import Emergence, Point, Sizes, limit_keys
 from circuitwatch.summary.charts.looks import FAITH, INPUTS, MISSING, Key, on_dark
 from circuitwatch.summary.charts.matrices import Matrix
+from circuitwatch.summary.charts.panel import Choice, Panel
 from circuitwatch.summary.charts.timeline import STATES, RoleRows, Timeline
 from circuitwatch.summary.charts.together import Charts
-from circuitwatch.summary.lines import Line
-from circuitwatch.summary.panels import METRIC, Choice, Curve, Panel
+from circuitwatch.summary.panels import METRIC
+from circuitwatch.summary.report.packing import Packed, evenly, number
 
 LEVELS = 23
 """Steps of a head's score in the timeline; its states times this fit one printable character."""
@@ -37,67 +37,6 @@ MOST_POINTS = 200_000
 """Points of curves in the page; beyond, every curve is thinned evenly in log tokens."""
 
 
-@dataclass
-class _Page:
-    """What the page has once, whoever draws it: models, lists of token counts, curves, looks."""
-
-    models: list[str]
-    keep: int | None = None
-    axes: list[list[float]] = field(default_factory=list)
-    series: list[dict[str, Any]] = field(default_factory=list)
-    looks: list[dict[str, Any]] = field(default_factory=list)
-    _places: dict[tuple[float, ...], int] = field(default_factory=dict)
-    _known: dict[int, int] = field(default_factory=dict)
-    _kept: list[Line] = field(default_factory=list)
-
-    def axis(self, tokens: Iterable[float]) -> int:
-        """The place of a list of token counts."""
-        key = tuple(float(count) for count in tokens)
-        if key not in self._places:
-            self._places[key] = len(self.axes)
-            self.axes.append([int(count) if count == int(count) else count for count in key])
-        return self._places[key]
-
-    def drawn(self, curve: Curve) -> list[int]:
-        """The places of a curve's numbers and of its look."""
-        look = {
-            "colour": curve.colour,
-            "kind": curve.kind,
-            "dash": list(curve.dash),
-            "width": curve.width,
-            "band": curve.band,
-        }
-        if look not in self.looks:
-            self.looks.append(look)
-        return [self._line(curve.line, curve.kind), self.looks.index(look)]
-
-    def _line(self, line: Line, kind: str) -> int:
-        if id(line) in self._known:
-            return self._known[id(line)]
-        self._known[id(line)] = len(self.series)
-        self._kept.append(line)  # or its id may become another's
-        n = line.tokens.size
-        if self.keep is not None and n > self.keep:
-            line = line.at(_evenly(n, self.keep))
-        made: dict[str, Any] = {
-            "m": self.models.index(line.model),
-            "t": line.task,
-            "q": line.quantity,
-            "s": line.seed,
-            "a": self.axis(line.tokens.tolist()),
-            "y": _numbers(line.values),
-        }
-        for name in ("low", "high", "least", "most"):
-            if (values := getattr(line, name)) is not None:
-                made[name] = _numbers(values)
-        if line.copies[0].size:
-            made["copies"] = [line.copies[0].tolist(), _numbers(line.copies[1])]
-        if line.doubts:
-            made["doubts"] = {words: places.tolist() for words, places in line.doubts.items()}
-        self.series.append(made)
-        return len(self.series) - 1
-
-
 def report_data(charts: Charts) -> tuple[dict[str, Any], list[str]]:
     """Everything but the circuits, as JSON can hold it; and notes of what was thinned out."""
     spec = charts.spec
@@ -106,7 +45,7 @@ def report_data(charts: Charts) -> tuple[dict[str, Any], list[str]]:
     every = [panel for own in choices.values() for choice in own for panel in choice.panels]
     points = sum(curve.line.tokens.size for panel in every for curve in panel.drawn)
     keep = max(2, int(MOST_POINTS / points * 160)) if points > MOST_POINTS else None
-    page = _Page(models, keep)
+    page = Packed(models, keep)
     sections = [
         {"id": name, "choices": [_choice(choice, page) for choice in own]}
         for name, own in choices.items()
@@ -169,18 +108,6 @@ def as_json(data: Mapping[str, Any]) -> str:
     )
 
 
-def number(value: Any, digits: int = 4) -> float | None:
-    """A number as short as four digits are; none for what is missing."""
-    if value is None or value != value or value in (np.inf, -np.inf):
-        return None
-    short = float(f"{float(value):.{digits}g}")
-    return int(short) if short == int(short) and abs(short) < 1e15 else short
-
-
-def _numbers(values: NDArray[np.float64]) -> list[float | None]:
-    return [number(value) for value in values.tolist()]
-
-
 def _without_empty(made: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in made.items() if value not in (None, "", False, [], ())}
 
@@ -189,7 +116,7 @@ def _key(key: Key) -> dict[str, Any]:
     return _without_empty(asdict(key) | {"dash": list(key.dash)})
 
 
-def _choice(choice: Choice, page: _Page) -> dict[str, Any]:
+def _choice(choice: Choice, page: Packed) -> dict[str, Any]:
     return {
         "label": choice.label,
         "notes": choice.notes,
@@ -198,7 +125,7 @@ def _choice(choice: Choice, page: _Page) -> dict[str, Any]:
     }
 
 
-def _panel(panel: Panel, page: _Page) -> dict[str, Any]:
+def _panel(panel: Panel, page: Packed) -> dict[str, Any]:
     made: dict[str, Any] = {
         "t": None if panel.task == NO_TASK else panel.task,
         "m": page.models.index(panel.model) if panel.model else None,
@@ -248,12 +175,10 @@ def _emergence(chart: Emergence, models: list[str]) -> dict[str, Any]:
     }
 
 
-def _point(point: Point | Dot) -> dict[str, Any]:
+def _point(point: Point) -> dict[str, Any]:
     made = asdict(point)
     made.pop("model")
-    for name in ("at", "low", "high", "y"):
-        if name in made:
-            made[name] = number(made[name])
+    made |= {name: number(made[name]) for name in ("at", "low", "high")}
     return _without_empty(made)
 
 
@@ -270,7 +195,7 @@ def _size(one: Sizes, models: list[str]) -> dict[str, Any]:
         "title": one.title,
         "axis": one.axis,
         "t": None if one.task == NO_TASK else one.task,
-        "dots": [_point(dot) | {"m": models.index(dot.model)} for dot in one.dots],
+        "dots": [_point(dot.point) | {"m": models.index(dot.point.model)} for dot in one.dots],
         "unplaced": list(one.unplaced),
     }
     if one.trend is not None:
@@ -290,7 +215,7 @@ def _sizes_words(quantity: str, panels: Sequence[Mapping[str, Any]], charts: Cha
     return f"when emerged: {words}" if of_tokens else f"size: {words}"
 
 
-def _timeline(one: Timeline, page: _Page) -> dict[str, Any]:
+def _timeline(one: Timeline, page: Packed) -> dict[str, Any]:
     return {
         "m": page.models.index(one.model),
         "s": one.seed,
@@ -305,7 +230,7 @@ def _timeline(one: Timeline, page: _Page) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _role(role: RoleRows, page: _Page) -> dict[str, Any]:
+def _role(role: RoleRows, page: Packed) -> dict[str, Any]:
     rows = []
     for row in role.rows:
         level = (np.clip(np.nan_to_num(row.scores), 0, 1) * (LEVELS - 1)).round().astype(int)
@@ -324,7 +249,7 @@ def _role(role: RoleRows, page: _Page) -> dict[str, Any]:
 def _matrix(one: Matrix, models: list[str]) -> dict[str, Any]:
     """Over checkpoints thinned to MOST_CHECKPOINTS."""
     rows, columns = (
-        np.arange(n) if one.numbers else _evenly(n, MOST_CHECKPOINTS) for n in one.values.shape
+        np.arange(n) if one.numbers else evenly(n, MOST_CHECKPOINTS) for n in one.values.shape
     )
     diagonal = {place: number for number, place in enumerate(rows.tolist())}
     across = {place: number for number, place in enumerate(columns.tolist())}
@@ -347,9 +272,3 @@ def _matrix(one: Matrix, models: list[str]) -> dict[str, Any]:
         ],
         "empty": one.empty,
     }
-
-
-def _evenly(n: int, most: int) -> NDArray[np.intp]:
-    if n == 0:
-        return np.empty(0, dtype=np.intp)
-    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.intp))

@@ -58,8 +58,8 @@ AFTER = (
     ("configuration", "How this was made"),
 )
 """Sections, each a macro of sections.html with what it is called; those of panels stand between."""
-MOST_NAMED = 8
-"""Models, and tasks, that the first line names."""
+MOST_NAMED = 4
+"""Models, and tasks, that the first line names one by one."""
 FOLLOWED = {
     "behaviour": (("metrics", "Does the metric jump?"),),
     "roles": (("timeline", "Which heads hold a role, and when"),),
@@ -245,26 +245,24 @@ def _tables(
 
 
 def _what_was_run(found: Findings, facts: Facts) -> str:
-    """In one line: models, tasks, checkpoints."""
+    """In one line: models, tasks, checkpoints; many of either by their number and ends."""
     curves, params = found.curves.table, found.spec.lines.params
     models = found.spec.lines.models
-    named = ", ".join(
+    named = [
         f"{model} ({format_tokens(params[model])})" if model in params else model
-        for model in models[:MOST_NAMED]
-    )
+        for model in models
+    ]
+    if len(named) > MOST_NAMED:
+        named = [f"{named[0]} to {named[-1]}"]
     known = sorted(set(curves["task"]) - {NO_TASK}, key=lambda t: (facts.task(t).place, t))
-    tasks = ", ".join(facts.task(str(task)).words for task in known[:MOST_NAMED])
-    parts = [f"{counted(len(models), 'model')}: {named}" + _more(len(models))]
-    parts += [f"{counted(len(known), 'task')}: {tasks}" + _more(len(known))] if known else []
+    tasks = [facts.task(str(task)).words for task in known if len(known) <= MOST_NAMED]
+    parts = [f"{counted(len(models), 'model')}: {', '.join(named)}"]
+    parts += [": ".join(filter(None, [counted(len(known), "task"), ", ".join(tasks)]))]
     at = curves["tokens"].dropna()
     if len(at):
         ends = f"{format_tokens(at.min()) or '0'} to {format_tokens(at.max())}"
         parts.append(f"{counted(at.nunique(), 'checkpoint')} from {ends} tokens")
     return "; ".join(parts) + "."
-
-
-def _more(n: int) -> str:
-    return f" and {n - MOST_NAMED} more" if n > MOST_NAMED else ""
 
 
 def _how_it_was_made(found: Findings, cells: Sequence[CellData]) -> list[str]:

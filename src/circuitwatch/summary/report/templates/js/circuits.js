@@ -9,9 +9,14 @@ const ROW = 46; // pixels from row to row at most
 const COLUMN = 46;
 const MARGIN = 106; // for the layers' numbers and the names of input and logits
 const NARROWEST = 165;
-const TALLEST = 900;
+const OVERVIEW = 300; // of many sizes, each
+const TALLEST = 480;
+const NEAR = "1500px"; // of the screen: circuits that are drawn
 const FEW_HEADS = 10; // up to so many a layer have their names in them
 
+const enlarged = new Set(); // circuits that are drawn as wide as they can be
+const shows = new WeakMap(); // what is told to a circuit that comes near the screen, or leaves
+let seen = null; // watches which circuits are near the screen
 let circuits = []; // a line a cell, with nodes and edges of each checkpoint, once unpacked
 
 // Numbers of seven bits a byte, the lowest first; the eighth bit says that more follow.
@@ -136,20 +141,23 @@ function saying(cell, step, drawn, nodes) {
   return `${at}${share}${part}${doubt ? `; ${doubt}` : ""}.`;
 }
 
-function drawCircuit(host, cell) {
+const rowsOf = (layout) => layout.layers * layout.each + 1; // from the input's row to the logits'
+const laneOf = (cell) => {
+  const rows = rowsOf(data.layouts.of[cell.graph]);
+  const tallest = enlarged.has(cell) ? 2 * TALLEST : TALLEST;
+  return Math.max(11, Math.min(ROW, tallest / (rows + 1)));
+};
+const heightOf = (cell) => rowsOf(data.layouts.of[cell.graph]) * laneOf(cell) + 40;
+
+function drawCircuit(host, cell, step, words, width) {
   const layout = data.layouts.of[cell.graph];
-  const step = stepOf(cell);
   const { nodes, edges } = cell.at[step];
   host.replaceChildren();
-  const rows = layout.layers * layout.each + 1; // from the input's row to the logits'
-  const lane = Math.max(14, Math.min(ROW, TALLEST / (rows + 1)));
-  const height = rows * lane + 40;
-  const words = saying(cell, step, edges.length, nodes.length);
-  const { svg, width } = canvas(
-    host,
-    height,
-    `circuit of ${wordsOf(cell.t)} in ${data.models[cell.m].name}. ${words}`,
-  );
+  const rows = rowsOf(layout);
+  const lane = laneOf(cell);
+  const height = heightOf(cell);
+  const title = `circuit of ${wordsOf(cell.t)} in ${data.models[cell.m].name}. ${words}`;
+  const { svg } = canvas(host, height, title);
   const pitch = Math.min(COLUMN, (width - 70) / layout.columns);
   const left = 36 + pitch / 2;
   const x = (column) => left + column * pitch;
@@ -182,20 +190,57 @@ function drawCircuit(host, cell) {
       svg.append(draw("path", { d: parts.join(""), ...look, "data-edges": parts.length }));
   });
   drawNodes(svg, layout, nodes, x, y, size);
-  host.append(make("p", { class: "readout" }, words));
 }
 
 // Pixels that a circuit takes: what its columns need, less where all sizes fit beside each other so.
+const wantedBy = (cell) => MARGIN + COLUMN * data.layouts.of[cell.graph].columns;
+
 function widthOf(cells, room) {
-  const columns = Math.max(...cells.map((cell) => data.layouts.of[cell.graph].columns));
-  const wanted = Math.min(room, MARGIN + COLUMN * columns);
+  const wanted = Math.min(room, Math.max(...cells.map(wantedBy)));
   const each = (room - (cells.length - 1) * 16) / cells.length;
-  return each >= NARROWEST ? Math.min(wanted, each) : wanted;
+  return Math.min(wanted, each >= NARROWEST ? each : OVERVIEW);
 }
+
+// A circuit that is drawn smaller than it could be can be enlarged, one by one.
+function enlarging(cell) {
+  const is = enlarged.has(cell);
+  const button = make("button", { type: "button", "aria-pressed": is }, is ? "smaller" : "larger");
+  button.addEventListener("click", () => {
+    if (!enlarged.delete(cell)) enlarged.add(cell);
+    drawCircuits();
+  });
+  return button;
+}
+
+// Its words at once; its picture once it is near the screen: of many sizes there are many.
+function showCircuit(host, cell, width) {
+  const picture = make("div", { class: "picture" });
+  const said = make("p", { class: "readout" });
+  host.append(picture, said);
+  let near = false;
+  const show = () => {
+    const step = stepOf(cell);
+    const { nodes, edges } = cell.at[step];
+    said.textContent = saying(cell, step, edges.length, nodes.length);
+    picture.style.minHeight = `${heightOf(cell)}px`;
+    if (near) drawCircuit(picture, cell, step, said.textContent, width);
+  };
+  follow(show);
+  seen.observe(host);
+  shows.set(host, (is) => {
+    near = is;
+    if (is) show();
+  });
+}
+
+const tellCircuits = (entries) =>
+  entries.forEach((entry) => shows.get(entry.target)?.(entry.isIntersecting));
 
 export function drawCircuits() {
   const host = document.getElementById("circuits");
   if (!host) return;
+  seen?.disconnect();
+  seen = new IntersectionObserver(tellCircuits, { rootMargin: NEAR });
   host.replaceChildren();
   const shown = circuits.filter((cell) => !isHidden(cell.m, cell.t));
   if (circuits.length && !shown.length)
@@ -205,16 +250,19 @@ export function drawCircuits() {
     const own = shown.filter((cell) => cell.t === task.name).sort((a, b) => a.m - b.m || a.s - b.s);
     if (!own.length) continue;
     const row = make("div", { class: "sizes" });
-    host.append(
-      make("div", { class: "task", "data-name": task.name }, make("h3", {}, task.words), row),
-    );
-    const width = widthOf(own, host.clientWidth);
+    const block = { class: "task", "data-name": task.name };
+    host.append(make("div", block, make("h3", {}, task.words), row));
+    const width = Math.floor(widthOf(own, host.clientWidth));
     for (const cell of own) {
       const name = data.models[cell.m].name + (several ? `, seed ${cell.s}` : "");
-      const picture = make("div", { class: "picture" });
-      const look = { class: "circuit", "data-name": name, style: `width:${Math.floor(width)}px` };
-      row.append(make("div", look, make("h4", {}, name), picture));
-      follow(() => drawCircuit(picture, cell));
+      const wide = enlarged.has(cell) ? Math.min(host.clientWidth, wantedBy(cell)) : width;
+      const look = { class: "circuit", "data-name": name, style: `width:${wide}px` };
+      const title = make("h4", {}, name);
+      if (Math.min(host.clientWidth, wantedBy(cell)) > width + 1)
+        title.append(" ", enlarging(cell));
+      const one = make("div", look, title);
+      row.append(one);
+      showCircuit(one, cell, wide);
     }
   }
 }

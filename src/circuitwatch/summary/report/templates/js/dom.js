@@ -81,15 +81,19 @@ export function upAxis(svg, box, y, title, limits, { log = false } = {}) {
 
 const POINTED = { "<": "M16,2v8l-8,-4z", ">": "M8,2v8l8,-4z" };
 
+// The little picture of a legend's entry.
+export const keySvg = (width, height) =>
+  draw("svg", {
+    class: "key",
+    viewBox: `0 0 ${width} ${height}`,
+    width,
+    height,
+    "aria-hidden": true,
+  });
+
 function swatch(key) {
   const colour = paint(key.colour);
-  const svg = draw("svg", {
-    class: "key",
-    viewBox: "0 0 24 12",
-    width: 24,
-    height: 12,
-    "aria-hidden": "true",
-  });
+  const svg = keySvg(24, 12);
   const dash = key.dash ? key.dash.map((length) => 1.3 * length).join(" ") : null;
   const line = {
     x1: 0,

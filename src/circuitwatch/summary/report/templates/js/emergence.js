@@ -5,6 +5,8 @@ import { called, data, follow, hidden, isHidden, marked, paint } from "./state.j
 
 const ROW = 13;
 const BETWEEN = 8; // pixels between two groups
+const CHARACTER = 7; // pixels of a letter of a name, about
+const LINE = 13;
 const REACH = 16; // of an arrow whose end is not known
 
 // An interval, a line of dots that fades where it goes on, a hollow triangle for a limit.
@@ -69,6 +71,22 @@ function openEnd(end, y, way, far, colour) {
   });
 }
 
+// A name that ends at x, on as many lines as it needs, in the middle of y.
+function nameOf(words, x, y) {
+  const lines = [""];
+  for (const word of words.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (longer.length * CHARACTER <= x || !lines.at(-1)) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  const text = draw("text", { class: "name", x, y, "text-anchor": "end" });
+  lines.forEach((line, k) => {
+    const down = k ? LINE : (-(lines.length - 1) * LINE) / 2;
+    text.append(draw("tspan", { x, dy: down }, line));
+  });
+  return text;
+}
+
 function spoken(groups) {
   const row = (r) => r.points.map((p) => `${data.models[r.m].name} ${p.words}`).join(", ");
   return groups.map((group) => `${group.words}: ${group.rows.map(row).join(", ")}`).join("; ");
@@ -98,7 +116,7 @@ export function drawEmergence(chart, place) {
   const wide = width > 560;
   const longest = Math.max(...groups.map((group) => group.words.length));
   const box = {
-    left: Math.min(width * 0.42, 16 + longest * 7),
+    left: Math.min(width * 0.42, 16 + longest * CHARACTER),
     right: width - (wide ? 150 : 8),
     top: 2,
     bottom: height - 36,
@@ -108,13 +126,7 @@ export function drawEmergence(chart, place) {
   let y = box.top + BETWEEN;
   for (const group of groups) {
     const middle = y + ((group.rows.length - 1) * ROW) / 2;
-    svg.append(
-      draw(
-        "text",
-        { class: "name", x: box.left - 8, y: middle + 4, "text-anchor": "end" },
-        group.words,
-      ),
-    );
+    svg.append(nameOf(group.words, box.left - 8, middle + 4));
     for (const row of group.rows) {
       const colour = paint(data.models[row.m].colour);
       row.points.forEach((point, k) => {
@@ -199,7 +211,7 @@ function drawSize(cell, panel) {
     `${panel.title}, ${panel.axis}, against parameters: ${said}`,
   );
   const box = { left: 58, right: width - 14, top: 14, bottom: height - 38 };
-  const every = dots.flatMap((dot) => [dot.y, dot.low, dot.high]).filter((one) => one > 0);
+  const every = dots.flatMap((dot) => [dot.at, dot.low, dot.high]).filter((one) => one > 0);
   const params = dots.map((dot) => data.models[dot.m].params);
   const across = [Math.min(...params) * 0.75, Math.max(...params) * 1.35];
   const up = [Math.min(...every) * 0.75, Math.max(...every) * 1.4];
@@ -228,7 +240,7 @@ function drawSize(cell, panel) {
 function drawDot(svg, dot, x, y, box) {
   const colour = paint(data.models[dot.m].colour);
   const group = titled(draw("g", { class: dot.limit ? "censored" : "observed" }), dot.words);
-  const at = y(dot.y);
+  const at = y(dot.at);
   const low = dot.low === undefined ? at : y(dot.low);
   const high = dot.high === undefined ? at : y(dot.high);
   if (low > high)

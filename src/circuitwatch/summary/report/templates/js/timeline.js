@@ -1,5 +1,5 @@
 // Which heads hold a role when: a row a head, a bar a checkpoint; its height says what the head is.
-import { because, canvas, countAxis, draw, make } from "./dom.js";
+import { because, canvas, countAxis, draw, keySvg, make } from "./dom.js";
 import { short, value } from "./format.js";
 import { logScale, nearest, places } from "./scales.js";
 import { data, follow, hidden, marked, paint, setCheckpoint } from "./state.js";
@@ -9,13 +9,7 @@ const GAP = 24; // for the role's name
 const SHADES = 6;
 
 function swatchOf([words, height, hollow]) {
-  const svg = draw("svg", {
-    class: "key",
-    viewBox: "0 0 28 18",
-    width: 28,
-    height: 18,
-    "aria-hidden": "true",
-  });
+  const svg = keySvg(28, 18);
   const tall = 18 * height;
   svg.append(draw("rect", { x: 0, width: 28, y: 9 - tall / 2, height: tall, fill: "var(--grey)" }));
   if (hollow)
@@ -26,13 +20,7 @@ function swatchOf([words, height, hollow]) {
 function legendOf(moments) {
   const host = make("div", { class: "legend" }, ...[...data.states].reverse().map(swatchOf));
   for (const moment of moments) {
-    const svg = draw("svg", {
-      class: "key",
-      viewBox: "0 0 24 12",
-      width: 24,
-      height: 12,
-      "aria-hidden": "true",
-    });
+    const svg = keySvg(24, 12);
     svg.append(
       draw("line", {
         x1: 0,
