@@ -72,7 +72,7 @@ def up_to_the_work(shell: Shell, words: list[str]) -> None:
     first value of each list, and that of the last.
     """
     begun: list[Any] = []
-    shell.patch.setattr(monitor, "watch_cell", lambda config, folder: begun.append(config))
+    shell.patch.setattr(monitor, "watch_cell", lambda config, *_, **__: begun.append(config))
     shell.patch.setattr(monitor, "trained_suite", lambda config: begun.append(config))
     cells = {one_of(words[1:], which) for which in (0, -1)}
     for cell in cells:

@@ -43,7 +43,7 @@ def emergence_figure(charts: Sequence[Emergence], colours: Mapping[str, str]) ->
         return None
     lengths = [_length(chart) for chart in charts]
     figure = Figure(
-        figsize=(COLUMN, sum(lengths) * ROW + 0.42 * len(charts) + 0.55), layout="constrained"
+        figsize=(COLUMN, sum(lengths) * ROW + 0.42 * len(charts) + 0.75), layout="constrained"
     )
     axes = figure.subplots(len(charts), 1, squeeze=False, height_ratios=lengths)[:, 0]
     for chart, length, axis in zip(charts, lengths, axes, strict=True):
