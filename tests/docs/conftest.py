@@ -22,7 +22,8 @@ DATA = ROOT / "tests" / "data"
 def place(tmp_path_factory: pytest.TempPathFactory, trained_suite: Path) -> Path:
     """The folder; commands of the pages may write into it."""
     folder = tmp_path_factory.mktemp("docs")
-    write_sweep(folder / "multirun" / "demo", tasks=("ioi", "gendered_pronoun"))
+    two = ("ioi", "gendered_pronoun")
+    write_sweep(folder / "multirun" / "demo", models=("nano-400k",), tasks=two)
     write_watched(folder / "multirun" / "mine", models=("nano-400k",), tasks=("ioi",))
     for name in ("mine", "demo"):
         one = folder / "one" / "multirun" / name
