@@ -38,13 +38,13 @@ test: lint ## lint, types and the test suite
 	$(BIN)/pytest -n 2
 
 lint: $(READY) ## style and types; the pages' JavaScript too, where node is there
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests docs
+	$(BIN)/ruff format --check src tests docs
 	$(BIN)/mypy
 	@tests/web/web.sh check
 
 format: $(READY) ## lay out Python, and the pages' JavaScript where node is there
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff format src tests docs
 	@tests/web/web.sh format
 
 $(DOCS_READY): $(READY)
