@@ -117,7 +117,7 @@ e2e-wandb: $(READY) $(OPENWANDB)/.ready ## runs on PyPI's openwandb (non-commerc
 	$(E2E) tests/e2e/test_openwandb.py
 
 e2e-stranger: $(READY) ## install into a new environment → demo → own checkpoints of two sizes → own prompts → report
-	$(E2E) tests/e2e/test_stranger.py
+	$(E2E) tests/e2e/test_own_run.py tests/e2e/test_stranger.py
 
 clean: ## remove the virtual environments, and what npm installed
 	rm -rf .venv $(OPENWANDB) tests/web/node_modules

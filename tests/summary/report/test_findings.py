@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -222,6 +223,20 @@ def test_a_share_over_seeds() -> None:
     assert algorithm_over_seeds(rows, Facts.of_installation()) == [
         "IOI, over 2 seeds: C (S-inhibition → name movers) stays in 1, can't be measured in 1."
     ]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_circuits_without_resamples_say_what_they_share(
+    missing: float | None, result: SummaryResult
+) -> None:
+    """A sweep with few circuits has no pair of resamples at all; the columns are empty then."""
+    circuits = result.comparisons.circuits.copy()
+    bare = ["jaccard", "chance", "ceiling", "stability", "low", "high"]
+    circuits[bare] = pd.DataFrame(missing, index=circuits.index, columns=bare, dtype=object)
+    compared = replace(result.comparisons, circuits=circuits)
+    found = findings(result.emergence, result.heads, compared, result.facts)
+    said = [line for one in found for line in one.sentences if "neighbouring checkpoints share" in line]
+    assert said and all(line.endswith("of their edges (Jaccard).") for line in said)
 
 
 def test_the_report_has_the_answers_first_and_the_findings_of_each_model(

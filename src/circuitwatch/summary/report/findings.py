@@ -214,9 +214,10 @@ def _circuits(circuits: pd.DataFrame, facts: Facts) -> list[str]:
     found = []
     for _, row in own.iterrows():
         shared, other, chance, ceiling = (
-            format_number(float(row[name]))
-            for name in ("all_prompts", "jaccard", "chance", "ceiling")
+            format_number(row[name]) for name in ("all_prompts", "jaccard", "chance", "ceiling")
         )
+        if not shared:
+            continue
         words = (
             f"{begin(facts.task(str(row['task'])).words)}: circuits of neighbouring checkpoints "
             f"share {shared} of their edges (Jaccard)"
