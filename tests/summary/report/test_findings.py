@@ -235,7 +235,9 @@ def test_circuits_without_resamples_say_what_they_share(
     circuits[bare] = pd.DataFrame(missing, index=circuits.index, columns=bare, dtype=object)
     compared = replace(result.comparisons, circuits=circuits)
     found = findings(result.emergence, result.heads, compared, result.facts)
-    said = [line for one in found for line in one.sentences if "neighbouring checkpoints share" in line]
+    said = [
+        line for one in found for line in one.sentences if "neighbouring checkpoints share" in line
+    ]
     assert said and all(line.endswith("of their edges (Jaccard).") for line in said)
 
 
