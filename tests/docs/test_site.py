@@ -95,7 +95,7 @@ def test_on_pypi_links_lead_to_the_site(site: Path) -> None:
     ]
     for rule in hook["fancy-pypi-readme"]["substitutions"]:
         text = re.sub(rule["pattern"], rule["replacement"], text)
-    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    links = re.findall(r"(?:\]\(|src=\")([^)\s\"]+)", text)
     assert len(links) > 20 and all(link.startswith("https://") for link in links)
     for link in links:
         if link.startswith(OURS):
@@ -107,7 +107,7 @@ def test_on_pypi_links_lead_to_the_site(site: Path) -> None:
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     """mkdocs looks after anchors; README.md it does not see."""
     text = page.read_text(encoding="utf-8")
-    for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+    for link in re.findall(r"(?:\]\(|src=\")([^)#\s\"]+)", text):
         if not re.match(r"https?:", link):
             assert (page.parent / link).exists(), link
 
