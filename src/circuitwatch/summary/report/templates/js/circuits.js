@@ -92,7 +92,7 @@ function pathOf(points, straight, x, y) {
 function drawNodes(svg, layout, within, x, y, radius) {
   const there = new Set(within);
   const hollow = [];
-  const named = layout.columns <= FEW_HEADS + 1 && radius >= 8;
+  const named = layout.columns <= FEW_HEADS + 1 && radius >= 7;
   layout.nodes.forEach((name, node) => {
     const [px, py] = [x(layout.x[node]), y(layout.y[node])];
     const box = { x: px - radius, y: py - radius, width: 2 * radius, height: 2 * radius };
@@ -246,20 +246,20 @@ export function drawCircuits() {
   if (circuits.length && !shown.length)
     host.append(because("every circuit is hidden by the filters for sizes and tasks"));
   const several = new Set(circuits.map((cell) => cell.s)).size > 1;
+  const room = Math.floor(host.getBoundingClientRect().width); // clientWidth is rounded up, too
   for (const task of data.tasks.filter((one) => !hidden.tasks.has(one.name))) {
     const own = shown.filter((cell) => cell.t === task.name).sort((a, b) => a.m - b.m || a.s - b.s);
     if (!own.length) continue;
     const row = make("div", { class: "sizes" });
     const block = { class: "task", "data-name": task.name };
     host.append(make("div", block, make("h3", {}, task.words), row));
-    const width = Math.floor(widthOf(own, host.clientWidth));
+    const width = Math.floor(widthOf(own, room));
     for (const cell of own) {
       const name = data.models[cell.m].name + (several ? `, seed ${cell.s}` : "");
-      const wide = enlarged.has(cell) ? Math.min(host.clientWidth, wantedBy(cell)) : width;
+      const wide = enlarged.has(cell) ? Math.min(room, wantedBy(cell)) : width;
       const look = { class: "circuit", "data-name": name, style: `width:${wide}px` };
       const title = make("h4", {}, name);
-      if (Math.min(host.clientWidth, wantedBy(cell)) > width + 1)
-        title.append(" ", enlarging(cell));
+      if (Math.min(room, wantedBy(cell)) > width + 1) title.append(" ", enlarging(cell));
       const one = make("div", look, title);
       row.append(one);
       showCircuit(one, cell, wide);
