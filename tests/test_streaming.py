@@ -238,7 +238,7 @@ def test_doctor_names_what_is_wrong(tmp_path: Path, conf: Path, hub: Hub) -> Non
         line.split()[0]: line for line in ran.stdout.splitlines() if line.strip()[:1].isdigit()
     }
     assert "missing: " in lines["8"] and "same weights as step1" in lines["2"]
-    assert "12 checkpoints, 1 missing, 1 duplicates" in ran.stdout
+    assert "12 checkpoints, 1 missing, 1 duplicate, " in ran.stdout
     assert "weights of tiny (org/tiny, 1,620,000 parameters)" in ran.stdout
     assert "can be analysed: GPTNeoXForCausalLM, " in ran.stdout
     assert "tasks with the tokenizer of tiny" in ran.stdout

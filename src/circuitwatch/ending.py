@@ -18,7 +18,7 @@ from circuitwatch.facts import Facts
 from circuitwatch.progress import STYLE
 from circuitwatch.record_files import DUPLICATE_OF, PREFIX_REMOVED, Scalar
 from circuitwatch.records import Cell
-from circuitwatch.units import format_duration, format_number, format_tokens
+from circuitwatch.units import counted, format_duration, format_number, format_tokens
 
 ROLES_SHOWN = 6
 """Roles in the table of a cell."""
@@ -219,7 +219,8 @@ def _remarks(end: CellEnd) -> list[str]:
     taken = [str(one.scalars[PREFIX_REMOVED]) for one in end.every if PREFIX_REMOVED in one.scalars]
     if taken:
         prefixes = ", ".join(sorted(set(taken)))
-        lines.append(f"taken off the names of {len(taken)} checkpoints' weights: {prefixes}")
+        names = counted(len(taken), "checkpoint's weights", "checkpoints' weights")
+        lines.append(f"taken off the names of {names}: {prefixes}")
     skipped = [f"{e['revision']} ({e['reason']})" for e in end.cell.skipped().values()]
     if skipped:
         more = len(skipped) - REASONS_SHOWN

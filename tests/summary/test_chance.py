@@ -67,8 +67,8 @@ def test_what_rests_on_emergence_follows(tasteful: SummaryResult) -> None:
 
 def test_the_report_says_why(tasteful: SummaryResult) -> None:
     page = (tasteful.folder / "report.html").read_text(encoding="utf-8")
-    answers = page.split("When behaviours emerge")[1].split("<h3>")[0]
-    assert "its effect (clean − corrupted) is not above 0" in answers.split("Greater-than.")[1]
+    answers = page.split('<ul class="answers">')[1].split("<h3>")[0]
+    assert "its effect (clean − corrupted) is not above 0" in answers.split("Greater-than ")[1]
     assert "effect of the deciding word (clean − corrupted)" in page
 
 

@@ -33,7 +33,9 @@ def test_the_page_says_them(result: SummaryResult) -> None:
     assert "at 3 checkpoints the edge scores had not converged" in said
     assert "(largest estimated error 0.05 of all scores)" in said
     page = Path(result.folder / "report.html").read_text(encoding="utf-8")
-    assert "Mind the circuits" in page.split("<h2")[2] and "behaviour not above chance (" in page
+    first = page.split("<h2")[1]
+    assert "1 warning</summary>" in first and "the circuit does something else" in first
+    assert "behaviour not above chance (" in page
 
 
 def test_each_checkpoint_says_its_own(cells: list[CellData]) -> None:

@@ -95,7 +95,8 @@ def test_a_bad_source_is_a_line_and_costs_no_other(
     assert "odd" not in rows[rows["status"] == "emerged"].index
     note = lines[0].removeprefix("note: ")
     assert note in (folder / "notes.txt").read_text(encoding="utf-8")
-    assert "Left out, changed or doubtful" in (folder / "report.html").read_text(encoding="utf-8")
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert ">What was left out or is doubtful</h2>" in report
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def test_files(result: SummaryResult) -> None:
         "algorithm",
         "transfer",
         "emergence",
+        "emergence_by_size",
         "circuit_sizes",
     }
     assert names == (

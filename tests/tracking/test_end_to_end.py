@@ -152,7 +152,7 @@ def test_a_watched_model_is_one_run_and_a_cell_that_is_done_is_sent(
         cell = Cell.open(tmp_path / "out/demo/tiny/gendered_pronoun/seed0")
         assert cell.is_done()
         assert "circuitwatch track sweep=demo out=out` sends it" in done.stderr
-        assert "tiny · gendered_pronoun" in done.stdout  # the table
+        assert "tiny · gendered pronoun" in done.stdout  # the table
         written = (cell.folder / "cell.json").read_bytes()
         again = command(server.url, tmp_path, *given.split(), "threads=2")
         assert again.returncode == 0 and "done already" in again.stdout

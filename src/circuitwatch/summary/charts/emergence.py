@@ -145,7 +145,7 @@ def _chart(title: str, rows: pd.DataFrame, spec: Specification, roles: dict[str,
         if task != NO_TASK and title == CURVES and rows["quantity"].nunique() > 1:
             words = f"{words}, {facts.words(quantity)}"
         groups.append(Group(words, task, quantity, tuple(by_model)))
-        ends += own["last_tokens"].dropna().tolist()
+        ends += [max(float(last), zero) for last in own["last_tokens"].dropna()]
     models = [model for model in spec.lines.models if any(model == m for group in groups
                                                           for m, _ in group.rows)]  # fmt: skip
     keys = thinned([Key(model, spec.colours[model], marker="o") for model in models])
