@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from circuitwatch.progress import STYLE
+from circuitwatch.units import format_tokens
 
 GAP = STYLE["padding"][1] + 1
 """Columns of the screen between two columns of a table."""
@@ -44,6 +45,11 @@ def blocks(widths: Sequence[int], room: int) -> list[slice]:
             begin, used = place, 0
         used += width
     return [*found, slice(begin, len(widths))]
+
+
+def headed(model: str, params: float | None) -> str:
+    """A model's heading: its name, and below it its size where anybody says."""
+    return model if params is None else f"{model}\n{format_tokens(params)} parameters"
 
 
 def print_beside(

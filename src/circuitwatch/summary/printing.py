@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
-from circuitwatch.beside import EDGES, GAP, MISSING, Line, print_beside, say
+from circuitwatch.beside import EDGES, GAP, MISSING, Line, headed, print_beside, say
 from circuitwatch.facts import Facts
 from circuitwatch.progress import table_console
 from circuitwatch.summary.comparison import (
@@ -92,7 +92,7 @@ def _print_comparison(
     rows = [row for _, part in sections for row in part]
     sloped = any(row.slope is not None for row in rows)
     params = {point.model: point.params for row in rows for point in row.sizes}
-    headed = [_headed(model, params.get(model)) for model in models]
+    heads = [headed(model, params.get(model)) for model in models]
     names = _names(sections, result.facts)
     points = [point for row in rows for point in row.sizes]
     widest = {
@@ -101,7 +101,7 @@ def _print_comparison(
     }
     room = console.width - max(len(name) for name in names.values()) - GAP - EDGES
     has_room = sum(max(widest[m], *map(len, h.splitlines())) + GAP for m, h in
-                   zip(models, headed, strict=True)) <= room  # fmt: skip
+                   zip(models, heads, strict=True)) <= room  # fmt: skip
     lines: list[Line] = []
     for heading, part in sections:
         own = [Line((heading,))]
@@ -113,7 +113,7 @@ def _print_comparison(
     lines += _circuits(rows, models, names, sloped)
     title = "Tokens of emergence, models by size"
     title += " [95 % interval]" if has_room else "; intervals are in comparison.csv"
-    print_beside(console, title, ("",), headed + ["slope (log–log)"] * sloped, lines)
+    print_beside(console, title, ("",), heads + ["slope (log–log)"] * sloped, lines)
 
 
 def _circuits(
@@ -133,10 +133,6 @@ def _circuits(
             ]  # fmt: skip
             lines.append(Line((names[id(row)],), (*values, *[""] * sloped)))
     return [Line(("last circuit, share of all edges",)), *lines] if lines else []
-
-
-def _headed(model: str, params: float | None) -> str:
-    return model if params is None else f"{model}\n{format_tokens(params)} parameters"
 
 
 def _names(sections: Sequence[tuple[str, Sequence[ComparisonRow]]], facts: Facts) -> dict[int, str]:

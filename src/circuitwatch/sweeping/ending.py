@@ -10,7 +10,7 @@ from statistics import median
 
 from rich.console import Console
 
-from circuitwatch.beside import MISSING, Line, print_beside, say
+from circuitwatch.beside import MISSING, Line, headed, print_beside, say
 from circuitwatch.ending import CellEnd
 from circuitwatch.errors import UserError
 from circuitwatch.facts import Facts
@@ -76,13 +76,10 @@ def _print_table(ends: Sequence[CellEnd], console: Console) -> None:
             label = words if place == 0 else ""
             last = place == len(values) - 1
             lines.append(Line((label, name), tuple(entries), ends=last))
-    headed = [
-        model if params[model] is None else f"{model}\n{format_tokens(params[model])} parameters"
-        for model in models
-    ]
+    heads = [headed(model, params[model]) for model in models]
     seeds = "; median of seeds" if any(len(own) > 1 for own in cells.values()) else ""
     title = f"Last checkpoint, models by size (circuit: share of edges{seeds})"
-    print_beside(console, title, ("task", ""), headed, lines)
+    print_beside(console, title, ("task", ""), heads, lines)
 
 
 def _behaviour(seeds: Sequence[CellEnd]) -> str:

@@ -77,7 +77,7 @@ def test_emergence_points_and_limits(own: Specification) -> None:
     assert "slope −0.50 [−0.70, −0.20]" in words
     assert axis.get_ylabel().replace("\n", " ") == "tokens of emergence (log)"
     arrows = [text for text in axis.texts if text.get_text() == ""]
-    assert len(arrows) == 1  # from the limit on upwards
+    assert len(arrows) == 1 and arrows[0].xy[1] > arrows[0].xyann[1] == 32e5  # upwards
 
 
 def test_sizes_stand_beside_each_other_with_open_ends(own: Specification) -> None:
@@ -96,8 +96,9 @@ def test_sizes_stand_beside_each_other_with_open_ends(own: Specification) -> Non
     interval = [line for line in axis.lines if len(line.get_xdata()) == 2 and
                 line.get_color() == own.colours["large"]]  # fmt: skip
     assert [line.get_xydata().tolist() for line in interval] == [[[3e5, 1.0], [32e5, 1.0]]]
-    arrows = [text.xyann[0] for text in axis.texts if text.get_text() == ""]
-    assert arrows == [32e5, 32e5]  # both begin at the last checkpoint
+    arrows = [text for text in axis.texts if text.get_text() == ""]
+    assert [text.xyann[0] for text in arrows] == [32e5, 32e5]  # both begin at the last checkpoint
+    assert all(text.xy[0] > 32e5 for text in arrows)  # and lead on to later ones
     assert [text.get_text() for text in axis.get_yticklabels()] == ["capital cities"]
 
 

@@ -157,6 +157,12 @@ def test_what_has_no_known_end_is_drawn_open(opened: Opened) -> None:
     assert "IOI, nano-100k: not by 1.01M tokens" in titles
     for part in ("open", "limit"):
         assert limits.locator(f".{part}").count() == len(titles), titles
+    ends = limits.first.evaluate(
+        "one => ['limit', 'open'].map(name => one.querySelector(`.${name}`).getBBox())"
+        ".map(box => [box.x, box.x + box.width])"
+    )
+    (begin, _), (_, tip) = ends
+    assert tip > begin + 10  # on to later checkpoints
     words = [text for text in opened.page.locator("#emergence-0 .legend").all_text_contents()]
     assert words == [" nano-100k nano-400k"]
 

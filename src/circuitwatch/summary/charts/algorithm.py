@@ -12,10 +12,11 @@ import pandas as pd
 from circuitwatch.catalogue import Quantity
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData, models_in_order
+from circuitwatch.summary.charts.emergence import emerged_row
 from circuitwatch.summary.charts.looks import DASHES, GREY, MARKERS, SOLID, Key, colour_of
 from circuitwatch.summary.charts.panel import Choice, Curve, Panel, Span
 from circuitwatch.summary.heads.algorithm import above_chance_from
-from circuitwatch.summary.panels import METRIC, Specification
+from circuitwatch.summary.panels import Specification
 
 LABEL = "each model and task, with when the behaviour emerged"
 EMERGES = "when the behaviour emerged (95 % interval)"
@@ -170,18 +171,9 @@ def _steps(facts: Facts, name: str, measures: Sequence[Panel]) -> Steps:
 
 def _span(emergence: pd.DataFrame, cell: CellData) -> Span | None:
     """A behaviour's emergence point with its interval, if it has one."""
-    if emergence.empty:
+    row = emerged_row(emergence, cell.model, cell.seed, cell.task)
+    if row is None:
         return None
-    found = emergence[
-        (emergence["model"] == cell.model)
-        & (emergence["seed"] == cell.seed)
-        & (emergence["task"] == cell.task)
-        & (emergence["quantity"] == METRIC)
-        & (emergence["status"] == "emerged")
-    ]
-    if found.empty:
-        return None
-    row = found.iloc[0]
     at = float(row["tokens"])
     low = float(row["tokens_low"]) if pd.notna(row["tokens_low"]) else at
     open_end = pd.isna(row["tokens_high"])

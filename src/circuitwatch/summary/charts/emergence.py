@@ -198,10 +198,10 @@ def _sizes(
     rows: pd.DataFrame, scaling: pd.DataFrame, quantity: str, task: str, spec: Specification
 ) -> Sizes:
     facts = spec.facts
-    several = rows["seed"].nunique() > 1
+    several, zero = rows["seed"].nunique() > 1, _zero(rows)
     dots, unplaced = [], []
     for _, row in rows.iterrows():
-        point = _point(row, facts, _zero(rows))
+        point = _point(row, facts, zero)
         name = f"{point.model} seed {point.seed}" if several else point.model
         if point.at is None or (point.limit == "before" and not row["first_tokens"] > 0):
             unplaced.append(f"{name} ({point.words})")
@@ -267,6 +267,20 @@ def _trend(
     low, high = (format_number(row[name]) or "open" for name in ("slope_low", "slope_high"))
     words = f"slope {format_number(row['slope'])} [{low}, {high}]"
     return float(row["slope"]), float(row["intercept"]), words
+
+
+def emerged_row(emergence: pd.DataFrame, model: str, seed: int, task: str) -> pd.Series | None:
+    """The row of a task's behaviour in a model, if it emerged."""
+    if emergence.empty:
+        return None
+    found = emergence[
+        (emergence["model"] == model)
+        & (emergence["seed"] == seed)
+        & (emergence["task"] == task)
+        & (emergence["quantity"] == METRIC)
+        & (emergence["status"] == "emerged")
+    ]
+    return found.iloc[0] if len(found) else None
 
 
 def limit_keys() -> list[Key]:

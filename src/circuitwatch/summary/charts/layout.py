@@ -10,7 +10,7 @@ their own place in a gap and at the receiver. `circuits.js` draws edges by the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,7 @@ class Layout:
     kind: NDArray[np.intp]
 
     @classmethod
+    @cache  # the page asks for it once a cell, and once more for each try to fit
     def of(cls, graph: Graph) -> Layout:
         """Lay out a graph."""
         heads, rows = graph.n_heads, 1 if graph.parallel else 2

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from circuitwatch.facts import Facts
 from circuitwatch.summary.cells import CellData
+from circuitwatch.summary.charts.emergence import emerged_row
 from circuitwatch.summary.charts.looks import DASHES, Dash, colour_of
 from circuitwatch.summary.heads.histories import RoleHistory
 from circuitwatch.summary.heads.turnover import holding, tenure
 from circuitwatch.summary.lines import shown_tokens
-from circuitwatch.summary.panels import METRIC
 
 MOST_HEADS = 10
 """Heads of a role that the timeline shows: those that hold it longest."""
@@ -103,9 +103,9 @@ def timelines(
             continue
         ends = np.concatenate([edge for one in roles for edge in edges_of(one.tokens)])
         moments = [
-            Moment(task, facts.task(task).words, at, dash)
+            Moment(task, facts.task(task).words, float(row["tokens"]), dash)
             for task, dash in dashes.items()
-            if (at := _emerged_at(emergence, model, seed, task)) is not None
+            if (row := emerged_row(emergence, model, seed, task)) is not None
         ]
         title = f"{model} seed {seed}" if several else model
         limits = (float(ends.min()), float(ends.max()))
@@ -157,17 +157,3 @@ def _of_role(history: RoleHistory, facts: Facts) -> list[RoleRows]:
         colour = colour_of(role.colour)
         found.append(RoleRows(words, history.role, task or "", colour, tokens, rows, more))
     return found
-
-
-def _emerged_at(emergence: pd.DataFrame, model: str, seed: int, task: str) -> float | None:
-    """When a task's behaviour emerges in a model; none if it doesn't."""
-    if emergence.empty:
-        return None
-    found = emergence[
-        (emergence["model"] == model)
-        & (emergence["seed"] == seed)
-        & (emergence["task"] == task)
-        & (emergence["quantity"] == METRIC)
-        & (emergence["status"] == "emerged")
-    ]
-    return float(found["tokens"].iloc[0]) if len(found) else None

@@ -47,7 +47,7 @@ def circuit_figure(cells: Sequence[CellData], step: int | None = None) -> Figure
         return None
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
-    tall = max(rows_of(Layout.of(_graph(cell)).graph) for cell, _ in shown)
+    tall = max(rows_of(_graph(cell)) for cell, _ in shown)
     lane = min(LANE, 4.5 / tall)
     figure = Figure(figsize=(COLUMN, rows * (tall * lane + 0.45) + 0.3), layout="constrained")
     axes = np.ravel(figure.subplots(rows, columns, squeeze=False))

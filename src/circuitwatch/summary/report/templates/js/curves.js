@@ -2,7 +2,17 @@
 import { because, canvas, countAxis, draw, legend, make, titled, upAxis } from "./dom.js";
 import { short, value } from "./format.js";
 import { linearScale, logScale, nearest, places } from "./scales.js";
-import { called, data, follow, hidden, isHidden, marked, paint, setCheckpoint } from "./state.js";
+import {
+  called,
+  data,
+  follow,
+  hidden,
+  isHidden,
+  marked,
+  paint,
+  setCheckpoint,
+  shownKeys,
+} from "./state.js";
 
 const HEIGHT = 216;
 const MOST_SAID = 12; // values below a panel
@@ -225,10 +235,7 @@ export function drawSection(section) {
   const choice = section.choices[select ? select.selectedIndex : 0];
   const shown = choice.panels.filter((panel) => !isHidden(panel.m, panel.t));
   host.replaceChildren();
-  const keys = choice.keys.filter(
-    (key) => !data.models.some((m, k) => m.name === key.words && hidden.models.has(k)),
-  );
-  host.append(legend(keys));
+  host.append(legend(shownKeys(choice.keys)));
   if (!shown.length)
     host.append(because("everything here is hidden by the filters for sizes and tasks"));
   for (const panel of shown) {

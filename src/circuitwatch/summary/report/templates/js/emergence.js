@@ -1,7 +1,7 @@
 // When things emerged: sizes beside each other over training tokens, and against model size.
 import { because, canvas, countAxis, draw, legend, make, titled, upAxis } from "./dom.js";
 import { logScale } from "./scales.js";
-import { called, data, follow, hidden, isHidden, marked, paint } from "./state.js";
+import { called, data, follow, hidden, isHidden, marked, paint, shownKeys } from "./state.js";
 
 const ROW = 13;
 const BETWEEN = 8; // pixels between two groups
@@ -104,13 +104,7 @@ export function drawEmergence(chart, place) {
     host.append(because("everything here is hidden by the filters for sizes and tasks"));
     return;
   }
-  host.append(
-    legend(
-      chart.keys.filter(
-        (key) => !data.models.some((m, k) => m.name === key.words && hidden.models.has(k)),
-      ),
-    ),
-  );
+  host.append(legend(shownKeys(chart.keys)));
   const height = groups.reduce((sum, group) => sum + group.rows.length * ROW + BETWEEN, 6) + 38;
   const { svg, width } = canvas(host, height, `${chart.title}: ${spoken(groups)}`);
   const wide = width > 560;

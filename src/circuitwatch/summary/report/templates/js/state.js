@@ -41,3 +41,9 @@ export const everyCheckpoint = [...new Set(data.axes.flat())].sort((a, b) => a -
 // A colour that has a counterpart on dark paper; the style sheet has both.
 export const paint = (colour) =>
   /^#[0-9a-f]{6}$/.test(colour) ? `var(--c-${colour.slice(1)})` : colour;
+
+// The entries of a legend without the models that are hidden.
+export const shownKeys = (keys) => {
+  const names = new Set([...hidden.models].map((place) => data.models[place].name));
+  return keys.filter((key) => !names.has(key.words));
+};
